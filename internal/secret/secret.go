@@ -10,6 +10,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,11 +79,14 @@ func (t Text) MarshalBinary() ([]byte, error) { return nil, ErrNotPrintable }
 
 // UnmarshalJSON takes a JSON string: answers and files may be decoded straight into a Text.
 func (t *Text) UnmarshalJSON(b []byte) error {
-	s, err := unquote(b)
-	if err != nil {
-		return err
+	var s *string
+	if json.Unmarshal(b, &s) != nil {
+		return errors.New("a secret must be a JSON string") // json's own error would quote the input
 	}
-	*t = New(s)
+	*t = Text{}
+	if s != nil {
+		*t = New(*s)
+	}
 	return nil
 }
 
