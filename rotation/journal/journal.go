@@ -1,0 +1,130 @@
+// Package journal says what the rotator records, and is the contract of the durable record.
+//
+// The journal never holds a secret: keys are named by id and fingerprint. This package and everything below it cannot
+// even see the type that secrets live in; a test on the import graph keeps it so.
+//
+// Who writes what: a policy's row, rotation, attempts, keys and targets are written by the one who holds the policy's
+// claim, in one transaction with the events that tell of it ([Journal.Commit]). People write orders and holds, the
+// loader writes the policies' specifications; neither needs a claim, and both wake the policy.
+package journal
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// The errors of a journal.
+var (
+	// ErrNotFound: there is no such row.
+	ErrNotFound = errors.New("not in the journal")
+	// ErrLost: the claim is no longer ours, or the row was changed by another; nothing was written.
+	// Whoever gets it stops and touches nothing more.
+	ErrLost = errors.New("the claim on the policy was lost")
+	// ErrInUse: another process has the journal. The error names it.
+	ErrInUse = errors.New("the journal is in use")
+	// ErrNewer: the journal was written by a newer version of the program.
+	ErrNewer = errors.New("the journal is from a newer version")
+)
+
+// Journal is the durable record. Times are kept with microseconds, in UTC; the zero time is "not yet".
+type Journal interface {
+	Claimer
+	Reader
+	Words
+
+	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
+	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at
+	// once when somebody woke it meanwhile. On success rec counts as loaded afresh. ErrLost: nothing was written.
+	Commit(ctx context.Context, c Claim, rec *Record, release bool, events ...Event) error
+
+	// SetPolicies makes specs the policies there are: new ones are added (FirstSeen now, due now), changed ones updated
+	// and woken, those missing get RemovedAt. A spec with RenamedFrom takes over all that belongs to the old name.
+	SetPolicies(ctx context.Context, now time.Time, specs []Spec) error
+
+	// SaveTeam records what is known of a team.
+	SaveTeam(ctx context.Context, t Team) error
+
+	// ReopenAttempt marks an attempt that was settled as in doubt again, because xAI lists a key of its name, and wakes
+	// its policy.
+	ReopenAttempt(ctx context.Context, now time.Time, id string) error
+
+	// Record appends events that belong to no claim.
+	Record(ctx context.Context, events ...Event) error
+
+	// SetMeta keeps a small fact about the journal itself; Meta reads it ("" when it was never set).
+	SetMeta(ctx context.Context, key, value string) error
+	Meta(ctx context.Context, key string) (string, error)
+
+	// Backup writes a consistent copy to the file path, which must not exist. Whoever opens the copy finds
+	// [MetaRestored] set.
+	Backup(ctx context.Context, path string) error
+
+	Close() error
+}
+
+// MetaRestored is set in a journal that was made from a backup: until every target was matched, the engine only looks.
+const MetaRestored = "restored"
+
+// Claimer hands out policies, each to one owner at a time.
+type Claimer interface {
+	// Claim takes up to limit policies whose NextRunAt has come, oldest first. An error is not a claim.
+	Claim(ctx context.Context, owner string, now time.Time, limit int) ([]Claim, error)
+	// Renew prolongs a claim. ErrLost: it is no longer ours.
+	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)
+	// Release gives a claim back unchanged, to be handed out again from at on.
+	Release(ctx context.Context, c Claim, at time.Time) error
+	// Next is when the next policy comes due; the zero time when none ever does.
+	Next(ctx context.Context) (time.Time, error)
+	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
+	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
+}
+
+// Claim is the right to act for a policy.
+type Claim struct {
+	Policy string
+	Owner  string
+	Epoch  int64     // grows with every claim; every write carries it
+	Now    time.Time // the journal's clock when the claim was made
+	Until  time.Time // when the claim ends by itself, on the journal's clock; zero: never (one process has the journal)
+	Seq    int64     // the policy's wake count when it was claimed
+}
+
+// Reader looks without changing anything.
+type Reader interface {
+	// Load returns all that an owner needs to act for a policy. ErrNotFound.
+	Load(ctx context.Context, policy string) (*Record, error)
+	// Summaries returns every policy with its rotation in flight and its hold, by name.
+	Summaries(ctx context.Context) ([]Summary, error)
+	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
+	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
+	// TargetsOf returns every row of the target map in which the key was seen or may be put, over all policies.
+	TargetsOf(ctx context.Context, keyID string) ([]Target, error)
+	// Targets returns the whole target map.
+	Targets(ctx context.Context) ([]Target, error)
+	// Key returns a key by its id. ErrNotFound.
+	Key(ctx context.Context, id string) (Key, error)
+	// Keys returns every key of a team that was ever recorded, also deleted ones.
+	Keys(ctx context.Context, team string) ([]Key, error)
+	// Attempts returns every attempt ever made in a team, also settled ones.
+	Attempts(ctx context.Context, team string) ([]Attempt, error)
+	// Teams returns what is known of the teams.
+	Teams(ctx context.Context) ([]Team, error)
+	// Events returns events with an id above after, oldest first, at most limit.
+	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+	// HoldOf returns the policy's hold as it is now; the zero Hold when there is none.
+	HoldOf(ctx context.Context, policy string) (Hold, error)
+}
+
+// Words are what people say. They need no claim, take effect wherever the rotation runs, and wake the policy.
+type Words interface {
+	// Place records an order for a policy and returns its id. ErrNotFound: there is no such policy.
+	Place(ctx context.Context, o Order) (int64, error)
+	// OrderByID tells what became of an order.
+	OrderByID(ctx context.Context, id int64) (Order, error)
+	// SetHold holds a policy, in place of an earlier hold; a zero Hold releases it.
+	SetHold(ctx context.Context, now time.Time, policy string, h Hold, e Event) error
+	// Forget drops what the journal knows of a removed policy's targets and keys, or of one target that no policy uses.
+	// What it forgets stays in the events.
+	Forget(ctx context.Context, now time.Time, policy string, target *TargetID, e Event) error
+}
