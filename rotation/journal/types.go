@@ -14,7 +14,10 @@ type Record struct {
 	Keys     []Key     // those not known to be deleted
 	Targets  []Target  // of this policy, also targets that it no longer names but that were not forgotten
 	Hold     Hold
-	Orders   []Order // not yet carried out, oldest first
+	Orders   []Order // not yet carried out, oldest first; carried out: DoneAt is set
+
+	// Ended are rotations that the next commit ends besides Rotation, when a new one takes over in the same moment.
+	Ended []Rotation
 
 	Base *Record // as it was loaded, for the journal to see what changed; nil for nobody else
 }
@@ -31,6 +34,7 @@ func (r *Record) Clone() *Record {
 	c.Keys = slices.Clone(r.Keys)
 	c.Targets = slices.Clone(r.Targets)
 	c.Orders = slices.Clone(r.Orders)
+	c.Ended = slices.Clone(r.Ended)
 	return &c
 }
 
@@ -50,6 +54,7 @@ type Policy struct {
 
 	// Written by the policy's owner.
 	NextRunAt   time.Time // when the engine looks at it again; the column that claims go by
+	StepAt      time.Time // before then the rotation's next step is not tried (a wait, or the backoff)
 	DueAt       time.Time // when the next rotation is due
 	DueCause    string    // why then: schedule, max_age, expiry, new_target
 	WatchAt     time.Time // when targets and keys are looked at again
@@ -302,7 +307,7 @@ type Event struct {
 	ID               int64
 	At               time.Time
 	Policy, Rotation string
-	Kind             string
+	Kind             Kind
 	Data             map[string]string
 }
 

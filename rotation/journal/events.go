@@ -1,0 +1,59 @@
+package journal
+
+// Kind is what an event tells.
+type Kind string
+
+// The kinds of events. Those in [Kind.Urgent] are sent to people.
+const (
+	Started         Kind = "started"         // a rotation was planned
+	KeyCreated      Kind = "key_created"     // xAI answered a create with an id
+	KeyInDoubt      Kind = "key_in_doubt"    // a create's outcome is not known
+	KeyLost         Kind = "key_lost"        // a key's value is gone; it will be deleted
+	KeyFound        Kind = "key_found"       // the sweep found the key of an attempt in doubt
+	KeySettled      Kind = "attempt_settled" // an attempt in doubt left nothing behind
+	KeyAdopted      Kind = "key_adopted"     // a key that a target held became ours
+	KeyStaged       Kind = "staged"          // every target holds the successor beside the current value
+	KeyVerified     Kind = "verified"        // the staged bytes were proved
+	PromoteBegun    Kind = "promoting"       // the point of no return
+	TargetPromoted  Kind = "target_promoted" // a target reads back the successor
+	Promoted        Kind = "promoted"        // consumers read the successor everywhere: the rotation is live
+	KeyDisabled     Kind = "key_disabled"    // an old key is off
+	KeyEnabled      Kind = "key_enabled"     // an old key is on again
+	KeyDeleted      Kind = "key_deleted"     // a key is gone for good
+	KeyNotDisabled  Kind = "disable_refused" // xAI does not let keys be disabled: deleted after the soak without
+	Finished        Kind = "done"            // the rotation is over
+	AbortBegun      Kind = "aborting"        // it goes back
+	AbortEnded      Kind = "aborted"         //
+	RollbackBegun   Kind = "rolling_back"    //
+	RollbackEnded   Kind = "rolled_back"     //
+	TakenOver       Kind = "superseded"      //
+	Failed          Kind = "failed"          // a step failed for the first time; it is tried again
+	Recovered       Kind = "recovered"       // a step that had failed went well
+	WaitsForHuman   Kind = "waiting_for_human"
+	AgeOverLimit    Kind = "age_over_limit"
+	Unretired       Kind = "unretired" // a predecessor outlived max_wait
+	Drifted         Kind = "drift"
+	TargetResolved  Kind = "target_resolved"
+	KeyUnhealthy    Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
+	KeyHealthy      Kind = "key_healthy"
+	OrphansSeen     Kind = "orphans" // keys with our prefix that no intent names
+	HoldSet         Kind = "hold"
+	HoldReleased    Kind = "release"
+	OrderRefused    Kind = "order_refused"
+	Forgotten       Kind = "forget"
+	PolicyRemoved   Kind = "policy_removed"
+	PolicyLoaded    Kind = "policy_loaded"
+	ReloadRefused   Kind = "reload_refused"
+	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
+	JournalRestored Kind = "journal_restored"
+)
+
+// Urgent reports whether an event of this kind is sent to people.
+func (k Kind) Urgent() bool {
+	switch k {
+	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, AttemptReopened,
+		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, ReloadRefused, JournalRestored:
+		return true
+	}
+	return false
+}
