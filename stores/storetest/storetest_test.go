@@ -1,0 +1,254 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"rotator/internal/jsonfield"
+	"rotator/internal/secret"
+	"rotator/stores"
+)
+
+// memory is the smallest store that keeps every promise. breaks, when set, names the one promise that it does not keep.
+type memory struct {
+	breaks string
+
+	mu     sync.Mutex // guards all below
+	docs   map[string]string
+	staged map[string]secret.Text   // place and attempt → value
+	former map[string][]secret.Text // place → former values, oldest first
+	race   map[string]func()
+}
+
+var (
+	_ stores.Store    = (*memory)(nil)
+	_ stores.Checker  = (*memory)(nil)
+	_ stores.Previous = (*memory)(nil)
+)
+
+func (m *memory) place(t stores.Target, attempt string) string {
+	if m.breaks == "targets mix" {
+		return attempt
+	}
+	return t.Path + "\x00" + t.Field + "\x00" + attempt
+}
+
+func (m *memory) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil && m.breaks != "context ignored" {
+		return err
+	}
+	m.staged[m.place(t, attempt)] = value
+	if m.breaks == "stage writes" {
+		m.docs[t.Path] = value.Reveal()
+	}
+	return nil
+}
+
+func (m *memory) Staged(ctx context.Context, t stores.Target, attempt string) (secret.Text, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	value, ok := m.staged[m.place(t, attempt)]
+	if err := ctx.Err(); err != nil {
+		return secret.Text{}, err
+	}
+	if !ok {
+		return secret.Text{}, stores.ErrNotFound
+	}
+	return value, nil
+}
+
+func (m *memory) Promote(ctx context.Context, t stores.Target, attempt string, value secret.Text, expected secret.Fingerprint) error {
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		doc, race := m.docs[t.Path], m.race[t.Path]
+		delete(m.race, t.Path)
+		m.mu.Unlock()
+		current, err := parse(t, doc)
+		switch {
+		case err != nil && !errors.Is(err, stores.ErrNotFound):
+			return err
+		case current.Equal(value) && m.breaks != "not idempotent":
+			return nil
+		case !expected.Is(current) && m.breaks == "leak":
+			return fmt.Errorf("%w: %s", stores.ErrConflict, current.Reveal()[20:30])
+		case !expected.Is(current) && m.breaks != "expectation ignored":
+			return stores.ErrConflict
+		}
+		next := value.Reveal()
+		if t.Field != "" {
+			out, err := jsonfield.Set([]byte(doc), t.Field, value.Reveal())
+			if err != nil {
+				return stores.ErrInvalid
+			}
+			if next = string(out); m.breaks == "numbers rounded" {
+				next = strings.Replace(next, "123456789012345678901234567890", "1.2345678901234568e29", 1)
+			}
+		}
+		if race != nil {
+			race()
+		}
+		if m.write(t, doc, next, current) {
+			return nil
+		}
+	}
+}
+
+// write replaces the document if it is still what was read.
+func (m *memory) write(t stores.Target, doc, next string, former secret.Text) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.docs[t.Path] != doc && m.breaks != "lost update" {
+		return false
+	}
+	m.docs[t.Path] = next
+	if m.breaks == "previous forgotten" {
+		m.former[m.place(t, "")] = nil
+	}
+	m.former[m.place(t, "")] = append(m.former[m.place(t, "")], former)
+	return true
+}
+
+func (m *memory) Current(ctx context.Context, t stores.Target) (secret.Text, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return secret.Text{}, err
+	}
+	return parse(t, m.docs[t.Path])
+}
+
+func parse(t stores.Target, doc string) (secret.Text, error) {
+	value := doc
+	if t.Field != "" {
+		var err error
+		if value, err = jsonfield.Get([]byte(doc), t.Field); err != nil && !errors.Is(err, jsonfield.ErrNotFound) {
+			return secret.Text{}, stores.ErrInvalid
+		}
+	}
+	if value == "" {
+		return secret.Text{}, stores.ErrNotFound
+	}
+	return secret.New(value), nil
+}
+
+func (m *memory) Discard(ctx context.Context, t stores.Target, attempt string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.breaks != "litter" {
+		delete(m.staged, m.place(t, attempt))
+	}
+	return nil
+}
+
+func (m *memory) Check(context.Context, stores.Target) error { return nil }
+
+func (m *memory) Previous(_ context.Context, t stores.Target, want secret.Fingerprint) (secret.Text, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, value := range slices.Backward(m.former[m.place(t, "")]) {
+		if want.Is(value) {
+			return value, nil
+		}
+	}
+	return secret.Text{}, stores.ErrNotFound
+}
+
+func harness(breaks string) Harness {
+	m := &memory{
+		breaks: breaks, docs: map[string]string{}, staged: map[string]secret.Text{},
+		former: map[string][]secret.Text{}, race: map[string]func(){},
+	}
+	var n atomic.Int64
+	path := func() string { return "place/" + strconv.FormatInt(n.Add(1), 10) + "/" }
+	return Harness{
+		Store:      m,
+		Structured: func(*testing.T) stores.Target { return stores.Target{Path: path(), Field: "api_key"} },
+		Whole:      func(*testing.T) stores.Target { return stores.Target{Path: path()} },
+		Seed: func(_ *testing.T, t stores.Target, doc string) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.docs[t.Path] = doc
+		},
+		Read: func(_ *testing.T, t stores.Target) (string, bool) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			doc, found := m.docs[t.Path]
+			return doc, found
+		},
+		Leftovers: func(_ *testing.T, t stores.Target) []string {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			var left []string
+			for place := range m.staged {
+				if strings.HasPrefix(place, t.Path) {
+					left = append(left, place)
+				}
+			}
+			return left
+		},
+		Race: func(_ *testing.T, t stores.Target, human func()) {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			m.race[t.Path] = human
+		},
+		CanStage: true, StagesEmpty: true, KeepsPrevious: true, HasCAS: true,
+	}
+}
+
+// breaksVariable carries the name of a broken promise to this test's own program, run again.
+const breaksVariable = "STORETEST_BREAKS"
+
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	Run(t, harness(os.Getenv(breaksVariable)))
+}
+
+// TestSuiteNotices: a store that breaks one promise does not pass.
+func TestSuiteNotices(t *testing.T) {
+	t.Parallel()
+	if os.Getenv(breaksVariable) != "" {
+		return
+	}
+	for breaks, noticed := range map[string]string{
+		"context ignored":     "a cancelled context changes nothing",
+		"stage writes":        "stage leaves current alone",
+		"targets mix":         "two targets do not mix",
+		"not idempotent":      "promote what is staged",
+		"leak":                "promote over another value conflicts",
+		"expectation ignored": "promote over another value conflicts",
+		"numbers rounded":     "promote what is staged",
+		"lost update":         "another field changed during promote is kept",
+		"previous forgotten":  "former values are kept",
+		"litter":              "two attempts side by side",
+	} {
+		t.Run(breaks, func(t *testing.T) {
+			t.Parallel()
+			again := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestMemory$")
+			again.Env = append(os.Environ(), breaksVariable+"="+breaks)
+			out, err := again.CombinedOutput()
+			if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) {
+				t.Fatalf("the suite passed: %v", err)
+			}
+			if !strings.Contains(string(out), "/"+strings.ReplaceAll(noticed, " ", "_")+" ") {
+				t.Errorf("not noticed by %q:\n%s", noticed, out)
+			}
+		})
+	}
+}
