@@ -1,0 +1,156 @@
+package xai
+
+import (
+	"bytes"
+	"encoding/json"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// classify turns an answer that is not a success into an Error. The texts that it looks for are the only thing that
+// tells some of xAI's answers apart; they are forgotten on return.
+func classify(inference bool, status int, contentType string, raw []byte) *Error {
+	a := parseRefusal(contentType, raw)
+	e := &Error{Status: status, Code: a.slug()}
+	if inference {
+		e.Class = inferenceClass(status, a)
+	} else {
+		e.Class = managementClass(status, a)
+	}
+	return e
+}
+
+func inferenceClass(status int, a refusal) Class {
+	if class := commonClass(status, a); class != "" {
+		return class
+	}
+	switch status {
+	case 400:
+		if a.json && a.says("incorrect api key") {
+			return ClassKeyUnknown
+		}
+	case 403:
+		switch {
+		case a.says("api key") && a.says("is disabled"):
+			return ClassKeyDisabled
+		case a.says("endpoint is denied"), a.says("permission-denied"), a.says("permission denied"):
+			return ClassACL
+		}
+		return ClassForbidden
+	case 404:
+		if a.says("model") {
+			return ClassModel
+		}
+		return ClassRoute
+	}
+	return ClassInvalid
+}
+
+func managementClass(status int, a refusal) Class {
+	// Only as a JSON error, whatever its status: a page that says so proves nothing.
+	if a.json && (a.says("cannot find api key") || status == 404 && a.number == 5) {
+		return ClassNotFound
+	}
+	if class := commonClass(status, a); class != "" {
+		return class
+	}
+	switch status {
+	case 403:
+		return ClassForbidden
+	case 404:
+		return ClassRoute
+	}
+	return ClassInvalid
+}
+
+// commonClass is what both APIs mean alike, or "".
+func commonClass(status int, a refusal) Class {
+	switch {
+	case status >= 500 || status == 408 || status < 200:
+		return ClassUnavailable
+	case status < 400: // a redirect, which is never followed
+		return ClassRoute
+	case status == 429 && a.billing(), status == 402:
+		return ClassBilling
+	case status == 429:
+		return ClassRateLimited
+	case (status == 404 || status == 405) && !a.json:
+		return ClassRoute
+	case a.html, !a.json && !a.empty && (status == 401 || status == 403):
+		return ClassUnavailable // somebody between us and xAI speaks
+	case status == 401:
+		return ClassUnauthenticated
+	case status == 403 && a.billing():
+		return ClassBilling
+	case status == 405:
+		return ClassRoute
+	}
+	return ""
+}
+
+// refusal is an error answer in any of the shapes that were seen: {"code","error"}, {"code","message"}, OpenAI's
+// {"error":{"message"}}, a page, or plain text.
+type refusal struct {
+	json, html, empty bool
+	number            int    // the code, when it is one
+	code              string // the code, when it is a text
+	text              string // all of it in lower case: codes were seen in prose
+}
+
+func parseRefusal(contentType string, raw []byte) refusal {
+	raw = bytes.TrimSpace(raw)
+	r := refusal{empty: len(raw) == 0, text: strings.ToLower(string(raw))}
+	o, ok := body(raw).object()
+	if !ok {
+		r.html = strings.Contains(strings.ToLower(contentType), "html") || bytes.HasPrefix(raw, []byte("<"))
+		return r
+	}
+	r.json = true
+	nested, _ := body(o["error"]).object()
+	r.number, r.code = readCode(o["code"])
+	if r.number == 0 && r.code == "" {
+		r.number, r.code = readCode(nested["code"])
+	}
+	r.text = ""
+	for _, part := range []json.RawMessage{o["code"], o["error"], o["message"], nested["message"], nested["code"]} {
+		var s string
+		if json.Unmarshal(part, &s) == nil {
+			r.text += strings.ToLower(s) + "\n"
+		}
+	}
+	return r
+}
+
+func readCode(raw json.RawMessage) (int, string) {
+	var n int
+	var s string
+	switch {
+	case json.Unmarshal(raw, &n) == nil:
+		return n, ""
+	case json.Unmarshal(raw, &s) == nil:
+		n, _ = strconv.Atoi(s)
+		return n, s
+	}
+	return 0, ""
+}
+
+func (r refusal) says(s string) bool { return strings.Contains(r.text, s) }
+
+func (r refusal) billing() bool {
+	return r.says("credits") || r.says("spending limit") || r.says("licenses yet")
+}
+
+// slug returns the code when it is a number or a few lower-case words without digits, so that no part of a key, an id or
+// a message can be in it.
+func (r refusal) slug() string {
+	switch {
+	case r.number > 0 && r.number < 1000:
+		return strconv.Itoa(r.number)
+	case len(r.code) <= 48 && slugForm.MatchString(r.code) && !strings.Contains(r.code, "xai"):
+		return r.code
+	}
+	return ""
+}
+
+var slugForm = regexp.MustCompile(`^[a-z]{1,20}([-_:.][a-z]{1,20}){0,4}$`)

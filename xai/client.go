@@ -1,0 +1,302 @@
+package xai
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"rotator/internal/secret"
+)
+
+// Bounds of every call. Answers are small: a key object is under 2 KiB.
+const (
+	defaultTimeout = 30 * time.Second
+	bodyLimit      = 1 << 20
+	listLimit      = 16 << 20
+	retryWindow    = 10 * time.Second // no further try begins later than this after the first
+	retryAfterMax  = time.Hour
+)
+
+// client is what both APIs share: one base URL, one way to send.
+type client struct {
+	base      string
+	inference bool
+	http      *http.Client
+	now       func() time.Time
+	sleep     func(context.Context, time.Duration) error
+	timeout   time.Duration // of one try, body included
+	userAgent string
+	observe   func(op string, class Class, took time.Duration)
+	token     func(context.Context) (secret.Text, error) // the management key; a call's own comes first
+	pace      *pace                                      // nil: none
+}
+
+func newClient(base string, hc *http.Client, now func() time.Time, wait func(context.Context, time.Duration) error,
+	timeout time.Duration, userAgent string, observe func(string, Class, time.Duration)) client {
+	if now == nil {
+		now = time.Now
+	}
+	if wait == nil {
+		wait = sleep
+	}
+	return client{
+		base: base, http: httpClient(hc), now: now, sleep: wait,
+		timeout: cmp.Or(timeout, defaultTimeout), userAgent: cmp.Or(userAgent, "rotator"), observe: observe,
+	}
+}
+
+// call is one request as the methods describe it.
+type call struct {
+	op, method, path string
+	query            url.Values
+	body             any             // sent as JSON when not nil
+	limit            int64           // of the answer's bytes; 0: bodyLimit
+	tries            int             // 0: one
+	token            func(context.Context) (secret.Text, error)
+	read             func(body) code // decodes a success; a code other than "" makes it ClassUnreadable
+}
+
+// code is a short word of ours that stands in Error.Code. Nothing of an answer is ever in it.
+type code string
+
+// do sends c until it succeeds, fails for good, or may not be tried again. It returns the Date of the last answer.
+func (cl *client) do(ctx context.Context, c call) (time.Time, error) {
+	begun := cl.now()
+	wait := &backoff.ExponentialBackOff{InitialInterval: 300 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 3, MaxInterval: 5 * time.Second}
+	for try := 1; ; try++ {
+		date, err := cl.paced(ctx, c)
+		if err == nil {
+			return date, nil
+		}
+		if try >= c.tries || !cl.again(err) {
+			return date, err
+		}
+		pause := max(wait.NextBackOff(), err.RetryAfter)
+		if cl.now().Add(pause).Sub(begun) > retryWindow || cl.sleep(ctx, pause) != nil {
+			return date, err
+		}
+	}
+}
+
+// again reports whether the same request may succeed in a moment. An inference call is not repeated for anything that
+// the server said on purpose: its callers poll.
+func (cl *client) again(err *Error) bool {
+	switch err.Class {
+	case ClassNetwork, ClassUnavailable:
+		return true
+	case ClassRateLimited, ClassUnreadable:
+		return !cl.inference
+	}
+	return false
+}
+
+// paced is one try, at the pace of the key.
+func (cl *client) paced(ctx context.Context, c call) (time.Time, *Error) {
+	if cl.pace != nil {
+		if err := cl.pace.wait(ctx, cl.now, cl.sleep); err != nil {
+			return time.Time{}, &Error{Op: c.op, Class: ClassCanceled, Unsent: true, cause: context.Cause(ctx)}
+		}
+	}
+	begun := cl.now()
+	date, err := cl.once(ctx, c)
+	class := Class("")
+	if err != nil {
+		class = err.Class
+	}
+	if cl.pace != nil {
+		cl.pace.note(cl.now(), class, err)
+	}
+	if cl.observe != nil {
+		cl.observe(c.op, class, cl.now().Sub(begun))
+	}
+	return date, err
+}
+
+// once is one try: one request, one bounded answer.
+func (cl *client) once(ctx context.Context, c call) (time.Time, *Error) {
+	token, fail := cl.bearer(ctx, c)
+	if fail != nil {
+		return time.Time{}, fail
+	}
+	tryCtx, cancel := context.WithTimeout(ctx, cl.timeout)
+	defer cancel()
+	req, err := cl.request(tryCtx, c)
+	if err != nil {
+		return time.Time{}, &Error{Op: c.op, Class: ClassInvalid, Code: "request", Unsent: true}
+	}
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	res, err := cl.http.Do(req)
+	if err != nil {
+		return time.Time{}, broken(ctx, c.op, err)
+	}
+	defer func() { _ = res.Body.Close() }() // nothing to say of a body that was read, or given up
+	date, _ := http.ParseTime(res.Header.Get("Date"))
+	limit := c.limit
+	if limit == 0 {
+		limit = bodyLimit
+	}
+	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
+	if res.StatusCode/100 != 2 {
+		// Whatever could be read of it will do: the status alone says enough.
+		e := classify(cl.inference, res.StatusCode, res.Header.Get("Content-Type"), raw)
+		e.Op, e.Date, e.RetryAfter = c.op, date, retryAfter(res.Header.Get("Retry-After"), date, cl.now())
+		return date, e
+	}
+	unreadable := func(why code) *Error {
+		return &Error{Op: c.op, Class: ClassUnreadable, Status: res.StatusCode, Code: string(why), Date: date}
+	}
+	switch {
+	case ctx.Err() != nil && err != nil:
+		e := broken(ctx, c.op, err)
+		e.Date = date
+		return date, e
+	case int64(len(raw)) > limit:
+		return date, unreadable("too_large")
+	case err != nil:
+		return date, unreadable("truncated")
+	}
+	if why := c.read(body(raw)); why != "" {
+		return date, unreadable(why)
+	}
+	return date, nil
+}
+
+// bearer asks for the token and refuses one that cannot stand in a header.
+func (cl *client) bearer(ctx context.Context, c call) (secret.Text, *Error) {
+	ask, op := cl.token, c.op
+	if c.token != nil {
+		ask = c.token
+	}
+	token, err := ask(ctx)
+	switch {
+	case ctx.Err() != nil:
+		return token, &Error{Op: op, Class: ClassCanceled, Unsent: true, cause: ctx.Err()}
+	case err != nil:
+		return token, &Error{Op: op, Class: ClassUnauthenticated, Code: "key_unavailable", Unsent: true, cause: err}
+	case !headerSafe(token.Reveal()):
+		return token, &Error{Op: op, Class: ClassInvalid, Code: "key_malformed", Unsent: true}
+	}
+	return token, nil
+}
+
+// headerSafe reports whether s is not empty and made of printable ASCII without spaces, as any bearer is.
+func headerSafe(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func (cl *client) request(ctx context.Context, c call) (*http.Request, error) {
+	address := cl.base + c.path
+	if len(c.query) > 0 {
+		address += "?" + c.query.Encode()
+	}
+	var content io.Reader
+	if c.body != nil {
+		b, err := json.Marshal(c.body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, c.method, address, content)
+	if err != nil {
+		return nil, err
+	}
+	if c.body != nil {
+		req.Header.Set("Content-Type", "application/json")
+		// Without GetBody net/http cannot send the request a second time behind our back, not even when a kept
+		// connection turns out to be closed.
+		req.GetBody = nil
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", cl.userAgent)
+	return req, nil
+}
+
+// broken turns an error of net/http, whose text holds the URL and may hold a proxy's password, into a word of ours.
+func broken(ctx context.Context, op string, err error) *Error {
+	if ctx.Err() != nil {
+		return &Error{Op: op, Class: ClassCanceled, cause: ctx.Err()}
+	}
+	e := &Error{Op: op, Class: ClassNetwork, Code: "connection"}
+	var dial *net.OpError
+	var timeout net.Error
+	switch {
+	case asType[*net.DNSError](err):
+		e.Code, e.Unsent = "name", true
+	case certificate(err):
+		e.Code, e.Unsent = "tls", true
+	case errors.As(err, &dial) && (dial.Op == "dial" || dial.Op == "proxyconnect"):
+		e.Code, e.Unsent = "connect", true
+	case errors.As(err, &timeout) && timeout.Timeout():
+		e.Code = "timeout"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		e.Code = "closed"
+	}
+	return e
+}
+
+// retryAfter reads a Retry-After header: seconds, or a date, which is taken by the server's own clock when it gave one.
+func retryAfter(header string, date, now time.Time) time.Duration {
+	if header == "" {
+		return 0
+	}
+	var wait time.Duration
+	if seconds, err := time.ParseDuration(header + "s"); err == nil {
+		wait = seconds
+	} else if at, err := http.ParseTime(header); err == nil {
+		if date.IsZero() {
+			date = now
+		}
+		wait = at.Sub(date)
+	}
+	return min(max(wait, 0), retryAfterMax)
+}
+
+// baseURL checks an API's address: https, or http on loopback, because a plain request would be redirected and lose its
+// bearer on the way, in the clear. The error names the host at most: an address may hold a password.
+func baseURL(what, raw string) (string, error) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "":
+		return "", fmt.Errorf("%s URL is not an absolute URL such as https://host", what)
+	case u.User != nil:
+		return "", fmt.Errorf("%s URL must not hold a user or password", what)
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", fmt.Errorf("%s URL must not have a query or fragment", what)
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return strings.TrimRight(u.String(), "/"), nil
+	}
+	return "", fmt.Errorf("%s URL must be https (http only on loopback): host %s", what, u.Host)
+}
+
+// loopback reports whether host is this machine by its own words: no name is looked up.
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
+// pathOf puts ids into a path pattern, escaped. An id that would change the path's shape is refused.
+func pathOf(op, pattern string, id string) (string, error) {
+	if id == "" || id == "." || id == ".." || strings.ContainsFunc(id, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' || r == 0x7f }) {
+		return "", &Error{Op: op, Class: ClassInvalid, Code: "id", Unsent: true}
+	}
+	return strings.Replace(pattern, "{id}", url.PathEscape(id), 1), nil
+}
+
+// asType reports whether err is or wraps a T.
+func asType[T error](err error) bool {
+	var t T
+	return errors.As(err, &t)
+}

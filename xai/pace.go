@@ -1,0 +1,81 @@
+package xai
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// The pace's bounds. xAI publishes no rate limit, so it begins so high that no ordinary burst of rotations meets it, and
+// learns the rest from 429s.
+const (
+	paceTop   rate.Limit = 200 // calls a second
+	paceBurst            = 400
+	paceFloor rate.Limit = 0.5
+	paceStep  rate.Limit = 2           // what a second without a 429 gives back
+	paceCalm             = time.Second // one wave of 429s halves once
+)
+
+// pace is the rate at which one management key is used: halved by a 429, given back slowly by successes, with a full stop
+// for as long as a Retry-After asks.
+type pace struct {
+	limiter *rate.Limiter
+
+	mu      sync.Mutex // guards what follows
+	changed time.Time  // when the rate last moved
+	resume  time.Time  // no call before
+}
+
+func newPace() *pace { return &pace{limiter: rate.NewLimiter(paceTop, paceBurst)} }
+
+// wait returns when the next call may begin, or with ctx's error.
+func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(context.Context, time.Duration) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begun := now()
+	r := p.limiter.ReserveN(begun, 1)
+	p.mu.Lock()
+	pause := max(r.DelayFrom(begun), p.resume.Sub(begun))
+	p.mu.Unlock()
+	if pause <= 0 {
+		return nil
+	}
+	if err := sleep(ctx, pause); err != nil {
+		r.CancelAt(now())
+		return err
+	}
+	return nil
+}
+
+// note learns from the end of a call.
+func (p *pace) note(now time.Time, class Class, err *Error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	current := p.limiter.Limit()
+	switch {
+	case class == ClassRateLimited:
+		if until := now.Add(err.RetryAfter); err.RetryAfter > 0 && until.After(p.resume) {
+			p.resume = until
+		}
+		if now.Sub(p.changed) < paceCalm {
+			return
+		}
+		p.set(now, max(current/2, paceFloor))
+	case class == "" && current < paceTop && now.Sub(p.changed) >= paceCalm:
+		p.set(now, min(current+paceStep, paceTop))
+	}
+}
+
+// set moves the rate. The burst follows it, or what was saved up in quiet times would undo the slowing.
+func (p *pace) set(now time.Time, limit rate.Limit) {
+	p.changed = now
+	p.limiter.SetLimitAt(now, limit)
+	burst := max(1, int(limit))
+	if limit == paceTop {
+		burst = paceBurst
+	}
+	p.limiter.SetBurstAt(now, burst)
+}
