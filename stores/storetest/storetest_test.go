@@ -84,7 +84,7 @@ func (m *memory) Promote(ctx context.Context, t stores.Target, attempt string, v
 		case current.Equal(value) && m.breaks != "not idempotent":
 			return nil
 		case !expected.Is(current) && m.breaks == "leak":
-			return fmt.Errorf("%w: %s", stores.ErrConflict, current.Reveal()[20:30])
+			return fmt.Errorf("%w: %s", stores.ErrConflict, value.Reveal()[20:30])
 		case !expected.Is(current) && m.breaks != "expectation ignored":
 			return stores.ErrConflict
 		}
