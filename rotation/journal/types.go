@@ -57,6 +57,7 @@ type Policy struct {
 	StepAt      time.Time // before then the rotation's next step is not tried (a wait, or the backoff)
 	DueAt       time.Time // when the next rotation is due
 	DueCause    string    // why then: schedule, max_age, expiry, new_target
+	NotBefore   time.Time // no rotation begins by itself before then: the pause after one that failed
 	WatchAt     time.Time // when targets and keys are looked at again
 	RotationID  string    // in flight
 	KeyID       string    // in use
