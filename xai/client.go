@@ -61,9 +61,9 @@ func newClient(base string, hc *http.Client, now func() time.Time, wait func(con
 type call struct {
 	op, method, path string
 	query            url.Values
-	body             any             // sent as JSON when not nil
-	limit            int64           // of the answer's bytes; 0: bodyLimit
-	tries            int             // 0: one
+	body             any   // sent as JSON when not nil
+	limit            int64 // of the answer's bytes; 0: bodyLimit
+	tries            int   // 0: one
 	token            func(context.Context) (secret.Text, error)
 	read             func(body) code // decodes a success; a code other than "" makes it ClassUnreadable
 }

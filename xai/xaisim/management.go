@@ -1,0 +1,316 @@
+package xaisim
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The endpoints that ACLs can name.
+func endpointNames() []string {
+	return []string{"chat", "image", "embed", "models", "sample", "tokenize", "documents"}
+}
+
+// teamOf returns the team in the path, if the management key may act for it.
+func (s *Sim) teamOf(q request) (*team, *answer) {
+	t := s.teams[q.id]
+	if t == nil || !s.mayActFor(q, t) {
+		a := refuse(http.StatusForbidden, 7, "Forbidden: team mismatch.")
+		return nil, &a
+	}
+	return t, nil
+}
+
+// keyOf returns the key in the path, if the management key may act for its team.
+func (s *Sim) keyOf(q request) (*key, *answer) {
+	k := s.keys[q.id]
+	if k == nil || !k.gone.IsZero() {
+		a := refuse(http.StatusNotFound, 5, "Cannot find API key.")
+		return nil, &a
+	}
+	if !s.mayActFor(q, k.team) {
+		a := refuse(http.StatusForbidden, 7, "Forbidden: team mismatch.")
+		return nil, &a
+	}
+	return k, nil
+}
+
+func (s *Sim) mayActFor(q request, t *team) bool {
+	m := s.management[q.bearer]
+	return m.Organization || slices.Contains(m.Teams, t.id)
+}
+
+func badField(what string) answer { return refuse(http.StatusBadRequest, 3, "Invalid argument: "+what) }
+
+// strictly decodes a JSON object and refuses fields that it does not know.
+func strictly(b []byte, v any) bool {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if d.Decode(v) != nil {
+		return false
+	}
+	_, err := d.Token()
+	return err == io.EOF && bytes.HasPrefix(bytes.TrimSpace(b), []byte("{"))
+}
+
+func (s *Sim) create(q request) answer {
+	t, no := s.teamOf(q)
+	if no != nil {
+		return *no
+	}
+	var in struct {
+		Name       string
+		ACLs       []string `json:"acls"`
+		QPS, QPM   *int
+		TPM        *string
+		ExpireTime *string `json:"expireTime"`
+	}
+	if !strictly(q.body, &in) {
+		return badField("body")
+	}
+	expires, fine := future(in.ExpireTime, q.at)
+	switch {
+	case in.Name == "":
+		return badField("name")
+	case !s.knownACLs(in.ACLs):
+		return badField("acls")
+	case !positive(in.QPS), !positive(in.QPM), !digits(in.TPM):
+		return badField("qps, qpm or tpm")
+	case !fine:
+		return badField("expireTime")
+	case len(s.keys)-len(s.deleted) >= maxKeys:
+		return refuse(http.StatusTooManyRequests, 8, "Too many API keys.")
+	}
+	k := s.newKey(t, q.at, in.Name, in.ACLs)
+	k.qps, k.qpm, k.tpm, k.expires = in.QPS, in.QPM, in.TPM, expires
+	t.log(s, q.at, "API key created: "+in.Name)
+	o := k.object(q.at)
+	o["apiKey"] = k.current.plain
+	return ok(o)
+}
+
+// object is a key object as single answers spell it.
+func (k *key) object(now time.Time) map[string]any {
+	acls := k.acls
+	if acls == nil {
+		acls = []string{}
+	}
+	o := map[string]any{
+		"apiKeyId": k.id, "teamId": k.team.id, "userId": k.user, "name": k.name, "redactedApiKey": redacted(k.current.plain),
+		"createTime": micro(k.created), "modifyTime": micro(k.modified), "disabled": k.shown.at(now),
+		"aclStrings": acls, "ipRanges": nil,
+	}
+	if k.qps != nil {
+		o["qps"] = *k.qps
+	}
+	if k.qpm != nil {
+		o["qpm"] = *k.qpm
+	}
+	if k.tpm != nil {
+		o["tpm"] = *k.tpm
+	}
+	if !k.expires.IsZero() {
+		o["expireTime"] = micro(k.expires)
+	}
+	return o
+}
+
+func redacted(plain string) string { return "xai-..." + plain[len(plain)-4:] }
+
+func micro(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// listed is a key object as lists spell it: half of them the other way.
+func (k *key) listed(now time.Time) map[string]any {
+	o := k.object(now)
+	o["acl_strings"] = o["aclStrings"]
+	delete(o, "aclStrings")
+	if k.order%2 == 0 {
+		o["disabled"] = strconv.FormatBool(k.shown.at(now))
+	}
+	return o
+}
+
+// list goes by each key's random order, so that no caller can rely on one, and pages hold while keys come and go.
+func (s *Sim) list(q request) answer {
+	t, no := s.teamOf(q)
+	if no != nil {
+		return *no
+	}
+	size := len(t.keys)
+	if p := q.param("pageSize"); p != "" {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 1 {
+			return badField("pageSize")
+		}
+		size = n
+	}
+	from := 0
+	if p := q.param("paginationToken"); p != "" {
+		b, err := base64.RawURLEncoding.DecodeString(p)
+		if err != nil || len(b) != 8 {
+			return badField("paginationToken")
+		}
+		from, _ = slices.BinarySearchFunc(t.keys, binary.BigEndian.Uint64(b), byOrder)
+	}
+	keys, next := []any{}, ""
+	for _, k := range t.keys[from:] {
+		if !s.listed(k, q.at) || q.param("activeOnly") == "true" && k.shown.at(q.at) {
+			continue
+		}
+		if len(keys) == size {
+			next = base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, k.order))
+			break
+		}
+		keys = append(keys, k.listed(q.at))
+	}
+	o := map[string]any{"apiKeys": keys}
+	switch end := s.rng.IntN(3); {
+	case next != "" || end == 0:
+		o["paginationToken"] = next
+	case end == 1:
+		o["paginationToken"] = nil
+	}
+	return ok(o)
+}
+
+func (s *Sim) update(q request) answer {
+	k, no := s.keyOf(q)
+	if no != nil {
+		return *no
+	}
+	var in struct {
+		APIKey struct {
+			Name       string
+			ACLStrings []string `json:"aclStrings"`
+			QPS, QPM   *int
+			TPM        *string
+			Disabled   bool
+			ExpireTime *string `json:"expireTime"`
+		} `json:"apiKey"`
+		FieldMask string `json:"fieldMask"`
+	}
+	if !strictly(q.body, &in) || in.FieldMask == "" {
+		return badField("body or fieldMask")
+	}
+	f := in.APIKey
+	expires, fine := future(f.ExpireTime, q.at)
+	var changes []func() // none is made when one is refused
+	for name := range strings.SplitSeq(in.FieldMask, ",") {
+		var change func()
+		switch {
+		case name == "name" && f.Name != "":
+			change = func() { k.name = f.Name }
+		case name == "aclStrings" && s.knownACLs(f.ACLStrings):
+			change = func() { k.acls = f.ACLStrings }
+		case name == "qps" && positive(f.QPS):
+			change = func() { k.qps = f.QPS }
+		case name == "qpm" && positive(f.QPM):
+			change = func() { k.qpm = f.QPM }
+		case name == "tpm" && digits(f.TPM):
+			change = func() { k.tpm = f.TPM }
+		case name == "disabled":
+			change = func() { s.setDisabled(k, q.at, f.Disabled) }
+		case name == "expireTime" && fine:
+			change = func() { k.expires = expires }
+		default:
+			return badField("fieldMask, or the field that it names")
+		}
+		changes = append(changes, change)
+	}
+	for _, change := range changes {
+		change()
+	}
+	k.modified = q.at
+	k.team.log(s, q.at, "API key updated: "+k.name)
+	return ok(k.object(q.at))
+}
+
+func (s *Sim) delete(q request) answer {
+	k, no := s.keyOf(q)
+	if no != nil {
+		return *no
+	}
+	s.remove(k, q.at)
+	k.team.log(s, q.at, "API key deleted: "+k.name)
+	return ok(map[string]any{})
+}
+
+func (s *Sim) propagation(q request) answer {
+	k, no := s.keyOf(q)
+	if no != nil {
+		return *no
+	}
+	clusters := map[string]bool{}
+	for i, name := range s.o.Clusters {
+		clusters[name] = !k.current.known[i].After(q.at)
+	}
+	return ok(map[string]any{"icPropagation": clusters})
+}
+
+func (s *Sim) rotate(q request) answer {
+	k, no := s.keyOf(q)
+	if no != nil {
+		return *no
+	}
+	var in struct {
+		ExpireTime          *string `json:"expireTime"`
+		OldSecretExpireTime *string `json:"oldSecretExpireTime"`
+	}
+	if !strictly(q.body, &in) {
+		return badField("body")
+	}
+	expires, fine := future(in.ExpireTime, q.at)
+	dies, fineToo := future(in.OldSecretExpireTime, q.at)
+	if !fine || !fineToo || dies.After(q.at.Add(7*24*time.Hour)) {
+		return badField("expireTime or oldSecretExpireTime")
+	}
+	if dies.IsZero() {
+		dies = q.at.Add(24 * time.Hour)
+	}
+	if !expires.IsZero() {
+		k.expires = expires
+	}
+	k.current.dies = dies
+	s.newCredential(k, q.at)
+	k.modified = q.at
+	k.team.log(s, q.at, "API key rotated: "+k.name)
+	o := k.object(q.at)
+	o["apiKey"] = k.current.plain
+	return ok(o)
+}
+
+// knownACLs reports whether each ACL is one that the team can give.
+func (s *Sim) knownACLs(acls []string) bool {
+	for _, acl := range acls {
+		kind, name, _ := strings.Cut(strings.TrimPrefix(acl, "api-key:"), ":")
+		switch {
+		case !strings.HasPrefix(acl, "api-key:"):
+			return false
+		case kind == "model" && (name == "*" || s.model(name) != ""):
+		case kind == "endpoint" && (name == "*" || slices.Contains(endpointNames(), name)):
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func positive(n *int) bool { return n == nil || *n > 0 }
+
+func digits(s *string) bool { return s == nil || *s != "" && strings.Trim(*s, "0123456789") == "" }
+
+// future reads an optional time that must not be past.
+func future(s *string, now time.Time) (time.Time, bool) {
+	if s == nil {
+		return time.Time{}, true
+	}
+	t, err := time.Parse(time.RFC3339Nano, *s)
+	return t, err == nil && t.After(now)
+}
