@@ -1,0 +1,92 @@
+package aws
+
+import (
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"go.uber.org/goleak"
+
+	"rotator/internal/awstest"
+	"rotator/stores"
+	"rotator/stores/storetest"
+)
+
+const region = "eu-west-1"
+
+// TestMain keeps the machine's own AWS configuration out, and notices goroutines left behind.
+func TestMain(m *testing.M) {
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "AWS_") {
+			os.Unsetenv(name)
+		}
+	}
+	os.Setenv("AWS_CONFIG_FILE", os.DevNull)
+	os.Setenv("AWS_SHARED_CREDENTIALS_FILE", os.DevNull)
+	os.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+	goleak.VerifyTestMain(m)
+}
+
+// open returns a store over the server.
+func open(t testing.TB, s *awstest.Server) *Store {
+	t.Helper()
+	store, err := New(t.Context(), Options{
+		Region: region, HTTPClient: s.Client(), KMSKeyID: "alias/rotator",
+		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return store
+}
+
+func TestContract(t *testing.T) {
+	t.Parallel()
+	server := awstest.New()
+	r := server.Region(region)
+	var n atomic.Int64
+	path := func() string { return "team/secret+" + strconv.FormatInt(n.Add(1), 10) }
+	storetest.Run(t, storetest.Harness{
+		Store:      open(t, server),
+		Structured: func(*testing.T) stores.Target { return stores.Target{Path: path(), Field: "api_key"} },
+		Whole:      func(*testing.T) stores.Target { return stores.Target{Path: path()} },
+		Seed:       func(_ *testing.T, t stores.Target, doc string) { r.Put(t.Path, doc) },
+		Read:       func(_ *testing.T, t stores.Target) (string, bool) { return r.Value(t.Path, "AWSCURRENT") },
+		Leftovers:  func(_ *testing.T, t stores.Target) []string { return leftovers(r, t.Path) },
+		Race: func(t *testing.T, target stores.Target, human func()) {
+			server.OnCall(func(c awstest.Call) {
+				if c.SecretID == target.Path && decides(c) {
+					human()
+				}
+			})
+			t.Cleanup(func() { server.OnCall(nil) })
+		},
+		CanStage: true, KeepsPrevious: true, HasCAS: true,
+	})
+	for _, c := range server.Calls() {
+		for _, l := range c.Labels {
+			if l == labelPending {
+				t.Fatalf("%s asked for %s", c.Action, l)
+			}
+		}
+	}
+}
+
+// decides reports whether the call is the one by which consumers would read something else.
+func decides(c awstest.Call) bool {
+	return c.Action == "CreateSecret" || c.Action == "UpdateSecretVersionStage" && c.Labels[0] == labelCurrent
+}
+
+// leftovers returns every label that AWS does not move by itself.
+func leftovers(r awstest.Region, path string) []string {
+	var left []string
+	for l := range r.Labels(path) {
+		if l != labelCurrent && l != labelPrevious {
+			left = append(left, l)
+		}
+	}
+	return left
+}

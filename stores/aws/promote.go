@@ -1,0 +1,117 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+
+	"rotator/internal/secret"
+	"rotator/stores"
+)
+
+// Promote implements stores.Store. Where nothing is expected, a secret without a value gets its first, and one that is
+// absent is created under the path as its name, with Options.KMSKeyID.
+func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, value secret.Text, expected secret.Fingerprint) error {
+	p := promotion{s: s, t: t, attempt: attempt, value: value, expected: expected}
+	err := errMoved
+	for try := 0; try < tries && errors.Is(err, errMoved); try++ {
+		err = p.try(ctx)
+	}
+	if p.labelled {
+		// Nothing was staged, so nothing stays so. Should this fail, the caller's own Discard finds the label.
+		_ = s.Discard(ctx, t, attempt)
+	}
+	return err
+}
+
+// errMoved means that somebody wrote between our read and our write, and that we wrote nothing.
+var errMoved = errors.New("the secret keeps changing")
+
+// promotion is one call of Promote.
+type promotion struct {
+	s        *Store
+	t        stores.Target
+	attempt  string
+	value    secret.Text
+	expected secret.Fingerprint
+	labelled bool // the label is there because of this call alone
+}
+
+// try reads, decides, and writes on condition that what was read still stands. A crash anywhere in it leaves either a
+// version that no consumer reads, which a second call finds by its id, or the whole promotion.
+func (p *promotion) try(ctx context.Context) error {
+	base, err := p.s.current(ctx, p.t)
+	if errors.Is(err, stores.ErrNotFound) {
+		return p.first(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	held, err := base.value(p.t)
+	switch {
+	case err != nil:
+		return err
+	case held.Equal(p.value):
+		return nil
+	case !p.expected.Is(held):
+		return fmt.Errorf("promote in %s: %w", p.t.Path, stores.ErrConflict)
+	}
+	id := versionID(p.t, p.attempt, p.value, base.version)
+	if err := p.ensure(ctx, id, base); err != nil {
+		return err
+	}
+	err = p.s.move(ctx, p.t, labelCurrent, base.version, id)
+	if answered(err, codeMismatch) {
+		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
+	}
+	return err
+}
+
+// ensure puts the version id, merged from base, unless Stage did.
+func (p *promotion) ensure(ctx context.Context, id string, base document) error {
+	l := label(p.t, p.attempt)
+	bearer, err := p.s.labels(ctx, p.t)
+	if err != nil || bearer[l] == id {
+		return err
+	}
+	text, err := base.merge(p.t, p.value)
+	if err != nil {
+		return err
+	}
+	p.labelled = p.labelled || bearer[l] == ""
+	_, err = p.s.put(ctx, p.t, id, text, l)
+	return err
+}
+
+// first gives the secret its first version, or creates it. The put asks for our label only: AWS adds AWSCURRENT if the
+// version is indeed the first, so that a value which somebody else put meanwhile stays. Reading again tells.
+func (p *promotion) first(ctx context.Context) error {
+	if p.expected != "" {
+		return fmt.Errorf("promote in %s: %w: it holds nothing", p.t.Path, stores.ErrConflict)
+	}
+	text, err := document{}.merge(p.t, p.value)
+	if err != nil {
+		return err
+	}
+	id := versionID(p.t, p.attempt, p.value, "")
+	_, err = p.s.put(ctx, p.t, id, text, label(p.t, p.attempt))
+	if err == nil {
+		p.labelled = true
+		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
+	}
+	if !answered(err, codeNotFound) {
+		return err
+	}
+	in := &secretsmanager.CreateSecretInput{Name: &p.t.Path, ClientRequestToken: &id, SecretString: aws.String(text.Reveal())}
+	if p.s.kmsKeyID != "" {
+		in.KmsKeyId = &p.s.kmsKeyID
+	}
+	_, err = p.s.client.CreateSecret(ctx, in, once)
+	if err = failed(ctx, p.t.Path, err); answered(err, codeExists) {
+		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
+	}
+	return err
+}
