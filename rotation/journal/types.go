@@ -197,6 +197,7 @@ type Key struct {
 	DeleteSentAt, DeletedAt             time.Time
 	Health                              string    // what the watch saw last: ok, dead, disabled, blocked; "" never looked
 	HealthAt                            time.Time // since when
+	BadAnswers                          int       // answers in a row that spoke against it
 }
 
 // TargetID names a target.
