@@ -1,0 +1,166 @@
+// Package sqldb keeps the journal in SQLite or PostgreSQL: the same tables, the same statements, one suite.
+//
+// What is the same lies in this file and in commit, claims, policies, words and read. What differs lies behind [engine]:
+// how a transaction is run (sqlite.go: one writing connection and group commit; postgres.go: a pool and row locks),
+// and whose clock counts.
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// Options are how a journal is opened. The zero Options open it for one process, to read and write.
+type Options struct {
+	// ReadOnly opens an existing SQLite journal beside the process that has it, to look only.
+	ReadOnly bool
+	// Program is the name and version that lock, migrations and refusals name.
+	Program string
+	// Lease is how long a claim lasts without a renewal when replicas share the journal (0: 15 s). SQLite has none.
+	Lease time.Duration
+	// Now is the clock for what no caller dates (nil: time.Now).
+	Now func() time.Time
+}
+
+// ErrClosed: the journal was closed.
+var ErrClosed = errors.New("the journal is closed")
+
+// ErrReadOnly: the journal was opened to look only.
+var ErrReadOnly = errors.New("the journal is open for reading only")
+
+// DB is an open journal.
+type DB struct {
+	engine
+	now func() time.Time
+}
+
+var _ journal.Journal = (*DB)(nil)
+
+// engine is what differs between the databases.
+type engine interface {
+	// write runs do in a transaction that is durable when write returns nil. An error of do undoes what it did, and
+	// nothing of what others do at the same time.
+	write(ctx context.Context, do func(context.Context, tx) error) error
+	// read runs do on one consistent state of the database.
+	read(ctx context.Context, do func(context.Context, tx) error) error
+	// clock is the time that leases and wakes go by: that of the caller, or that of a database that replicas share.
+	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)
+	// lease is when a claim made or renewed at now ends; the zero time when it never does.
+	lease(now time.Time) time.Time
+	// dialect holds the statements that are not the same.
+	dialect() dialect
+	backup(ctx context.Context, path string) error
+	close() error
+}
+
+// dialect are the pieces of SQL that differ.
+type dialect struct {
+	lockRow    string // appended to a SELECT that guards a transaction
+	claim      string // $1 now, $2 owner, $3 until, $4 limit
+	lockEvents string // run before the first event of a transaction, so that readers see ids in order; "" for none
+	readEvents string // run before events are read, for the same reason
+}
+
+// tx is a transaction in hand.
+type tx interface {
+	// exec runs a statement and returns how many rows it changed.
+	exec(ctx context.Context, query string, args ...any) (int64, error)
+	// query calls each for every row, with that row's scan.
+	query(ctx context.Context, each func(scan func(...any) error) error, query string, args ...any) error
+}
+
+// Open opens the journal at url and brings its schema up to date: sqlite:PATH, sqlite::memory: (gone with the process,
+// for tests and trials) or postgres://…. Errors: journal.ErrInUse, journal.ErrNewer. No error names url's password.
+func Open(ctx context.Context, url string, o Options) (*DB, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Program == "" {
+		o.Program = "rotator"
+	}
+	if o.Lease == 0 {
+		o.Lease = 15 * time.Second
+	}
+	scheme, rest, _ := strings.Cut(url, ":")
+	var e engine
+	var err error
+	switch scheme {
+	case "sqlite":
+		e, err = openSQLite(ctx, rest, o)
+	default:
+		return nil, fmt.Errorf("open journal: unknown kind %q: want sqlite:PATH or postgres://USER@HOST/DATABASE", scheme)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open journal: %w", err)
+	}
+	return &DB{engine: e, now: o.Now}, nil
+}
+
+// Close waits for what is being written and closes the journal. Whoever writes afterwards gets ErrClosed.
+func (db *DB) Close() error { return db.close() }
+
+// Backup implements journal.Journal.
+func (db *DB) Backup(ctx context.Context, path string) error {
+	if err := db.backup(ctx, path); err != nil {
+		return fmt.Errorf("back up the journal to %s: %w", path, err)
+	}
+	return nil
+}
+
+// Chore implements journal.Claimer.
+func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.Duration) (mine bool, err error) {
+	err = db.write(ctx, func(ctx context.Context, t tx) error {
+		now, err := db.clock(ctx, t, now)
+		if err != nil {
+			return err
+		}
+		n, err := t.exec(ctx, `INSERT INTO chores (name, at) VALUES ($1, $2)
+			ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE chores.at <= $3`, name, micros(now), micros(now.Add(-every)))
+		mine = n > 0
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("chore %s: %w", name, err)
+	}
+	return mine, nil
+}
+
+// SetMeta implements journal.Journal.
+func (db *DB) SetMeta(ctx context.Context, key, value string) error {
+	err := db.write(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, setMeta, key, value)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("set meta %s: %w", key, err)
+	}
+	return nil
+}
+
+const setMeta = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`
+
+// Meta implements journal.Journal.
+func (db *DB) Meta(ctx context.Context, key string) (value string, err error) {
+	err = db.read(ctx, func(ctx context.Context, t tx) error {
+		_, err := one(ctx, t, []any{&value}, `SELECT value FROM meta WHERE name = $1`, key)
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("meta %s: %w", key, err)
+	}
+	return value, nil
+}
+
+// one scans the first row into dest and reports whether there was one.
+func one(ctx context.Context, t tx, dest []any, query string, args ...any) (found bool, err error) {
+	err = t.query(ctx, func(scan func(...any) error) error {
+		found = true
+		return scan(dest...)
+	}, query, args...)
+	return found, err
+}

@@ -1,0 +1,229 @@
+package sqldb
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"rotator/rotation/journal"
+)
+
+// Load implements journal.Reader.
+func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) {
+	rec := &journal.Record{}
+	err := db.read(ctx, func(ctx context.Context, t tx) (err error) {
+		*rec = journal.Record{}
+		if rec.Policy, err = policies.first(ctx, t, "WHERE name = $1", policy); err != nil {
+			return err
+		}
+		inFlight := ""
+		found, err := rotations.all(ctx, t, "WHERE policy = $1 AND ended_at IS NULL", policy)
+		if err != nil {
+			return err
+		}
+		if len(found) > 0 {
+			rec.Rotation, inFlight = &found[0], found[0].ID
+		}
+		rec.Attempts, err = attempts.all(ctx, t, "WHERE policy = $1 AND state <> 'settled' UNION ALL SELECT "+attempts.columns+
+			" FROM attempts WHERE rotation = $2 AND state = 'settled' ORDER BY created_at, id", policy, inFlight)
+		if err != nil {
+			return err
+		}
+		if rec.Keys, err = keys.all(ctx, t, "WHERE policy = $1 AND deleted_at IS NULL ORDER BY created_at, id", policy); err != nil {
+			return err
+		}
+		if rec.Targets, err = targets.all(ctx, t, "WHERE policy = $1", policy); err != nil {
+			return err
+		}
+		if rec.Hold, err = holdOf(ctx, t, policy); err != nil {
+			return err
+		}
+		rec.Orders, err = orders.all(ctx, t, "WHERE policy = $1 AND done_at IS NULL ORDER BY id", policy)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("load %s: %w", policy, err)
+	}
+	// Databases order text each by its own rules.
+	slices.SortFunc(rec.Targets, byTarget)
+	rec.Base = rec.Clone()
+	return rec, nil
+}
+
+func byTarget(a, b journal.Target) int {
+	return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Store, b.Store), cmp.Compare(a.Path, b.Path),
+		cmp.Compare(a.Field, b.Field))
+}
+
+func holdOf(ctx context.Context, t tx, policy string) (journal.Hold, error) {
+	found, err := holds.all(ctx, t, "WHERE policy = $1", policy)
+	if err != nil || len(found) == 0 {
+		return journal.Hold{}, err
+	}
+	return found[0], nil
+}
+
+// HoldOf implements journal.Reader.
+func (db *DB) HoldOf(ctx context.Context, policy string) (h journal.Hold, err error) {
+	err = db.read(ctx, func(ctx context.Context, t tx) (err error) {
+		h, err = holdOf(ctx, t, policy)
+		return err
+	})
+	if err != nil {
+		return journal.Hold{}, fmt.Errorf("hold of %s: %w", policy, err)
+	}
+	return h, nil
+}
+
+// Summaries implements journal.Reader.
+func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
+	var list []journal.Summary
+	err := db.read(ctx, func(ctx context.Context, t tx) error {
+		inFlight, err := rotations.all(ctx, t, "WHERE ended_at IS NULL")
+		if err != nil {
+			return err
+		}
+		ofPolicy := make(map[string]*journal.Rotation, len(inFlight)) // policy name → its rotation in flight
+		for i := range inFlight {
+			ofPolicy[inFlight[i].Policy] = &inFlight[i]
+		}
+		held := make(map[string]journal.Hold) // policy name → its hold
+		err = t.query(ctx, func(scan func(...any) error) error {
+			var policy string
+			var h journal.Hold
+			err := scan(append([]any{&policy}, holds.fields(&h)...)...)
+			held[policy] = h
+			return err
+		}, "SELECT policy, "+holds.columns+" FROM holds")
+		if err != nil {
+			return err
+		}
+		found, err := policies.all(ctx, t, "")
+		list = make([]journal.Summary, len(found))
+		for i, p := range found {
+			list[i] = journal.Summary{Policy: p, Rotation: ofPolicy[p.Name], Hold: held[p.Name]}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("summaries: %w", err)
+	}
+	slices.SortFunc(list, func(a, b journal.Summary) int { return cmp.Compare(a.Policy.Name, b.Policy.Name) })
+	return list, nil
+}
+
+// rows reads the rows that the rest of a SELECT finds.
+func rows[T any](ctx context.Context, db *DB, from table[T], rest string, args ...any) (found []T, err error) {
+	err = db.read(ctx, func(ctx context.Context, t tx) (err error) {
+		found, err = from.all(ctx, t, rest, args...)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", from.name, err)
+	}
+	return found, nil
+}
+
+// Rotations implements journal.Reader.
+func (db *DB) Rotations(ctx context.Context, policy string, limit int) ([]journal.Rotation, error) {
+	if limit <= 0 {
+		limit = 100
+	}
+	if policy == "" {
+		return rows(ctx, db, rotations, "ORDER BY started_at DESC, id DESC LIMIT $1", int64(limit))
+	}
+	return rows(ctx, db, rotations, "WHERE policy = $1 ORDER BY started_at DESC, id DESC LIMIT $2", policy, int64(limit))
+}
+
+// TargetsOf implements journal.Reader.
+func (db *DB) TargetsOf(ctx context.Context, keyID string) ([]journal.Target, error) {
+	if keyID == "" {
+		return nil, nil
+	}
+	found, err := rows(ctx, db, targets, "WHERE key_id = $1 OR next_key_id = $1", keyID)
+	slices.SortFunc(found, byTarget)
+	return found, err
+}
+
+// Targets implements journal.Reader.
+func (db *DB) Targets(ctx context.Context) ([]journal.Target, error) {
+	found, err := rows(ctx, db, targets, "")
+	slices.SortFunc(found, byTarget)
+	return found, err
+}
+
+// Key implements journal.Reader.
+func (db *DB) Key(ctx context.Context, id string) (journal.Key, error) {
+	found, err := rows(ctx, db, keys, "WHERE id = $1", id)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("key %s: %w", id, journal.ErrNotFound)
+	}
+	if err != nil {
+		return journal.Key{}, err
+	}
+	return found[0], nil
+}
+
+// Keys implements journal.Reader.
+func (db *DB) Keys(ctx context.Context, team string) ([]journal.Key, error) {
+	return rows(ctx, db, keys, "WHERE team = $1 ORDER BY created_at, id", team)
+}
+
+// Attempts implements journal.Reader.
+func (db *DB) Attempts(ctx context.Context, team string) ([]journal.Attempt, error) {
+	return rows(ctx, db, attempts, "WHERE team = $1 ORDER BY created_at, id", team)
+}
+
+// Teams implements journal.Reader.
+func (db *DB) Teams(ctx context.Context) ([]journal.Team, error) {
+	found, err := rows(ctx, db, teams, "")
+	slices.SortFunc(found, func(a, b journal.Team) int { return cmp.Compare(a.Name, b.Name) })
+	return found, err
+}
+
+// OrderByID implements journal.Words.
+func (db *DB) OrderByID(ctx context.Context, id int64) (journal.Order, error) {
+	found, err := rows(ctx, db, orders, "WHERE id = $1", id)
+	if err == nil && len(found) == 0 {
+		err = fmt.Errorf("order %d: %w", id, journal.ErrNotFound)
+	}
+	if err != nil {
+		return journal.Order{}, err
+	}
+	return found[0], nil
+}
+
+// Events implements journal.Reader. At most 1000 are returned, also when limit is 0 or more than that.
+func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Event, error) {
+	if limit <= 0 || limit > 1000 {
+		limit = 1000
+	}
+	var events []journal.Event
+	err := db.read(ctx, func(ctx context.Context, t tx) error {
+		if lock := db.dialect().readEvents; lock != "" {
+			if _, err := t.exec(ctx, lock); err != nil {
+				return err
+			}
+		}
+		return t.query(ctx, func(scan func(...any) error) error {
+			var e journal.Event
+			var data string
+			if err := scan(&e.ID, instant{&e.At}, &e.Policy, &e.Rotation, (*string)(&e.Kind), &data); err != nil {
+				return err
+			}
+			if data != "" {
+				if err := json.Unmarshal([]byte(data), &e.Data); err != nil {
+					return fmt.Errorf("event %d: %w", e.ID, err)
+				}
+			}
+			events = append(events, e)
+			return nil
+		}, `SELECT id, at, policy, rotation, kind, data FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, int64(limit))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	return events, nil
+}

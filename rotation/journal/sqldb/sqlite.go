@@ -1,0 +1,199 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// sqliteDB is a journal in one file, for one process.
+type sqliteDB struct {
+	path    string
+	pool    *sql.DB
+	readers *sql.DB       // read-only, nil in memory
+	idle    chan *session // of readers; a reader never waits for the writer
+	group   *group        // nil when only reading
+	lock    *os.File
+}
+
+// nReaders is how many look at the same time.
+const nReaders = 4
+
+func openSQLite(ctx context.Context, path string, o Options) (_ engine, err error) {
+	e := &sqliteDB{}
+	defer func() {
+		if err != nil {
+			_ = e.close()
+		}
+	}()
+	if path == ":memory:" {
+		if err := e.openWriter(ctx, "file::memory:?_pragma=foreign_keys(1)", o); err != nil {
+			return nil, err
+		}
+		return e, nil
+	}
+	if path = strings.TrimPrefix(path, "//"); path == "" {
+		return nil, errors.New("sqlite: no path: want sqlite:/var/lib/rotator/rotator.db")
+	}
+	if e.path, err = filepath.Abs(path); err != nil {
+		return nil, err
+	}
+	if !o.ReadOnly {
+		if err := e.prepareFile(o); err != nil {
+			return nil, err
+		}
+		// FULL: a commit is on the disk before anything is done that relies on it.
+		err := e.openWriter(ctx, e.dsn("_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
+			"&_pragma=foreign_keys(1)&_pragma=journal_size_limit(67108864)"), o)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return e, e.openReaders(ctx)
+}
+
+func (e *sqliteDB) dsn(query string) string {
+	return (&url.URL{Scheme: "file", Path: e.path, RawQuery: query}).String()
+}
+
+// prepareFile makes the folder and the file, 0700 and 0600, and takes the lock beside it.
+func (e *sqliteDB) prepareFile(o Options) (err error) {
+	dir := filepath.Dir(e.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if err := localDisk(dir); err != nil {
+		return err
+	}
+	if e.lock, err = lockFile(e.path+".lock", o.Program, o.Now()); err != nil {
+		return err
+	}
+	// SQLite gives its -wal and -shm files the mode of the database.
+	f, err := os.OpenFile(e.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(0o600), f.Close())
+}
+
+func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err error) {
+	if e.pool, err = sql.Open("sqlite", dsn); err != nil {
+		return err
+	}
+	s, err := newSession(ctx, e.pool)
+	if err != nil {
+		return err
+	}
+	if err := s.begin("IMMEDIATE"); err == nil {
+		err = migrate(ctx, s, sqliteSchema, o)
+		if err == nil {
+			// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
+			_, err = s.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, lease_epoch = lease_epoch + 1
+				WHERE lease_owner <> ''`)
+		}
+		if err == nil {
+			err = s.commit()
+		}
+		if err != nil {
+			s.rollback()
+			return errors.Join(err, s.close())
+		}
+	} else {
+		return errors.Join(err, s.close())
+	}
+	e.group = newGroup(s)
+	return nil
+}
+
+func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
+	if e.readers, err = sql.Open("sqlite", e.dsn("mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)")); err != nil {
+		return err
+	}
+	e.idle = make(chan *session, nReaders)
+	for range nReaders {
+		s, err := newSession(ctx, e.readers)
+		if err != nil {
+			if _, e2 := os.Stat(e.path); errors.Is(e2, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w", e.path, fs.ErrNotExist)
+			}
+			return err
+		}
+		e.idle <- s
+	}
+	s := <-e.idle
+	defer func() { e.idle <- s }()
+	return checkVersion(ctx, s)
+}
+
+func (e *sqliteDB) write(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.group == nil {
+		return ErrReadOnly
+	}
+	return e.group.run(ctx, do)
+}
+
+func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.readers == nil {
+		return e.group.run(ctx, do)
+	}
+	var s *session
+	select {
+	case s = <-e.idle:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if s == nil {
+		return ErrClosed
+	}
+	defer func() { e.idle <- s }()
+	if err := s.begin("DEFERRED"); err != nil {
+		return err
+	}
+	defer s.rollback() // nothing was written
+	return do(ctx, s)
+}
+
+func (e *sqliteDB) clock(_ context.Context, _ tx, caller time.Time) (time.Time, error) {
+	return caller, nil
+}
+
+func (e *sqliteDB) lease(time.Time) time.Time { return time.Time{} }
+
+func (e *sqliteDB) dialect() dialect {
+	return dialect{claim: `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
+		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' ORDER BY next_run_at LIMIT $4)
+		RETURNING name, lease_epoch, wake_seq, next_run_at`}
+}
+
+// close gives the lock back last.
+func (e *sqliteDB) close() error {
+	var errs []error
+	if e.group != nil {
+		errs = append(errs, e.group.close())
+	}
+	if e.readers != nil {
+		errs = append(errs, e.readers.Close())
+	}
+	if e.pool != nil {
+		errs = append(errs, e.pool.Close())
+	}
+	if e.lock != nil {
+		errs = append(errs, e.lock.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (e *sqliteDB) backup(ctx context.Context, path string) error {
+	return errors.New("not yet")
+}
+
+var _ = journal.MetaRestored

@@ -1,0 +1,153 @@
+package sqldb
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// A table knows the columns of a type's rows: their names, and for a value the places they are read into and written
+// from, in the same order.
+type table[T any] struct {
+	name, columns string // columns separated by ", "
+	fields        func(*T) []any
+	insert        string // "INSERT INTO name (columns) VALUES ($1, …)"
+}
+
+func newTable[T any](name, columns string, fields func(*T) []any) table[T] {
+	names := strings.Fields(columns)
+	marks := make([]string, len(names))
+	for i := range names {
+		marks[i] = fmt.Sprintf("$%d", i+1)
+	}
+	list := strings.Join(names, ", ")
+	return table[T]{
+		name: name, columns: list, fields: fields,
+		insert: fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", name, list, strings.Join(marks, ", ")),
+	}
+}
+
+// upsert is insert, and on a row of the same key an update of every other column if the row agrees to guard.
+func (t table[T]) upsert(key, guard string) string {
+	var set []string
+	for _, c := range strings.Split(t.columns, ", ") {
+		if !strings.Contains(" "+key+" ", " "+c+" ") {
+			set = append(set, c+" = excluded."+c)
+		}
+	}
+	return fmt.Sprintf("%s ON CONFLICT (%s) DO UPDATE SET %s%s",
+		t.insert, strings.ReplaceAll(key, " ", ", "), strings.Join(set, ", "), guard)
+}
+
+// update sets every column but the first, which is the key ($1), of a row that agrees to guard.
+func (t table[T]) update(guard string) string {
+	var set []string
+	for i, c := range strings.Split(t.columns, ", ")[1:] {
+		set = append(set, fmt.Sprintf("%s = $%d", c, i+2))
+	}
+	key, _, _ := strings.Cut(t.columns, ",")
+	return fmt.Sprintf("UPDATE %s SET %s WHERE %s = $1%s", t.name, strings.Join(set, ", "), key, guard)
+}
+
+// args are the values of a row, as the drivers take them.
+func (t table[T]) args(v *T) []any {
+	args := t.fields(v)
+	for i, f := range args {
+		switch f := f.(type) {
+		case *string:
+			args[i] = *f
+		case *int:
+			args[i] = int64(*f)
+		case *int64:
+			args[i] = *f
+		case instant:
+			args[i] = micros(*f.t)
+		case flag:
+			args[i] = int64(0)
+			if *f.b {
+				args[i] = int64(1)
+			}
+		default:
+			panic(fmt.Sprintf("sqldb: a column of type %T", f)) // every table is written in a test
+		}
+	}
+	return args
+}
+
+// all reads the rows that the rest of a SELECT finds.
+func (t table[T]) all(ctx context.Context, q tx, rest string, args ...any) ([]T, error) {
+	var rows []T
+	err := q.query(ctx, func(scan func(...any) error) error {
+		var v T
+		if err := scan(t.fields(&v)...); err != nil {
+			return err
+		}
+		rows = append(rows, v)
+		return nil
+	}, "SELECT "+t.columns+" FROM "+t.name+" "+rest, args...)
+	return rows, err
+}
+
+// first reads one row. journal.ErrNotFound.
+func (t table[T]) first(ctx context.Context, q tx, rest string, args ...any) (T, error) {
+	rows, err := t.all(ctx, q, rest, args...)
+	if err == nil && len(rows) == 0 {
+		err = journal.ErrNotFound
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return rows[0], nil
+}
+
+// micros is a time as it is kept: microseconds since 1970, NULL for the zero time.
+func micros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UnixMicro()
+}
+
+// instant is a time's place in a row.
+type instant struct{ t *time.Time }
+
+// Scan implements sql.Scanner.
+func (i instant) Scan(v any) error {
+	switch v := v.(type) {
+	case nil:
+		*i.t = time.Time{}
+	case int64:
+		*i.t = time.UnixMicro(v).UTC()
+	default:
+		return fmt.Errorf("a time of type %T", v)
+	}
+	return nil
+}
+
+// flag is a bool's place in a row.
+type flag struct{ b *bool }
+
+// Scan implements sql.Scanner.
+func (f flag) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("a flag of type %T", v)
+	}
+	*f.b = n != 0
+	return nil
+}
+
+// round cuts the row's times to what the database keeps, so that a row just written equals the row read again.
+func (t table[T]) round(rows []T) {
+	for i := range rows {
+		for _, f := range t.fields(&rows[i]) {
+			if at, ok := f.(instant); ok && !at.t.IsZero() {
+				*at.t = time.UnixMicro(at.t.UnixMicro()).UTC()
+			}
+		}
+	}
+}
