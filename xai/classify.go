@@ -21,6 +21,15 @@ func classify(inference bool, status int, contentType string, raw []byte) *Error
 	return e
 }
 
+// missingKey reports whether a body that came as a success is the Management API's "Cannot find API key".
+func missingKey(raw []byte) bool {
+	if len(raw) > 4096 {
+		return false // a list; an error is short
+	}
+	a := parseRefusal("", raw)
+	return a.json && (a.number != 0 || a.code != "") && a.says("cannot find api key")
+}
+
 func inferenceClass(status int, a refusal) Class {
 	if class := commonClass(status, a); class != "" {
 		return class

@@ -6,12 +6,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -43,18 +42,23 @@ type client struct {
 	pace      *pace                                      // nil: none
 }
 
-func newClient(base string, hc *http.Client, now func() time.Time, wait func(context.Context, time.Duration) error,
-	timeout time.Duration, userAgent string, observe func(string, Class, time.Duration)) client {
-	if now == nil {
-		now = time.Now
+// newClient fills in what o leaves out.
+func newClient(what string, o ManagementOptions) (client, error) {
+	base, err := baseURL(what, o.URL)
+	if err != nil {
+		return client{}, err
 	}
-	if wait == nil {
-		wait = sleep
+	cl := client{
+		base: base, http: httpClient(o.HTTP), now: o.Now, sleep: o.Sleep, observe: o.Observe, token: o.Key,
+		timeout: cmp.Or(o.Timeout, defaultTimeout), userAgent: cmp.Or(o.UserAgent, "rotator"),
 	}
-	return client{
-		base: base, http: httpClient(hc), now: now, sleep: wait,
-		timeout: cmp.Or(timeout, defaultTimeout), userAgent: cmp.Or(userAgent, "rotator"), observe: observe,
+	if cl.now == nil {
+		cl.now = time.Now
 	}
+	if cl.sleep == nil {
+		cl.sleep = sleep
+	}
+	return cl, nil
 }
 
 // call is one request as the methods describe it.
@@ -75,15 +79,18 @@ type code string
 func (cl *client) do(ctx context.Context, c call) (time.Time, error) {
 	begun := cl.now()
 	wait := &backoff.ExponentialBackOff{InitialInterval: 300 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 3, MaxInterval: 5 * time.Second}
+	unsure := false // an earlier try may have had its effect, whatever the last one says
 	for try := 1; ; try++ {
 		date, err := cl.paced(ctx, c)
 		if err == nil {
 			return date, nil
 		}
+		err.unsure, err.Unsent = unsure, err.Unsent && !unsure
+		unsure = OutcomeUnknown(err)
 		if try >= c.tries || !cl.again(err) {
 			return date, err
 		}
-		pause := max(wait.NextBackOff(), err.RetryAfter)
+		pause := err.RetryAfter + wait.NextBackOff() // both: many may have been told the same time
 		if cl.now().Add(pause).Sub(begun) > retryWindow || cl.sleep(ctx, pause) != nil {
 			return date, err
 		}
@@ -106,7 +113,7 @@ func (cl *client) again(err *Error) bool {
 func (cl *client) paced(ctx context.Context, c call) (time.Time, *Error) {
 	if cl.pace != nil {
 		if err := cl.pace.wait(ctx, cl.now, cl.sleep); err != nil {
-			return time.Time{}, &Error{Op: c.op, Class: ClassCanceled, Unsent: true, cause: context.Cause(ctx)}
+			return time.Time{}, &Error{Op: c.op, Class: ClassCanceled, Unsent: true, cause: err}
 		}
 	}
 	begun := cl.now()
@@ -148,29 +155,39 @@ func (cl *client) once(ctx context.Context, c call) (time.Time, *Error) {
 		limit = bodyLimit
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
-	if res.StatusCode/100 != 2 {
-		// Whatever could be read of it will do: the status alone says enough.
-		e := classify(cl.inference, res.StatusCode, res.Header.Get("Content-Type"), raw)
-		e.Op, e.Date, e.RetryAfter = c.op, date, retryAfter(res.Header.Get("Retry-After"), date, cl.now())
-		return date, e
+	var e *Error
+	if res.StatusCode/100 == 2 {
+		e = cl.success(ctx, c, raw, limit, err)
+	} else {
+		// Of a refusal, whatever could be read will do: the status alone says much.
+		e = classify(cl.inference, res.StatusCode, res.Header.Get("Content-Type"), raw)
+		e.RetryAfter = retryAfter(res.Header.Get("Retry-After"), date, cl.now())
 	}
-	unreadable := func(why code) *Error {
-		return &Error{Op: c.op, Class: ClassUnreadable, Status: res.StatusCode, Code: string(why), Date: date}
+	if e != nil {
+		e.Op, e.Status, e.Date = c.op, res.StatusCode, date
 	}
+	return date, e
+}
+
+// success reads the body of a 2xx, of which err ended the reading.
+func (cl *client) success(ctx context.Context, c call, raw []byte, limit int64, err error) *Error {
+	why := code("")
 	switch {
-	case ctx.Err() != nil && err != nil:
-		e := broken(ctx, c.op, err)
-		e.Date = date
-		return date, e
 	case int64(len(raw)) > limit:
-		return date, unreadable("too_large")
+		why = "too_large"
+	case err != nil && (ctx.Err() != nil || errors.Is(err, context.DeadlineExceeded)):
+		return broken(ctx, c.op, err)
 	case err != nil:
-		return date, unreadable("truncated")
+		why = "truncated"
+	case !cl.inference && missingKey(raw):
+		return &Error{Class: ClassNotFound}
+	default:
+		why = c.read(raw)
 	}
-	if why := c.read(body(raw)); why != "" {
-		return date, unreadable(why)
+	if why == "" {
+		return nil
 	}
-	return date, nil
+	return &Error{Class: ClassUnreadable, Code: string(why)}
 }
 
 // bearer asks for the token and refuses one that cannot stand in a header.
@@ -253,8 +270,8 @@ func retryAfter(header string, date, now time.Time) time.Duration {
 		return 0
 	}
 	var wait time.Duration
-	if seconds, err := time.ParseDuration(header + "s"); err == nil {
-		wait = seconds
+	if seconds, err := strconv.Atoi(header); err == nil {
+		wait = time.Duration(min(seconds, 1<<20)) * time.Second
 	} else if at, err := http.ParseTime(header); err == nil {
 		if date.IsZero() {
 			date = now
@@ -262,37 +279,6 @@ func retryAfter(header string, date, now time.Time) time.Duration {
 		wait = at.Sub(date)
 	}
 	return min(max(wait, 0), retryAfterMax)
-}
-
-// baseURL checks an API's address: https, or http on loopback, because a plain request would be redirected and lose its
-// bearer on the way, in the clear. The error names the host at most: an address may hold a password.
-func baseURL(what, raw string) (string, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Host == "":
-		return "", fmt.Errorf("%s URL is not an absolute URL such as https://host", what)
-	case u.User != nil:
-		return "", fmt.Errorf("%s URL must not hold a user or password", what)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "", fmt.Errorf("%s URL must not have a query or fragment", what)
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
-		return strings.TrimRight(u.String(), "/"), nil
-	}
-	return "", fmt.Errorf("%s URL must be https (http only on loopback): host %s", what, u.Host)
-}
-
-// loopback reports whether host is this machine by its own words: no name is looked up.
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
-}
-
-// pathOf puts ids into a path pattern, escaped. An id that would change the path's shape is refused.
-func pathOf(op, pattern string, id string) (string, error) {
-	if id == "" || id == "." || id == ".." || strings.ContainsFunc(id, func(r rune) bool { return r == '/' || r == '\\' || r < ' ' || r == 0x7f }) {
-		return "", &Error{Op: op, Class: ClassInvalid, Code: "id", Unsent: true}
-	}
-	return strings.Replace(pattern, "{id}", url.PathEscape(id), 1), nil
 }
 
 // asType reports whether err is or wraps a T.

@@ -76,7 +76,8 @@ type Error struct {
 	Date       time.Time     // of the answer's Date header, zero when there was none
 	Unsent     bool          // nothing left this machine: the call certainly had no effect
 
-	cause error // a context's error or the one of ManagementOptions.Key, never one that has seen an answer or a URL
+	unsure bool  // an earlier try of the same call may have had its effect
+	cause  error // a context's error or the one of ManagementOptions.Key, never one that has seen an answer or a URL
 }
 
 // Error names the operation, class, status and code, and nothing else of the exchange.
@@ -135,8 +136,8 @@ func OutcomeUnknown(err error) bool {
 		return false
 	}
 	var e *Error
-	if errors.As(err, &e) && e.Unsent {
-		return false
+	if errors.As(err, &e) && (e.Unsent || e.unsure) {
+		return !e.Unsent && e.Class != ClassNotFound
 	}
 	switch ClassOf(err) {
 	case ClassKeyUnknown, ClassUnauthenticated, ClassKeyDisabled, ClassACL, ClassForbidden, ClassModel,

@@ -26,11 +26,11 @@ type InferenceOptions struct {
 
 // NewInference checks the options. Nothing is sent.
 func NewInference(o InferenceOptions) (*Inference, error) {
-	base, err := baseURL("inference", o.URL)
+	cl, err := newClient("inference", ManagementOptions{URL: o.URL, HTTP: o.HTTP, Now: o.Now, Sleep: o.Sleep,
+		Timeout: o.Timeout, UserAgent: o.UserAgent, Observe: o.Observe})
 	if err != nil {
 		return nil, err
 	}
-	cl := newClient(base, o.HTTP, o.Now, o.Sleep, o.Timeout, o.UserAgent, o.Observe)
 	cl.inference = true
 	return &Inference{cl: cl}, nil
 }

@@ -39,15 +39,14 @@ type ManagementOptions struct {
 
 // NewManagement checks the options. Nothing is sent.
 func NewManagement(o ManagementOptions) (*Management, error) {
-	base, err := baseURL("management", o.URL)
-	if err != nil {
-		return nil, err
-	}
 	if o.Key == nil {
 		return nil, errors.New("no management key")
 	}
-	cl := newClient(base, o.HTTP, o.Now, o.Sleep, o.Timeout, o.UserAgent, o.Observe)
-	cl.token, cl.pace = o.Key, newPace()
+	cl, err := newClient("management", o)
+	if err != nil {
+		return nil, err
+	}
+	cl.pace = newPace()
 	return &Management{cl: cl}, nil
 }
 
@@ -183,7 +182,11 @@ func (m *Management) DeleteKey(ctx context.Context, keyID string) error {
 		return err
 	}
 	_, err = m.cl.do(ctx, call{op: OpDelete, method: http.MethodDelete, path: path, tries: tries, read: func(b body) code {
-		return b.decode(func(*reader) {})
+		return b.decode(func(r *reader) {
+			if r.raw("code") != nil { // an error in a success's clothes
+				r.bad = "refusal"
+			}
+		})
 	}})
 	return err
 }

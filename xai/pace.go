@@ -35,11 +35,15 @@ func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(contex
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	// The stop comes first, so that those who waited for its end then queue for the limiter instead of starting at once.
+	if stop := p.stop(now()); stop > 0 {
+		if err := sleep(ctx, stop); err != nil {
+			return err
+		}
+	}
 	begun := now()
 	r := p.limiter.ReserveN(begun, 1)
-	p.mu.Lock()
-	pause := max(r.DelayFrom(begun), p.resume.Sub(begun))
-	p.mu.Unlock()
+	pause := r.DelayFrom(begun)
 	if pause <= 0 {
 		return nil
 	}
@@ -48,6 +52,13 @@ func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(contex
 		return err
 	}
 	return nil
+}
+
+// stop returns for how long no call may begin.
+func (p *pace) stop(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.resume.Sub(now)
 }
 
 // note learns from the end of a call.

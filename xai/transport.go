@@ -3,7 +3,6 @@ package xai
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"time"
@@ -41,11 +40,8 @@ func newTransport() *http.Transport {
 	}
 }
 
-// certificate reports whether err came from a TLS handshake, before any request was sent.
-func certificate(err error) bool {
-	return asType[*tls.CertificateVerificationError](err) || asType[x509.UnknownAuthorityError](err) ||
-		asType[x509.HostnameError](err) || asType[tls.RecordHeaderError](err)
-}
+// certificate reports whether err says that we did not trust the other end, before any request was sent.
+func certificate(err error) bool { return asType[*tls.CertificateVerificationError](err) }
 
 // sleep waits for d or until ctx ends, and then returns its error.
 func sleep(ctx context.Context, d time.Duration) error {

@@ -66,10 +66,19 @@ func (w *switches) forget(now time.Time) {
 	*w = slices.DeleteFunc(*w, func(c change) bool { return c.at.After(now) })
 }
 
+// settle drops all but the last of what has happened.
+func (w *switches) settle(now time.Time) {
+	for len(*w) > 1 && !(*w)[1].at.After(now) {
+		*w = (*w)[1:]
+	}
+}
+
 // setDisabled takes effect late, in both directions. An enable cancels a disable that is on its way, unless the options
 // say that it lands all the same.
 func (s *Sim) setDisabled(k *key, now time.Time, disabled bool) {
 	k.shown.set(now, disabled)
+	k.shown.settle(now)
+	k.refused.settle(now)
 	if disabled {
 		at := now.Add(s.o.DisableLag)
 		k.refused.set(at, true)

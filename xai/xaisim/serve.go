@@ -189,6 +189,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, served api) {
 		h.Set("Content-Length", strconv.Itoa(len(a.body)))
 		w.WriteHeader(a.status)
 		_, _ = w.Write(a.body[:len(a.body)/2])
+		_ = http.NewResponseController(w).Flush() // without it the half would be dropped with the connection
 		panic(http.ErrAbortHandler)
 	default:
 		w.WriteHeader(a.status)

@@ -1,0 +1,93 @@
+package xaisim
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// object is a key object as single answers spell it.
+func (k *key) object(now time.Time) map[string]any {
+	acls := k.acls
+	if acls == nil {
+		acls = []string{}
+	}
+	o := map[string]any{
+		"apiKeyId": k.id, "teamId": k.team.id, "userId": k.user, "name": k.name, "redactedApiKey": redacted(k.current.plain),
+		"createTime": micro(k.created), "modifyTime": micro(k.modified), "disabled": k.shown.at(now),
+		"aclStrings": acls, "ipRanges": nil,
+	}
+	if k.qps != nil {
+		o["qps"] = *k.qps
+	}
+	if k.qpm != nil {
+		o["qpm"] = *k.qpm
+	}
+	if k.tpm != nil {
+		o["tpm"] = *k.tpm
+	}
+	if !k.expires.IsZero() {
+		o["expireTime"] = micro(k.expires)
+	}
+	return o
+}
+
+func redacted(plain string) string { return "xai-..." + plain[len(plain)-4:] }
+
+func micro(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// listed is a key object as lists spell it: half of them the other way.
+func (k *key) listed(now time.Time) map[string]any {
+	o := k.object(now)
+	o["acl_strings"] = o["aclStrings"]
+	delete(o, "aclStrings")
+	if k.order%2 == 0 {
+		o["disabled"] = strconv.FormatBool(k.shown.at(now))
+	}
+	return o
+}
+
+// list goes by each key's random order, so that no caller can rely on one, and pages hold while keys come and go.
+func (s *Sim) list(q request) answer {
+	t, no := s.teamOf(q)
+	if no != nil {
+		return *no
+	}
+	size := len(t.keys)
+	if p := q.param("pageSize"); p != "" {
+		n, err := strconv.Atoi(p)
+		if err != nil || n < 1 {
+			return badField("pageSize")
+		}
+		size = n
+	}
+	from := 0
+	if p := q.param("paginationToken"); p != "" {
+		b, err := base64.RawURLEncoding.DecodeString(p)
+		if err != nil || len(b) != 8 {
+			return badField("paginationToken")
+		}
+		from, _ = slices.BinarySearchFunc(t.keys, binary.BigEndian.Uint64(b), byOrder)
+	}
+	keys, next := []any{}, ""
+	for _, k := range t.keys[from:] {
+		if !s.listed(k, q.at) || q.param("activeOnly") == "true" && k.shown.at(q.at) {
+			continue
+		}
+		if len(keys) == size {
+			next = base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, k.order))
+			break
+		}
+		keys = append(keys, k.listed(q.at))
+	}
+	o := map[string]any{"apiKeys": keys}
+	switch end := s.rng.IntN(3); {
+	case next != "" || end == 0:
+		o["paginationToken"] = next
+	case end == 1:
+		o["paginationToken"] = nil
+	}
+	return ok(o)
+}
