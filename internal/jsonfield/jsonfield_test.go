@@ -95,7 +95,7 @@ func TestSet(t *testing.T) {
 	}
 }
 
-func FuzzSet(f *testing.F) {
+func FuzzSetField(f *testing.F) {
 	f.Add([]byte(`{"a":"1","b":[1e400,{"a":2}]}`), "a", "new")
 	f.Add([]byte("{\n  \"x\": -0.0,\n  \"\\u0061\" : null\n}\n"), "a", "\"\\\u2028")
 	f.Add([]byte(`{ }`), "", "")

@@ -1,0 +1,294 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"rotator/stores"
+)
+
+// folder is an open folder at or below Dir, reached without following a symlink or crossing a mount.
+type folder struct {
+	*os.File
+	mount mount
+	step  func(name string) error // called before each step that touches the disk; see Store.before
+}
+
+// openRoot opens Dir itself, which may be reached by symlinks and be a mount point.
+func openRoot(dir string, step func(string) error) (folder, error) {
+	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return folder{}, fmt.Errorf("%w: the store's folder %s does not exist", stores.ErrInvalid, dir)
+	}
+	if err != nil {
+		return folder{}, err
+	}
+	m, err := mountOf(f)
+	if err != nil {
+		_ = f.Close()
+		return folder{}, err
+	}
+	return folder{File: f, mount: m, step: step}, nil
+}
+
+func (f folder) close() { _ = f.Close() } // only read from: nothing can be lost
+
+// What walk does about a folder that does not exist.
+const (
+	mustExist   = false
+	makeMissing = true
+)
+
+// walk opens the folder that names lead to, one by one. A missing folder is ErrNotFound, or made: durably, so that the
+// file that is renamed into it later cannot lose its way.
+func (f folder) walk(names []string, missing bool) (folder, error) {
+	at, err := f.open(".")
+	for _, name := range names {
+		if err != nil {
+			return folder{}, err
+		}
+		next, nextErr := at.open(name)
+		switch {
+		case !errors.Is(nextErr, unix.ENOENT):
+		case missing == mustExist:
+			nextErr = stores.ErrNotFound
+		case name == stateFolder:
+			next, nextErr = at.make(name, 0o700)
+		default:
+			next, nextErr = at.make(name, 0o755)
+		}
+		at.close()
+		at, err = next, nextErr
+	}
+	return at, err
+}
+
+// open opens the folder called name in f.
+func (f folder) open(name string) (folder, error) {
+	file, err := f.openat(name, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err != nil {
+		return folder{}, err
+	}
+	if err := f.mount.holds(file, name); err != nil {
+		_ = file.Close()
+		return folder{}, err
+	}
+	return folder{File: file, mount: f.mount, step: f.step}, nil
+}
+
+// make creates the folder called name in f, and opens it. Another process may create it at the same time.
+func (f folder) make(name string, mode uint32) (folder, error) {
+	if err := f.step("mkdir"); err != nil {
+		return folder{}, err
+	}
+	if err := unix.Mkdirat(f.fd(), name, mode); err != nil && !errors.Is(err, unix.EEXIST) {
+		return folder{}, fmt.Errorf("make folder %s: %w", name, err)
+	}
+	if err := f.sync(); err != nil {
+		return folder{}, err
+	}
+	made, err := f.open(name)
+	if err != nil {
+		return folder{}, err
+	}
+	if err := ownerOf(f).give(made.File); err != nil {
+		made.close()
+		return folder{}, err
+	}
+	return made, nil
+}
+
+func (f folder) fd() int { return int(f.Fd()) }
+
+// openat opens name in f itself, never what a symlink of that name leads to.
+func (f folder) openat(name string, flags int, mode uint32) (*os.File, error) {
+	for {
+		fd, err := unix.Openat(f.fd(), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, mode)
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open %s: %w", name, err)
+		}
+		return os.NewFile(uintptr(fd), name), nil
+	}
+}
+
+// maxSize is the size in bytes of the largest file that is taken for a secret.
+const maxSize = 1 << 20
+
+// content is a file as it was read: its bytes, who may do what with it, and which file it is.
+type content struct {
+	bytes  []byte
+	access access
+	inode  uint64 // 0: there was no file
+}
+
+// same reports whether c and d are the same file in the same state.
+func (c content) same(d content) bool {
+	return c.inode == d.inode && bytes.Equal(c.bytes, d.bytes) && c.access.uid == d.access.uid && c.access.gid == d.access.gid &&
+		c.access.mode == d.access.mode && bytes.Equal(c.access.acl, d.access.acl)
+}
+
+// read returns the regular file called name: ErrNotFound when there is none, ErrInvalid when it is something else.
+func (f folder) read(name string) (content, error) {
+	none := content{access: asIs}
+	file, err := f.openat(name, unix.O_RDONLY, 0)
+	if errors.Is(err, unix.ENOENT) {
+		return none, stores.ErrNotFound
+	}
+	if err != nil {
+		return none, err
+	}
+	defer func() { _ = file.Close() }()
+	if err := f.mount.holds(file, name); err != nil {
+		return none, err
+	}
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return none, fmt.Errorf("look at %s: %w", name, err)
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > maxSize {
+		return none, fmt.Errorf("%w: not a regular file of at most %d bytes", stores.ErrInvalid, maxSize)
+	}
+	acl, err := readACL(file)
+	if err != nil {
+		return none, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	if err != nil {
+		return none, fmt.Errorf("read %s: %w", name, err)
+	}
+	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl}
+	return content{bytes: data, access: a, inode: stat.Ino}, nil
+}
+
+// replace makes data the content of the file called name, whole or not at all, and durable. temp is the name to write it
+// under first. ready is called when only the rename is left; its error stops everything. On an error before the
+// rename the old file stands as it was; on one after it, it is not known whether the new one is durable.
+func (f folder) replace(name, temp string, data []byte, a access, ready func() error) (err error) {
+	if err := f.remove(temp); err != nil { // of a crash: whoever holds the lock is alone
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.remove(temp) // what cannot be removed now is removed by the next change of this target
+		}
+	}()
+	if err := f.fill(temp, data, a); err != nil {
+		return err
+	}
+	if err := ready(); err != nil {
+		return err
+	}
+	if err := f.step("rename"); err != nil {
+		return err
+	}
+	if err := unix.Renameat(f.fd(), temp, f.fd(), name); err != nil {
+		return fmt.Errorf("rename over %s: %w", name, err)
+	}
+	return f.sync()
+}
+
+// fill creates a file with its access, content and nothing left in memory only. The access comes first: a file
+// that cannot be given to its owner never holds the secret.
+func (f folder) fill(name string, data []byte, a access) (err error) {
+	if err := f.step("create"); err != nil {
+		return err
+	}
+	file, err := f.openat(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if err := f.step("access"); err != nil {
+		return err
+	}
+	if err := a.give(file); err != nil {
+		return err
+	}
+	if err := f.step("write"); err != nil {
+		return err
+	}
+	if _, err := file.Write(data); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := f.step("sync file"); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", name, err)
+	}
+	return nil
+}
+
+// settle makes the file called name durable as it is.
+func (f folder) settle(name string) error {
+	file, err := f.openat(name, unix.O_RDONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	if err := f.step("sync file"); err != nil {
+		return err
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", name, err)
+	}
+	return f.sync()
+}
+
+// remove removes the file called name, durably. None there is success.
+func (f folder) remove(name string) error {
+	var stat unix.Stat_t
+	if err := unix.Fstatat(f.fd(), name, &stat, unix.AT_SYMLINK_NOFOLLOW); errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err := f.step("remove"); err != nil {
+		return err
+	}
+	if err := unix.Unlinkat(f.fd(), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return f.sync()
+}
+
+// sync makes the folder's names durable.
+func (f folder) sync() error {
+	if err := f.step("sync folder"); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync the folder: %w", err)
+	}
+	return nil
+}
+
+// classify gives the system's errors their meaning in the contract. A full or broken disk means "not known", and so does
+// a file that vanishes half-way: only who looks for a file may say that there is none.
+func classify(err error) error {
+	for _, known := range []error{stores.ErrNotFound, stores.ErrConflict, stores.ErrInvalid, stores.ErrDenied} {
+		if errors.Is(err, known) {
+			return err
+		}
+	}
+	for _, m := range []struct {
+		errno   unix.Errno
+		meaning error
+	}{
+		{unix.EACCES, stores.ErrDenied}, {unix.EPERM, stores.ErrDenied}, {unix.EROFS, stores.ErrDenied},
+		{unix.ELOOP, stores.ErrInvalid}, {unix.ENOTDIR, stores.ErrInvalid}, {unix.EISDIR, stores.ErrInvalid},
+		{unix.ENXIO, stores.ErrInvalid}, {unix.ENAMETOOLONG, stores.ErrInvalid}, {unix.EXDEV, stores.ErrInvalid},
+		{unix.EBUSY, stores.ErrInvalid},
+	} {
+		if errors.Is(err, m.errno) {
+			return fmt.Errorf("%w: %w", m.meaning, err)
+		}
+	}
+	return err
+}

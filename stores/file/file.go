@@ -1,0 +1,360 @@
+// Package file keeps keys in files of this machine: the store that needs no server.
+//
+// A target is the file Dir/Path. Without a field the file holds exactly the key, without a newline; with a field it
+// holds a JSON object in which that field alone is replaced, every other byte kept. Consumers only read: they find the
+// old content or the new one, whole, whenever they look.
+//
+// # On disk
+//
+//	Dir/.rotator/                                   0700; nothing in it is for consumers
+//	Dir/.rotator/lock                               one byte range a path is locked by who changes it
+//	Dir/.rotator/<path>-<field>.<attempt>.staged    a staged value
+//	Dir/.rotator/<path>-<field>.former              the two newest former values, a JSON array of base64, the newest first
+//	Dir/.rotator/<path>.tmp                         being written; litter of a crash otherwise
+//	Dir/<folder of the path>/.rotator-<path>.tmp    the same, beside the target
+//
+// where <path> and <field> are hashes, so that names neither clash nor grow too long. A temporary file is removed by the
+// next Stage, Promote, Discard or Check of its target. Former values stay until newer ones push them out.
+//
+// # Writing
+//
+// The new content is written beside the target, owned and moded first and then filled, synced, renamed over it, and the
+// folder synced. A crash anywhere leaves the old content or the new one; the value that is replaced is kept, synced,
+// before. Folders on the way to a new target are made with mode 0755 less the umask: the file itself is what is private.
+// Dir has to exist.
+//
+// Writers of this program lock each other out, also over several processes. Humans and other programs take no lock, so
+// what the target holds is compared again immediately before the rename: an edit in the instant between the two system
+// calls is lost from the file, and nothing short of everybody's taking the lock could change that.
+//
+// # What is refused
+//
+// A symlink, a mount point or ".." below Dir, and a target that is no regular file: [stores.ErrInvalid]. A folder is
+// opened name by name from Dir, so that none of this can be slipped in between a look and a use. Dir itself may be
+// reached by a symlink.
+//
+// # Encryption
+//
+// With recipients and an identity everything the store writes, for consumers and for itself, is an age file. What is
+// read may still be plain text: it is encrypted when it is next replaced.
+package file
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"filippo.io/age"
+
+	"rotator/internal/jsonfield"
+	"rotator/internal/secret"
+	"rotator/stores"
+)
+
+// Options configure a Store.
+type Options struct {
+	// Dir is the folder that all targets are below. It must exist when a target is used, and it must be on a file system
+	// with atomic renames and locks.
+	Dir string
+	// Recipients are age public keys to which files are encrypted. None: files are plain text.
+	Recipients []string
+	// Identity returns the text of an age identity file that can decrypt what Recipients encrypts. It is asked whenever
+	// something encrypted is read. Required with Recipients, and refused without.
+	Identity func(context.Context) (secret.Text, error)
+}
+
+// Store keeps keys in files. It holds no state in memory; it is safe for concurrent use, also by several processes.
+type Store struct {
+	dir        string
+	recipients []age.Recipient
+	identity   func(context.Context) (secret.Text, error)
+
+	// before, when a test sets it, is called before each step that touches the disk for the target at path. Its error
+	// is the step's.
+	before func(step, path string) error
+}
+
+var (
+	_ stores.Store    = (*Store)(nil)
+	_ stores.Checker  = (*Store)(nil)
+	_ stores.Previous = (*Store)(nil)
+)
+
+// New returns a store below o.Dir. It touches no file; see [Store.Check].
+func New(o Options) (*Store, error) {
+	if o.Dir == "" {
+		return nil, errors.New("a file store needs a folder")
+	}
+	if (len(o.Recipients) > 0) != (o.Identity != nil) {
+		return nil, errors.New("an encrypted file store needs recipients and an identity that reads them back")
+	}
+	s := &Store{dir: o.Dir, identity: o.Identity}
+	for i, text := range o.Recipients {
+		r, err := parseRecipient(text)
+		if err != nil {
+			return nil, fmt.Errorf("recipient %d: %w", i+1, err)
+		}
+		s.recipients = append(s.recipients, r)
+	}
+	return s, nil
+}
+
+// Stage implements stores.Store. An empty target can stage, also one whose folder does not exist yet.
+func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
+	err := s.change(ctx, t, func(w *work) error {
+		name, err := w.staged(attempt)
+		if err != nil {
+			return err
+		}
+		if err := storable(t, value); err != nil {
+			return err
+		}
+		return s.keep(w, name, []byte(value.Reveal()))
+	})
+	return wrap(err, "stage", t)
+}
+
+// Staged implements stores.Store.
+func (s *Store) Staged(ctx context.Context, t stores.Target, attempt string) (secret.Text, error) {
+	var value secret.Text
+	err := s.look(ctx, t, func(p place, root folder) error {
+		name, err := p.staged(attempt)
+		if err != nil {
+			return err
+		}
+		text, err := s.kept(ctx, root, name)
+		value = secret.New(string(text))
+		return err
+	})
+	return value, wrap(err, "read what is staged at", t)
+}
+
+// Current implements stores.Store. One newline at the end of a plain target, which editors add, is no part of the key.
+func (s *Store) Current(ctx context.Context, t stores.Target) (secret.Text, error) {
+	var value secret.Text
+	err := s.look(ctx, t, func(p place, root folder) error {
+		dir, err := root.walk(p.folders, mustExist)
+		if err != nil {
+			return err
+		}
+		defer dir.close()
+		_, value, err = s.read(ctx, dir, p)
+		return err
+	})
+	return value, wrap(err, "read", t)
+}
+
+// Previous implements stores.Previous. The two newest former values of a target are kept.
+func (s *Store) Previous(ctx context.Context, t stores.Target, want secret.Fingerprint) (secret.Text, error) {
+	var value secret.Text
+	err := s.look(ctx, t, func(p place, root folder) error {
+		former, err := s.former(ctx, root, p)
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(former, func(v []byte) bool { return want.Is(secret.New(string(v))) })
+		if i < 0 {
+			return stores.ErrNotFound
+		}
+		value = secret.New(string(former[i]))
+		return nil
+	})
+	return value, wrap(err, "read a former value of", t)
+}
+
+// Discard implements stores.Store. What a crash left half-written for the target goes too.
+func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) error {
+	err := s.change(ctx, t, func(w *work) error {
+		name, err := w.staged(attempt)
+		if err != nil {
+			return err
+		}
+		return w.state.remove(name)
+	})
+	return wrap(err, "discard at", t)
+}
+
+// Promote implements stores.Store.
+func (s *Store) Promote(ctx context.Context, t stores.Target, _ string, value secret.Text, expected secret.Fingerprint) error {
+	err := s.change(ctx, t, func(w *work) error {
+		if err := storable(t, value); err != nil {
+			return err
+		}
+		for range 10 { // an editor that saves again and again must not hold the lock for ever
+			err := s.promote(ctx, w, value, expected)
+			if !errors.Is(err, errChanged) {
+				return err
+			}
+		}
+		return errChanged
+	})
+	return wrap(err, "promote", t)
+}
+
+// errChanged says that somebody else wrote the target between the look at it and its replacement; nothing was written.
+var errChanged = errors.New("the file keeps changing")
+
+// promote is one attempt to replace the target's value. The caller holds the target's lock.
+func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expected secret.Fingerprint) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir, err := w.root.walk(w.folders, makeMissing)
+	if err != nil {
+		return err
+	}
+	defer dir.close()
+	seen, current, err := s.read(ctx, dir, w.place)
+	if err != nil && !errors.Is(err, stores.ErrNotFound) {
+		return err
+	}
+	if current.Equal(value) {
+		// A process may have died between the rename and its sync. Who hears of success may destroy the old key, so it
+		// must not come back with the power.
+		return dir.settle(w.name)
+	}
+	if !expected.Is(current) {
+		return stores.ErrConflict
+	}
+	doc, err := replaceValue(w.field, seen.doc, value)
+	if err != nil {
+		return err
+	}
+	sealed, err := s.seal(doc)
+	if err != nil {
+		return err
+	}
+	// Kept before it is replaced: a crash in between leaves the current value among the former ones, which harms nobody.
+	if err := s.remember(ctx, w, current); err != nil {
+		return err
+	}
+	return dir.replace(w.name, w.temp(), sealed, w.access.over(seen.access), func() error {
+		if err := dir.step("compare"); err != nil {
+			return err
+		}
+		now, err := dir.read(w.name)
+		if err != nil && !errors.Is(err, stores.ErrNotFound) {
+			return err
+		}
+		if !now.same(seen.content) {
+			return errChanged
+		}
+		return ctx.Err() // the last moment at which nothing has happened
+	})
+}
+
+// snapshot is a target's file as it was read.
+type snapshot struct {
+	content
+	doc []byte // decrypted
+}
+
+// read returns what the target holds. A missing file and an empty value are ErrNotFound, with the snapshot that says which.
+func (s *Store) read(ctx context.Context, dir folder, p place) (snapshot, secret.Text, error) {
+	raw, err := dir.read(p.name)
+	if err != nil {
+		return snapshot{content: raw}, secret.Text{}, err
+	}
+	doc, err := s.unseal(ctx, raw.bytes)
+	if err != nil {
+		return snapshot{content: raw}, secret.Text{}, err
+	}
+	value, err := valueOf(p.field, doc)
+	return snapshot{content: raw, doc: doc}, value, err
+}
+
+// maxFormer is how many former values a target keeps: the one before, to roll back to, and the one before that, whose
+// key may still live when a rotation was superseded.
+const maxFormer = 2
+
+// remember adds value to the target's former values. A value that is there already becomes the newest.
+func (s *Store) remember(ctx context.Context, w *work, value secret.Text) error {
+	if value.Empty() {
+		return nil
+	}
+	former, err := s.former(ctx, w.root, w.place)
+	if err != nil && !errors.Is(err, stores.ErrNotFound) {
+		return err
+	}
+	former = slices.DeleteFunc(former, func(v []byte) bool { return string(v) == value.Reveal() })
+	former = slices.Insert(former, 0, []byte(value.Reveal()))
+	text, err := json.Marshal(former[:min(len(former), maxFormer)])
+	if err != nil {
+		return err
+	}
+	return s.keep(w, w.former(), text)
+}
+
+// former returns the target's former values, the newest first.
+func (s *Store) former(ctx context.Context, root folder, p place) ([][]byte, error) {
+	text, err := s.kept(ctx, root, p.former())
+	if err != nil {
+		return nil, err
+	}
+	var former [][]byte
+	if json.Unmarshal(text, &former) != nil {
+		return nil, fmt.Errorf("%w: the list of former values is damaged", stores.ErrInvalid)
+	}
+	return former, nil
+}
+
+// keep writes text durably under name in the store's own folder.
+func (s *Store) keep(w *work, name string, text []byte) error {
+	sealed, err := s.seal(text)
+	if err != nil {
+		return err
+	}
+	return w.state.replace(name, w.stateTemp(), sealed, w.private, func() error { return nil })
+}
+
+// kept returns the text under name in the store's own folder.
+func (s *Store) kept(ctx context.Context, root folder, name string) ([]byte, error) {
+	state, err := root.walk([]string{stateFolder}, mustExist)
+	if err != nil {
+		return nil, err
+	}
+	defer state.close()
+	raw, err := state.read(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.unseal(ctx, raw.bytes)
+}
+
+// valueOf returns the key that a document holds.
+func valueOf(field string, doc []byte) (secret.Text, error) {
+	value := trimNewline(string(doc))
+	if field != "" {
+		var err error
+		value, err = jsonfield.Get(doc, field)
+		if err != nil && !errors.Is(err, jsonfield.ErrNotFound) {
+			return secret.Text{}, fmt.Errorf("%w: %w", stores.ErrInvalid, err)
+		}
+	}
+	if value == "" {
+		return secret.Text{}, stores.ErrNotFound
+	}
+	return secret.New(value), nil
+}
+
+// replaceValue returns the document that holds value in place of the one before.
+func replaceValue(field string, doc []byte, value secret.Text) ([]byte, error) {
+	if field == "" {
+		return []byte(value.Reveal()), nil
+	}
+	next, err := jsonfield.Set(doc, field, value.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", stores.ErrInvalid, err)
+	}
+	return next, nil
+}
+
+// wrap says what was done where, and gives the system's errors their meaning in the contract.
+func wrap(err error, what string, t stores.Target) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, t.Path, classify(err))
+}
