@@ -36,12 +36,20 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 		if err := s.checkSeal(ctx, probe); err != nil {
 			return err
 		}
-		if err := w.state.fill(w.stateTemp(), probe, w.private); err != nil {
-			return errors.Join(err, w.state.remove(w.stateTemp()))
+		if err := w.state.probe(w.stateTemp(), probe, w.private); err != nil {
+			return err
 		}
-		return errors.Join(dir.fill(w.temp(), probe, w.access.over(seen.access)), dir.remove(w.temp()))
+		return dir.probe(w.temp(), probe, w.access.over(seen.access))
 	})
 	return wrap(err, "check", t)
+}
+
+// probe writes a file as replace would, and removes it.
+func (f folder) probe(name string, data []byte, a access) error {
+	if err := f.remove(name); err != nil { // of a crash
+		return err
+	}
+	return errors.Join(f.fill(name, data, a), f.remove(name))
 }
 
 // nearest opens the last folder on the way that exists.

@@ -1,0 +1,185 @@
+package file
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"rotator/stores"
+)
+
+// refused checks that nothing can be done at the target, and that the reason is the target.
+func refused(t *testing.T, s *Store, target stores.Target) {
+	t.Helper()
+	_, err := s.Current(t.Context(), target)
+	want(t, err, stores.ErrInvalid)
+	want(t, s.Promote(t.Context(), target, attempt, key(), ""), stores.ErrInvalid)
+	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
+}
+
+func TestPaths(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	inside := filepath.Join(dir, "inside")
+	write(t, dir, "secret", "outside")
+	write(t, inside, "file", "x")
+	s := open(t, inside, nil)
+	for _, path := range []string{
+		"", ".", "..", "../secret", "a/../../secret", "a/..", "./file", "a//b", "/etc/hostname", "file/", "a\x00b",
+		".rotator/lock", ".rotator", ".rotator-x", "a/.rotator/x", strings.Repeat("x", 256), "file/below",
+	} {
+		refused(t, s, stores.Target{Path: path})
+	}
+	for name, options := range map[string]map[string]string{
+		"unknown option": {"user": "x"}, "unknown owner": {"owner": "no-such-user-here"}, "unknown group": {"group": "no-such-group-here"},
+		"negative owner": {"owner": "-1"}, "decimal mode": {"mode": "rw-------"}, "mode with more": {"mode": "04755"},
+		"unreadable mode": {"mode": "0200"}, "no mode": {"mode": ""},
+	} {
+		t.Run(name, func(t *testing.T) { refused(t, s, stores.Target{Path: "file", Options: options}) })
+	}
+	refused(t, open(t, filepath.Join(dir, "nowhere"), nil), stores.Target{Path: "file"})
+	if _, err := os.Stat(filepath.Join(dir, "nowhere")); err == nil {
+		t.Error("the store made its own folder")
+	}
+}
+
+// TestSymlinks: a link anywhere below the folder is refused, and what it leads to is neither read nor written.
+func TestSymlinks(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	inside, outside := filepath.Join(dir, "inside"), filepath.Join(dir, "outside")
+	write(t, outside, "key", "untouched")
+	write(t, inside, "real/key", "untouched")
+	for link, to := range map[string]string{
+		"file": "../outside/key", "folder": "../outside", "neighbour": "real", "dangling": "../outside/new", "loop": "loop",
+	} {
+		if err := os.Symlink(to, filepath.Join(inside, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, inside, nil)
+	for _, path := range []string{"file", "folder/key", "folder/new", "neighbour/key", "dangling", "loop", "loop/key"} {
+		refused(t, s, stores.Target{Path: path})
+		want(t, s.Discard(t.Context(), stores.Target{Path: path}, attempt), nil)
+	}
+	entries, _ := os.ReadDir(outside)
+	text, _ := os.ReadFile(filepath.Join(outside, "key"))
+	if len(entries) != 1 || string(text) != "untouched" {
+		t.Errorf("outside holds %v, %q", entries, text)
+	}
+
+	linked := filepath.Join(dir, "linked")
+	if err := os.Symlink("inside", linked); err != nil {
+		t.Fatal(err)
+	}
+	want(t, open(t, linked, nil).Check(t.Context(), stores.Target{Path: "real/key"}), nil) // the folder itself may be reached by one
+}
+
+// TestPlantedFiles: what an attacker who can write in the target's folder plants under our names is removed or refused.
+func TestPlantedFiles(t *testing.T) {
+	t.Parallel()
+	dir, target, value := t.TempDir(), stores.Target{Path: "folder/key"}, key()
+	write(t, dir, "outside", "untouched")
+	write(t, dir, "folder/other", "x")
+	p, err := locate(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../outside", filepath.Join(dir, "folder", p.temp())); err != nil {
+		t.Fatal(err)
+	}
+	want(t, open(t, dir, nil).Promote(t.Context(), target, attempt, value, ""), nil)
+	if text, _ := os.ReadFile(filepath.Join(dir, "outside")); string(text) != "untouched" {
+		t.Error("a planted link was written through")
+	}
+	consumer(t, dir, target, "end", value)
+
+	for name, plant := range map[string]func(string) error{
+		"a link": func(path string) error { return os.Symlink("elsewhere", path) },
+		"a file": func(path string) error { return os.WriteFile(path, nil, 0o600) },
+		"an open folder": func(path string) error {
+			if err := os.Mkdir(path, 0o755); err != nil {
+				return err
+			}
+			return os.Chmod(path, 0o755) // whatever the umask
+		},
+	} {
+		t.Run("state is "+name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "elsewhere"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := plant(filepath.Join(dir, stateFolder)); err != nil {
+				t.Fatal(err)
+			}
+			want(t, open(t, dir, nil).Stage(t.Context(), stores.Target{Path: "key"}, attempt, key()), stores.ErrInvalid)
+		})
+	}
+}
+
+// TestIrregular: a target that is no file neither hangs nor is replaced.
+func TestIrregular(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := open(t, dir, nil)
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "folder"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "large", strings.Repeat("x", maxSize+1))
+	for _, path := range []string{"fifo", "folder", "large"} {
+		refused(t, s, stores.Target{Path: path})
+	}
+}
+
+// TestMounts uses the mount that every Linux has.
+func TestMounts(t *testing.T) {
+	t.Parallel()
+	s := open(t, "/", nil)
+	_, err := s.Current(t.Context(), stores.Target{Path: "proc/version"})
+	want(t, err, stores.ErrInvalid)
+
+	inside := open(t, "/proc", nil) // below a mount, files of the same mount are fine
+	_, err = inside.Current(t.Context(), stores.Target{Path: "version"})
+	want(t, err, nil)
+}
+
+// TestLock: who waits for another process's change gives up when it is told to.
+func TestLock(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), stores.Target{Path: "key"}
+	first, second := open(t, dir, nil), open(t, dir, nil)
+	inside, leave, done := make(chan struct{}), make(chan struct{}), make(chan error)
+	first.before = func(step, _ string) error {
+		if step == "compare" {
+			close(inside)
+			<-leave
+		}
+		return nil
+	}
+	value := key()
+	go func() { done <- first.Promote(context.Background(), target, attempt, value, "") }()
+	<-inside
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error)
+	go func() { result <- second.Promote(ctx, target, attempt, key(), "") }()
+	want(t, second.Promote(t.Context(), stores.Target{Path: "other"}, attempt, key(), ""), nil) // others do not wait
+	select {
+	case err := <-result:
+		t.Errorf("the second did not wait: %v", err)
+	default:
+	}
+	cancel()
+	want(t, <-result, context.Canceled)
+	close(leave)
+	want(t, <-done, nil)
+	want(t, second.Promote(t.Context(), target, attempt, key(), ""), stores.ErrConflict)
+	consumer(t, dir, target, "end", value)
+}
