@@ -1,0 +1,218 @@
+// Package rotation is the machine that rotates keys: it takes one step at a time, each idempotent and recorded by
+// compare-and-swap, so that a retry, a restart and a takeover by another replica are the same code.
+//
+// How a rotation flows through the files: due.go decides that one begins, create.go makes the successor and stages it,
+// verify.go proves it, promote.go gives it to consumers, retire.go turns the old key off and deletes it. abort.go and
+// rollback.go are the two ways back. Every disable and delete passes gate.go. contact.go meets a target for the first
+// time, watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
+// carries out what people say, and scheduler.go hands out turns.
+//
+// The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of
+// them leaves a journal from which the same step finds out what happened.
+package rotation
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+// KeyPrefix begins the name of every key that the rotator creates: "rotator-<policy>-<attempt id>".
+const KeyPrefix = "rotator-"
+
+// KeyAPI is what the engine uses of xAI's Management API. Only CreateKey is never repeated blindly.
+type KeyAPI interface {
+	CreateKey(ctx context.Context, teamID string, r xai.CreateRequest) (xai.CreatedKey, error)
+	ListKeys(ctx context.Context, teamID string) (xai.KeyList, error)
+	UpdateKey(ctx context.Context, keyID string, u xai.KeyUpdate) (xai.Key, error)
+	DeleteKey(ctx context.Context, keyID string) error
+	Propagation(ctx context.Context, keyID string) (xai.Propagation, error)
+}
+
+// TeamAPI is what the engine asks about a team besides its keys.
+type TeamAPI interface {
+	Validate(ctx context.Context) (xai.ManagementKey, error)
+	Usage(ctx context.Context, teamID string, q xai.UsageQuery) (xai.Usage, error)
+}
+
+// ProbeAPI asks xAI with an API key of its own.
+type ProbeAPI interface {
+	WhoAmI(ctx context.Context, key secret.Text) (xai.Identity, error)
+	Models(ctx context.Context, key secret.Text) ([]string, error)
+	Chat(ctx context.Context, key secret.Text, model string) error
+}
+
+// Team is one team of xAI with the management key that speaks for it.
+type Team struct {
+	ID    string
+	Keys  KeyAPI
+	About TeamAPI
+	Probe ProbeAPI
+}
+
+// World is what the configuration names: stores and teams. A reload swaps the whole of it.
+type World interface {
+	// Store returns the store of that name; false when the configuration has none.
+	Store(name string) (stores.Store, bool)
+	// Team returns the team of that name. An error means that its id is not known yet (xAI did not answer).
+	Team(ctx context.Context, name string) (Team, error)
+	// Teams returns the names of the teams, sorted.
+	Teams() []string
+}
+
+// Limits are the engine's paces. The zero value of each means its default.
+type Limits struct {
+	Quarantine  time.Duration // how long a key of a lost create may still appear: 10 minutes
+	Watch       time.Duration // between two looks at targets and keys: 15 minutes
+	Concurrency int           // turns at once: 16. A wait is a timer and takes no place
+	MaxBackoff  time.Duration // between two tries of a failing step: 15 minutes
+	Stuck       time.Duration // after which an incomplete propagation waits for a human: 30 minutes
+	Unresolved  int           // attempts a policy may have unsettled before no more keys are made: 3
+	BadAnswers  int           // answers in a row that prove a key bad: 5
+	BadSpan     time.Duration // over at least: 2 minutes
+	Proofs      int           // answers in a row of the key itself that show it propagated: 3
+	ClockSkew   time.Duration // between our clock and xAI's, beyond which nothing is destroyed: 5 minutes
+	Call        time.Duration // for one call to a store: 60 seconds
+	Park        time.Duration // that steps in hand have to finish when the daemon stops: 25 seconds
+}
+
+func (l Limits) withDefaults() Limits {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	def(&l.Quarantine, 10*time.Minute)
+	def(&l.Watch, 15*time.Minute)
+	def(&l.MaxBackoff, 15*time.Minute)
+	def(&l.Stuck, 30*time.Minute)
+	def(&l.BadSpan, 2*time.Minute)
+	def(&l.ClockSkew, 5*time.Minute)
+	def(&l.Call, time.Minute)
+	def(&l.Park, 25*time.Second)
+	for p, v := range map[*int]int{&l.Concurrency: 16, &l.Unresolved: 3, &l.BadAnswers: 5, &l.Proofs: 3} {
+		if *p == 0 {
+			*p = v
+		}
+	}
+	return l
+}
+
+// Options are what an Engine is made of.
+type Options struct {
+	Journal journal.Journal
+	World   World
+	Limits  Limits
+	Log     *slog.Logger
+	// Owner names this process in the journal: unique among all that share it.
+	Owner string
+	// Now is the clock; nil is time.Now. Within a turn the journal's clock at the claim leads.
+	Now func() time.Time
+	// Observe is told of every step taken, for metrics; nil is nobody.
+	Observe func(Step)
+}
+
+// Step tells of one step of one policy.
+type Step struct {
+	Policy string
+	State  journal.State // before the step; "" when no rotation was in flight
+	Took   time.Duration
+	Reason journal.Reason // why it did not go on, or ""
+}
+
+// Engine rotates keys. It is safe for concurrent use.
+type Engine struct {
+	journal journal.Journal
+	limits  Limits
+	log     *slog.Logger
+	owner   string
+	now     func() time.Time
+	observe func(Step)
+
+	wake chan struct{} // one buffered token: somebody changed when a policy is due
+
+	mu       sync.Mutex
+	world    World                  // guarded by mu
+	hand     map[string]secret.Text // guarded by mu: attempt → the value of its key, from the create until it is staged or live
+	lastLook time.Time              // guarded by mu: when the scheduler last looked for due policies
+}
+
+// New makes an engine. It does nothing before Run, RunOnce or Turn.
+func New(o Options) *Engine {
+	e := &Engine{
+		journal: o.Journal,
+		world:   o.World,
+		limits:  o.Limits.withDefaults(),
+		log:     o.Log,
+		owner:   o.Owner,
+		now:     o.Now,
+		observe: o.Observe,
+		wake:    make(chan struct{}, 1),
+		hand:    make(map[string]secret.Text),
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	if e.observe == nil {
+		e.observe = func(Step) {}
+	}
+	return e
+}
+
+// Reload swaps the stores and teams. Turns in hand end with those they began with.
+func (e *Engine) Reload(w World) {
+	e.mu.Lock()
+	e.world = w
+	e.mu.Unlock()
+	e.Wake()
+}
+
+// Wake makes the scheduler look at once.
+func (e *Engine) Wake() {
+	select {
+	case e.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// LastLook is when the scheduler last asked the journal for due policies: the dead man's switch.
+func (e *Engine) LastLook() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lastLook
+}
+
+func (e *Engine) theWorld() World {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.world
+}
+
+// keep holds the value of an attempt's key in memory: until it is staged there is no other copy on earth.
+func (e *Engine) keep(attempt string, v secret.Text) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.hand[attempt] = v
+}
+
+func (e *Engine) inHand(attempt string) (secret.Text, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	v, ok := e.hand[attempt]
+	return v, ok
+}
+
+func (e *Engine) drop(attempt string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.hand, attempt)
+}

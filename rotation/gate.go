@@ -1,0 +1,276 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/xai"
+)
+
+// destruction is what the gate lets through.
+type destruction string
+
+const (
+	disable destruction = "disable"
+	remove  destruction = "delete"
+)
+
+// destroy is the one gate: every disable and every delete of a key passes it, whoever asks. It refuses unless
+//
+//   - the key is ours by the journal, and no hold is in force now;
+//   - no target that the journal's map names for this key, over all policies and all targets ever used, holds it now:
+//     each is read afresh, and one that cannot be read blocks;
+//   - for a key that consumers once read: its successor stands in every target of the policy now, and proves itself;
+//   - xAI's management key was validated for the key's own team, and our clock agrees with xAI's.
+//
+// The intent is recorded before the call, so that a rollback knows of a disable that may still be on its way.
+// Repeating it after a crash is harmless: a key that is off stays off, and a key that is gone is gone.
+func (t *turn) destroy(ctx context.Context, what destruction, keyID string) error {
+	k := t.key(keyID)
+	if k == nil {
+		return stuckf(Internal, "%s key %s: the journal does not name it as a key of %s", what, keyID, t.claim.Policy)
+	}
+	if !k.DeletedAt.IsZero() || what == disable && !k.DisabledAt.IsZero() {
+		return nil
+	}
+	hold, err := t.journal.HoldOf(ctx, t.claim.Policy)
+	if err != nil {
+		return err
+	}
+	if hold.Active(t.now()) {
+		t.rec.Hold = hold
+		return stuckf(Held, "%s key %s: %s is held", what, keyID, t.claim.Policy)
+	}
+	if err := t.reconciled(ctx); err != nil {
+		return err
+	}
+	team, err := t.team(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	if err := t.vouched(ctx, k.Team, team); err != nil {
+		return err
+	}
+	if err := t.heldNowhere(ctx, *k); err != nil {
+		return err
+	}
+	if k.Use != journal.UseRejected {
+		if err := t.succeeded(ctx, *k); err != nil {
+			return err
+		}
+	}
+	if what == disable {
+		return t.turnOff(ctx, team, k)
+	}
+	return t.erase(ctx, team, k)
+}
+
+// vouched shows that the management key speaks for the team and that our clock and xAI's agree.
+func (t *turn) vouched(ctx context.Context, name string, team Team) error {
+	mk, err := team.About.Validate(ctx)
+	if err != nil {
+		return err
+	}
+	if of := mk.TeamID; of != "" && of != team.ID {
+		return stuckf(ManagementKey, "the management key of team %s belongs to another team", name)
+	}
+	if mk.Date.IsZero() {
+		return stuckf(ClockSkew, "xAI's answer bears no date to compare our clock with")
+	}
+	if skew := t.now().Sub(mk.Date).Abs(); skew > t.limits.ClockSkew {
+		return stuckf(ClockSkew, "our clock and xAI's differ by %s", skew.Round(time.Second))
+	}
+	return nil
+}
+
+// heldNowhere reads every target that the map names for the key.
+func (t *turn) heldNowhere(ctx context.Context, k journal.Key) error {
+	rows, err := t.journal.TargetsOf(ctx, k.ID)
+	if err != nil {
+		return err
+	}
+	for _, row := range t.rec.Targets { // what this turn saw is not in the journal yet
+		if row.KeyID == k.ID || row.NextKeyID == k.ID {
+			rows = append(rows, row)
+		}
+	}
+	seen := make(map[journal.TargetID]bool, len(rows))
+	for _, row := range rows {
+		if seen[row.TargetID] {
+			continue
+		}
+		seen[row.TargetID] = true
+		s, err := t.spot(policies.Target{Store: row.Store, Path: row.Path, Field: row.Field})
+		if err != nil {
+			return err
+		}
+		if row.Policy == t.claim.Policy {
+			err = t.reread(ctx, s, k)
+		} else {
+			err = t.peek(ctx, s, k)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reread reads a target of ours, and brings the map up to date.
+func (t *turn) reread(ctx context.Context, s spot, k journal.Key) error {
+	v, err := t.look(ctx, s)
+	if err != nil {
+		return err
+	}
+	if holds(string(v.Fingerprint()), t.row(s.id).KeyID, k) {
+		return stillHolds(s, k)
+	}
+	t.row(s.id).NextKeyID = ""
+	return nil
+}
+
+// peek reads a target of another policy.
+func (t *turn) peek(ctx context.Context, s spot, k journal.Key) error {
+	v, err := s.currentOrNothing(ctx)
+	if err != nil {
+		return err
+	}
+	if holds(string(v.Fingerprint()), "", k) {
+		return stillHolds(s, k)
+	}
+	return nil
+}
+
+func holds(print, id string, k journal.Key) bool {
+	return print != "" && print == k.Fingerprint || id == k.ID
+}
+
+func stillHolds(s spot, k journal.Key) error {
+	return stuckf(TargetHoldsKey, "%s still holds key %s", s.id, k.ID)
+}
+
+// succeeded shows that consumers read another key, which works: every target of the plan holds the key in use, and what
+// they hold proves itself.
+func (t *turn) succeeded(ctx context.Context, k journal.Key) error {
+	p := t.rec.Policy
+	if p.KeyID == "" || p.KeyID == k.ID {
+		return stuckf(NotProved, "key %s is the policy's key in use: it has no successor", k.ID)
+	}
+	spots, err := t.spots(t.plan)
+	if err != nil {
+		return err
+	}
+	for i, s := range spots {
+		v, err := t.look(ctx, s)
+		if err != nil {
+			return err
+		}
+		if string(v.Fingerprint()) != p.Fingerprint {
+			return stuckf(DriftFound, "%s does not hold key %s any more; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", s.id, p.KeyID, p.Name, s.id)
+		}
+		if i > 0 {
+			continue // the same bytes
+		}
+		err = t.prove(ctx, v, p.KeyID, t.plan.Verify)
+		if xai.ProvesBad(err) {
+			return stuckf(NotProved, "key %s, which consumers read, is refused: %w", p.KeyID, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turnOff disables a key.
+func (t *turn) turnOff(ctx context.Context, team Team, k *journal.Key) error {
+	k.DisableSentAt = t.now()
+	if err := t.commit(ctx, false); err != nil {
+		return err
+	}
+	off := true
+	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	switch class := xai.ClassOf(err); {
+	case class == xai.ClassNotFound:
+		return t.confirmGone(ctx, team, k)
+	case class == xai.ClassInvalid, err == nil && !got.Disabled:
+		// Whether keys can be disabled is not documented for certain. Then they are deleted after the soak as they are.
+		t.tell(journal.KeyNotDisabled, "key_id", k.ID)
+		return nil
+	case err != nil:
+		return err
+	}
+	k.DisabledAt = t.now()
+	t.tell(journal.KeyDisabled, "key_id", k.ID)
+	return nil
+}
+
+// erase deletes a key for good.
+func (t *turn) erase(ctx context.Context, team Team, k *journal.Key) error {
+	k.DeleteSentAt = t.now()
+	if err := t.commit(ctx, false); err != nil {
+		return err
+	}
+	err := team.Keys.DeleteKey(ctx, k.ID)
+	if xai.ClassOf(err) == xai.ClassNotFound {
+		return t.confirmGone(ctx, team, k)
+	}
+	if err != nil {
+		return err
+	}
+	t.goneForGood(k)
+	return nil
+}
+
+// confirmGone believes "cannot find" only when a full list of the key's own team lacks the id as well.
+func (t *turn) confirmGone(ctx context.Context, team Team, k *journal.Key) error {
+	list, err := team.Keys.ListKeys(ctx, team.ID)
+	if err != nil {
+		return err
+	}
+	for _, have := range list.Keys {
+		if have.ID == k.ID {
+			return &xai.Error{Op: xai.OpDelete, Class: xai.ClassUnavailable, Code: "not_found_but_listed"}
+		}
+	}
+	t.goneForGood(k)
+	return nil
+}
+
+func (t *turn) goneForGood(k *journal.Key) {
+	k.DeletedAt = t.now()
+	t.tell(journal.KeyDeleted, "key_id", k.ID)
+}
+
+// enable turns a key on again. It destroys nothing and needs no gate.
+func (t *turn) enable(ctx context.Context, keyID string) error {
+	k := t.key(keyID)
+	if k == nil {
+		return stuckf(Internal, "enable key %s: the journal does not name it as a key of %s", keyID, t.claim.Policy)
+	}
+	team, err := t.team(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	off := false
+	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	if err != nil {
+		return err
+	}
+	if got.Disabled {
+		return fmt.Errorf("enable key %s: xAI says that it is still disabled", k.ID)
+	}
+	k.DisabledAt = noTime
+	t.tell(journal.KeyEnabled, "key_id", k.ID)
+	return nil
+}
+
+// isReason reports whether err is stuck for that reason.
+func isReason(err error, r journal.Reason) bool {
+	var s *stuck
+	return errors.As(err, &s) && s.reason == r
+}

@@ -1,0 +1,243 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// orders carries out what people asked for, oldest first. An order that can't be carried out is refused with a reason;
+// one that needs an answer from outside that does not come stays open and is tried again.
+func (t *turn) orders(ctx context.Context) error {
+	for i := range t.rec.Orders {
+		o := &t.rec.Orders[i]
+		if !o.DoneAt.IsZero() {
+			continue
+		}
+		refused, err := t.obey(ctx, o)
+		if err != nil {
+			return err
+		}
+		o.DoneAt, o.Refused = t.now(), refused
+		if r := t.rec.Rotation; r != nil && o.RotationID == "" {
+			o.RotationID = r.ID
+		}
+		p := &t.rec.Policy
+		p.StepAt = noTime // whoever asks wants to see it tried now
+		if refused != "" {
+			t.tell(journal.OrderRefused, "order", string(o.Kind), "by", o.By, "error", refused)
+		}
+	}
+	return nil
+}
+
+func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err error) {
+	switch o.Kind {
+	case journal.OrderRotate:
+		return t.orderRotate(ctx, o)
+	case journal.OrderAbort:
+		return t.orderAbort(o), nil
+	case journal.OrderRollback:
+		return t.orderRollback(o), nil
+	case journal.OrderRevive:
+		return t.orderRevive(ctx, o)
+	case journal.OrderResolve:
+		return t.orderResolve(ctx, o)
+	case journal.OrderPropagation:
+		r := t.rec.Rotation
+		if r == nil || r.State != journal.Staged {
+			return "no key waits for its propagation", nil
+		}
+		r.PropagationOK = true
+		return "", nil
+	}
+	return fmt.Sprintf("unknown order %q", o.Kind), nil
+}
+
+func (t *turn) orderRotate(ctx context.Context, o *journal.Order) (string, error) {
+	if !t.rec.Policy.RemovedAt.IsZero() {
+		return "the policy was removed", nil
+	}
+	if t.held() {
+		return fmt.Sprintf("held: %s; `rotator release %s` first", t.rec.Hold.Reason, t.claim.Policy), nil
+	}
+	r := t.rec.Rotation
+	if r != nil && r.State != journal.Live && r.State != journal.Retiring {
+		if r.State == journal.RollingBack || r.State == journal.Aborting {
+			return fmt.Sprintf("a rotation is %s", r.State), nil
+		}
+		if o.Trigger == journal.ByCompromise {
+			r.Trigger, r.Why = o.Trigger, o.Why
+		}
+		return "", nil // it attaches to the one in flight
+	}
+	if r != nil && !o.Supersede && o.Trigger != journal.ByCompromise {
+		return fmt.Sprintf("the last rotation is %s until %s; --supersede begins another now and keeps both old keys until the newest is live",
+			r.State, t.retiredBy().UTC().Format(time.RFC3339)), nil
+	}
+	if err := t.mayCreate(ctx); err != nil {
+		return err.Error(), nil
+	}
+	if r != nil {
+		if !r.Discarded {
+			return "the last rotation is still being tidied up; try again in a moment", nil
+		}
+		t.tell(journal.TakenOver, "key_id", r.KeyID)
+		t.end(journal.Superseded, "superseded by hand")
+	}
+	t.begin(o.Trigger, o.Why)
+	return "", nil
+}
+
+// retiredBy is when the rotation in flight will have retired its old keys, if nothing comes between.
+func (t *turn) retiredBy() time.Time {
+	r := t.rec.Rotation
+	if !r.DisabledAt.IsZero() {
+		return r.DisabledAt.Add(t.plan.Retire.Soak.Std())
+	}
+	return r.LiveAt.Add(t.plan.Retire.Overlap.Std() + t.plan.Retire.Soak.Std())
+}
+
+func (t *turn) orderAbort(o *journal.Order) string {
+	r := t.rec.Rotation
+	switch {
+	case r == nil:
+		return "no rotation is in flight"
+	case r.State == journal.Aborting:
+		return ""
+	case !r.State.CanAbort():
+		return fmt.Sprintf("the rotation is %s: consumers may read the new key; `rotator rollback %s` gives the old one back", r.State, t.claim.Policy)
+	}
+	t.abort("aborted by " + o.By + because(o.Why))
+	r.HoldAfter = "a rotation was aborted by " + o.By + because(o.Why)
+	return ""
+}
+
+func because(why string) string {
+	if why == "" {
+		return ""
+	}
+	return ": " + why
+}
+
+func (t *turn) orderRollback(o *journal.Order) string {
+	r := t.rec.Rotation
+	switch {
+	case r == nil:
+		return "no rotation is in flight: the old key is gone"
+	case r.State == journal.RollingBack:
+		return ""
+	case r.State.CanAbort():
+		return fmt.Sprintf("nothing was promoted yet; `rotator abort %s`", t.claim.Policy)
+	case !r.State.May(journal.RollingBack):
+		return fmt.Sprintf("the rotation is %s", r.State)
+	}
+	old := t.oldKey()
+	if old == nil {
+		return "there is no old key to go back to"
+	}
+	t.tell(journal.RollbackBegun, "key_id", old.ID, "by", o.By, "why", o.Why)
+	t.enter(journal.RollingBack)
+	r.RestoreKeyID, r.DisabledAt, r.IdleWaitFrom = old.ID, noTime, noTime
+	r.Error = "rolled back by " + o.By + because(o.Why)
+	r.HoldAfter = "a rotation was rolled back by " + o.By + because(o.Why)
+	if k := t.key(r.KeyID); k != nil && k.Use == journal.UseSuccessor {
+		k.Use = journal.UsePredecessor // from now on it is a key to be retired, behind the gate's strictest rules
+	}
+	return ""
+}
+
+// oldKey is the key that a rollback goes back to: the one that the targets held before, else the youngest old one.
+func (t *turn) oldKey() *journal.Key {
+	r := t.rec.Rotation
+	var best *journal.Key
+	for i := range t.rec.Keys {
+		k := &t.rec.Keys[i]
+		if k.ID == r.KeyID || k.Use == journal.UseRejected || k.Use == journal.UseSuccessor || k.Health == healthDead {
+			continue
+		}
+		for _, row := range t.rec.Targets {
+			if row.PrevKeyID == k.ID || r.LiveAt.IsZero() && k.ID == t.rec.Policy.KeyID {
+				return k
+			}
+		}
+		if best == nil || k.CreatedAt.After(best.CreatedAt) {
+			best = k
+		}
+	}
+	return best
+}
+
+func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error) {
+	r := t.rec.Rotation
+	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
+		return "no old key waits to be deleted", nil
+	}
+	for _, id := range t.predecessors() {
+		if t.key(id).DisableSentAt.IsZero() {
+			continue
+		}
+		if err := t.enable(ctx, id); err != nil {
+			return "", err
+		}
+	}
+	if r.State == journal.Retiring {
+		t.enter(journal.Live)
+		r.DisabledAt = noTime
+	}
+	h := journal.Hold{Reason: "the old key was revived by " + o.By + because(o.Why), By: o.By, At: t.now()}
+	e := journal.Event{At: h.At, Policy: t.claim.Policy, Rotation: r.ID, Kind: journal.HoldSet, Data: map[string]string{"reason": h.Reason}}
+	if err := t.journal.SetHold(ctx, h.At, t.claim.Policy, h, e); err != nil {
+		return "", err
+	}
+	t.rec.Hold = h
+	return "", nil
+}
+
+func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, error) {
+	known := false
+	for _, row := range t.rec.Targets {
+		known = known || row.TargetID == o.Target
+	}
+	pt := policies.Target{Store: o.Target.Store, Path: o.Target.Path, Field: o.Target.Field}
+	for _, p := range t.policy.Targets {
+		if idOf(p) == o.Target {
+			known, pt = true, p
+		}
+	}
+	if !known {
+		return fmt.Sprintf("%s is no target of %s", o.Target, t.claim.Policy), nil
+	}
+	if o.Decision != journal.Drop { // the word is about what stands there now
+		s, err := t.spot(pt)
+		if err != nil {
+			return "", err
+		}
+		if _, err := t.look(ctx, s); err != nil {
+			return "", err
+		}
+	}
+	row := t.row(o.Target)
+	row.Decision, row.DecidedFor = o.Decision, row.Fingerprint
+	if row.ContactAt.IsZero() {
+		row.ContactAt = t.now()
+	}
+	switch o.Decision {
+	case journal.Overwrite:
+		row.Replaceable, row.Status = row.Fingerprint, journal.TargetOK
+		if row.Fingerprint == "" {
+			row.Status = journal.TargetEmpty
+		}
+	case journal.Leave:
+		row.Status = journal.TargetOK
+	case journal.Drop:
+		row.Status, row.RemovedAt = journal.TargetOK, t.now()
+	default:
+		return fmt.Sprintf("unknown decision %q", o.Decision), nil
+	}
+	t.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
+	return "", nil
+}

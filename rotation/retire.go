@@ -1,0 +1,191 @@
+package rotation
+
+import (
+	"context"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/xai"
+)
+
+// live waits out the overlap, in which consumers reload, and then turns the old keys off.
+func (t *turn) live(ctx context.Context) (next, error) {
+	r := t.rec.Rotation
+	if !r.Discarded {
+		if err := t.discardAll(ctx, r.Attempt); err != nil {
+			return next{}, err
+		}
+		r.Discarded = true
+	}
+	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != again {
+		return n, err
+	}
+	if r.DisabledAt.IsZero() { // there is nothing to soak
+		return t.finish(journal.Done)
+	}
+	t.enter(journal.Retiring)
+	return again, nil
+}
+
+// retiring waits out the soak, in which one command turns the old keys on again, and then deletes them.
+func (t *turn) retiring(ctx context.Context) (next, error) {
+	if n, err := t.soaked(ctx); err != nil || n != again {
+		return n, err
+	}
+	return t.finish(journal.Done)
+}
+
+// retire turns the old keys off once consumers had the overlap since from, or deletes them where no soak is asked.
+// DisabledAt is set in the rotation when there is a soak to wait for.
+func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
+	old := t.predecessors()
+	if len(old) == 0 {
+		return again, nil
+	}
+	overlap := t.plan.Retire.Overlap.Std()
+	if t.rec.Rotation.Trigger == journal.ByCompromise {
+		overlap = 0
+	}
+	if end := from.Add(overlap); t.now().Before(end) {
+		return wait(end, WaitOverlap), nil
+	}
+	if t.held() {
+		return wait(t.rec.Hold.Until, Held), nil
+	}
+	if n, err := t.idleLongEnough(ctx, old); err != nil || n != again {
+		return n, err
+	}
+	what := disable
+	if t.plan.Retire.Soak.Std() == 0 {
+		what = remove
+	}
+	for _, id := range old {
+		if err := t.destroy(ctx, what, id); err != nil {
+			return next{}, err
+		}
+	}
+	if what == disable {
+		t.rec.Rotation.DisabledAt = t.now()
+		t.schedule() // the oldest key that xAI accepts is a younger one now
+	}
+	return again, nil
+}
+
+// soaked deletes the old keys once they were off for the soak.
+func (t *turn) soaked(ctx context.Context) (next, error) {
+	r := t.rec.Rotation
+	if end := r.DisabledAt.Add(t.plan.Retire.Soak.Std()); t.now().Before(end) {
+		return wait(end, WaitSoak), nil
+	}
+	if t.held() {
+		return wait(t.rec.Hold.Until, Held), nil
+	}
+	for _, id := range t.predecessors() {
+		if err := t.destroy(ctx, remove, id); err != nil {
+			return next{}, err
+		}
+	}
+	return again, nil
+}
+
+// predecessors returns the ids of the keys to be retired.
+func (t *turn) predecessors() []string {
+	var ids []string
+	for _, k := range t.rec.Keys {
+		if k.Use == journal.UsePredecessor && k.DeletedAt.IsZero() {
+			ids = append(ids, k.ID)
+		}
+	}
+	return ids
+}
+
+// idleLongEnough holds the retirement up while an old key was used within require_idle, or its use is not known: a
+// figure that is missing is no proof of idleness. max_wait bounds it, and tells.
+func (t *turn) idleLongEnough(ctx context.Context, old []string) (next, error) {
+	idle := t.plan.Retire.RequireIdle.Std()
+	r := t.rec.Rotation
+	if idle == 0 || r.Trigger == journal.ByCompromise {
+		return again, nil
+	}
+	now := t.now()
+	busy, err := t.busy(ctx, old, now.Add(-idle))
+	if err != nil {
+		return next{}, err
+	}
+	if busy == "" {
+		r.IdleWaitFrom = noTime
+		return again, nil
+	}
+	if r.IdleWaitFrom.IsZero() {
+		r.IdleWaitFrom = now
+	}
+	if bound := t.plan.Retire.MaxWait.Std(); bound > 0 && now.Sub(r.IdleWaitFrom) >= bound {
+		t.tell(journal.Unretired, "key_id", busy, "waited", now.Sub(r.IdleWaitFrom).String())
+		return again, nil
+	}
+	return wait(now.Add(t.limits.Watch), WaitIdle), nil
+}
+
+// busy returns the first of the keys that was used since, or of which that is not known; "" when all are idle.
+func (t *turn) busy(ctx context.Context, keys []string, since time.Time) (string, error) {
+	team, err := t.team(ctx, t.plan.Team)
+	if err != nil {
+		return "", err
+	}
+	// Asked from a day before the promote: the old key was in use then, so that an answer that knows keys names it.
+	from := t.rec.Rotation.LiveAt.Add(-24 * time.Hour)
+	if since.Before(from) {
+		from = since
+	}
+	usage, err := team.About.Usage(ctx, team.ID, xai.UsageQuery{From: from, To: t.now()})
+	if c := xai.ClassOf(err); c == xai.ClassInvalid || c == xai.ClassForbidden || c == xai.ClassACL {
+		return keys[0], nil // these mean "not known"
+	}
+	if err != nil {
+		return "", err
+	}
+	for _, id := range keys {
+		if used, known := usage.UsedSince(id, since); used || !known {
+			return id, nil
+		}
+	}
+	return "", nil
+}
+
+// finish ends the rotation when nothing is left to do.
+func (t *turn) finish(s journal.State) (next, error) {
+	kind := journal.Finished
+	if s == journal.RolledBack {
+		kind = journal.RollbackEnded
+	}
+	t.tell(kind, "key_id", t.rec.Policy.KeyID)
+	t.end(s, t.rec.Rotation.Error)
+	return again, nil
+}
+
+// supersedeBad ends a rotation whose successor was proved bad after the promote: the old keys are turned on again and
+// kept, and a new rotation begins at once with all of them as predecessors.
+func (t *turn) supersedeBad(ctx context.Context, why string) (next, error) {
+	r := t.rec.Rotation
+	for _, id := range t.predecessors() {
+		if k := t.key(id); k.DisableSentAt.IsZero() {
+			continue
+		}
+		if err := t.enable(ctx, id); err != nil && xai.ClassOf(err) != xai.ClassNotFound {
+			return next{}, err
+		}
+	}
+	if k := t.key(r.KeyID); k != nil && k.Use == journal.UseSuccessor {
+		k.Use = journal.UsePredecessor // some targets may hold it: retired later, like every key that consumers read
+	}
+	if a := t.attempt(); a != nil && a.State == journal.Created {
+		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), why
+	}
+	t.tell(journal.TakenOver, "key_id", r.KeyID, "error", why)
+	t.end(journal.Superseded, why)
+	if t.held() || t.mayCreate(ctx) != nil {
+		return again, nil
+	}
+	t.begin(journal.ByBadKey, why)
+	return again, nil
+}

@@ -1,0 +1,198 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+// rollingBack gives the old key back to consumers, as a human asked, and then retires the new one like any old key:
+// consumers that read it have the overlap to reload.
+func (t *turn) rollingBack(ctx context.Context) (next, error) {
+	r := t.rec.Rotation
+	if r.RestoredAt.IsZero() {
+		return t.restore(ctx)
+	}
+	if n, err := t.lateDisable(ctx); err != nil || n != again {
+		return n, err
+	}
+	if r.DisabledAt.IsZero() {
+		if n, err := t.retire(ctx, r.RestoredAt); err != nil || n != again {
+			return n, err
+		}
+	}
+	if !r.DisabledAt.IsZero() {
+		if n, err := t.soaked(ctx); err != nil || n != again {
+			return n, err
+		}
+	}
+	if err := t.leaveHold(ctx); err != nil {
+		return next{}, err
+	}
+	return t.finish(journal.RolledBack)
+}
+
+// restore enables the old key, finds its value, proves it, and puts it back into every target.
+func (t *turn) restore(ctx context.Context) (next, error) {
+	r := t.rec.Rotation
+	old := t.key(r.RestoreKeyID)
+	if old == nil {
+		return next{}, stuckf(NoOldValue, "the journal does not name key %s any more", r.RestoreKeyID)
+	}
+	if !old.DisableSentAt.IsZero() {
+		if err := t.enable(ctx, old.ID); err != nil {
+			return next{}, err
+		}
+	}
+	spots, err := t.spots(t.plan)
+	if err != nil {
+		return next{}, err
+	}
+	value, err := t.oldValue(ctx, spots, *old)
+	if err != nil {
+		return next{}, err
+	}
+	if err := t.prove(ctx, value, old.ID, t.plan.Verify); err != nil {
+		if xai.ProvesBad(err) {
+			return wait(t.now().Add(5*time.Second), WaitProof), nil // an enable takes its time to reach every cluster
+		}
+		return next{}, err
+	}
+	var errs []error
+	for _, s := range spots {
+		if err := t.putBack(ctx, s, *old, value); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, attempt := range []string{r.Attempt, r.ID} {
+		errs = append(errs, t.discardAll(ctx, attempt))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return next{}, err
+	}
+	t.restored(old.ID)
+	return again, nil
+}
+
+// oldValue finds the old key's bytes: in a target that still holds them, or where a store keeps what it replaced.
+func (t *turn) oldValue(ctx context.Context, spots []spot, old journal.Key) (secret.Text, error) {
+	want := secret.Fingerprint(old.Fingerprint)
+	var errs []error
+	for _, s := range spots {
+		v, err := s.current(ctx)
+		if err != nil || !want.Is(v) {
+			v, err = s.previous(ctx, want)
+		}
+		if err == nil && want.Is(v) {
+			return v, nil
+		}
+		if err != nil && !errors.Is(err, stores.ErrNotFound) {
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return secret.Text{}, err
+	}
+	return secret.Text{}, stuckf(NoOldValue, "no store keeps the value of key %s", old.ID)
+}
+
+func (t *turn) putBack(ctx context.Context, s spot, old journal.Key, value secret.Text) error {
+	row := t.row(s.id)
+	row.NextKeyID = old.ID
+	expected := row.Replaceable
+	if row.Fingerprint == t.rec.Rotation.Fingerprint {
+		expected = row.Fingerprint // promoted, and not yet written down as such
+	}
+	err := s.promote(ctx, t.rec.Rotation.ID, value, expected)
+	if errors.Is(err, stores.ErrConflict) {
+		// The target was read before the promote of this rotation, or after: either is ours to replace.
+		if _, err := t.look(ctx, s); err != nil {
+			return err
+		}
+		if row = t.row(s.id); row.KeyID == t.rec.Rotation.KeyID {
+			err = s.promote(ctx, t.rec.Rotation.ID, value, row.Fingerprint)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	v, err := s.current(ctx)
+	if err != nil {
+		return err
+	}
+	if !v.Equal(value) {
+		return fmt.Errorf("%s said yes to the old key and serves another value", s.id)
+	}
+	row = t.row(s.id)
+	row.PrevKeyID, row.PrevPrint = t.rec.Rotation.KeyID, t.rec.Rotation.Fingerprint
+	row.KeyID, row.Fingerprint, row.Replaceable, row.NextKeyID = old.ID, old.Fingerprint, old.Fingerprint, ""
+	row.Status, row.Error, row.SeenAt = journal.TargetOK, "", t.now()
+	return nil
+}
+
+// restored records that every target holds the old key: the new one is its predecessor now.
+func (t *turn) restored(oldID string) {
+	r, p := t.rec.Rotation, &t.rec.Policy
+	if a := t.attempt(); a != nil {
+		a.State, a.SettledAt = journal.Settled, t.now()
+		t.drop(a.ID)
+	}
+	for i := range t.rec.Keys {
+		switch k := &t.rec.Keys[i]; {
+		case k.ID == oldID:
+			k.Use = journal.UseCurrent
+			p.KeyID, p.Fingerprint = k.ID, k.Fingerprint
+		case k.ID == r.KeyID:
+			k.Use = journal.UsePredecessor
+		}
+	}
+	r.RestoredAt, r.DisabledAt, r.Discarded = t.now(), noTime, true
+	p.LiveSince = r.RestoredAt
+	t.schedule()
+}
+
+// lateDisable waits until no disable of the old key that was sent earlier can still land, and turns it on again if one did.
+func (t *turn) lateDisable(ctx context.Context) (next, error) {
+	r := t.rec.Rotation
+	old := t.key(r.RestoreKeyID)
+	if old == nil || old.DisableSentAt.IsZero() {
+		return again, nil
+	}
+	spots, err := t.spots(t.plan)
+	if err != nil {
+		return next{}, err
+	}
+	v, err := t.look(ctx, spots[0])
+	if err != nil {
+		return next{}, err
+	}
+	if string(v.Fingerprint()) == old.Fingerprint {
+		switch err := t.prove(ctx, v, old.ID, t.plan.Verify); {
+		case xai.ClassOf(err) == xai.ClassKeyDisabled:
+			if err := t.enable(ctx, old.ID); err != nil {
+				return next{}, err
+			}
+			return wait(t.now().Add(time.Second), WaitQuarantine), nil
+		case err != nil && !xai.ProvesBad(err):
+			return next{}, err
+		}
+	}
+	if end := old.DisableSentAt.Add(t.limits.Quarantine); t.now().Before(end) {
+		return wait(minTime(end, t.now().Add(15*time.Second)), WaitQuarantine), nil
+	}
+	old.DisableSentAt = noTime
+	return again, nil
+}
+
+func minTime(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}

@@ -1,0 +1,171 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// pollPace bounds how long the scheduler sleeps: replicas that share a journal learn of each other's work by looking.
+const pollPace = time.Second
+
+// choresPace is the pause between two looks at whether a team's chores are due.
+const choresPace = 30 * time.Second
+
+// Run rotates until ctx ends, then lets the steps in hand finish or park, and returns nil. It returns an error only when
+// it can't go on at all. A failure of the journal is logged and tried again: nothing is acted on meanwhile.
+func (e *Engine) Run(ctx context.Context) error {
+	turns, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	var working sync.WaitGroup
+	defer working.Wait()
+	working.Go(func() { e.runChores(ctx) })
+	slots := make(chan struct{}, e.limits.Concurrency)
+	for ctx.Err() == nil {
+		select {
+		case slots <- struct{}{}:
+			<-slots
+		case <-ctx.Done():
+			continue
+		}
+		claims, err := e.journal.Claim(ctx, e.owner, e.now(), cap(slots)-len(slots))
+		e.looked(err)
+		for _, c := range claims {
+			slots <- struct{}{}
+			working.Go(func() {
+				defer func() { <-slots; e.Wake() }()
+				e.attend(turns, ctx, c)
+			})
+		}
+		if len(claims) == 0 {
+			e.sleep(ctx, err)
+		}
+	}
+	parked := time.AfterFunc(e.limits.Park, cancel)
+	defer parked.Stop()
+	working.Wait()
+	return nil
+}
+
+// looked notes that the journal answered: the scheduler is alive.
+func (e *Engine) looked(err error) {
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			e.log.Error("the journal does not answer; nothing is acted on until it does", "err", err)
+		}
+		return
+	}
+	e.mu.Lock()
+	e.lastLook = e.now()
+	e.mu.Unlock()
+}
+
+// sleep waits until the next policy is due, somebody wakes the scheduler, or ctx ends.
+func (e *Engine) sleep(ctx context.Context, failed error) {
+	d := pollPace
+	if failed == nil {
+		if at, err := e.journal.Next(ctx); err == nil && !at.IsZero() {
+			d = min(d, max(at.Sub(e.now()), time.Millisecond))
+		}
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-e.wake:
+	case <-ctx.Done():
+	}
+}
+
+// attend gives one policy its turn. A defect that panics costs that policy a pause, and not the daemon.
+func (e *Engine) attend(ctx, stop context.Context, c journal.Claim) {
+	defer func() {
+		if p := recover(); p != nil {
+			e.log.Error("a step panicked", "policy", c.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+			e.postpone(ctx, c)
+		}
+	}()
+	err := e.turn(ctx, stop, c)
+	switch {
+	case err == nil:
+	case errors.Is(err, journal.ErrLost):
+		e.log.Warn("another replica took the policy over; nothing more is written", "policy", c.Policy)
+	default:
+		e.log.Error("a turn could not be taken", "policy", c.Policy, "err", err)
+		e.postpone(ctx, c)
+	}
+}
+
+// postpone gives a claim back after a turn that could not even record its failure.
+func (e *Engine) postpone(ctx context.Context, c journal.Claim) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := e.journal.Release(ctx, c, e.now().Add(time.Minute)); err != nil && !errors.Is(err, journal.ErrLost) {
+		e.log.Error("a claim could not be released", "policy", c.Policy, "err", err)
+	}
+}
+
+// RunOnce does everything that is due or in flight and can move now, and returns when what is left waits for a schedule,
+// an overlap, a soak or a human.
+func (e *Engine) RunOnce(ctx context.Context) error {
+	e.chores(ctx)
+	for ctx.Err() == nil {
+		claims, err := e.journal.Claim(ctx, e.owner, e.now(), e.limits.Concurrency)
+		if err != nil {
+			return err
+		}
+		var working sync.WaitGroup
+		for _, c := range claims {
+			working.Go(func() { e.attend(ctx, ctx, c) })
+		}
+		working.Wait()
+		if len(claims) > 0 {
+			continue
+		}
+		moving, err := e.moving(ctx)
+		if err != nil || !moving {
+			return err
+		}
+		e.sleep(ctx, nil)
+	}
+	return ctx.Err()
+}
+
+// moving reports whether a rotation is on its way to live and neither failed too often nor waits for a human.
+func (e *Engine) moving(ctx context.Context) (bool, error) {
+	all, err := e.journal.Summaries(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, s := range all {
+		switch {
+		case s.Policy.NextRunAt.IsZero() || NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
+		case s.Rotation == nil:
+			if !s.Policy.NextRunAt.After(e.now()) {
+				return true, nil
+			}
+		case s.Policy.Reason != WaitOverlap && s.Policy.Reason != WaitSoak && s.Policy.Reason != WaitIdle:
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// runChores does the teams' chores when they are due, until ctx ends.
+func (e *Engine) runChores(ctx context.Context) {
+	tick := time.NewTicker(choresPace)
+	defer tick.Stop()
+	for {
+		e.chores(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

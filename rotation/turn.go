@@ -1,0 +1,322 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// turn is one owner's turn at a policy, from the claim to its release. Its methods are the steps of the machine.
+type turn struct {
+	*Engine
+	claim   journal.Claim
+	began   time.Time // our clock when the claim was made: only the time passed since is ever used
+	rec     *journal.Record
+	world   World
+	policy  *policies.Policy // as the files say now, or said last when it was removed
+	plan    *policies.Policy // as recorded by the rotation in flight, with the `retire` of policy
+	events  []journal.Event  // for the next commit
+	worried journal.Reason   // a failure beside the rotation, shown unless the rotation has one of its own
+	log     *slog.Logger
+}
+
+// next is what a step says: go on at once, or wait until a time for a reason.
+type next struct {
+	again  bool
+	parked bool // the step's time has not come: how the last one ended still stands
+	at     time.Time
+	reason journal.Reason
+}
+
+var again = next{again: true}
+
+func wait(at time.Time, r journal.Reason) next { return next{at: at, reason: r} }
+
+// maxSteps bounds a turn: no rotation needs more states than this without a wait between them.
+const maxSteps = 24
+
+// now is the journal's clock: that of the claim, and the time that passed here since. No two processes' clocks are compared.
+func (t *turn) now() time.Time {
+	return t.claim.Now.Add(t.Engine.now().Sub(t.began)).UTC().Truncate(time.Microsecond)
+}
+
+// Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
+// now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
+func (e *Engine) Turn(ctx context.Context, c journal.Claim) error { return e.turn(ctx, ctx, c) }
+
+// turn parks between two steps once stop has ended; ctx ends the calls themselves.
+func (e *Engine) turn(ctx, stop context.Context, c journal.Claim) error {
+	began := e.now()
+	rec, err := e.journal.Load(ctx, c.Policy)
+	if err != nil {
+		return fmt.Errorf("load %s: %w", c.Policy, err)
+	}
+	t := &turn{
+		Engine: e, claim: c, began: began, rec: rec, world: e.theWorld(),
+		log: e.log.With("policy", c.Policy),
+	}
+	if t.policy, err = policies.Decode([]byte(rec.Policy.Spec)); err != nil {
+		return fmt.Errorf("policy %s in the journal: %w", c.Policy, err)
+	}
+	if err := t.recall(); err != nil {
+		return err
+	}
+	return t.run(ctx, stop)
+}
+
+// recall decodes the plan of the rotation in flight.
+func (t *turn) recall() error {
+	t.plan = t.policy
+	r := t.rec.Rotation
+	if r == nil {
+		return nil
+	}
+	plan, err := policies.Decode([]byte(r.Spec))
+	if err != nil {
+		return fmt.Errorf("rotation %s in the journal: %w", r.ID, err)
+	}
+	plan.Retire = t.policy.Retire
+	t.plan = plan
+	return nil
+}
+
+func (t *turn) run(ctx, stop context.Context) error {
+	var n next
+	var err error
+	for range maxSteps {
+		start := t.now()
+		state := journal.State("")
+		if t.rec.Rotation != nil {
+			state = t.rec.Rotation.State
+		}
+		n, err = t.step(ctx)
+		t.observe(Step{Policy: t.claim.Policy, State: state, Took: t.now().Sub(start), Reason: n.reason})
+		if err != nil || !n.again {
+			break
+		}
+		if stop.Err() != nil { // the process is stopping: park here
+			n = wait(t.now(), "")
+			break
+		}
+		if err = t.commit(ctx, false); err != nil {
+			break
+		}
+	}
+	if errors.Is(err, journal.ErrLost) {
+		return err
+	}
+	if n.again { // more steps than a rotation has: a defect, and no reason to spin
+		err = stuckf(Internal, "a turn of more than %d steps", maxSteps)
+	}
+	// The release is written even when the process is stopping: otherwise the policy would wait for the lease to run out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	t.settle(n, err)
+	t.rec.Policy.NextRunAt = t.agenda()
+	return t.commit(ctx, true)
+}
+
+// step does whatever is to be done first.
+func (t *turn) step(ctx context.Context) (next, error) {
+	if err := t.orders(ctx); err != nil {
+		return next{}, err
+	}
+	if err := t.sweep(ctx); err != nil {
+		return next{}, err
+	}
+	if err := t.watch(ctx); err != nil {
+		return next{}, err
+	}
+	r := t.rec.Rotation
+	if r == nil {
+		return t.idle(ctx)
+	}
+	if at := t.rec.Policy.StepAt; t.now().Before(at) {
+		return next{parked: true, at: at, reason: t.rec.Policy.Reason}, nil
+	}
+	switch r.State {
+	case journal.Planned:
+		return t.planned(ctx)
+	case journal.Staged:
+		return t.staged(ctx)
+	case journal.Verified:
+		return t.verified(ctx)
+	case journal.Promoting:
+		return t.promoting(ctx)
+	case journal.Live:
+		return t.live(ctx)
+	case journal.Retiring:
+		return t.retiring(ctx)
+	case journal.Aborting:
+		return t.aborting(ctx)
+	case journal.RollingBack:
+		return t.rollingBack(ctx)
+	}
+	return next{}, stuckf(Internal, "rotation %s is in flight in state %q", r.ID, r.State)
+}
+
+// enter moves the rotation in flight to another state of the table.
+func (t *turn) enter(s journal.State) {
+	r := t.rec.Rotation
+	if !r.State.May(s) {
+		panic(fmt.Sprintf("rotation %s may not go from %s to %s", r.ID, r.State, s)) // a defect: recovered by the scheduler
+	}
+	r.State, r.EnteredAt = s, t.now()
+	p := &t.rec.Policy
+	p.StepAt = time.Time{}
+	t.log.Info("rotation "+string(s), "rotation", r.ID, "key_id", r.KeyID)
+}
+
+// end closes the rotation in flight in a final state. It is written by the next commit, together with what follows it.
+func (t *turn) end(s journal.State, why string) {
+	r := t.rec.Rotation
+	t.enter(s)
+	r.EndedAt, r.Error = t.now(), why
+	t.rec.Policy.RotationID = ""
+	t.rec.Ended = append(t.rec.Ended, *r)
+	t.rec.Rotation = nil
+	t.plan = t.policy
+}
+
+// settle writes into the policy's row how the step ended.
+func (t *turn) settle(n next, err error) {
+	p := &t.rec.Policy
+	now := t.now()
+	if n.parked {
+		return
+	}
+	if err == nil {
+		if p.Failures > 0 {
+			t.tell(journal.Recovered, "after", fmt.Sprint(p.Failures))
+		}
+		p.Failures = 0
+		if t.worried == "" {
+			p.Error = ""
+			t.reason(n.reason)
+		} else {
+			t.reason(t.worried)
+		}
+		p.StepAt = time.Time{}
+		if t.rec.Rotation != nil {
+			p.StepAt = n.at
+		}
+		return
+	}
+	p.Failures++
+	p.Error = err.Error()
+	p.StepAt = now.Add(max(t.backoff(p.Failures), retryAfter(err)))
+	r := reasonOf(err)
+	t.reason(r)
+	t.log.Warn("step did not go on", "reason", r, "tries", p.Failures, "err", err)
+	if p.Failures == failuresTold && !NeedsHuman(r) {
+		t.tell(journal.Failed, "reason", string(r), "error", p.Error)
+	}
+}
+
+// failuresTold is how many times in a row a step fails before it is told to people: a hiccup is no news.
+const failuresTold = 3
+
+// reason records why the policy waits, and tells it when it is a human that it waits for.
+func (t *turn) reason(r journal.Reason) {
+	p := &t.rec.Policy
+	if p.Reason == r {
+		return
+	}
+	p.Reason, p.Since = r, t.now()
+	if NeedsHuman(r) {
+		t.tell(journal.WaitsForHuman, "reason", string(r), "error", p.Error)
+	}
+}
+
+// backoff is the pause after the nth failure in a row: from one second, doubled, capped, and spread by the policy's name
+// so that policies that failed together do not come back together.
+func (t *turn) backoff(n int) time.Duration {
+	d := t.limits.MaxBackoff
+	if n < 20 {
+		d = min(d, time.Second<<(n-1))
+	}
+	h := fnv.New32a()
+	fmt.Fprint(h, t.claim.Policy, n)
+	return d - d/4 + time.Duration(h.Sum32()%1000)*(d/4)/1000
+}
+
+// agenda is when the policy must be looked at again: the earliest of all that waits.
+func (t *turn) agenda() time.Time {
+	p := &t.rec.Policy
+	at := p.WatchAt
+	sooner := func(c time.Time) {
+		if !c.IsZero() && (at.IsZero() || c.Before(at)) {
+			at = c
+		}
+	}
+	if t.rec.Rotation != nil || p.Failures > 0 {
+		if p.StepAt.IsZero() {
+			return t.now()
+		}
+		sooner(p.StepAt)
+	} else if !t.held() && p.RemovedAt.IsZero() {
+		sooner(p.DueAt)
+	}
+	if t.held() {
+		sooner(t.rec.Hold.Until)
+	}
+	for _, a := range t.rec.Attempts {
+		if a.State == journal.InDoubt || a.State == journal.Lost {
+			sooner(a.SweepAt)
+		}
+	}
+	return at
+}
+
+// tell adds an event to the next commit; data are pairs of name and value.
+func (t *turn) tell(k journal.Kind, data ...string) {
+	e := journal.Event{At: t.now(), Policy: t.claim.Policy, Kind: k, Data: make(map[string]string, len(data)/2+1)}
+	if r := t.rec.Rotation; r != nil {
+		e.Rotation = r.ID
+	}
+	for i := 0; i+1 < len(data); i += 2 {
+		if data[i+1] != "" {
+			e.Data[data[i]] = data[i+1]
+		}
+	}
+	if t.policy.Owner != "" {
+		e.Data["owner"] = t.policy.Owner
+	}
+	t.events = append(t.events, e)
+}
+
+// commit writes what changed, with the events that tell of it. After ErrLost nothing more may be touched.
+func (t *turn) commit(ctx context.Context, release bool) error {
+	if err := t.journal.Commit(ctx, t.claim, t.rec, release, t.events...); err != nil {
+		return fmt.Errorf("commit %s: %w", t.claim.Policy, err)
+	}
+	t.events = nil
+	t.rec.Ended = nil
+	return nil
+}
+
+func (t *turn) held() bool { return t.rec.Hold.Active(t.now()) }
+
+// team returns the team that a key or plan belongs to.
+func (t *turn) team(ctx context.Context, name string) (Team, error) {
+	team, err := t.world.Team(ctx, name)
+	if err != nil {
+		return Team{}, err
+	}
+	team.Keys = fencedKeys{team.Keys, t}
+	return team, nil
+}
+
+// fence refuses an effect outside once the claim may have run out: whoever took over must not meet a late write of ours.
+func (t *turn) fence() error {
+	if u := t.claim.Until; !u.IsZero() && !t.now().Before(u) {
+		return fmt.Errorf("act for %s: %w", t.claim.Policy, journal.ErrLost)
+	}
+	return nil
+}
