@@ -191,6 +191,21 @@ func TestDenied(t *testing.T) {
 	}
 }
 
+func TestMayReplace(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		mode               uint32
+		self, folder, file int
+		want               bool
+	}{
+		{0o777, 5, 1, 2, true}, {0o1777, 5, 1, 2, false}, {0o1777, 5, 5, 2, true}, {0o1777, 5, 1, 5, true}, {0o1777, 0, 1, 2, true},
+	} {
+		if got := mayReplace(tc.mode, tc.self, tc.folder, tc.file); got != tc.want {
+			t.Errorf("mayReplace(%#o, %d, %d, %d) = %v", tc.mode, tc.self, tc.folder, tc.file, got)
+		}
+	}
+}
+
 // TestACL: a consumer that was let in by an access control list stays in.
 func TestACL(t *testing.T) {
 	t.Parallel()

@@ -12,24 +12,22 @@ import (
 )
 
 // Check implements stores.Checker by doing: it reads the target, writes a file of 1 KiB with the target's owner, group
-// and mode beside it (in the nearest folder that exists) and in the store's own folder, removes both, and decrypts what
-// it encrypts. The store's own folder stays.
+// and mode beside it (in the nearest folder that exists) and in the store's own folder, reads both back, removes them,
+// and decrypts what it encrypts. The store's own folder stays.
 func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	err := s.change(ctx, t, func(w *work) error {
-		dir, err := nearest(w.root, w.folders)
+		dir, whole, err := nearest(w.root, w.folders)
 		if err != nil {
 			return err
 		}
 		defer dir.close()
 		seen := snapshot{content: content{access: asIs}}
-		if target, err := w.root.walk(w.folders, mustExist); err == nil {
-			defer target.close()
-			seen, _, err = s.read(ctx, target, w.place)
-			if err != nil && !errors.Is(err, stores.ErrNotFound) {
+		if whole {
+			if seen, _, err = s.read(ctx, dir, w.place); err != nil && !errors.Is(err, stores.ErrNotFound) {
 				return err
 			}
 		}
-		if err := mayReplace(dir, seen.access); err != nil {
+		if err := checkSticky(dir, seen.content); err != nil {
 			return err
 		}
 		probe := bytes.Repeat([]byte("rotator\n"), 128)
@@ -44,37 +42,47 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	return wrap(err, "check", t)
 }
 
-// probe writes a file as replace would, and removes it.
+// nearest opens the last folder on the way that exists, and says whether that is the whole way.
+func nearest(root folder, names []string) (dir folder, whole bool, err error) {
+	for n := len(names); n > 0; n-- {
+		dir, err := root.walk(names[:n], mustExist)
+		if !errors.Is(err, stores.ErrNotFound) {
+			return dir, n == len(names), err
+		}
+	}
+	dir, err = root.walk(nil, mustExist)
+	return dir, len(names) == 0, err
+}
+
+// probe writes a file as replace would, reads it as the store will have to (a file that was given to another user may be
+// closed to us), and removes it.
 func (f folder) probe(name string, data []byte, a access) error {
 	if err := f.remove(name); err != nil { // of a crash
 		return err
 	}
-	return errors.Join(f.fill(name, data, a), f.remove(name))
-}
-
-// nearest opens the last folder on the way that exists.
-func nearest(root folder, names []string) (folder, error) {
-	for n := len(names); n > 0; n-- {
-		dir, err := root.walk(names[:n], mustExist)
-		if !errors.Is(err, stores.ErrNotFound) {
-			return dir, err
-		}
+	err := f.fill(name, data, a)
+	if err == nil {
+		_, err = f.read(name)
 	}
-	return root.walk(nil, mustExist)
+	return errors.Join(err, f.remove(name))
 }
 
-// mayReplace checks that a file may be renamed over one with the access of old: in a folder with the sticky bit only the
-// owner of the file or of the folder may.
-func mayReplace(dir folder, old access) error {
+// checkSticky checks that the file may be replaced: ErrDenied.
+func checkSticky(dir folder, old content) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(dir.fd(), &stat); err != nil {
 		return err
 	}
-	self := unix.Geteuid()
-	if stat.Mode&unix.S_ISVTX != 0 && old.uid >= 0 && self != 0 && self != old.uid && self != int(stat.Uid) {
+	if old.inode != 0 && !mayReplace(stat.Mode, unix.Geteuid(), int(stat.Uid), old.access.uid) {
 		return fmt.Errorf("%w: the folder is sticky and the file belongs to another user", stores.ErrDenied)
 	}
 	return nil
+}
+
+// mayReplace reports whether the user self may rename over a file: in a folder with the sticky bit only the owner of the
+// file or of the folder may.
+func mayReplace(folderMode uint32, self, folderOwner, fileOwner int) bool {
+	return folderMode&unix.S_ISVTX == 0 || self == 0 || self == folderOwner || self == fileOwner
 }
 
 // checkSeal checks that what is encrypted can be decrypted.

@@ -112,6 +112,9 @@ func (f folder) openat(name string, flags int, mode uint32) (*os.File, error) {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
+		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+			return nil, fmt.Errorf("%w: %s is a symlink, which is not followed, or no folder", stores.ErrInvalid, name)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("open %s: %w", name, err)
 		}
@@ -282,7 +285,7 @@ func classify(err error) error {
 		meaning error
 	}{
 		{unix.EACCES, stores.ErrDenied}, {unix.EPERM, stores.ErrDenied}, {unix.EROFS, stores.ErrDenied},
-		{unix.ELOOP, stores.ErrInvalid}, {unix.ENOTDIR, stores.ErrInvalid}, {unix.EISDIR, stores.ErrInvalid},
+		{unix.ENOTDIR, stores.ErrInvalid}, {unix.EISDIR, stores.ErrInvalid},
 		{unix.ENXIO, stores.ErrInvalid}, {unix.ENAMETOOLONG, stores.ErrInvalid}, {unix.EXDEV, stores.ErrInvalid},
 		{unix.EBUSY, stores.ErrInvalid},
 	} {

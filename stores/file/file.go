@@ -171,7 +171,10 @@ func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) er
 		if err != nil {
 			return err
 		}
-		return w.state.remove(name)
+		if err := w.state.remove(name); err != nil {
+			return err
+		}
+		return w.state.sync() // also when it was gone: who removed it may have died before this
 	})
 	return wrap(err, "discard at", t)
 }

@@ -5,10 +5,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"rotator/internal/secret"
 	"rotator/stores"
 )
 
@@ -149,6 +151,44 @@ func TestMounts(t *testing.T) {
 	inside := open(t, "/proc", nil) // below a mount, files of the same mount are fine
 	_, err = inside.Current(t.Context(), stores.Target{Path: "version"})
 	want(t, err, nil)
+}
+
+// TestCheckMakesNoFolder: a target whose folder does not exist yet is fine, and stays a plan.
+func TestCheckMakesNoFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want(t, open(t, dir, nil).Check(t.Context(), stores.Target{Path: "new/folder/key"}), nil)
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 || entries[0].Name() != stateFolder {
+		t.Errorf("the folder holds %v, %v", entries, err)
+	}
+}
+
+// TestSharedFile: several fields of one file are promoted by several stores at once, and none is lost.
+func TestSharedFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	values := make([]secret.Text, 5)
+	field := func(i int) stores.Target {
+		return stores.Target{Path: "shared.json", Field: string(rune('a' + i))}
+	}
+	for i := range values {
+		s := open(t, dir, nil)
+		wg.Go(func() {
+			for range 5 {
+				next := key()
+				want(t, s.Promote(t.Context(), field(i), attempt, next, values[i].Fingerprint()), nil)
+				values[i] = next
+			}
+		})
+	}
+	wg.Wait()
+	for i, value := range values {
+		if got, err := open(t, dir, nil).Current(t.Context(), field(i)); err != nil || !got.Equal(value) {
+			t.Errorf("field %d lost its value: %v", i, err)
+		}
+	}
 }
 
 // TestLock: who waits for another process's change gives up when it is told to.
