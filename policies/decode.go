@@ -1,0 +1,272 @@
+package policies
+
+import (
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+const (
+	maxItems       = 256 // of any list: more is a mistake, or an attack with aliases
+	maxFileProblem = 100 // problems of one file that are told one by one
+)
+
+// decoder fills a Policy from YAML nodes, strictly: a key that is not known, given twice or missing, and a value of
+// another type are problems, each with its place. It goes by the struct tags from which the JSON Schema is generated too.
+// The YAML library's own decoding into structs stops at values that it can bend (1.5 for an integer) and quotes values.
+type decoder struct {
+	file     string
+	problems Problems
+	failed   map[string]bool // top-level keys that have a problem
+}
+
+// fail records a problem at node n. Path is the key from the policy's top, such as targets[0].path.
+func (d *decoder) fail(n *yaml.Node, path, what, want string) {
+	d.problems = append(d.problems, Problem{File: d.file, Line: n.Line, Column: n.Column, What: what, Want: want})
+	top, _, _ := strings.Cut(path, ".")
+	top, _, _ = strings.Cut(top, "[")
+	if d.failed == nil {
+		d.failed = map[string]bool{}
+	}
+	d.failed[top] = true
+}
+
+// resolve follows an alias. The library has refused aliases without an anchor; an alias to a node that holds itself
+// ends where the policy's own depth ends.
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+var durationType = reflect.TypeFor[Duration]()
+
+// value decodes n into v, which keeps what it held where there is a problem.
+func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
+	n = resolve(n)
+	switch kind := v.Kind(); {
+	case kind == reflect.Struct:
+		d.mapping(n, v, path)
+	case kind == reflect.Slice:
+		d.list(n, v, path)
+	case kind == reflect.Pointer:
+		to := reflect.New(v.Type().Elem())
+		before := len(d.problems)
+		d.value(n, to.Elem(), path)
+		if len(d.problems) == before {
+			v.Set(to)
+		}
+	default:
+		d.scalar(n, v, path)
+	}
+}
+
+func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
+	tag := ""
+	if n.Kind == yaml.ScalarNode {
+		tag = n.ShortTag()
+	}
+	switch {
+	case tag == "!!null":
+		d.fail(n, path, path+" has no value", "a value, or the line left out")
+	case v.Type() == durationType:
+		parsed, err := ParseDuration(n.Value)
+		if tag != "!!str" || err != nil {
+			d.fail(n, path, path+quoted(n)+" is no duration of at most ten years", durationForm)
+			return
+		}
+		v.SetInt(int64(parsed))
+	case v.Kind() == reflect.String:
+		if tag != "!!str" {
+			d.fail(n, path, path+quoted(n)+" is "+article(n)+", not text", "text, in quotes where it looks like something else")
+			return
+		}
+		if strings.TrimSpace(n.Value) == "" {
+			d.fail(n, path, path+" is empty", "a value, or the line left out")
+			return
+		}
+		v.SetString(n.Value)
+	case v.Kind() == reflect.Int:
+		i, err := strconv.ParseInt(n.Value, 10, 32)
+		if tag != "!!int" || err != nil || i < 1 {
+			d.fail(n, path, path+quoted(n)+" is no whole number from 1 on", "a number such as 5, without quotes")
+			return
+		}
+		v.SetInt(i)
+	case v.Kind() == reflect.Bool:
+		if tag != "!!bool" {
+			d.fail(n, path, path+quoted(n)+" is neither true nor false", "true or false, without quotes")
+			return
+		}
+		v.SetBool(strings.EqualFold(n.Value, "true"))
+	default:
+		panic("policies: no decoding for " + v.Type().String()) // a new field of a new type: the tests of all fields fail
+	}
+}
+
+func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
+	switch {
+	case n.Kind != yaml.SequenceNode:
+		d.fail(n, path, path+" is "+article(n)+", not a list", "a list, even of one: [...]")
+		return
+	case len(n.Content) == 0:
+		d.fail(n, path, path+" is empty", "at least one")
+		return
+	case len(n.Content) > maxItems:
+		d.fail(n, path, fmt.Sprintf("%s has %d items", path, len(n.Content)), fmt.Sprintf("at most %d", maxItems))
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		d.value(item, v.Index(i), path+"["+strconv.Itoa(i)+"]")
+	}
+}
+
+func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		name := path
+		if name == "" {
+			name = "the document"
+		}
+		d.fail(n, path, name+" is "+article(n)+", not a mapping", "keys and values: "+strings.Join(keys(v.Type()), ", "))
+		return
+	}
+	prefix := path
+	if prefix != "" {
+		prefix += "."
+	}
+	seen := map[string]int{} // key → line
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := resolve(n.Content[i])
+		field, known := fieldOf(v.Type(), key)
+		if !known {
+			d.unknown(key, v.Type(), prefix)
+			continue
+		}
+		name := keyOf(field)
+		if line, twice := seen[name]; twice {
+			d.fail(n.Content[i], prefix+name, fmt.Sprintf("%s%s is given twice, first on line %d", prefix, name, line), "it once")
+			continue
+		}
+		seen[name] = n.Content[i].Line
+		d.value(n.Content[i+1], v.FieldByIndex(field.Index), prefix+name)
+	}
+	for i := range v.NumField() {
+		field := v.Type().Field(i)
+		name := keyOf(field)
+		if _, given := seen[name]; !given && strings.HasPrefix(field.Tag.Get("jsonschema"), "required") {
+			d.fail(n, prefix+name, prefix+name+" is missing", "it given: it is required")
+		}
+	}
+}
+
+func (d *decoder) unknown(key *yaml.Node, t reflect.Type, prefix string) {
+	switch {
+	case key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge":
+		d.fail(key, "", "a key is no plain word", "keys written out, without merging (<<)")
+		return
+	case prefix == "":
+		prefix = "key"
+	default:
+		prefix = "key in " + strings.TrimSuffix(prefix, ".")
+	}
+	want := "one of " + strings.Join(keys(t), ", ")
+	if near := suggest(key.Value, keys(t)); near != "" {
+		want = near + " (did you mean that?)"
+	}
+	d.fail(key, "", "unknown "+prefix+quote(key.Value), want)
+}
+
+// fieldOf is the field of t that key names.
+func fieldOf(t reflect.Type, key *yaml.Node) (reflect.StructField, bool) {
+	if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
+		return reflect.StructField{}, false
+	}
+	for i := range t.NumField() {
+		if f := t.Field(i); keyOf(f) == key.Value && key.Value != "" {
+			return f, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+// keyOf is the YAML key of a field, "" if it has none.
+func keyOf(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" {
+		return ""
+	}
+	return name
+}
+
+func keys(t reflect.Type) []string {
+	var list []string
+	for i := range t.NumField() {
+		if name := keyOf(t.Field(i)); name != "" {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// quoted is quote for a scalar, and nothing for what has no text of its own.
+func quoted(n *yaml.Node) string {
+	if n.Kind != yaml.ScalarNode {
+		return ""
+	}
+	return quote(n.Value)
+}
+
+// article names the kind of a node in a sentence.
+func article(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return "empty"
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!timestamp":
+		return "a date"
+	case "!!str":
+		return "text"
+	}
+	return "a value with a tag"
+}
+
+// find is the node of a value by its path from the policy's top: string keys and int indices. Where a step is missing it
+// is the node above, so that a problem with a default still has a place.
+func find(n *yaml.Node, path ...any) *yaml.Node {
+	n = resolve(n)
+	for _, step := range path {
+		next := (*yaml.Node)(nil)
+		switch step := step.(type) {
+		case int:
+			if n.Kind == yaml.SequenceNode && step < len(n.Content) {
+				next = n.Content[step]
+			}
+		case string:
+			for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+				if resolve(n.Content[i]).Value == step {
+					next = n.Content[i+1]
+					break
+				}
+			}
+		}
+		if next == nil {
+			break
+		}
+		n = resolve(next)
+	}
+	return n
+}

@@ -1,0 +1,167 @@
+// Package policies is what a rotation policy is: its format, the checks it passes at load, and when it is due.
+//
+// A policy says which key to keep young (its team, rights and limits), where the key is read (targets), how a successor
+// is proved (verify), how often it is replaced (schedule, max_age), and how long the old key stays (retire). Policies
+// live in YAML files, several documents to a file where that is handy. [Load] reads a folder of them and either returns
+// every policy or every problem of every file, never a part: a typing error must not make a key silently unmanaged.
+//
+// Nothing here talks to xAI, to a store or to the journal, and nothing here ever sees a key. Still, a key may be pasted
+// into a policy by mistake, so a [Problem] quotes a value only if it is short and does not look like a credential.
+//
+// When a policy is due is a pure function of what the journal knows and of the time: see [Policy.NextDue].
+package policies
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// The methods that prove a key, see [Verify].
+const (
+	MethodChat   = "chat"
+	MethodModels = "models"
+	MethodWhoami = "whoami"
+)
+
+// Policy keeps one xAI API key young. [Parse] and [Load] return policies with every default filled in and checked;
+// they are shared between goroutines and must not be changed.
+//
+// Whom the struct tags serve: `yaml` those who write policies, `json` the journal, the decoder and the JSON Schema,
+// `jsonschema` the schema and, by "required", the decoder.
+type Policy struct {
+	// Name of the policy: it becomes part of the names of keys and must never be reused for another purpose.
+	Name string `yaml:"name" json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9._-]{0\\,62}$"`
+	// Team whose key this is, by its name in rotator.yaml.
+	Team string `yaml:"team" json:"team" jsonschema:"required,pattern=^[a-z0-9][a-z0-9._-]{0\\,62}$"`
+	// Owner is told when a human is needed: an address or the name of a team, free text.
+	Owner string `yaml:"owner,omitempty" json:"owner,omitempty" jsonschema:"minLength=1,maxLength=200"`
+	// Schedule of rotations: cron with five fields ("0 3 1 * *"), @hourly to @yearly, or "@every 720h" after the last success.
+	Schedule string `yaml:"schedule" json:"schedule" jsonschema:"required,minLength=1"`
+	// Timezone in which the cron fields are read, an IANA name. Default: UTC.
+	Timezone string `yaml:"timezone,omitempty" json:"timezone,omitempty" jsonschema:"minLength=1,default=UTC"`
+	// Jitter spreads policies with the same schedule: each is put off by a steady part of it that follows from its name. Default: 0s.
+	Jitter Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
+	// MaxAge is the promise to the auditor: no key in use gets older, or an alert says so.
+	MaxAge Duration `yaml:"max_age,omitempty" json:"max_age,omitempty"`
+	// Key says what every successor may do.
+	Key KeySpec `yaml:"key" json:"key" jsonschema:"required"`
+	// Verify says how a successor is proved before consumers see it, and after.
+	Verify Verify `yaml:"verify,omitempty" json:"verify"`
+	// Targets are the places where consumers read the key. All of them hold the same key.
+	Targets []Target `yaml:"targets" json:"targets" jsonschema:"required,minItems=1"`
+	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. Default: false.
+	Adopt bool `yaml:"adopt,omitempty" json:"adopt,omitempty" jsonschema:"default=false"`
+	// Retire says when the old key is disabled and deleted.
+	Retire Retire `yaml:"retire" json:"retire"`
+	// RenamedFrom is the former name of this policy: what belongs to it (keys, history, targets) moves here.
+	RenamedFrom string `yaml:"renamed_from,omitempty" json:"renamed_from,omitempty" jsonschema:"pattern=^[a-z0-9][a-z0-9._-]{0\\,62}$"`
+
+	// File and Line are where the policy begins. They are not part of what the journal records.
+	File string `yaml:"-" json:"-"`
+	Line int    `yaml:"-" json:"-"`
+
+	// timetable is the compiled schedule. Parse and Load set it; without it NextDue compiles anew on every call.
+	timetable *timetable
+}
+
+// KeySpec is what xAI is asked for when a key is created.
+type KeySpec struct {
+	// ACLs of the key: api-key:model:NAME, api-key:endpoint:NAME, or * in the place of NAME.
+	ACLs []string `yaml:"acls" json:"acls" jsonschema:"required,minItems=1,uniqueItems=true"`
+	// QPS is the limit of requests a second. Default: the team's.
+	QPS *int `yaml:"qps,omitempty" json:"qps,omitempty" jsonschema:"minimum=1,maximum=2147483647"`
+	// QPM is the limit of requests a minute. Default: the team's.
+	QPM *int `yaml:"qpm,omitempty" json:"qpm,omitempty" jsonschema:"minimum=1,maximum=2147483647"`
+	// TPM is the limit of tokens a minute: an integer in quotes, as xAI's API has it. Default: the team's.
+	TPM *string `yaml:"tpm,omitempty" json:"tpm,omitempty" jsonschema:"pattern=^[1-9][0-9]{0\\,17}$"`
+}
+
+// Verify is the call that proves a key.
+type Verify struct {
+	// Method: chat asks the model for one token, models lists the models, whoami asks only who the key is. Default: chat.
+	Method string `yaml:"method,omitempty" json:"method,omitempty" jsonschema:"enum=chat,enum=models,enum=whoami,default=chat"`
+	// Model that chat talks to. Default: the first that key.acls names.
+	Model string `yaml:"model,omitempty" json:"model,omitempty" jsonschema:"minLength=1"`
+}
+
+// Target is one place in one store. Two targets are the same place when store, path and field are equal.
+type Target struct {
+	// Store by its name in rotator.yaml.
+	Store string `yaml:"store" json:"store" jsonschema:"required,pattern=^[a-z0-9][a-z0-9._-]{0\\,62}$"`
+	// Path of the secret in the store's own terms: a KV path, a secret's name or ARN, a file below the store's folder.
+	Path string `yaml:"path" json:"path" jsonschema:"required,minLength=1,maxLength=2048"`
+	// Field of a structured secret that holds the key; the other fields are kept. Default: the store's (the whole value, or "value" in Vault).
+	Field string `yaml:"field,omitempty" json:"field,omitempty" jsonschema:"minLength=1,maxLength=256"`
+	// Owner of the file: a user's name or number. Stores of type file only; default: kept as it is.
+	Owner string `yaml:"owner,omitempty" json:"owner,omitempty" jsonschema:"pattern=^[A-Za-z0-9_][A-Za-z0-9_.-]{0\\,63}$"`
+	// Group of the file: a group's name or number. Stores of type file only; default: kept as it is.
+	Group string `yaml:"group,omitempty" json:"group,omitempty" jsonschema:"pattern=^[A-Za-z0-9_][A-Za-z0-9_.-]{0\\,63}$"`
+	// Mode of the file in quotes, such as "0640". Stores of type file only; default: kept as it is, 0600 when new.
+	Mode string `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"pattern=^0?[0-7]{3}$"`
+}
+
+// String is "store:path#field", without "#" when the field is the store's default. It names the target in the journal,
+// on the command line and in events.
+func (t Target) String() string {
+	if t.Field == "" {
+		return t.Store + ":" + t.Path
+	}
+	return t.Store + ":" + t.Path + "#" + t.Field
+}
+
+// Retire is the pace at which an old key leaves.
+type Retire struct {
+	// Overlap is how long the old key keeps working beside the new one; 0s means not at all. Default: 24h.
+	Overlap Duration `yaml:"overlap" json:"overlap"`
+	// Soak is how long the old key stays disabled before it is deleted; 0s means deleted without being disabled first. Default: 24h.
+	Soak Duration `yaml:"soak" json:"soak"`
+	// RequireIdle: disable the old key only once it was not used for this long. Default: not asked.
+	RequireIdle Duration `yaml:"require_idle,omitempty" json:"require_idle,omitempty"`
+	// MaxWait bounds the wait for require_idle; then the old key is retired all the same. Default: it waits for ever.
+	MaxWait Duration `yaml:"max_wait,omitempty" json:"max_wait,omitempty"`
+}
+
+// Canonical is the policy as the journal records it: JSON with every default filled in, the same bytes for the same
+// policy. File and Line are left out, so moving a policy to another file changes nothing.
+func (p *Policy) Canonical() []byte {
+	data, err := json.Marshal(p)
+	if err != nil { // strings, numbers and Durations only: cannot happen
+		panic("policies: " + err.Error())
+	}
+	return data
+}
+
+// Decode returns the policy that Canonical wrote. It checks nothing beyond the form: a policy recorded under older rules
+// must stay readable, or the rotation in flight could not be finished.
+func Decode(canonical []byte) (*Policy, error) {
+	p := &Policy{}
+	if err := json.Unmarshal(canonical, p); err != nil {
+		return nil, fmt.Errorf("decode recorded policy: %w", err)
+	}
+	return p, nil
+}
+
+// SameRotation reports whether team, key, verification and targets are equal. Lists are compared as sets. Where it is
+// false, a rotation in flight that has not begun to promote is planned anew; any other edit leaves it alone.
+func (p *Policy) SameRotation(q *Policy) bool {
+	return p.Team == q.Team && p.Verify == q.Verify &&
+		equal(p.Key.QPS, q.Key.QPS) && equal(p.Key.QPM, q.Key.QPM) && equal(p.Key.TPM, q.Key.TPM) &&
+		slices.Equal(sorted(p.Key.ACLs, strings.Compare), sorted(q.Key.ACLs, strings.Compare)) &&
+		slices.Equal(sorted(p.Targets, compareTargets), sorted(q.Targets, compareTargets))
+}
+
+func equal[T comparable](a, b *T) bool {
+	return a == b || a != nil && b != nil && *a == *b
+}
+
+func sorted[T any](list []T, compare func(a, b T) int) []T {
+	list = slices.Clone(list)
+	slices.SortFunc(list, compare)
+	return list
+}
+
+func compareTargets(a, b Target) int {
+	return strings.Compare(a.String(), b.String())
+}
