@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"rotator/rotation/journal"
@@ -36,7 +37,8 @@ var ErrReadOnly = errors.New("the journal is open for reading only")
 // DB is an open journal.
 type DB struct {
 	engine
-	now func() time.Time
+	now       func() time.Time
+	closeOnce func() error
 }
 
 var _ journal.Journal = (*DB)(nil)
@@ -98,11 +100,11 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &DB{engine: e, now: o.Now}, nil
+	return &DB{engine: e, now: o.Now, closeOnce: sync.OnceValue(e.close)}, nil
 }
 
-// Close waits for what is being written and closes the journal. Whoever writes afterwards gets ErrClosed.
-func (db *DB) Close() error { return db.close() }
+// Close waits for what is being written and closes the journal. Whoever uses it afterwards gets ErrClosed.
+func (db *DB) Close() error { return db.closeOnce() }
 
 // Backup implements journal.Journal.
 func (db *DB) Backup(ctx context.Context, path string) error {

@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
-
-	"rotator/rotation/journal"
 )
 
 // sqliteDB is a journal in one file, for one process.
@@ -21,6 +19,7 @@ type sqliteDB struct {
 	pool    *sql.DB
 	readers *sql.DB       // read-only, nil in memory
 	idle    chan *session // of readers; a reader never waits for the writer
+	made    int           // of readers
 	group   *group        // nil when only reading
 	lock    *os.File
 }
@@ -93,25 +92,16 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err e
 	if err != nil {
 		return err
 	}
-	if err := s.begin("IMMEDIATE"); err == nil {
-		err = migrate(ctx, s, sqliteSchema, o)
-		if err == nil {
-			// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
-			_, err = s.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, lease_epoch = lease_epoch + 1
-				WHERE lease_owner <> ''`)
-		}
-		if err == nil {
-			err = s.commit()
-		}
-		if err != nil {
-			s.rollback()
-			return errors.Join(err, s.close())
-		}
-	} else {
-		return errors.Join(err, s.close())
-	}
 	e.group = newGroup(s)
-	return nil
+	return e.group.run(ctx, func(ctx context.Context, t tx) error {
+		if err := migrate(ctx, t, sqliteSchema, o); err != nil {
+			return err
+		}
+		// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
+		_, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, lease_epoch = lease_epoch + 1
+			WHERE lease_owner <> ''`)
+		return err
+	})
 }
 
 func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
@@ -128,6 +118,7 @@ func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
 			return err
 		}
 		e.idle <- s
+		e.made++
 	}
 	s := <-e.idle
 	defer func() { e.idle <- s }()
@@ -151,7 +142,7 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if s == nil {
+	if s == nil { // the channel is closed
 		return ErrClosed
 	}
 	defer func() { e.idle <- s }()
@@ -174,26 +165,25 @@ func (e *sqliteDB) dialect() dialect {
 		RETURNING name, lease_epoch, wake_seq, next_run_at`}
 }
 
-// close gives the lock back last.
+// close waits for those who read and for what is being written, and gives the lock back last.
 func (e *sqliteDB) close() error {
 	var errs []error
 	if e.group != nil {
 		errs = append(errs, e.group.close())
 	}
-	if e.readers != nil {
-		errs = append(errs, e.readers.Close())
+	for range e.made {
+		errs = append(errs, (<-e.idle).close())
 	}
-	if e.pool != nil {
-		errs = append(errs, e.pool.Close())
+	if e.idle != nil {
+		close(e.idle)
+	}
+	for _, pool := range []*sql.DB{e.readers, e.pool} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
 	}
 	if e.lock != nil {
 		errs = append(errs, e.lock.Close())
 	}
 	return errors.Join(errs...)
 }
-
-func (e *sqliteDB) backup(ctx context.Context, path string) error {
-	return errors.New("not yet")
-}
-
-var _ = journal.MetaRestored

@@ -67,6 +67,7 @@ CREATE TABLE rotations (
   idle_wait_from  BIGINT,
   discarded       BIGINT NOT NULL,
   restored_at     BIGINT,
+  hold_after      TEXT NOT NULL,
   restore_key_id  TEXT NOT NULL,
   error           TEXT NOT NULL,
   -- made from the state table in journal/states.go; a test compares

@@ -1,0 +1,97 @@
+package journaltest
+
+import (
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+var loader = []promise{
+	{"policies are added, changed, removed, and come back", func(k *kit) {
+		begun := now()
+		k.policies("a", "b")
+		a := k.load("a").Policy
+		want := journal.Policy{
+			Name: "a", Team: "research", Owner: "ml@example.com", Spec: spec("a").Canonical,
+			FirstSeen: a.FirstSeen, NextRunAt: a.FirstSeen,
+		}
+		k.equal("policy", a, want)
+		if a.FirstSeen.Before(begun.Add(-time.Minute)) || a.FirstSeen.After(now().Add(time.Minute)) {
+			k.Errorf("first seen %v", a.FirstSeen)
+		}
+		k.policies("b", "c")
+		if k.load("a").Policy.RemovedAt.IsZero() {
+			k.Error("a is gone from the files, and not marked so")
+		}
+		removed := k.load("a").Policy.RemovedAt
+		k.policies("b", "c") // once more: no news
+		k.equal("removed", k.load("a").Policy.RemovedAt, removed)
+		k.policies("a", "b", "c")
+		a = k.load("a").Policy
+		k.equal("removed", a.RemovedAt, time.Time{})
+		k.equal("first seen", a.FirstSeen, want.FirstSeen)
+	}},
+	{"only what changed is woken", func(k *kit) {
+		k.policies("a", "b", "c")
+		claimed, err := k.j.Claim(k.Context(), owner, now(), 3)
+		k.ok(err)
+		for _, c := range claimed {
+			k.ok(k.j.Release(k.Context(), c, now().Add(time.Hour)))
+		}
+		k.policies("a", "b", "c")
+		k.unclaimable()
+		edited := spec("b")
+		edited.Team = "other"
+		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{spec("a"), edited, spec("c")}))
+		k.claim("b")
+		k.equal("team", k.load("b").Policy.Team, "other")
+	}},
+	{"a new name takes over all that belongs to the old one", func(k *kit) {
+		c, rec := k.start("old")
+		r := k.rotation("old", journal.Live)
+		rec.Rotation = &r
+		rec.Attempts = []journal.Attempt{k.attempt(r, journal.Intended)}
+		rec.Keys, rec.Targets = []journal.Key{k.key("old")}, []journal.Target{target("old", "one")}
+		rec.Policy.KeyID = "in use"
+		k.ok(k.j.Commit(k.Context(), c, rec, false, event("old", journal.Started)))
+		_, err := k.j.Place(k.Context(), journal.Order{Policy: "old", Kind: journal.OrderAbort, At: now()})
+		k.ok(err)
+		hold := journal.Hold{Reason: "audit", By: "me", At: now()}
+		k.ok(k.j.SetHold(k.Context(), now(), "old", hold, event("old", journal.HoldSet)))
+
+		s := spec("new")
+		s.RenamedFrom = "old"
+		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s}))
+		_, err = k.j.Load(k.Context(), "old")
+		k.refused(err, journal.ErrNotFound)
+		got := k.load("new")
+		k.equal("policy", got.Policy.KeyID, "in use")
+		k.equal("spec", got.Policy.Spec, s.Canonical)
+		k.equal("removed", got.Policy.RemovedAt, time.Time{})
+		k.equal("rotation", got.Rotation.ID, r.ID)
+		k.equal("rotation's policy", got.Rotation.Policy, "new")
+		k.equal("attempts, keys, targets, orders",
+			[]int{len(got.Attempts), len(got.Keys), len(got.Targets), len(got.Orders)}, []int{1, 1, 1, 1})
+		k.equal("hold", got.Hold, hold)
+		events, err := k.j.Events(k.Context(), 0, 0)
+		k.ok(err)
+		for _, e := range events {
+			k.equal("event's policy", e.Policy, "new")
+		}
+		// Who acted for the old name stops, and the policy is handed out under its new one.
+		k.refused(k.j.Commit(k.Context(), c, rec, true), journal.ErrLost)
+		c = k.claim("new")
+		k.ok(k.j.Commit(k.Context(), c, got, true))
+
+		// The line stays in the file: it means nothing any more, also when somebody uses the old name again.
+		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s, spec("old")}))
+		k.equal("keys of the new name", len(k.load("new").Keys), 1)
+		k.equal("keys of the old name", len(k.load("old").Keys), 0)
+	}},
+	{"a name stands once", func(k *kit) {
+		k.refused(k.j.SetPolicies(k.Context(), now(), []journal.Spec{spec("a"), spec("a")}), journal.ErrForbidden)
+		all, err := k.j.Summaries(k.Context())
+		k.ok(err)
+		k.equal("policies", len(all), 0)
+	}},
+}

@@ -1,0 +1,77 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"rotator/rotation/journal"
+)
+
+// backup copies the database as it stands at one moment, while others read and write. The copy gets its name only when
+// it is whole and on the disk: a crash leaves a file that ends in .part, and never half a backup.
+func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
+	if e.path == "" {
+		return errors.New("a journal in memory has no backup")
+	}
+	if _, err := os.Lstat(path); err == nil {
+		return fs.ErrExist
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// The file is made before SQLite fills it, so that nobody else can read it at any time.
+	part, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, part.Close(), os.Remove(part.Name())) }()
+
+	if err := execOn(ctx, e.dsn("mode=ro&_pragma=busy_timeout(5000)"), `VACUUM INTO $1`, part.Name()); err != nil {
+		return err
+	}
+	copied := (&url.URL{Scheme: "file", Path: absolute(part.Name()), RawQuery: "mode=rw&_pragma=synchronous(FULL)"}).String()
+	if err := execOn(ctx, copied, setMeta, journal.MetaRestored, "1"); err != nil {
+		return err
+	}
+	if err := part.Sync(); err != nil {
+		return err
+	}
+	// A link, unlike a rename, never takes the place of a file that came meanwhile.
+	if err := os.Link(part.Name(), path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// execOn runs one statement on a connection of its own.
+func execOn(ctx context.Context, dsn, query string, args ...any) error {
+	pool, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	_, err = pool.ExecContext(ctx, query, args...)
+	return errors.Join(err, pool.Close())
+}
+
+func absolute(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path
+}
+
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}

@@ -1,0 +1,438 @@
+package sqldb
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rotator/rotation/journal"
+)
+
+func newFile(t *testing.T) (path, url string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "state", "rotator.db")
+	return path, "sqlite:" + path
+}
+
+func setPolicies(t *testing.T, db *DB, names ...string) {
+	t.Helper()
+	var specs []journal.Spec
+	for _, n := range names {
+		specs = append(specs, journal.Spec{Name: n, Team: "research", Canonical: "{}"})
+	}
+	if err := db.SetPolicies(t.Context(), time.Now(), specs); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockNamesItsHolder(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	db := open(t, url)
+	_, err := Open(t.Context(), url, Options{})
+	if !errors.Is(err, journal.ErrInUse) {
+		t.Fatalf("a second open: %v", err)
+	}
+	host, _ := os.Hostname()
+	for _, want := range []string{fmt.Sprintf("pid %d on %s, since ", os.Getpid(), host), "rotator-test 1.0", ".db.lock"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, url)
+}
+
+func TestFilesAreOurs(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	setPolicies(t, open(t, url), "a")
+	for _, name := range []string{path, path + ".lock", path + "-wal", path + "-shm"} {
+		if i, err := os.Stat(name); err != nil || i.Mode() != 0o600 {
+			t.Errorf("%s: %v %v, want 0600", name, i.Mode(), err)
+		}
+	}
+	if i, err := os.Stat(filepath.Dir(path)); err != nil || i.Mode().Perm() != 0o700 {
+		t.Errorf("folder: %v %v, want 0700", i.Mode(), err)
+	}
+}
+
+func TestSettingsOfTheWriter(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	db := open(t, url)
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+		var got string
+		err := db.engine.(*sqliteDB).group.s.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got)
+		if err != nil || got != want {
+			t.Errorf("%s is %q (%v), want %q", pragma, got, err, want)
+		}
+	}
+}
+
+func TestRemoteDisksAreRefused(t *testing.T) {
+	t.Parallel()
+	for magic, name := range remoteDisks {
+		if err := refuseRemote("/srv", magic); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, magic := range map[string]uint32{"ext4": unix.EXT4_SUPER_MAGIC, "xfs": unix.XFS_SUPER_MAGIC,
+		"btrfs": unix.BTRFS_SUPER_MAGIC, "overlay": unix.OVERLAYFS_SUPER_MAGIC, "tmpfs": unix.TMPFS_MAGIC} {
+		if err := refuseRemote("/srv", magic); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestUnknownJournals(t *testing.T) {
+	t.Parallel()
+	for _, url := range []string{"", "sqlite:", "mysql://x", "/var/lib/rotator.db"} {
+		if db, err := Open(t.Context(), url, Options{}); err == nil {
+			t.Errorf("%q was opened", url)
+			_ = db.Close()
+		}
+	}
+	folder := t.TempDir()
+	if _, err := Open(t.Context(), "sqlite:"+folder, Options{}); err == nil {
+		t.Error("a folder was opened as a journal")
+	}
+	garbage := filepath.Join(folder, "garbage")
+	if err := os.WriteFile(garbage, []byte(strings.Repeat("not a database ", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), "sqlite:"+garbage, Options{}); err == nil {
+		t.Error("garbage was opened as a journal")
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	db := open(t, url)
+	err := db.write(t.Context(), func(ctx context.Context, tx tx) error {
+		_, err := tx.exec(ctx, `INSERT INTO schema_version (version, file, at, program) VALUES (99, 'x', 0, 'rotator 9.0')`)
+		return err
+	})
+	if err == nil {
+		err = db.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{{}, {ReadOnly: true}} {
+		_, err := Open(t.Context(), url, o)
+		if !errors.Is(err, journal.ErrNewer) {
+			t.Fatalf("%+v: %v", o, err)
+		}
+		for _, want := range []string{"99", "rotator 9.0", "up to 1", "restore a backup"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not say %q", err, want)
+			}
+		}
+	}
+}
+
+func TestReadOnly(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	if _, err := Open(t.Context(), url, Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("a journal that is not there: %v", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("looking made a file: %v", err)
+	}
+	look := func(names int) {
+		t.Helper()
+		reader, err := Open(t.Context(), url, Options{ReadOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer reader.Close() //nolint:errcheck
+		s, err := reader.Summaries(t.Context())
+		if err != nil || len(s) != names {
+			t.Errorf("%d policies, %v; want %d", len(s), err, names)
+		}
+		if err := reader.SetMeta(t.Context(), "a", "b"); !errors.Is(err, ErrReadOnly) {
+			t.Errorf("a write: %v", err)
+		}
+	}
+	db := open(t, url)
+	setPolicies(t, db, "a", "b")
+	look(2) // beside the one that has it
+	setPolicies(t, db, "a", "b", "c")
+	look(3)
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	look(3) // and alone
+	open(t, url)
+}
+
+func TestClaimsOfTheDeadEnd(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	db := open(t, url)
+	setPolicies(t, db, "a")
+	old, err := db.Claim(t.Context(), "before", time.Now(), 1)
+	if err != nil || len(old) != 1 {
+		t.Fatal(old, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, url)
+	fresh, err := db.Claim(t.Context(), "after", time.Now(), 1)
+	if err != nil || len(fresh) != 1 {
+		t.Fatal(fresh, err)
+	}
+	if err := db.Release(t.Context(), old[0], time.Now()); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("the dead one's release: %v", err)
+	}
+	if fresh[0].Epoch <= old[0].Epoch+1 {
+		t.Errorf("epoch %d after %d", fresh[0].Epoch, old[0].Epoch)
+	}
+}
+
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	db := open(t, url)
+	setPolicies(t, db, "a", "b")
+	copied := filepath.Join(filepath.Dir(path), "copy.db")
+	// Others write meanwhile.
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := db.Record(t.Context(), journal.Event{Kind: journal.Failed}, journal.Event{Kind: journal.Recovered}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
+	err := db.Backup(t.Context(), copied)
+	close(stop)
+	wg.Wait()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Backup(t.Context(), copied); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a backup over a backup: %v", err)
+	}
+	if i, err := os.Stat(copied); err != nil || i.Mode() != 0o600 {
+		t.Errorf("the copy: %v %v", i.Mode(), err)
+	}
+	if left, _ := filepath.Glob(copied + ".part*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if v, err := db.Meta(t.Context(), journal.MetaRestored); v != "" || err != nil {
+		t.Errorf("the journal itself is marked %q, %v", v, err)
+	}
+	restored := open(t, "sqlite:"+copied)
+	if v, err := restored.Meta(t.Context(), journal.MetaRestored); v == "" || err != nil {
+		t.Errorf("the copy is marked %q, %v", v, err)
+	}
+	if s, err := restored.Summaries(t.Context()); len(s) != 2 || err != nil {
+		t.Errorf("the copy has %d policies, %v", len(s), err)
+	}
+	if e, err := restored.Events(t.Context(), 0, 0); len(e)%2 != 0 || err != nil {
+		t.Errorf("the copy has half a transaction: %d events, %v", len(e), err)
+	}
+	if err := db.Backup(t.Context(), filepath.Join(filepath.Dir(path), "missing", "copy.db")); err == nil {
+		t.Error("a backup into a folder that is not there")
+	}
+}
+
+// TestCrash kills a process in the middle of a storm of commits, and finds what it said was written, whole.
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	child := exec.Command(os.Args[0], "-test.run=^TestChildStorm$", "-test.v")
+	child.Env = append(os.Environ(), "ROTATOR_TEST_STORM="+url)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	told := make(map[string]bool) // rotations that the child said were written
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if id, ok := strings.CutPrefix(lines.Text(), "written "); ok {
+			told[id] = true
+		}
+		if len(told) == 400 {
+			if err := child.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := child.Wait(); err == nil || len(told) < 400 {
+		t.Fatalf("the child ended by itself after %d: %v", len(told), err)
+	}
+	db := open(t, url)
+	all, err := db.Rotations(t.Context(), "", 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofRotation := make(map[string]int) // rotation → its events
+	for last := int64(0); ; {
+		page, err := db.Events(t.Context(), last, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		for _, e := range page {
+			ofRotation[e.Rotation]++
+			last = e.ID
+		}
+	}
+	for _, r := range all {
+		delete(told, r.ID)
+		if ofRotation[r.ID] != 2 {
+			t.Errorf("rotation %s has %d events", r.ID, ofRotation[r.ID])
+		}
+		delete(ofRotation, r.ID)
+	}
+	if len(told) > 0 || len(ofRotation) > 0 {
+		t.Errorf("%d commits were lost, %d have only their events", len(told), len(ofRotation))
+	}
+	var verdict string
+	err = db.read(t.Context(), func(ctx context.Context, tx tx) error {
+		_, err := one(ctx, tx, []any{&verdict}, `PRAGMA integrity_check`)
+		return err
+	})
+	if verdict != "ok" || err != nil {
+		t.Errorf("integrity: %s, %v", verdict, err)
+	}
+}
+
+// TestChildStorm is the child of TestCrash: it commits without end, and says what was written.
+func TestChildStorm(t *testing.T) {
+	url := os.Getenv("ROTATOR_TEST_STORM")
+	if url == "" {
+		return // the parent's part is TestCrash
+	}
+	db := open(t, url)
+	var names []string
+	for i := range 16 {
+		names = append(names, fmt.Sprint("policy-", i))
+	}
+	setPolicies(t, db, names...)
+	claimed, err := db.Claim(t.Context(), "child", time.Now(), len(names))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for _, c := range claimed {
+		wg.Go(func() {
+			rec, err := db.Load(t.Context(), c.Policy)
+			for i := 0; err == nil; i++ {
+				r := journal.Rotation{ID: fmt.Sprint(c.Policy, "/", i), Policy: c.Policy, State: journal.Aborted, EndedAt: time.Now()}
+				rec.Rotation = &r
+				e := journal.Event{Kind: journal.Started, Policy: c.Policy, Rotation: r.ID}
+				if err = db.Commit(t.Context(), c, rec, false, e, e); err == nil {
+					fmt.Printf("written %s\n", r.ID)
+				}
+			}
+			t.Error(err)
+		})
+	}
+	wg.Wait()
+}
+
+// TestDiskFull fills the disk, as far as a process can do that to itself: by its own limit on a file's size.
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.Command(os.Args[0], "-test.run=^TestChildDiskFull$", "-test.v")
+	child.Env = append(os.Environ(), "ROTATOR_TEST_FULL="+url)
+	if out, err := child.CombinedOutput(); err != nil || !strings.Contains(string(out), "it was full and recovered") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestChildDiskFull is the child of TestDiskFull.
+func TestChildDiskFull(t *testing.T) {
+	url := os.Getenv("ROTATOR_TEST_FULL")
+	if url == "" {
+		return // the parent's part is TestDiskFull
+	}
+	db := open(t, url)
+	setPolicies(t, db, "a")
+	var was syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was); err != nil {
+		t.Fatal(err)
+	}
+	limit := func(bytes uint64) {
+		t.Helper()
+		l := syscall.Rlimit{Cur: bytes, Max: was.Max}
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	full := make(map[string]string)
+	for i := range 100 {
+		full[fmt.Sprint(i)] = strings.Repeat("x", 100)
+	}
+	// A write beyond the limit is refused by the kernel, as on a full disk.
+	limit(1 << 20)
+	written, failed := 0, 0
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 40 {
+				err := db.Record(t.Context(), journal.Event{Kind: journal.Failed, Data: full})
+				mu.Lock()
+				if err == nil {
+					written++
+				} else {
+					failed++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if failed == 0 || written == 0 {
+		t.Fatalf("%d written, %d failed", written, failed)
+	}
+	if _, err := db.Load(t.Context(), "a"); err != nil {
+		t.Errorf("it cannot be read: %v", err)
+	}
+	limit(was.Cur)
+	if err := db.Record(t.Context(), journal.Event{Kind: journal.Recovered}); err != nil {
+		t.Fatalf("with room again: %v", err)
+	}
+	events, err := db.Events(t.Context(), 0, 0)
+	if err != nil || len(events) != written+1 {
+		t.Fatalf("%d events, want %d: %v", len(events), written+1, err)
+	}
+	fmt.Println("it was full and recovered")
+}
