@@ -134,7 +134,7 @@ func (k *Signer) review(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	name, good := k.issued[ask.Spec.Token]
 	k.mu.Unlock()
-	status := map[string]any{"authenticated": good}
+	status := map[string]any{"authenticated": good, "audiences": []string{audience}}
 	if good {
 		status["user"] = map[string]any{
 			"username": name, "uid": uid, "groups": []string{"system:serviceaccounts", "system:serviceaccounts:keys"},

@@ -1,7 +1,9 @@
 package vaulttest
 
 import (
+	"bytes"
 	"crypto/tls"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -149,6 +151,12 @@ func Lose() Fault {
 // Delay holds the call back for d, or until the client gives up: then the server never hears of it.
 func Delay(d time.Duration) Fault {
 	return func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+		// Until the body is read, net/http does not notice that the client has gone.
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
 		select {
 		case <-time.After(d):
 			forward.ServeHTTP(w, r)

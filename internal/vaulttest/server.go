@@ -35,6 +35,7 @@ type Server struct {
 
 	root      *api.Client
 	unsealKey string
+	alive     io.Closer // the server's standard input; were it collected as garbage, it would close and the server end
 
 	mu     sync.Mutex
 	mounts map[string]int // KV mount → its version; guarded by mu
@@ -101,7 +102,9 @@ func launch(binary string) (s *Server, stop func(), err error) {
 		_ = command.Process.Kill()
 		_ = command.Wait()
 	}
-	s, err = greet(output)
+	if s, err = greet(output); err == nil {
+		s.alive = input
+	}
 	if !timer.Stop() && err == nil {
 		err = errors.New("the time is over")
 	}
