@@ -149,7 +149,7 @@ func (s *Server) setUp() error {
 // client returns a client of Vault's own, which follows no environment variable.
 func (s *Server) client(token string) (*api.Client, error) {
 	config := api.DefaultConfig()
-	config.Address = s.Address
+	config.Address, config.MaxRetries = s.Address, 0
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, err
