@@ -14,8 +14,9 @@ const (
 	paceTop   rate.Limit = 200 // calls a second
 	paceBurst            = 400
 	paceFloor rate.Limit = 0.5
-	paceStep  rate.Limit = 2           // what a second without a 429 gives back
-	paceCalm             = time.Second // one wave of 429s halves once
+	paceStep  rate.Limit = 2 // given back by a success, if the rate held for paceCalm
+	paceCalm             = time.Second
+	paceWave             = 200 * time.Millisecond // 429s that come so soon after one that halved are of its wave
 )
 
 // pace is the rate at which one management key is used: halved by a 429, given back slowly by successes, with a full stop
@@ -71,20 +72,19 @@ func (p *pace) note(now time.Time, class Class, err *Error) {
 		if until := now.Add(err.RetryAfter); err.RetryAfter > 0 && until.After(p.resume) {
 			p.resume = until
 		}
-		if now.Sub(p.changed) < paceCalm {
-			return
+		if now.Sub(p.changed) >= paceWave {
+			p.set(now, max(current/2, paceFloor))
 		}
-		p.set(now, max(current/2, paceFloor))
 	case class == "" && current < paceTop && now.Sub(p.changed) >= paceCalm:
 		p.set(now, min(current+paceStep, paceTop))
 	}
 }
 
-// set moves the rate. The burst follows it, or what was saved up in quiet times would undo the slowing.
+// set moves the rate. Below the top there are no bursts: what was saved up in quiet times would undo the slowing.
 func (p *pace) set(now time.Time, limit rate.Limit) {
 	p.changed = now
 	p.limiter.SetLimitAt(now, limit)
-	burst := max(1, int(limit))
+	burst := 1
 	if limit == paceTop {
 		burst = paceBurst
 	}

@@ -152,9 +152,9 @@ func LieNotPropagated(count int) Fault {
 	})
 }
 
-// LieSameCursor makes every page of a list point to the same next one.
+// LieSameCursor makes every page of a list point to the first one as its next.
 func LieSameCursor(count int) Fault {
-	return Lie("list", count, func(o map[string]any) { o["paginationToken"] = "again" })
+	return Lie("list", count, func(o map[string]any) { o["paginationToken"] = "AAAAAAAAAAA" })
 }
 
 // LieWithout drops a field of the answer, such as the apiKeyId or the apiKey of a create.
