@@ -1,0 +1,181 @@
+// Package config is the daemon's own configuration, rotator.yaml, and references to secrets.
+//
+// No secret stands in the file: where one is needed it says where to read it (see [Reference]). [Load] decodes strictly
+// and returns either a whole configuration or every problem at once, each with its line, what is wrong and what would
+// be right. A problem never quotes a value that could be a secret somebody pasted into the wrong place.
+//
+// Paths that are not absolute are taken from the folder that the file lies in, so that the commands mean the same place
+// wherever they are typed.
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"rotator/policies"
+)
+
+// Config is rotator.yaml with every default filled in.
+type Config struct {
+	// State is the journal: sqlite:PATH, or postgres://USER@HOST/DATABASE when several replicas share it. A PostgreSQL
+	// address with a password in it is a secret: env:NAME, file:PATH or credential:NAME then says where to read it.
+	State State `yaml:"state"`
+	// Policies is the folder of the policies.
+	Policies string `yaml:"policies"`
+	// Listen is the address of the page, the API for reading, /metrics, /healthz and /readyz. Empty: none is served.
+	Listen string `yaml:"listen"`
+	// Socket is the unix socket for the commands. Default: beside an SQLite journal, PATH.sock; none with PostgreSQL.
+	Socket string `yaml:"socket"`
+	// SocketGroup is the group, by name or number, that may use the socket beside its owner.
+	SocketGroup string `yaml:"socket_group"`
+	XAI         XAI    `yaml:"xai"`
+	// Teams by the names that policies use.
+	Teams map[string]Team `yaml:"teams" required:"true"`
+	// Stores by the names that targets use.
+	Stores map[string]Store `yaml:"stores" required:"true"`
+	Limits Limits           `yaml:"limits"`
+	Notify Notify           `yaml:"notify"`
+
+	// File is where the configuration was read from.
+	File string `yaml:"-"`
+}
+
+// XAI says where xAI's two APIs are.
+type XAI struct {
+	ManagementURL string `yaml:"management_url"` // default https://management-api.x.ai; http only on loopback
+	InferenceURL  string `yaml:"inference_url"`  // default https://api.x.ai; a regional host may stand here
+}
+
+// Team is one team of xAI.
+type Team struct {
+	// ManagementKey speaks for the team. Default: env:XAI_MANAGEMENT_KEY, or XAI_MANAGEMENT_API_KEY when that is not set.
+	ManagementKey Reference `yaml:"management_key"`
+	// ID of the team. Default: asked of xAI. A management key of an organisation does not say, so it must be given.
+	ID string `yaml:"id"`
+}
+
+// Limits are the daemon's paces. Ones shorter than the defaults are refused unless both addresses of xAI are loopback:
+// they would endanger keys that people use.
+type Limits struct {
+	MinInterval policies.Duration `yaml:"min_interval"` // shortest interval between two rotations of a policy: 1h
+	Quarantine  policies.Duration `yaml:"quarantine"`   // how long a key of a lost create may still appear: 10m
+	Watch       policies.Duration `yaml:"watch"`        // between two looks at targets and keys: 15m
+	Concurrency int               `yaml:"concurrency"`  // policies that are acted for at once: 16
+}
+
+// Notify says whom events are sent to.
+type Notify struct {
+	Webhook *Webhook `yaml:"webhook"`
+}
+
+// Webhook is an address that urgent events are posted to, signed.
+type Webhook struct {
+	// URL is https, or http on loopback. Where the address itself lets people post, it is a secret: give a reference.
+	URL Address `yaml:"url" required:"true"`
+	// Secret signs what is sent.
+	Secret Reference `yaml:"secret" required:"true"`
+}
+
+// Env is the environment that references and the search for the file look at.
+type Env struct {
+	// Lookup returns a variable; nil is the process's environment.
+	Lookup func(name string) (value string, set bool)
+}
+
+// Get returns a variable, "" when it is not set.
+func (e Env) Get(name string) string {
+	v, _ := e.lookup(name)
+	return v
+}
+
+func (e Env) lookup(name string) (string, bool) {
+	if e.Lookup == nil {
+		return os.LookupEnv(name)
+	}
+	return e.Lookup(name)
+}
+
+// Find returns the file to load: flag, else $ROTATOR_CONFIG, else the first that exists of ./rotator.yaml and
+// /etc/rotator/rotator.yaml. When none exists it returns the last, whose absence Load then reports.
+func Find(flag string, env Env) string {
+	const system = "/etc/rotator/rotator.yaml"
+	for _, named := range []string{flag, env.Get("ROTATOR_CONFIG")} {
+		if named != "" {
+			return named
+		}
+	}
+	if _, err := os.Stat("rotator.yaml"); err == nil {
+		return "rotator.yaml"
+	}
+	return system
+}
+
+// The limits of production.
+const (
+	minInterval = policies.Duration(time.Hour)
+	quarantine  = policies.Duration(10 * time.Minute)
+	watch       = policies.Duration(15 * time.Minute)
+	concurrency = 16
+)
+
+// defaults fills in what the file may leave out.
+func (c *Config) defaults(dir string, env Env) {
+	fill := func(s *string, v string) {
+		if *s == "" {
+			*s = v
+		}
+	}
+	if c.State.text == "" && c.State.ref.IsZero() {
+		c.State.text = "sqlite:/var/lib/rotator/rotator.db"
+	}
+	if c.Socket == "" {
+		if path := c.State.sqlitePath(); path != "" {
+			c.Socket = path + ".sock"
+		}
+	}
+	fill(&c.Policies, "/etc/rotator/policies")
+	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
+	fill(&c.XAI.InferenceURL, "https://api.x.ai")
+	c.Policies, c.Socket = absolute(dir, c.Policies), absolute(dir, c.Socket)
+	for name, t := range c.Teams {
+		if t.ManagementKey.IsZero() {
+			t.ManagementKey = Reference{kind: "env", name: managementKey, env: env}
+			c.Teams[name] = t
+		}
+	}
+	for d, v := range map[*policies.Duration]policies.Duration{
+		&c.Limits.MinInterval: minInterval, &c.Limits.Quarantine: quarantine, &c.Limits.Watch: watch,
+	} {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	if c.Limits.Concurrency == 0 {
+		c.Limits.Concurrency = concurrency
+	}
+}
+
+// absolute is path as seen from dir; "" stays "".
+func absolute(dir, path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(dir, path)
+}
+
+// PolicyOptions is what policies are checked against under this configuration.
+func (c *Config) PolicyOptions() policies.Options {
+	o := policies.Options{
+		Limits: policies.Limits{MinInterval: c.Limits.MinInterval.Std()},
+		Stores: make(map[string]string, len(c.Stores)),
+		Teams:  make(map[string]string, len(c.Teams)),
+	}
+	for name, s := range c.Stores {
+		o.Stores[name] = s.Type
+	}
+	for name := range c.Teams {
+		o.Teams[name] = "xai"
+	}
+	return o
+}

@@ -1,0 +1,204 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rotator/internal/secret"
+)
+
+// The conventional names of a management key in the environment.
+const (
+	managementKey    = "XAI_MANAGEMENT_KEY"
+	managementAPIKey = "XAI_MANAGEMENT_API_KEY"
+)
+
+// maxSecret bounds a secret's file: the largest, a JSON Web Token or an age identity, is a few KiB.
+const maxSecret = 64 << 10
+
+// Reference says where a secret is: env:NAME in the environment, file:PATH in a file, credential:NAME in the folder
+// that systemd names in $CREDENTIALS_DIRECTORY. It is no secret itself and may be printed.
+type Reference struct {
+	kind, name string
+	env        Env
+}
+
+// parseReference reads a reference; file paths are taken from dir. ok is false for anything else, a secret included.
+func parseReference(text, dir string, env Env) (r Reference, ok bool) {
+	kind, name, found := strings.Cut(text, ":")
+	if !found || name == "" || strings.ContainsAny(name, "\x00\n") {
+		return Reference{}, false
+	}
+	switch kind {
+	case "env":
+		ok = !strings.ContainsAny(name, "=: ")
+	case "file":
+		ok, name = true, absolute(dir, name)
+	case "credential":
+		ok = !strings.ContainsRune(name, '/') && name != "." && name != ".."
+	}
+	return Reference{kind: kind, name: name, env: env}, ok
+}
+
+// IsZero reports whether there is no reference.
+func (r Reference) IsZero() bool { return r.kind == "" }
+
+// String is the reference as it stands in the file.
+func (r Reference) String() string {
+	if r.IsZero() {
+		return ""
+	}
+	return r.kind + ":" + r.name
+}
+
+// Read returns the secret as it is now: files are read again each time, without one newline at their end. Its error
+// names the place and never the content. A file that others may write is refused: they could put their own key there.
+func (r Reference) Read(ctx context.Context) (secret.Text, error) {
+	if err := ctx.Err(); err != nil {
+		return secret.Text{}, err
+	}
+	v, _, err := r.read()
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("read secret %s: %w", r, err)
+	}
+	return v, nil
+}
+
+// Check reads the secret and says what is questionable about its place, "" when nothing is.
+func (r Reference) Check() (warning string, err error) {
+	_, warning, err = r.read()
+	if err != nil {
+		return "", fmt.Errorf("read secret %s: %w", r, err)
+	}
+	return warning, nil
+}
+
+func (r Reference) read() (v secret.Text, warning string, err error) {
+	switch r.kind {
+	case "env":
+		text, set := r.env.lookup(r.name)
+		if !set && r.name == managementKey {
+			text, set = r.env.lookup(managementAPIKey)
+		}
+		if !set {
+			return v, "", errors.New("the variable is not set")
+		}
+		v = secret.New(text)
+	case "file":
+		v, warning, err = readFile(r.name)
+	case "credential":
+		dir := r.env.Get("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			return v, "", errors.New("CREDENTIALS_DIRECTORY is not set: systemd sets it for units with LoadCredential=")
+		}
+		v, _, err = readFile(filepath.Join(dir, r.name)) // systemd sees to the modes
+	default:
+		err = errors.New("no reference")
+	}
+	if err == nil && v.Empty() {
+		err = errors.New("it is empty")
+	}
+	return v, warning, err
+}
+
+func readFile(path string) (v secret.Text, warning string, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return v, "", pathless(err)
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return v, "", pathless(err)
+	}
+	mode := info.Mode()
+	switch {
+	case !mode.IsRegular():
+		return v, "", errors.New("it is not a file")
+	case mode.Perm()&0o022 != 0:
+		return v, "", fmt.Errorf("its mode %04o lets others write it; chmod 0600", mode.Perm())
+	case mode.Perm()&0o004 != 0:
+		warning = fmt.Sprintf("everybody on this machine may read it (mode %04o); chmod 0600", mode.Perm())
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err != nil {
+		return v, "", pathless(err)
+	}
+	if len(data) > maxSecret {
+		return v, "", errors.New("it is larger than 64 KiB")
+	}
+	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	return secret.New(text), warning, nil
+}
+
+// pathless is an error of the operating system without the path, which the reference names already.
+func pathless(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// State says which journal: an address that holds no secret, or a reference to one that does.
+type State struct {
+	text string
+	ref  Reference
+}
+
+// Address returns what the journal is opened with.
+func (s State) Address(ctx context.Context) (secret.Text, error) {
+	if s.ref.IsZero() {
+		return secret.New(s.text), nil
+	}
+	return s.ref.Read(ctx)
+}
+
+// String is what stands in the file.
+func (s State) String() string {
+	if s.ref.IsZero() {
+		return s.text
+	}
+	return s.ref.String()
+}
+
+// sqlitePath is the path of an SQLite journal, "" of any other.
+func (s State) sqlitePath() string {
+	path, ok := strings.CutPrefix(s.text, "sqlite:")
+	if !ok || path == ":memory:" {
+		return ""
+	}
+	return strings.TrimPrefix(path, "//")
+}
+
+// SQLite reports whether one process has the journal, rather than many replicas.
+func (s State) SQLite() bool { return strings.HasPrefix(s.text, "sqlite:") }
+
+// Address is a URL that may be a secret: given as it is, or as a reference.
+type Address struct {
+	url string
+	ref Reference
+}
+
+// IsZero reports whether there is no address.
+func (a Address) IsZero() bool { return a.url == "" && a.ref.IsZero() }
+
+// Read returns the URL as it is now.
+func (a Address) Read(ctx context.Context) (secret.Text, error) {
+	if a.ref.IsZero() {
+		return secret.New(a.url), nil
+	}
+	return a.ref.Read(ctx)
+}
+
+// openURL reports whether text is a URL that holds no secret in the places where secrets are known to stand.
+func openURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+}
