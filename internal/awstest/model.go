@@ -28,7 +28,7 @@ type secret struct {
 	created           time.Time
 	deleted           time.Time // when it will be gone; zero: never
 	rotates           bool      // AWS's own rotation is on
-	primary           string    // the region that a replica is written in; "": this is no replica
+	primary           string    // the region where it is written; "": this one, and there are no replicas
 	owner             string    // the AWS service that manages it
 }
 
@@ -207,7 +207,7 @@ func (s *Server) find(region, id string, writing bool) (*secret, error) {
 	if !sec.deleted.IsZero() {
 		return nil, fail("InvalidRequestException", "You can't perform this operation on the secret because it was marked for deletion.")
 	}
-	if writing && sec.primary != "" {
+	if writing && sec.primary != "" && sec.primary != region {
 		return nil, fail("InvalidRequestException", "Operation not permitted on a replica secret. Call must be made in primary secret's region.")
 	}
 	if writing && sec.owner != "" {

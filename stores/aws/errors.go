@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -143,11 +144,14 @@ func meaning(code string) error {
 func reason(err error) string {
 	var network *net.OpError
 	var timeout net.Error
+	var certificate *tls.CertificateVerificationError
 	switch {
 	case errors.Is(err, errInsecure):
 		return errInsecure.Error()
 	case errors.As(err, &network):
 		return network.Error()
+	case errors.As(err, &certificate):
+		return certificate.Error()
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "time is out"
 	case errors.As(err, new(*loginError)):
