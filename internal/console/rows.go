@@ -1,0 +1,244 @@
+package console
+
+import (
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// What the commands print with -o json and what the API answers are the same rows: a fact that is absent is null, times
+// are RFC 3339 in UTC with whole seconds, durations are whole seconds.
+
+// The states of a policy that are not states of a rotation.
+const (
+	StateIdle    = "idle"              // no rotation is in flight
+	StateWaiting = "waiting_for_human" // retrying alone is unlikely to help
+	StateRemoved = "removed"           // the policy vanished from the files and was not forgotten
+)
+
+// StatusRow is where a policy stands.
+type StatusRow struct {
+	Policy        string     `json:"policy"`
+	State         string     `json:"state"`          // idle, a state of a rotation, waiting_for_human or removed
+	RotationState *string    `json:"rotation_state"` // of the rotation in flight, whatever State says
+	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
+	KeyID         *string    `json:"key_id"`         // of the key that consumers read
+	Fingerprint   *string    `json:"fingerprint"`
+	LiveSince     *time.Time `json:"live_since"`
+	Age           *int64     `json:"age"` // seconds since the oldest key that is still accepted was created
+	MaxAge        *int64     `json:"max_age"`
+	NextRun       *time.Time `json:"next_run"`
+	Rotation      *string    `json:"rotation"`      // id of the rotation in flight
+	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
+	Hold          *HoldRow   `json:"hold"`
+	Error         *string    `json:"error"`
+}
+
+// HoldRow is a hold that is in force.
+type HoldRow struct {
+	Reason string     `json:"reason"`
+	By     string     `json:"by"`
+	At     *time.Time `json:"at"`
+	Until  *time.Time `json:"until"` // null: until released
+}
+
+// HistoryRow is one rotation.
+type HistoryRow struct {
+	Rotation  string     `json:"rotation"`
+	Policy    string     `json:"policy"`
+	State     string     `json:"state"`
+	Trigger   string     `json:"trigger"`
+	OldKeyIDs []string   `json:"old_key_ids"`
+	NewKeyID  *string    `json:"new_key_id"`
+	Started   *time.Time `json:"started"`
+	Live      *time.Time `json:"live"`
+	Ended     *time.Time `json:"ended"`
+	Attempts  int        `json:"attempts"`
+	Error     *string    `json:"error"`
+}
+
+// KeyRow is one key of a team, as xAI lists it.
+type KeyRow struct {
+	KeyID    string     `json:"key_id"`
+	Name     string     `json:"name"`
+	Kind     string     `json:"kind"` // managed, predecessor, in_doubt, orphan or unmanaged
+	Policy   *string    `json:"policy"`
+	Created  *time.Time `json:"created"`
+	Disabled bool       `json:"disabled"`
+}
+
+// PlanRow is one thing that would happen to a policy.
+type PlanRow struct {
+	Policy string     `json:"policy"`
+	Action string     `json:"action"` // rotate, adopt, create, promote, disable, delete, leave, wait or warning
+	At     *time.Time `json:"at"`     // null: nobody can say yet
+	KeyID  *string    `json:"key_id"`
+	Target *string    `json:"target"` // store:path#field
+	Detail *string    `json:"detail"`
+}
+
+// The results of a check.
+const (
+	CheckOK      = "ok"
+	CheckWarning = "warning"
+	CheckProblem = "problem"
+)
+
+// CheckRow is one thing that was checked.
+type CheckRow struct {
+	Subject string  `json:"subject"` // such as "team research" or "target vault:llm/chat#api_key of chat-prod"
+	Result  string  `json:"result"`  // ok, warning or problem
+	Detail  *string `json:"detail"`  // what is wrong
+	Do      *string `json:"do"`      // what to do about it
+}
+
+// EventRow is something that happened.
+type EventRow struct {
+	ID       int64             `json:"id"`
+	At       *time.Time        `json:"at"`
+	Policy   *string           `json:"policy"`
+	Rotation *string           `json:"rotation"`
+	Kind     string            `json:"kind"`
+	Data     map[string]string `json:"data"`
+}
+
+// Events are events in their order, and the id to ask for the next ones with.
+type Events struct {
+	Next   int64      `json:"next"`
+	Events []EventRow `json:"events"`
+}
+
+// OrderRow is an order and what became of it.
+type OrderRow struct {
+	ID        int64      `json:"id"`
+	Policy    string     `json:"policy"`
+	Kind      string     `json:"kind"`
+	Trigger   *string    `json:"trigger"`
+	Supersede bool       `json:"supersede"`
+	Target    *TargetRow `json:"target"`
+	Decision  *string    `json:"decision"`
+	Why       *string    `json:"why"`
+	By        string     `json:"by"`
+	At        *time.Time `json:"at"`
+	Done      *time.Time `json:"done"`     // null: not carried out yet
+	Refused   *string    `json:"refused"`  // why it was not carried out
+	Rotation  *string    `json:"rotation"` // what it began or joined
+}
+
+// TargetRow names a target.
+type TargetRow struct {
+	Store string `json:"store"`
+	Path  string `json:"path"`
+	Field string `json:"field,omitempty"`
+}
+
+// VersionRow says who answers.
+type VersionRow struct {
+	Version string     `json:"version"`
+	Started *time.Time `json:"started"`
+}
+
+// Row tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
+func Row(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
+	p := s.Policy
+	row := StatusRow{
+		Policy: p.Name, State: StateIdle,
+		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
+		LiveSince: instant(p.LiveSince), Error: text(p.Error),
+	}
+	if r := s.Rotation; r != nil {
+		row.State, row.RotationState, row.Rotation = string(r.State), text(string(r.State)), text(r.ID)
+	}
+	if needsHuman(p.Reason) {
+		row.State = StateWaiting
+	}
+	if p.RemovedAt.IsZero() {
+		row.NextRun = instant(p.DueAt)
+	} else {
+		row.State = StateRemoved
+	}
+	if age, ok := ageOf(p, now); ok {
+		row.Age = seconds(age)
+	}
+	if limit := maxAge(p); limit > 0 {
+		row.MaxAge = seconds(limit)
+	}
+	if p.Reason != "" {
+		until := p.StepAt
+		if until.IsZero() {
+			until = p.NextRunAt
+		}
+		row.WaitingUntil = instant(until)
+	}
+	if h := s.Hold; h.Active(now) {
+		row.Hold = &HoldRow{Reason: h.Reason, By: h.By, At: instant(h.At), Until: instant(h.Until)}
+	}
+	return row
+}
+
+// ageOf is how old the policy's oldest key is; false when it has none.
+func ageOf(p journal.Policy, now time.Time) (time.Duration, bool) {
+	return max(0, now.Sub(p.OldestKey)), !p.OldestKey.IsZero()
+}
+
+// maxAge is the age that the policy promises, 0 when it promises none.
+func maxAge(p journal.Policy) time.Duration {
+	spec, err := policies.Decode([]byte(p.Spec))
+	if err != nil { // from a newer version: its age is shown, its limit is not known
+		return 0
+	}
+	return spec.MaxAge.Std()
+}
+
+func historyRow(r journal.Rotation) HistoryRow {
+	return HistoryRow{
+		Rotation: r.ID, Policy: r.Policy, State: string(r.State), Trigger: string(r.Trigger),
+		OldKeyIDs: r.OldKeyIDs.List(), NewKeyID: text(r.KeyID),
+		Started: instant(r.StartedAt), Live: instant(r.LiveAt), Ended: instant(r.EndedAt),
+		Attempts: r.Tries, Error: text(r.Error),
+	}
+}
+
+func eventRow(e journal.Event) EventRow {
+	row := EventRow{ID: e.ID, At: instant(e.At), Policy: text(e.Policy), Rotation: text(e.Rotation), Kind: string(e.Kind), Data: e.Data}
+	if row.Data == nil {
+		row.Data = map[string]string{}
+	}
+	return row
+}
+
+func orderRow(o journal.Order) OrderRow {
+	row := OrderRow{
+		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede,
+		Decision: text(string(o.Decision)), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
+		Refused: text(o.Refused), Rotation: text(o.RotationID),
+	}
+	if o.Target != (journal.TargetID{}) {
+		t := TargetRow(o.Target)
+		row.Target = &t
+	}
+	return row
+}
+
+// text is s, or null when there is none.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// instant is t in UTC and whole seconds, or null when it is not yet.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}
+
+func seconds(d time.Duration) *int64 {
+	n := int64(d / time.Second)
+	return &n
+}
