@@ -240,7 +240,8 @@ func syntaxProblem(file string, err error) Problem {
 		p.Line, p.Column = e.Mark.Line, e.Mark.Column
 		switch e.Stage {
 		case "reader", "scanner", "parser":
-			p.What += ": " + e.Message
+			message, _, _ := strings.Cut(e.Message, " (") // the reader adds the byte it met
+			p.What += ": " + message
 		}
 	}
 	return p
@@ -273,7 +274,7 @@ func (l *loader) cross(docs []document) Problems {
 		if p.RenamedFrom == "" {
 			continue
 		}
-		if old := names[p.RenamedFrom]; old != nil {
+		if old := names[p.RenamedFrom]; old != nil && old != p {
 			fail(d, d.renamed, "renamed_from names the policy in "+place(old)+", which still exists", "a name that no policy has any more")
 		}
 		if first := renamed[p.RenamedFrom]; first != nil {

@@ -75,7 +75,10 @@ func quote(value string) string {
 func suggest(typed string, known []string) string {
 	best, nearest := "", 3
 	for _, k := range known {
-		limit := min(2, max(1, len(k)/3))
+		limit := 2
+		if len(k) < 4 {
+			limit = 1
+		}
 		if d := distance(strings.ToLower(typed), k); d <= limit && d < nearest {
 			best, nearest = k, d
 		}

@@ -48,7 +48,7 @@ func compile(schedule string, z *zone) (t *timetable, err error) {
 
 // zone is a time zone and, computed on demand, its changes forward. Policies share zones: a location takes kilobytes.
 type zone struct {
-	*time.Location
+	loc   *time.Location
 	leaps func() []leap
 }
 
@@ -140,11 +140,11 @@ func (s *timetable) next(t time.Time) time.Time {
 	if s.every > 0 {
 		return t.UTC().Round(0).Add(s.every)
 	}
-	wall := s.nextWall(passed(t, s.zone.Location))
+	wall := s.nextWall(passed(t, s.zone.loc))
 	if wall.IsZero() {
 		return wall
 	}
-	return instant(wall, s.zone.Location)
+	return instant(wall, s.zone.loc)
 }
 
 // nextWall is the first run after wall, on the wall clock. robfig/cron looks five years ahead, which is less than the
