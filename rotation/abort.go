@@ -2,7 +2,6 @@ package rotation
 
 import (
 	"context"
-	"time"
 
 	"rotator/rotation/journal"
 )
@@ -34,25 +33,21 @@ func (t *turn) aborting(ctx context.Context) (next, error) {
 		a.State, a.SettledAt = journal.Settled, t.now()
 		t.drop(a.ID)
 	}
-	if err := t.leaveHold(ctx); err != nil {
-		return next{}, err
-	}
+	t.leaveHold()
 	t.tell(journal.AbortEnded, "error", r.Error)
 	t.end(journal.Aborted, r.Error)
 	return again, nil
 }
 
-// leaveHold holds the policy after a human turned a rotation back: the scheduler would begin again at once.
-func (t *turn) leaveHold(ctx context.Context) error {
-	r := t.rec.Rotation
-	if r.HoldAfter == "" {
-		return nil
+// leaveHold holds the policy after a human turned a rotation back: the scheduler would begin again at once. It is written
+// together with the rotation's end, since a hold before it would keep the gate shut.
+func (t *turn) leaveHold() {
+	if why := t.rec.Rotation.HoldAfter; why != "" {
+		t.hold(why, "rotator")
 	}
-	h := journal.Hold{Reason: r.HoldAfter, By: "rotator", At: t.now(), Until: time.Time{}}
-	e := journal.Event{At: h.At, Policy: t.claim.Policy, Rotation: r.ID, Kind: journal.HoldSet, Data: map[string]string{"reason": h.Reason}}
-	if err := t.journal.SetHold(ctx, h.At, t.claim.Policy, h, e); err != nil {
-		return err
-	}
-	t.rec.Hold = h
-	return nil
+}
+
+func (t *turn) hold(why, by string) {
+	t.rec.Hold = journal.Hold{Reason: why, By: by, At: t.now()}
+	t.tell(journal.HoldSet, "reason", why, "by", by)
 }

@@ -249,6 +249,9 @@ func (t *turn) value(ctx context.Context, spots []spot, a *journal.Attempt) (sec
 	if v, ok := t.inHand(a.ID); ok {
 		return v, nil
 	}
+	if string(t.read.Fingerprint()) == a.Fingerprint {
+		return t.read, nil
+	}
 	var errs []error
 	for _, read := range []func(spot) (secret.Text, error){
 		func(s spot) (secret.Text, error) { return s.staged(ctx, a.ID) },
@@ -257,6 +260,7 @@ func (t *turn) value(ctx context.Context, spots []spot, a *journal.Attempt) (sec
 		for _, s := range spots {
 			switch v, err := read(s); {
 			case err == nil && string(v.Fingerprint()) == a.Fingerprint:
+				t.read = v
 				return v, nil
 			case err != nil && !errors.Is(err, stores.ErrNotFound):
 				errs = append(errs, err)

@@ -25,6 +25,9 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 		return wait(t.rec.Hold.Until, Held), nil
 	}
 	at := p.DueAt
+	if missed := t.now().Sub(at); missed > time.Minute && p.NotBefore.IsZero() && p.DueCause == string(policies.CauseSchedule) {
+		p.NotBefore = t.now().Add(t.policy.Offset()) // many runs missed together are not made up together
+	}
 	if p.NotBefore.After(at) {
 		at = p.NotBefore
 	}

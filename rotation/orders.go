@@ -188,12 +188,7 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 		t.enter(journal.Live)
 		r.DisabledAt = noTime
 	}
-	h := journal.Hold{Reason: "the old key was revived by " + o.By + because(o.Why), By: o.By, At: t.now()}
-	e := journal.Event{At: h.At, Policy: t.claim.Policy, Rotation: r.ID, Kind: journal.HoldSet, Data: map[string]string{"reason": h.Reason}}
-	if err := t.journal.SetHold(ctx, h.At, t.claim.Policy, h, e); err != nil {
-		return "", err
-	}
-	t.rec.Hold = h
+	t.hold("the old key was revived by "+o.By+because(o.Why), o.By)
 	return "", nil
 }
 

@@ -32,9 +32,7 @@ func (t *turn) rollingBack(ctx context.Context) (next, error) {
 			return n, err
 		}
 	}
-	if err := t.leaveHold(ctx); err != nil {
-		return next{}, err
-	}
+	t.leaveHold()
 	return t.finish(journal.RolledBack)
 }
 

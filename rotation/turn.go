@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -23,6 +24,7 @@ type turn struct {
 	plan    *policies.Policy // as recorded by the rotation in flight, with the `retire` of policy
 	events  []journal.Event  // for the next commit
 	worried journal.Reason   // a failure beside the rotation, shown unless the rotation has one of its own
+	read    secret.Text      // the value of the rotation's key, once this turn has read it
 	log     *slog.Logger
 }
 
@@ -104,6 +106,9 @@ func (t *turn) run(ctx, stop context.Context) error {
 			n = wait(t.now(), "")
 			break
 		}
+		if t.rec.Rotation == nil {
+			continue // what ended is written together with what follows: nothing outside lies between
+		}
 		if err = t.commit(ctx, false); err != nil {
 			break
 		}
@@ -137,7 +142,7 @@ func (t *turn) step(ctx context.Context) (next, error) {
 	if r == nil {
 		return t.idle(ctx)
 	}
-	if at := t.rec.Policy.StepAt; t.now().Before(at) {
+	if at := t.rec.Policy.StepAt; t.now().Before(at) && !t.stirred() {
 		return next{parked: true, at: at, reason: t.rec.Policy.Reason}, nil
 	}
 	switch r.State {
@@ -159,6 +164,13 @@ func (t *turn) step(ctx context.Context) (next, error) {
 		return t.rollingBack(ctx)
 	}
 	return next{}, stuckf(Internal, "rotation %s is in flight in state %q", r.ID, r.State)
+}
+
+// stirred reports that what the step waited for is no more: its hold was released, or its policy edited.
+func (t *turn) stirred() bool {
+	r := t.rec.Rotation
+	return t.rec.Policy.Reason == Held && !t.held() ||
+		r.State.CanAbort() && r.State != journal.Aborting && (!t.rec.Policy.RemovedAt.IsZero() || !t.plan.SameRotation(t.policy))
 }
 
 // enter moves the rotation in flight to another state of the table.
@@ -205,6 +217,9 @@ func (t *turn) settle(n next, err error) {
 		p.StepAt = time.Time{}
 		if t.rec.Rotation != nil {
 			p.StepAt = n.at
+			if n.at.IsZero() { // it waits for nothing but a human's word, which wakes it
+				p.StepAt = p.WatchAt
+			}
 		}
 		return
 	}

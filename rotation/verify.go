@@ -148,6 +148,7 @@ func (t *turn) readBack(ctx context.Context) (secret.Text, next, error) {
 			return secret.Text{}, next{}, err
 		}
 	}
+	t.read = value
 	return value, again, nil
 }
 

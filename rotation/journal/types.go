@@ -13,8 +13,8 @@ type Record struct {
 	Attempts []Attempt // those not settled, and those of the rotation in flight
 	Keys     []Key     // those not known to be deleted
 	Targets  []Target  // of this policy, also targets that it no longer names but that were not forgotten
-	Hold     Hold
-	Orders   []Order // not yet carried out, oldest first; carried out: DoneAt is set
+	Hold     Hold      // written only where the owner changed it: a rotation that a human turned back leaves one
+	Orders   []Order   // not yet carried out, oldest first; carried out: DoneAt is set
 
 	// Ended are rotations that the next commit ends besides Rotation, when a new one takes over in the same moment.
 	Ended []Rotation

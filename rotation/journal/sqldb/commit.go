@@ -53,7 +53,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 		n, err = t.exec(ctx, commitPolicy, args...)
 	default:
 		err = t.query(ctx, func(scan func(...any) error) error { return scan(&n) },
-			`SELECT 1 FROM policies WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`+db.dialect().lockRow,
+			`SELECT 1 FROM policies WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`+db.lockRow(),
 			c.Policy, c.Epoch, c.Owner)
 	}
 	if err == nil && n == 0 {
@@ -66,7 +66,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 var (
 	commitPolicy     = ownedPolicies.update(fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", nOwned+1, nOwned+2))
 	commitAndRelease = strings.Replace(commitPolicy, " SET ", fmt.Sprintf(
-		" SET next_run_at = CASE WHEN wake_seq = $%d THEN $%d ELSE $%d END, lease_owner = '', lease_until = NULL, ",
+		" SET next_run_at = CASE WHEN wake_seq = $%d THEN CAST($%d AS BIGINT) ELSE CAST($%d AS BIGINT) END, lease_owner = '', lease_until = NULL, ",
 		nOwned+4, nOwned+3, nOwned+5), 1)
 	nOwned = len(strings.Split(ownedPolicies.columns, ", "))
 )
@@ -80,6 +80,7 @@ type changes struct {
 	keys      []journal.Key
 	targets   []journal.Target
 	orders    []journal.Order
+	hold      *journal.Hold // set when the owner holds the policy
 	policyRow string
 }
 
@@ -104,6 +105,9 @@ func changesOf(rec *journal.Record) (changes, error) {
 		keys:     changed(rec.Keys, base.Keys, func(k *journal.Key) string { return k.ID }),
 		targets:  changed(rec.Targets, base.Targets, func(g *journal.Target) journal.TargetID { return g.TargetID }),
 		orders:   changed(rec.Orders, base.Orders, func(o *journal.Order) int64 { return o.ID }),
+	}
+	if rec.Hold != base.Hold {
+		ch.hold = &rec.Hold
 	}
 	now, was := rec.Policy, base.Policy
 	now.NextRunAt, was.NextRunAt = time.Time{}, time.Time{}
@@ -202,6 +206,11 @@ func (ch *changes) write(ctx context.Context, t tx) error {
 			return err
 		}
 	}
+	if ch.hold != nil {
+		if err := putHold(ctx, t, ch.policyRow, *ch.hold); err != nil {
+			return err
+		}
+	}
 	for i := range ch.orders {
 		o := &ch.orders[i]
 		args := []any{o.ID, ch.policyRow, micros(o.DoneAt), o.Refused, o.RotationID}
@@ -242,14 +251,18 @@ func roundRecord(r *journal.Record) {
 	keys.round(r.Keys)
 	targets.round(r.Targets)
 	orders.round(r.Orders)
+	h := []journal.Hold{r.Hold}
+	holds.round(h)
+	r.Hold = h[0]
 }
 
 // append writes events, after all else that the transaction does.
 func (db *DB) append(ctx context.Context, t tx, events []journal.Event) error {
-	if lock := db.dialect().lockEvents; lock != "" && len(events) > 0 {
-		if _, err := t.exec(ctx, lock); err != nil {
-			return err
-		}
+	if len(events) == 0 {
+		return nil
+	}
+	if err := db.beforeEvents(ctx, t); err != nil {
+		return err
 	}
 	for i := range events {
 		e := &events[i]

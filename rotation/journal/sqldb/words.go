@@ -40,18 +40,11 @@ func (db *DB) SetHold(ctx context.Context, now time.Time, policy string, h journ
 		if err := db.mustWake(ctx, t, now, policy); err != nil {
 			return err
 		}
-		if _, err := t.exec(ctx, `DELETE FROM holds WHERE policy = $1`, policy); err != nil {
-			return err
+		if h != (journal.Hold{}) && h.At.IsZero() {
+			h.At = now
 		}
-		if h != (journal.Hold{}) {
-			if h.At.IsZero() {
-				h.At = now
-			}
-			_, err := t.exec(ctx, `INSERT INTO holds (reason, said_by, at, until, policy) VALUES ($1, $2, $3, $4, $5)`,
-				append(holds.args(&h), policy)...)
-			if err != nil {
-				return err
-			}
+		if err := putHold(ctx, t, policy, h); err != nil {
+			return err
 		}
 		return db.append(ctx, t, []journal.Event{e})
 	})
@@ -59,6 +52,16 @@ func (db *DB) SetHold(ctx context.Context, now time.Time, policy string, h journ
 		return fmt.Errorf("hold %s: %w", policy, err)
 	}
 	return nil
+}
+
+// putHold writes a policy's hold, or removes it where it is zero.
+func putHold(ctx context.Context, t tx, policy string, h journal.Hold) error {
+	if _, err := t.exec(ctx, `DELETE FROM holds WHERE policy = $1`, policy); err != nil || h == (journal.Hold{}) {
+		return err
+	}
+	_, err := t.exec(ctx, `INSERT INTO holds (reason, said_by, at, until, policy) VALUES ($1, $2, $3, $4, $5)`,
+		append(holds.args(&h), policy)...)
+	return err
 }
 
 // ReopenAttempt implements journal.Journal. ErrNotFound: there is no such attempt, or its policy was forgotten: then
@@ -92,7 +95,7 @@ func (db *DB) ReopenAttempt(ctx context.Context, now time.Time, id string) error
 // row too, with its hold and its orders; rotations and attempts stay, because names of attempts are kept for ever.
 func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error {
 	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		p, err := policies.first(ctx, t, "WHERE name = $1"+db.dialect().lockRow, policy)
+		p, err := policies.first(ctx, t, "WHERE name = $1"+db.lockRow(), policy)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,358 @@
+package rotation_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/policies"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+	"rotator/stores"
+	"rotator/stores/memstore"
+	"rotator/xai"
+	"rotator/xai/xaisim"
+)
+
+const teamID = "team-1"
+
+// crash is what a simulated process death panics with.
+type crash struct{}
+
+// bench is a world in one process: xAI, stores and a journal that outlive the engine, which may die at any call.
+// Time stands still but for the waits, which pass at once.
+type bench struct {
+	t       testing.TB
+	clock   time.Time
+	sim     *xaisim.Sim
+	token   secret.Text
+	stores  map[string]*memstore.Store
+	journal *sqldb.DB
+	engine  *rotation.Engine
+	mgmt    *xai.Management
+	infer   *xai.Inference
+	specs   map[string]*policies.Policy
+	limits  rotation.Limits
+	log     *slog.Logger
+
+	calls   int             // points passed since the engine's birth was last reset
+	trap    func(int) error // asked at every point with its number; may panic with crash{}
+	trace   []string        // the points, when kept
+	keep    bool
+	deaths  int
+	broken  []string        // violations of invariants
+	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
+	strange map[string]bool // key ids of somebody else: never to be touched (I3)
+}
+
+func newBench(t testing.TB, o xaisim.Options) *bench {
+	t.Helper()
+	b := &bench{
+		t: t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
+		exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
+	}
+	o.Now = func() time.Time { return b.clock }
+	b.sim = xaisim.New(o)
+	b.token = b.sim.NewManagementKey(teamID)
+	sleep := func(ctx context.Context, d time.Duration) error { b.clock = b.clock.Add(d); return ctx.Err() }
+	hc := &http.Client{Transport: b.sim.Transport()}
+	var err error
+	b.mgmt, err = xai.NewManagement(xai.ManagementOptions{
+		URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: 20 * time.Millisecond,
+		Key: func(context.Context) (secret.Text, error) { return b.token, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.journal, err = sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.journal.Close() })
+	b.sim.OnCall(func(c xaisim.Call) {
+		if c.Op == "" {
+			return
+		}
+		b.point(fmt.Sprintf("xai %s %s", c.Op, when(c.Done)))
+	})
+	for _, name := range []string{"a", "b", "c"} {
+		s := memstore.New()
+		b.stores[name] = s
+		s.OnCall(func(c memstore.Call) error { return b.point(fmt.Sprintf("store %s %s %s", name, c.Op, when(c.Done))) })
+	}
+	b.birth()
+	return b
+}
+
+func when(done bool) string {
+	if done {
+		return "after"
+	}
+	return "before"
+}
+
+// point is passed before and after every call to anything outside the engine.
+func (b *bench) point(what string) error {
+	b.calls++
+	if b.keep {
+		b.trace = append(b.trace, what)
+	}
+	b.live()
+	if b.trap != nil {
+		return b.trap(b.calls)
+	}
+	return nil
+}
+
+// live checks I1: every value that a consumer would read now is a key that xAI accepts.
+func (b *bench) live() {
+	for _, p := range b.specs {
+		for _, pt := range p.Targets {
+			v := b.stores[pt.Store].Read(stores.Target{Path: pt.Path, Field: pt.Field})
+			if v.Empty() || b.sim.Accepts(v) || b.exempt[b.idOf(v)] {
+				continue
+			}
+			b.violated("I1: %s:%s holds %s, which xAI refuses", pt.Store, pt.Path, b.idOf(v))
+		}
+	}
+}
+
+func (b *bench) idOf(v secret.Text) string {
+	for _, k := range b.sim.Keys(teamID) {
+		if k.Secret.Equal(v) {
+			return k.ID
+		}
+	}
+	return "an unknown value"
+}
+
+func (b *bench) violated(format string, args ...any) {
+	if s := fmt.Sprintf(format, args...); !slices.Contains(b.broken, s) {
+		b.broken = append(b.broken, s)
+	}
+}
+
+// birth starts a new engine on what the last one left behind.
+func (b *bench) birth() {
+	b.engine = rotation.New(rotation.Options{
+		Journal: faultyJournal{b.journal, b}, World: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
+		Now: func() time.Time { return b.clock },
+	})
+}
+
+// Store implements rotation.World.
+func (b *bench) Store(name string) (stores.Store, bool) {
+	s, ok := b.stores[name]
+	return s, ok
+}
+
+// Team implements rotation.World.
+func (b *bench) Team(context.Context, string) (rotation.Team, error) {
+	return rotation.Team{ID: teamID, Keys: b.mgmt, About: b.mgmt, Probe: b.infer}, nil
+}
+
+// Teams implements rotation.World.
+func (b *bench) Teams() []string { return []string{"research"} }
+
+// faultyJournal passes a point before and after every commit.
+type faultyJournal struct {
+	*sqldb.DB
+	b *bench
+}
+
+func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, ev ...journal.Event) error {
+	if err := j.b.point("commit before"); err != nil {
+		return err
+	}
+	if err := j.DB.Commit(ctx, c, rec, release, ev...); err != nil {
+		return err
+	}
+	return j.b.point("commit after")
+}
+
+// load makes the policies in docs the ones there are.
+func (b *bench) load(docs ...string) {
+	b.t.Helper()
+	ps, problems := policies.Parse("test.yaml", []byte(strings.Join(docs, "\n---\n")), policies.Options{})
+	if len(problems) > 0 {
+		b.t.Fatal(problems)
+	}
+	var specs []journal.Spec
+	b.specs = map[string]*policies.Policy{}
+	for _, p := range ps {
+		b.specs[p.Name] = p
+		specs = append(specs, journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())})
+	}
+	if err := b.journal.SetPolicies(b.t.Context(), b.clock, specs); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// run lets d pass: every turn that comes due is taken, and an engine that dies is born again.
+func (b *bench) run(d time.Duration) {
+	b.t.Helper()
+	b.runUntil(d, func() bool { return false })
+}
+
+// runUntil stops early when done says so after a turn.
+func (b *bench) runUntil(d time.Duration, done func() bool) bool {
+	b.t.Helper()
+	end := b.clock.Add(d)
+	for turns := 0; ; turns++ {
+		if turns > 20_000 {
+			b.t.Fatal("the engine spins")
+		}
+		if done() {
+			return true
+		}
+		claims, err := b.journal.Claim(b.t.Context(), "bench", b.clock, 1)
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if len(claims) > 0 {
+			b.turn(claims[0])
+			continue
+		}
+		next, err := b.journal.Next(b.t.Context())
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		if next.IsZero() || next.After(end) {
+			if b.clock.Before(end) {
+				b.clock = end
+			}
+			return false
+		}
+		if next.After(b.clock) {
+			b.clock = next
+			b.live()
+		}
+	}
+}
+
+func (b *bench) turn(c journal.Claim) {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(crash); !ok {
+				panic(p)
+			}
+			b.deaths++
+			b.clock = b.clock.Add(time.Second)
+			// What a new process does first: the claims of the dead one are void.
+			if err := b.journal.Release(b.t.Context(), c, b.clock); err != nil && !errors.Is(err, journal.ErrLost) {
+				b.t.Fatal(err)
+			}
+			b.birth()
+		}
+	}()
+	if err := b.engine.Turn(b.t.Context(), c); err != nil {
+		// As the scheduler does.
+		if err := b.journal.Release(b.t.Context(), c, b.clock.Add(time.Minute)); err != nil && !errors.Is(err, journal.ErrLost) {
+			b.t.Fatal(err)
+		}
+	}
+}
+
+func (b *bench) record(policy string) *journal.Record {
+	b.t.Helper()
+	r, err := b.journal.Load(b.t.Context(), policy)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return r
+}
+
+func (b *bench) order(o journal.Order) int64 {
+	b.t.Helper()
+	o.At, o.By = b.clock, "tester"
+	id, err := b.journal.Place(b.t.Context(), o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return id
+}
+
+// settled checks I2 and I3 after everything had time to end: xAI holds exactly the keys that the journal names as in
+// use, and those of others as they were; nothing is staged; every target holds the key in use.
+func (b *bench) settled() {
+	b.t.Helper()
+	want := map[string]bool{}
+	for name := range b.specs {
+		r := b.record(name)
+		if r.Rotation != nil {
+			b.violated("rotation %s of %s is still %s: %s %s", r.Rotation.ID, name, r.Rotation.State, r.Policy.Reason, r.Policy.Error)
+		}
+		for _, k := range r.Keys {
+			if k.Use == journal.UseCurrent || k.Use == journal.UsePredecessor {
+				want[k.ID] = true
+			}
+		}
+		for _, a := range r.Attempts {
+			b.violated("attempt %s of %s is not settled: %s %s", a.ID, name, a.State, a.Error)
+		}
+	}
+	for id := range b.strange {
+		want[id] = true
+	}
+	for _, k := range b.sim.Live(teamID) {
+		if !want[k.ID] {
+			b.violated("I2: xAI holds %s (%s), which the journal does not name as in use", k.ID, k.Name)
+		}
+		delete(want, k.ID)
+	}
+	for id := range want {
+		if !b.exempt[id] {
+			b.violated("key %s, in use or somebody else's, is gone", id)
+		}
+	}
+	for name, s := range b.stores {
+		for _, l := range s.Leftovers() {
+			b.violated("store %s still has staged %s", name, l)
+		}
+	}
+}
+
+// check fails the test when an invariant was violated.
+func (b *bench) check() {
+	b.t.Helper()
+	for _, v := range b.broken {
+		b.t.Error(v)
+	}
+	if len(b.broken) > 0 {
+		b.dump()
+	}
+}
+
+func (b *bench) dump() {
+	b.t.Helper()
+	ev, _ := b.journal.Events(b.t.Context(), 0, 1000)
+	for _, e := range ev {
+		b.t.Logf("%s %s %s %v", e.At.Format("01-02 15:04:05"), e.Policy, e.Kind, e.Data)
+	}
+	for i, p := range b.trace {
+		b.t.Logf("%3d %s", i+1, p)
+	}
+}
+
+// policyDoc is a policy over the given targets.
+func policyDoc(name string, extra string, targets ...string) string {
+	return fmt.Sprintf(`name: %s
+team: research
+schedule: "@every 720h"
+key: {acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]}
+targets: [%s]
+%s`, name, strings.Join(targets, ", "), extra)
+}

@@ -1,0 +1,64 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai/xaisim"
+)
+
+const (
+	targetA = `{store: a, path: chat, field: api_key}`
+	targetB = `{store: b, path: chat}`
+	targetC = `{store: c, path: other, field: key}`
+)
+
+func TestFirstRotation(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.keep = true
+	b.stores["a"].Set("chat", `{"db":"kept"}`)
+	b.load(policyDoc("chat", "", targetA, targetB))
+	b.run(time.Minute)
+	r := b.record("chat")
+	if r.Policy.KeyID == "" {
+		t.Fatalf("no key is live: %s %s", r.Policy.Reason, r.Policy.Error)
+	}
+	if v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}); !b.sim.Accepts(v) {
+		t.Error("the target holds no live key")
+	}
+	if v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "db"}); v.Reveal() != "kept" {
+		t.Error("another field was changed")
+	}
+	b.settled()
+	b.check()
+	t.Logf("%d points", b.calls)
+	if testing.Verbose() {
+		b.dump()
+	}
+}
+
+func TestOrdinaryRotation(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.load(policyDoc("chat", "", targetA, targetB, targetC))
+	b.run(time.Minute)
+	first := b.record("chat").Policy.KeyID
+	b.run(30*24*time.Hour + time.Minute)
+	r := b.record("chat")
+	if r.Rotation == nil || r.Rotation.State != journal.Live {
+		t.Fatalf("after 30 days: %+v", r.Rotation)
+	}
+	b.run(24 * time.Hour)
+	if r = b.record("chat"); r.Rotation == nil || r.Rotation.State != journal.Retiring {
+		t.Fatalf("after the overlap: %+v", r.Rotation)
+	}
+	b.run(24 * time.Hour)
+	if r = b.record("chat"); r.Rotation != nil || r.Policy.KeyID == first {
+		t.Fatalf("after the soak: %+v", r.Rotation)
+	}
+	b.settled()
+	b.check()
+}
