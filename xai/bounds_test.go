@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"rotator/internal/secret"
@@ -43,78 +44,66 @@ func TestHugeBodies(t *testing.T) {
 	}
 }
 
-func TestPace(t *testing.T) {
+// One byte over the bound is too much, also when what comes before it would do.
+func TestBound(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, xaisim.Options{})
-	ctx := t.Context()
-	create := func(i int) error {
-		_, err := b.m.CreateKey(ctx, team, request(fmt.Sprint("k", i)))
-		return err
-	}
-	for i := range 300 {
-		if err := create(i); err != nil {
-			t.Fatal(err)
+	for extra, want := range map[int]xai.Class{0: "", 1: xai.ClassUnreadable} {
+		m, _ := clients(t, newClock(), secret.New("xai-token-x"), answering(200, "application/json", "{}"+strings.Repeat(" ", 1<<20-2+extra)))
+		if err := m.DeleteKey(t.Context(), "k"); xai.ClassOf(err) != want {
+			t.Errorf("%d bytes over: %v", extra, err)
 		}
-	}
-	if len(b.slept) != 0 {
-		t.Fatalf("300 creates without a 429 waited %v", b.slept)
-	}
-
-	// Against 5 a second it soon finds a rate that is mostly let through, and not much less than that.
-	b.sim.SetRateLimit(xaisim.RateLimit{PerSecond: 5, Burst: 5})
-	refused := func(n int) (count int) {
-		for i := range n {
-			if create(i) != nil {
-				count++
-			}
-			b.Advance(time.Millisecond)
-		}
-		return count
-	}
-	if n := refused(100); n < 5 || n > 70 {
-		t.Errorf("%d of the first 100 were refused", n)
-	}
-	begun := b.Now()
-	n := refused(300)
-	if took := b.Now().Sub(begun); n > 60 || took < 40*time.Second || took > 2*time.Minute {
-		t.Errorf("of 300 creates against 5 a second %d were refused, in %v", n, took)
-	}
-
-	// It recovers, and then a burst is a burst again.
-	b.sim.SetRateLimit(xaisim.RateLimit{})
-	for i := range 200 {
-		b.Advance(time.Second)
-		if err := create(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.Advance(10 * time.Second)
-	begun = b.Now()
-	for i := range 300 {
-		if err := create(i); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if took := b.Now().Sub(begun); took != 0 {
-		t.Errorf("after the recovery 300 creates took %v", took)
 	}
 }
 
-func TestPaceStopsForRetryAfter(t *testing.T) {
+// Without GetBody net/http cannot send a create again by itself.
+func TestCreateCannotBeReplayed(t *testing.T) {
 	t.Parallel()
-	b := newBench(t, xaisim.Options{})
-	b.sim.Inject(xaisim.Fault{Call: "create", Kind: xaisim.Status, Status: 429, Body: `{"code":8,"message":"slow"}`, RetryAfter: 20 * time.Second})
-	begun := b.Now()
-	if _, err := b.m.CreateKey(t.Context(), team, request("x")); xai.RetryAfter(err) != 20*time.Second || b.Now() != begun {
-		t.Fatalf("waited %v: %v", b.Now().Sub(begun), err)
+	var got []string
+	m, _ := clients(t, newClock(), secret.New("xai-token-x"), tripper(func(r *http.Request) (*http.Response, error) {
+		if got = append(got, r.Method); r.GetBody != nil || r.Header.Get("Idempotency-Key") != "" {
+			t.Error("the request can be replayed")
+		}
+		if r.Header.Get("Authorization") != "Bearer xai-token-x" || r.Header.Get("User-Agent") != "rotator" || r.Header.Get("Content-Type") != "application/json" {
+			t.Error("a header is missing")
+		}
+		return answering(500, "text/plain", "")(r)
+	}))
+	_, _ = m.CreateKey(t.Context(), team, request("x"))
+	if len(got) != 1 {
+		t.Errorf("sent %v", got)
 	}
-	if _, err := b.m.CreateKey(t.Context(), team, request("y")); err != nil || b.Now().Sub(begun) < 20*time.Second {
-		t.Errorf("the next call of the same key came after %v: %v", b.Now().Sub(begun), err)
-	}
-	other := newBench(t, xaisim.Options{})
-	if _, err := other.m.CreateKey(t.Context(), team, request("z")); err != nil || len(other.slept) != 0 {
-		t.Errorf("another key waited %v: %v", other.slept, err)
-	}
+}
+
+// With the machine's own clock: waits are timers, and a canceled wait ends at once.
+func TestDefaults(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		sim := xaisim.New(xaisim.Options{Latency: 20 * time.Millisecond})
+		m, err := xai.NewManagement(xai.ManagementOptions{URL: "https://h", Key: fixed(sim.NewManagementKey(team)), HTTP: &http.Client{Transport: sim.Transport()}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		sim.Inject(xaisim.Fault{Call: "list", Count: 2, Kind: xaisim.Reset})
+		if _, err := m.ListKeys(t.Context(), team); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(begun); took < 500*time.Millisecond || took > 5*time.Second {
+			t.Errorf("two failures took %v", took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		if _, err := m.CreateKey(ctx, team, request("x")); xai.ClassOf(err) != xai.ClassCanceled || len(sim.Live(team)) != 0 {
+			t.Errorf("canceled while the request was under way: %v", err)
+		}
+		sim.Inject(xaisim.Fault{Call: "list", Count: -1, Kind: xaisim.Reset})
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		begun = time.Now()
+		if _, err := m.ListKeys(ctx, team); xai.ClassOf(err) != xai.ClassNetwork || time.Since(begun) != 100*time.Millisecond {
+			t.Errorf("canceled while it waited to try again: after %v, %v", time.Since(begun), err)
+		}
+	})
 }
 
 // Nothing of a key, of a request or of an answer is in any error, however it is printed.

@@ -155,15 +155,22 @@ func (r *reader) list(name string) []object {
 	return objects
 }
 
-// flags reads an object of bools; nil when there is none.
+// flags reads an object of bools, under names that are not ours to normalise; nil when there is none.
 func (r *reader) flags(name string) map[string]bool {
 	v := r.raw(name)
 	if v == nil {
 		return nil
 	}
-	var m map[string]bool
-	if json.Unmarshal(v, &m) != nil {
+	var parts map[string]json.RawMessage
+	if json.Unmarshal(v, &parts) != nil {
 		r.fail(name)
+	}
+	m := make(map[string]bool, len(parts))
+	for part, v := range parts {
+		one := &reader{o: object{"": v}}
+		if m[part] = one.flag(""); one.bad != "" {
+			r.fail(name)
+		}
 	}
 	return m
 }

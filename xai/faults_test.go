@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -202,6 +203,46 @@ func TestDoubtOutlivesARetry(t *testing.T) {
 	b.sim.Inject(xaisim.Fault{Call: "delete", When: xaisim.After, Kind: xaisim.Timeout})
 	if err := b.m.DeleteKey(t.Context(), id); xai.ClassOf(err) != xai.ClassNotFound || xai.OutcomeUnknown(err) {
 		t.Errorf("deleted by the try that was lost: %v", err)
+	}
+}
+
+// The first try is cut off, the others never leave the machine.
+func TestDoubtOutlivesAnUnsentRetry(t *testing.T) {
+	t.Parallel()
+	try := 0
+	m, _ := clients(t, newClock(), secret.New("xai-token-x"), tripper(func(*http.Request) (*http.Response, error) {
+		if try++; try == 1 {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
+	}))
+	if err := m.DeleteKey(t.Context(), "k"); try != 3 || xai.ClassOf(err) != xai.ClassNetwork || !xai.OutcomeUnknown(err) {
+		t.Errorf("%d tries: %v", try, err)
+	}
+}
+
+// An answer for another key than the one asked about is no answer.
+func TestOtherKeysAnswers(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	id, _ := b.sim.AddKey(team, "k", "api-key:model:*")
+	for _, op := range []string{"update", "rotate"} {
+		b.sim.Inject(xaisim.Lie(op, -1, func(o map[string]any) { o["apiKeyId"] = "other" }))
+	}
+	if k, err := b.m.UpdateKey(t.Context(), id, xai.KeyUpdate{QPM: new(1)}); xai.ClassOf(err) != xai.ClassUnreadable || k.ID != "" {
+		t.Errorf("update: %+v, %v", k, err)
+	}
+	if k, err := b.m.RotateKey(t.Context(), id, xai.RotateRequest{}); xai.ClassOf(err) != xai.ClassUnreadable || k.ID != "" {
+		t.Errorf("rotate: %+v, %v", k, err)
+	}
+	for body, want := range map[string]bool{
+		`{"icPropagation":{"a":true,"B_c":"true"}}`: true, `{"icPropagation":{"a":true,"b":"false"}}`: false, `{"icPropagation":{}}`: false,
+		`{"icPropagation":null}`: false, `{}`: false, `{"icPropagation":{"a":"yes"}}`: false, `{"icPropagation":true}`: false,
+	} {
+		m, _ := clients(t, b.clock, b.token, answering(200, "application/json", body))
+		if p, err := m.Propagation(t.Context(), id); p.Complete() != want {
+			t.Errorf("%s: %v, %v", body, p, err)
+		}
 	}
 }
 

@@ -171,6 +171,11 @@ func TestListSpellings(t *testing.T) {
 		{`{"apiKeys":[{"name":"no id"}]}`, nil},
 		{`{"apiKeys":[{"apiKeyId":"a","disabled":"perhaps"}]}`, nil},
 		{`{"apiKeys":[{"apiKeyId":"a","expireTime":"tomorrow"}]}`, nil},
+		{`{"apiKeys":[{"apiKeyId":"a","tpm":"many"}]}`, nil},
+		{`{"apiKeys":[{"apiKeyId":"a","qps":"few"}]}`, nil},
+		{`{"apiKeys":[{"apiKeyId":"a","acl_strings":"x"}]}`, nil},
+		{`{"apiKeys":[{"apiKeyId":7}]}`, nil},
+		{`{"apiKeys":["a"]}`, nil},
 		{`{"apiKeys":{"apiKeyId":"a"}}`, nil},
 		{`{"apiKeys":[{"apiKeyId":"a"}`, nil},
 		{`[]`, nil},
@@ -258,6 +263,14 @@ func TestUsage(t *testing.T) {
 	} {
 		if used, known := u.UsedSince(c.key, c.since); used != c.used || known != c.known {
 			t.Errorf("%s: used %v, known %v", c.name, used, known)
+		}
+	}
+	// What cannot be read is use, not idleness.
+	for _, point := range []string{`{"timestamp":"noon","values":[0]}`, `{"timestamp":"2026-03-01T12:00:00Z","values":["0"]}`, `{"timestamp":"2026-03-01T12:00:00Z"}`} {
+		m, _ := clients(t, b.clock, b.token, answering(200, "application/json", `{"timeSeries":[{"group":["k"],"dataPoints":[`+point+`]}]}`))
+		u, err := m.Usage(ctx, team, xai.UsageQuery{From: begun, To: b.Now()})
+		if used, known := u.UsedSince("k", b.Now()); err != nil || !used || !known {
+			t.Errorf("%s: used %v, known %v, %v", point, used, known, err)
 		}
 	}
 	b.sim.Inject(xaisim.Fault{Call: "usage", Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"no","details":[]}`})

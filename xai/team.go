@@ -194,30 +194,22 @@ func (r *reader) usage() map[string][]usagePoint {
 			continue // not grouped by key: says nothing of one
 		}
 		for _, o := range s.list("dataPoints") {
-			if p, ok := (&reader{o: o}).usagePoint(); ok {
-				keys[group[0]] = append(keys[group[0]], p)
-			}
+			keys[group[0]] = append(keys[group[0]], (&reader{o: o}).usagePoint())
 		}
 	}
 	return keys
 }
 
 // usagePoint reads one point. What cannot be read counts as use: a key is called idle on clear words only.
-func (r *reader) usagePoint() (usagePoint, bool) {
+func (r *reader) usagePoint() usagePoint {
 	text := r.text("timestamp")
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		at, err = time.Parse(usageTime, text)
 	}
-	if err != nil {
-		return usagePoint{}, false
+	values := r.numbers("values")
+	if err != nil || r.bad != "" || len(values) == 0 {
+		return usagePoint{time: time.Unix(1<<40, 0), used: true}
 	}
-	p := usagePoint{time: at}
-	for _, v := range r.numbers("values") {
-		p.used = p.used || v != 0
-	}
-	if r.bad != "" {
-		p.used = true
-	}
-	return p, true
+	return usagePoint{time: at, used: slices.ContainsFunc(values, func(v float64) bool { return v != 0 })}
 }
