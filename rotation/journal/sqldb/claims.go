@@ -20,7 +20,7 @@ func (db *DB) Claim(ctx context.Context, owner string, now time.Time, limit int)
 		if err != nil {
 			return err
 		}
-		claims, err = claimDue(ctx, t, db.dialect().claim, owner, now, db.lease(now), limit)
+		claims, err = claimDue(ctx, t, db.claim(), owner, now, db.lease(now), limit)
 		return err
 	})
 	if err != nil {
@@ -81,7 +81,7 @@ func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journa
 func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error {
 	err := db.write(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL,
-			next_run_at = CASE WHEN wake_seq = $4 THEN $5 ELSE $6 END
+			next_run_at = CASE WHEN wake_seq = $4 THEN CAST($5 AS BIGINT) ELSE CAST($6 AS BIGINT) END
 			WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`,
 			c.Policy, c.Epoch, c.Owner, c.Seq, micros(at), micros(c.Now))
 		if err == nil && n == 0 {
@@ -125,7 +125,9 @@ func (db *DB) wake(ctx context.Context, t tx, now time.Time, policy string) (boo
 		return false, err
 	}
 	// While it is claimed next_run_at lies in the past already.
-	n, err := t.exec(ctx, `UPDATE policies SET wake_seq = wake_seq + 1,
-		next_run_at = CASE WHEN next_run_at <= $2 THEN next_run_at ELSE $2 END WHERE name = $1`, policy, micros(now))
+	n, err := t.exec(ctx, `UPDATE policies SET `+woken+` WHERE name = $1`, policy, micros(now))
 	return n > 0, err
 }
+
+// woken is a policy's row after somebody spoke at $2.
+const woken = `wake_seq = wake_seq + 1, next_run_at = CASE WHEN next_run_at <= $2 THEN next_run_at ELSE $2 END`

@@ -50,22 +50,22 @@ type engine interface {
 	write(ctx context.Context, do func(context.Context, tx) error) error
 	// read runs do on one consistent state of the database.
 	read(ctx context.Context, do func(context.Context, tx) error) error
+	// readEvents is read, for events alone: no event with a lower id than one seen may appear later.
+	readEvents(ctx context.Context, do func(context.Context, tx) error) error
+	// beforeEvents runs before a transaction's first event, beforeLoading before policies are set.
+	beforeEvents(ctx context.Context, t tx) error
+	beforeLoading(ctx context.Context, t tx) error
 	// clock is the time that leases and wakes go by: that of the caller, or that of a database that replicas share.
 	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)
 	// lease is when a claim made or renewed at now ends; the zero time when it never does.
 	lease(now time.Time) time.Time
-	// dialect holds the statements that are not the same.
-	dialect() dialect
+	// claim is the statement that claims: $1 now, $2 owner, $3 until, $4 limit; it returns name, epoch, wake count and
+	// the time since when the policy was due.
+	claim() string
+	// lockRow is appended to a SELECT whose row must stay as it is until the transaction ends.
+	lockRow() string
 	backup(ctx context.Context, path string) error
 	close() error
-}
-
-// dialect are the pieces of SQL that differ.
-type dialect struct {
-	lockRow    string // appended to a SELECT that guards a transaction
-	claim      string // $1 now, $2 owner, $3 until, $4 limit
-	lockEvents string // run before the first event of a transaction, so that readers see ids in order; "" for none
-	readEvents string // run before events are read, for the same reason
 }
 
 // tx is a transaction in hand.
@@ -94,6 +94,8 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	switch scheme {
 	case "sqlite":
 		e, err = openSQLite(ctx, rest, o)
+	case "postgres", "postgresql":
+		e, err = openPostgres(ctx, url, o)
 	default:
 		return nil, fmt.Errorf("open journal: unknown kind %q: want sqlite:PATH or postgres://USER@HOST/DATABASE", scheme)
 	}

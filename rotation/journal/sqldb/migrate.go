@@ -15,10 +15,8 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// schemaKind turns the text of a migration, written for SQLite, into the statements of a database.
-type schemaKind func(text string) []string
-
-func sqliteSchema(text string) []string { return statements(text) }
+// sqliteIdentity is how the files write a key that is counted up; an id that was given is never given again.
+const sqliteIdentity = "INTEGER PRIMARY KEY AUTOINCREMENT"
 
 // statements splits a file at the semicolons that end a line; those are the only ones that migrations use.
 func statements(text string) []string {
@@ -31,8 +29,9 @@ func statements(text string) []string {
 	return list
 }
 
-// migrate brings the schema up to date, in the transaction in hand. journal.ErrNewer.
-func migrate(ctx context.Context, t tx, kind schemaKind, o Options) error {
+// migrate brings the schema up to date, in the transaction in hand. The files are written for SQLite; identity is what
+// the database calls a key that it counts up itself, the one type that differs. journal.ErrNewer.
+func migrate(ctx context.Context, t tx, identity string, o Options) error {
 	if _, err := t.exec(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
 		version BIGINT PRIMARY KEY, file TEXT NOT NULL, at BIGINT NOT NULL, program TEXT NOT NULL)`); err != nil {
 		return err
@@ -53,7 +52,7 @@ func migrate(ctx context.Context, t tx, kind schemaKind, o Options) error {
 		if err != nil {
 			return err
 		}
-		for _, s := range kind(string(text)) {
+		for _, s := range statements(strings.ReplaceAll(string(text), sqliteIdentity, identity)) {
 			if _, err := t.exec(ctx, s); err != nil {
 				return fmt.Errorf("%s: %w", files[i], err)
 			}

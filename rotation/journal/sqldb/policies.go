@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"rotator/rotation/journal"
@@ -20,6 +21,9 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		named[specs[i].Name] = &specs[i]
 	}
 	err := db.write(ctx, func(ctx context.Context, t tx) error {
+		if err := db.beforeLoading(ctx, t); err != nil {
+			return err
+		}
 		at, err := db.clock(ctx, t, now)
 		if err != nil {
 			return err
@@ -31,31 +35,19 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		if err != nil {
 			return err
 		}
-		for i := range specs {
-			s := &specs[i]
-			if known[s.Name] {
-				continue
-			}
-			if _, err := t.exec(ctx, `INSERT INTO policies (name, team, owner, spec, first_seen, next_run_at)
-				VALUES ($1, $2, $3, $4, $5, $5)`, s.Name, s.Team, s.Owner, s.Canonical, micros(at)); err != nil {
-				return fmt.Errorf("policy %s: %w", s.Name, err)
-			}
+		if err := insertSpecs(ctx, t, at, specs, known); err != nil {
+			return err
 		}
 		for _, name := range changed {
 			s := named[name]
-			if _, err := t.exec(ctx, `UPDATE policies SET team = $2, owner = $3, spec = $4, removed_at = NULL WHERE name = $1`,
-				name, s.Team, s.Owner, s.Canonical); err != nil {
+			if _, err := t.exec(ctx, `UPDATE policies SET team = $3, owner = $4, spec = $5, removed_at = NULL, `+woken+`
+				WHERE name = $1`, name, micros(at), s.Team, s.Owner, s.Canonical); err != nil {
 				return fmt.Errorf("policy %s: %w", name, err)
 			}
 		}
 		for _, name := range gone {
-			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2 WHERE name = $1`, name, micros(at)); err != nil {
+			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken+` WHERE name = $1`, name, micros(at)); err != nil {
 				return fmt.Errorf("policy %s: %w", name, err)
-			}
-		}
-		for _, name := range append(changed, gone...) {
-			if _, err := db.wake(ctx, t, at, name); err != nil {
-				return err
 			}
 		}
 		return nil
@@ -64,6 +56,49 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		return fmt.Errorf("set policies: %w", err)
 	}
 	return nil
+}
+
+// insertSpecs adds the policies that are not known, many in one statement: a first load may be of 100,000, and a
+// database on the network takes a millisecond for each statement.
+func insertSpecs(ctx context.Context, t tx, at time.Time, specs []journal.Spec, known map[string]bool) error {
+	const most = 100
+	args := make([]any, 0, 1+4*most)
+	flush := func() error {
+		if len(args) <= 1 {
+			return nil
+		}
+		_, err := t.exec(ctx, insertPolicies((len(args)-1)/4), args...)
+		args = args[:0]
+		return err
+	}
+	for i := range specs {
+		s := &specs[i]
+		if known[s.Name] {
+			continue
+		}
+		if len(args) == 0 {
+			args = append(args, micros(at))
+		}
+		if args = append(args, s.Name, s.Team, s.Owner, s.Canonical); len(args) == cap(args) {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return flush()
+}
+
+// insertPolicies is the statement for n policies: $1 is the time, and then name, team, owner and spec of each.
+func insertPolicies(n int) string {
+	var b strings.Builder
+	b.WriteString(`INSERT INTO policies (first_seen, next_run_at, name, team, owner, spec) VALUES `)
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "(CAST($1 AS BIGINT), CAST($1 AS BIGINT), $%d, $%d, $%d, $%d)", 4*i+2, 4*i+3, 4*i+4, 4*i+5)
+	}
+	return b.String()
 }
 
 // compareSpecs reads every policy and says which are known, which differ from their spec, and which have none any more.

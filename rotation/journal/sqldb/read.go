@@ -201,12 +201,7 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Eve
 		limit = 1000
 	}
 	var events []journal.Event
-	err := db.read(ctx, func(ctx context.Context, t tx) error {
-		if lock := db.dialect().readEvents; lock != "" {
-			if _, err := t.exec(ctx, lock); err != nil {
-				return err
-			}
-		}
+	err := db.readEvents(ctx, func(ctx context.Context, t tx) error {
 		return t.query(ctx, func(scan func(...any) error) error {
 			var e journal.Event
 			var data string

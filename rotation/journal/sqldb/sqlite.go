@@ -94,7 +94,7 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err e
 	}
 	e.group = newGroup(s)
 	return e.group.run(ctx, func(ctx context.Context, t tx) error {
-		if err := migrate(ctx, t, sqliteSchema, o); err != nil {
+		if err := migrate(ctx, t, sqliteIdentity, o); err != nil {
 			return err
 		}
 		// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
@@ -159,10 +159,19 @@ func (e *sqliteDB) clock(_ context.Context, _ tx, caller time.Time) (time.Time, 
 
 func (e *sqliteDB) lease(time.Time) time.Time { return time.Time{} }
 
-func (e *sqliteDB) dialect() dialect {
-	return dialect{claim: `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
+// readEvents needs nothing more: there is one writer, so that ids are given in the order they are committed.
+func (e *sqliteDB) readEvents(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.read(ctx, do)
+}
+
+func (e *sqliteDB) beforeEvents(context.Context, tx) error  { return nil }
+func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
+func (e *sqliteDB) lockRow() string                         { return "" }
+
+func (e *sqliteDB) claim() string {
+	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
 		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' ORDER BY next_run_at LIMIT $4)
-		RETURNING name, lease_epoch, wake_seq, next_run_at`}
+		RETURNING name, lease_epoch, wake_seq, next_run_at`
 }
 
 // close waits for those who read and for what is being written, and gives the lock back last.

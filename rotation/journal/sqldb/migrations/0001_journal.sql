@@ -147,8 +147,8 @@ CREATE TABLE targets (
   error        TEXT NOT NULL,
   PRIMARY KEY (policy, store, path, field)
 );
-CREATE INDEX targets_by_key ON targets (key_id) WHERE key_id <> '';
-CREATE INDEX targets_by_next_key ON targets (next_key_id) WHERE next_key_id <> '';
+CREATE INDEX targets_by_key ON targets (key_id);
+CREATE INDEX targets_by_next_key ON targets (next_key_id);
 
 CREATE TABLE orders (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
