@@ -1,6 +1,7 @@
 package journaltest
 
 import (
+	"context"
 	"time"
 
 	"rotator/rotation/journal"
@@ -61,7 +62,16 @@ var loader = []promise{
 
 		s := spec("new")
 		s.RenamedFrom = "old"
-		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s}))
+		// It waits for who acts for the old name.
+		hurried, cancel := context.WithTimeout(k.Context(), 120*time.Millisecond)
+		defer cancel()
+		k.refused(k.j.SetPolicies(hurried, now(), []journal.Spec{s, spec("other")}), journal.ErrBusy)
+		_, err = k.j.Load(k.Context(), "other")
+		k.refused(err, journal.ErrNotFound)
+		renamed := make(chan error)
+		go func() { renamed <- k.j.SetPolicies(k.Context(), now(), []journal.Spec{s}) }()
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.ok(<-renamed)
 		_, err = k.j.Load(k.Context(), "old")
 		k.refused(err, journal.ErrNotFound)
 		got := k.load("new")
@@ -78,7 +88,7 @@ var loader = []promise{
 		for _, e := range events {
 			k.equal("event's policy", e.Policy, "new")
 		}
-		// Who acted for the old name stops, and the policy is handed out under its new one.
+		// The claim for the old name is worth nothing, and the policy is handed out under its new one.
 		k.refused(k.j.Commit(k.Context(), c, rec, true), journal.ErrLost)
 		c = k.claim("new")
 		k.ok(k.j.Commit(k.Context(), c, got, true))

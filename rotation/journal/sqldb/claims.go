@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -131,3 +132,44 @@ func (db *DB) wake(ctx context.Context, t tx, now time.Time, policy string) (boo
 
 // woken is a policy's row after somebody spoke at $2.
 const woken = `wake_seq = wake_seq + 1, next_run_at = CASE WHEN next_run_at <= $2 THEN next_run_at ELSE $2 END`
+
+// patience is how long what needs an unclaimed policy waits for its owner, and look how often it looks. Claims are
+// held for a step, which takes seconds; waits are not claimed.
+const (
+	patience = 30 * time.Second
+	look     = 50 * time.Millisecond
+)
+
+// writeIdle is write for what takes a policy from under its owner: it tries again while that one is at work, so that
+// never two act for one policy. journal.ErrBusy: he did not end in time.
+func (db *DB) writeIdle(ctx context.Context, do func(context.Context, tx) error) error {
+	enough := time.After(patience)
+	for {
+		err := db.write(ctx, do)
+		if !errors.Is(err, journal.ErrBusy) {
+			return err
+		}
+		select {
+		case <-time.After(look):
+		case <-enough:
+			return err
+		case <-ctx.Done():
+			return errors.Join(err, ctx.Err())
+		}
+	}
+}
+
+// idle locks a policy's row and reports whether there is one. journal.ErrBusy: it is claimed.
+func (db *DB) idle(ctx context.Context, t tx, now time.Time, policy string) (found bool, err error) {
+	if now, err = db.clock(ctx, t, now); err != nil {
+		return false, err
+	}
+	var claimant string
+	var until time.Time
+	found, err = one(ctx, t, []any{&claimant, instant{&until}},
+		`SELECT lease_owner, lease_until FROM policies WHERE name = $1`+db.lockRow(), policy)
+	if err == nil && claimant != "" && (until.IsZero() || !until.Before(now)) {
+		err = fmt.Errorf("%w: %s, by %s", journal.ErrBusy, policy, claimant)
+	}
+	return found, err
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,7 +65,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 
 // Somebody who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
 var (
-	commitPolicy     = ownedPolicies.update(fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", nOwned+1, nOwned+2))
+	commitPolicy     = ownedPolicies.update("name", fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", nOwned+1, nOwned+2))
 	commitAndRelease = strings.Replace(commitPolicy, " SET ", fmt.Sprintf(
 		" SET next_run_at = CASE WHEN wake_seq = $%d THEN CAST($%d AS BIGINT) ELSE CAST($%d AS BIGINT) END, lease_owner = '', lease_until = NULL, ",
 		nOwned+4, nOwned+3, nOwned+5), 1)
@@ -79,6 +80,7 @@ type changes struct {
 	attempts  []journal.Attempt
 	keys      []journal.Key
 	targets   []journal.Target
+	known     []journal.Target // that were loaded
 	orders    []journal.Order
 	hold      *journal.Hold // set when the owner holds the policy
 	policyRow string
@@ -104,6 +106,7 @@ func changesOf(rec *journal.Record) (changes, error) {
 		attempts: changed(rec.Attempts, base.Attempts, func(a *journal.Attempt) string { return a.ID }),
 		keys:     changed(rec.Keys, base.Keys, func(k *journal.Key) string { return k.ID }),
 		targets:  changed(rec.Targets, base.Targets, func(g *journal.Target) journal.TargetID { return g.TargetID }),
+		known:    base.Targets,
 		orders:   changed(rec.Orders, base.Orders, func(o *journal.Order) int64 { return o.ID }),
 	}
 	if rec.Hold != base.Hold {
@@ -202,6 +205,13 @@ func (ch *changes) write(ctx context.Context, t tx) error {
 	}
 	for i := range ch.targets {
 		g := &ch.targets[i]
+		if slices.ContainsFunc(ch.known, func(k journal.Target) bool { return k.TargetID == g.TargetID }) {
+			// A row that is not there any more was forgotten meanwhile, and is not to come back.
+			if _, err := t.exec(ctx, updateTarget, targets.args(g)...); err != nil {
+				return fmt.Errorf("target %s: %w", g, err)
+			}
+			continue
+		}
 		if err := must(ctx, t, "target "+g.String(), upsertTarget, targets.args(g)); err != nil {
 			return err
 		}

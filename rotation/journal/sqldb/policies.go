@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,8 +11,8 @@ import (
 )
 
 // SetPolicies implements journal.Journal. A spec takes over what belongs to RenamedFrom when the old name is known and
-// not itself among specs, and the new name is not known. An owner in the middle of a step for the old name loses its
-// claim. Two specs of one name are journal.ErrForbidden.
+// not itself among specs, and the new name is not known; it waits until nobody acts for the old name any more
+// (journal.ErrBusy after half a minute). Two specs of one name are journal.ErrForbidden.
 func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Spec) error {
 	named := make(map[string]*journal.Spec, len(specs)) // policy name → its spec
 	for i := range specs {
@@ -20,7 +21,7 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		}
 		named[specs[i].Name] = &specs[i]
 	}
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
 		if err := db.beforeLoading(ctx, t); err != nil {
 			return err
 		}
@@ -28,7 +29,7 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		if err != nil {
 			return err
 		}
-		if err := renameAll(ctx, t, specs, named); err != nil {
+		if err := db.renameAll(ctx, t, at, specs, named); err != nil {
 			return err
 		}
 		known, changed, gone, err := compareSpecs(ctx, t, named)
@@ -125,20 +126,27 @@ func compareSpecs(ctx context.Context, t tx, named map[string]*journal.Spec) (kn
 	return known, changed, gone, err
 }
 
-func renameAll(ctx context.Context, t tx, specs []journal.Spec, named map[string]*journal.Spec) error {
+func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, specs []journal.Spec, named map[string]*journal.Spec) error {
 	for i := range specs {
 		from, to := specs[i].RenamedFrom, specs[i].Name
 		if from == "" || named[from] != nil {
 			continue
 		}
-		// The old row is moved only where the new name is free. Its epoch grows: whoever acts for the old name stops.
-		n, err := t.exec(ctx, `UPDATE policies SET name = $2, lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL
-			WHERE name = $1 AND NOT EXISTS (SELECT 1 FROM policies WHERE name = $2)`, from, to)
-		if err != nil {
-			return fmt.Errorf("rename %s to %s: %w", from, to, err)
+		if _, err := policies.first(ctx, t, "WHERE name = $1", to); !errors.Is(err, journal.ErrNotFound) {
+			if err != nil {
+				return err
+			}
+			continue // renamed long ago, and the line stayed in the file
 		}
-		if n == 0 {
+		if found, err := db.idle(ctx, t, now, from); err != nil {
+			return err
+		} else if !found {
 			continue
+		}
+		// An owner who died and wakes up finds the epoch grown.
+		if _, err := t.exec(ctx, `UPDATE policies SET name = $2, lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL
+			WHERE name = $1`, from, to); err != nil {
+			return fmt.Errorf("rename %s to %s: %w", from, to, err)
 		}
 		for _, table := range []string{"rotations", "attempts", "keys", "targets", "orders", "events"} {
 			if _, err := t.exec(ctx, "UPDATE "+table+" SET policy = $2 WHERE policy = $1", from, to); err != nil {

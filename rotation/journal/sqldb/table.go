@@ -42,14 +42,18 @@ func (t table[T]) upsert(key, guard string) string {
 		t.insert, strings.ReplaceAll(key, " ", ", "), strings.Join(set, ", "), guard)
 }
 
-// update sets every column but the first, which is the key ($1), of a row that agrees to guard.
-func (t table[T]) update(guard string) string {
-	var set []string
-	for i, c := range strings.Split(t.columns, ", ")[1:] {
-		set = append(set, fmt.Sprintf("%s = $%d", c, i+2))
+// update sets every column but those of the key of a row that agrees to guard.
+func (t table[T]) update(key, guard string) string {
+	var set, where []string
+	for i, c := range strings.Split(t.columns, ", ") {
+		assign := fmt.Sprintf("%s = $%d", c, i+1)
+		if strings.Contains(" "+key+" ", " "+c+" ") {
+			where = append(where, assign)
+		} else {
+			set = append(set, assign)
+		}
 	}
-	key, _, _ := strings.Cut(t.columns, ",")
-	return fmt.Sprintf("UPDATE %s SET %s WHERE %s = $1%s", t.name, strings.Join(set, ", "), key, guard)
+	return fmt.Sprintf("UPDATE %s SET %s WHERE %s%s", t.name, strings.Join(set, ", "), strings.Join(where, " AND "), guard)
 }
 
 // args are the values of a row, as the drivers take them.

@@ -91,18 +91,19 @@ func (db *DB) ReopenAttempt(ctx context.Context, now time.Time, id string) error
 }
 
 // Forget implements journal.Words. ErrNotFound: there is no such policy or target. ErrForbidden: the policy was not
-// removed, or has a rotation in flight; the target is one that its policy names. A policy that is forgotten loses its
-// row too, with its hold and its orders; rotations and attempts stay, because names of attempts are kept for ever.
+// removed, or has a rotation in flight; the target is one that its policy names. ErrBusy: as for SetPolicies. A policy
+// that is forgotten loses its row too, with its hold and its orders; rotations and attempts stay, because names of
+// attempts are kept for ever.
 func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
 		p, err := policies.first(ctx, t, "WHERE name = $1"+db.lockRow(), policy)
 		if err != nil {
 			return err
 		}
 		if target != nil {
-			err = db.forgetTarget(ctx, t, now, p, *target)
+			err = forgetTarget(ctx, t, p, *target)
 		} else {
-			err = forgetPolicy(ctx, t, p)
+			err = db.forgetPolicy(ctx, t, now, p)
 		}
 		if err != nil {
 			return err
@@ -115,14 +116,16 @@ func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *
 	return nil
 }
 
-func forgetPolicy(ctx context.Context, t tx, p journal.Policy) error {
+func (db *DB) forgetPolicy(ctx context.Context, t tx, now time.Time, p journal.Policy) error {
 	if p.RemovedAt.IsZero() {
 		return fmt.Errorf("%w: the policy is still in the files", journal.ErrForbidden)
 	}
 	if p.RotationID != "" {
 		return fmt.Errorf("%w: rotation %s is in flight", journal.ErrForbidden, p.RotationID)
 	}
-	// An owner in the middle of a step finds its row gone, and stops.
+	if _, err := db.idle(ctx, t, now, p.Name); err != nil {
+		return err
+	}
 	for _, table := range []string{"targets", "keys", "orders"} {
 		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE policy = $1", p.Name); err != nil {
 			return err
@@ -132,7 +135,8 @@ func forgetPolicy(ctx context.Context, t tx, p journal.Policy) error {
 	return err
 }
 
-func (db *DB) forgetTarget(ctx context.Context, t tx, now time.Time, p journal.Policy, id journal.TargetID) error {
+// forgetTarget needs nobody to stop: a commit never brings back a target that is gone.
+func forgetTarget(ctx context.Context, t tx, p journal.Policy, id journal.TargetID) error {
 	const where = "WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4"
 	g, err := targets.first(ctx, t, where, p.Name, id.Store, id.Path, id.Field)
 	if err != nil {
@@ -141,15 +145,7 @@ func (db *DB) forgetTarget(ctx context.Context, t tx, now time.Time, p journal.P
 	if p.RemovedAt.IsZero() && g.RemovedAt.IsZero() {
 		return fmt.Errorf("%w: the policy still names %s", journal.ErrForbidden, id)
 	}
-	if _, err := t.exec(ctx, "DELETE FROM targets "+where, p.Name, id.Store, id.Path, id.Field); err != nil {
-		return err
-	}
-	// An owner in the middle of a step would write the row again: it has to begin anew.
-	if _, err := t.exec(ctx, `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL
-		WHERE name = $1`, p.Name); err != nil {
-		return err
-	}
-	_, err = db.wake(ctx, t, now, p.Name)
+	_, err = t.exec(ctx, "DELETE FROM targets "+where, p.Name, id.Store, id.Path, id.Field)
 	return err
 }
 
