@@ -1,0 +1,45 @@
+# Everything is built and tested with Go alone; what else a target needs, it installs or says.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+export CGO_ENABLED ?= 0
+
+.DEFAULT_GOAL := help
+.PHONY: help build cross test race lint bench soak fuzz demo generate
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+build: ## bin/rotator, one static binary for this machine
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rotator ./cmd/rotator
+
+cross: ## bin/rotator-linux-amd64 and -arm64
+	GOOS=linux GOARCH=amd64 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rotator-linux-amd64 ./cmd/rotator
+	GOOS=linux GOARCH=arm64 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rotator-linux-arm64 ./cmd/rotator
+
+demo: build ## the main job on this machine, with nothing configured
+	@bin/rotator demo
+
+test: ## all tests; builds the real Vault server they talk to (minutes when cold)
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
+	$(MAKE) --no-print-directory cross
+	$(GO) test -shuffle=on -timeout=30m ./...
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m ./rotation/... ./internal/... ./stores/memstore ./stores/file ./xai/... ./cmd/...
+
+lint: ## golangci-lint, installed by go run
+	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+
+bench: ## what a rotation costs, as ratios within one run
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./rotation/... ./policies
+
+soak: ## the long proofs: pairs of faults, hundreds of real kills
+	ROTATOR_SOAK=1 $(GO) test -count=1 -timeout=120m -run='Soak|Every|Kill' ./rotation/... ./cmd/rotator
+
+fuzz: ## every fuzz target, 30 seconds each
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list='^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$target"; $(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=30s $$pkg; done; done
+
+generate: ## the policy schema and the tables in docs/, from the code
+	$(GO) generate ./...

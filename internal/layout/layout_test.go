@@ -1,0 +1,199 @@
+// Package layout holds the project to its own plan: who may import whom, what the top level holds, and what is never
+// written. It has no code of its own.
+package layout
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A rule says what a package, and every package below it that no longer rule names, never imports.
+type rule struct {
+	of string
+	// never: neither the package nor its own imports name it. A trailing /... covers what is below.
+	never []string
+	// nowhere: nothing that it reaches, through others too, names it.
+	nowhere []string
+	why     string
+}
+
+var concrete = []string{"rotator/stores/vault/...", "rotator/stores/aws/...", "rotator/stores/file/...", "rotator/stores/kubernetes/..."}
+
+var sdks = []string{
+	"database/sql", "net/http", "github.com/aws/...", "github.com/hashicorp/...", "github.com/jackc/...", "modernc.org/...",
+	"k8s.io/...", "github.com/spf13/...", "github.com/prometheus/...",
+}
+
+var rules = []rule{
+	{of: "rotator/policies", never: []string{"rotator/rotation/...", "rotator/stores/...", "rotator/xai/..."}, nowhere: []string{"rotator/internal/secret"},
+		why: "a policy says what is wanted; it knows nobody who does it"},
+	{of: "rotator/rotation", never: slices.Concat(sdks, concrete, []string{"rotator/rotation/journal/sqldb/..."}),
+		why: "the machine takes steps; it knows contracts, not implementations"},
+	{of: "rotator/rotation/journal", never: []string{"rotator/stores/...", "rotator/xai/..."}, nowhere: []string{"rotator/internal/secret"},
+		why: "the journal cannot hold a secret, because it cannot see one"},
+	{of: "rotator/stores", never: []string{"rotator/xai/...", "rotator/rotation/...", "rotator/policies/..."},
+		why: "a store never decides anything"},
+	{of: "rotator/xai", never: []string{"rotator/stores/...", "rotator/rotation/...", "rotator/policies/..."},
+		why: "the client of an API knows nothing of rotation"},
+	{of: "rotator/internal/secret", never: []string{"rotator/..."}, why: "everything else stands on it"},
+	{of: "rotator/internal/console", never: concrete, nowhere: slices.Concat([]string{"rotator/internal/secret"}, concrete),
+		why: "a page cannot show a secret, because it cannot see one"},
+	{of: "rotator/internal/notify", never: slices.Concat(concrete, []string{"rotator/xai/..."}), nowhere: concrete,
+		why: "notifications tell of events alone"},
+}
+
+type pkg struct {
+	path          string
+	imports, deps []string
+}
+
+func TestWhoImportsWhom(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]bool)
+	for _, p := range packages(t) {
+		r := ruleOf(p.path)
+		if r == nil {
+			continue
+		}
+		seen[r.of] = true
+		for _, i := range p.imports {
+			if matches(i, r.never) && !sameStore(p.path, i) && !matches(i, []string{r.of + "/..."}) || matches(i, r.nowhere) {
+				t.Errorf("%s imports %s: %s", p.path, i, r.why)
+			}
+		}
+		for _, d := range p.deps {
+			if matches(d, r.nowhere) {
+				t.Errorf("%s reaches %s: %s", p.path, d, r.why)
+			}
+		}
+		t.Run(p.path, func(t *testing.T) { storesApart(t, p) })
+	}
+	for _, r := range rules {
+		if !seen[r.of] {
+			t.Errorf("there is no package %s any more: mend the rules", r.of)
+		}
+	}
+}
+
+// storesApart: no store imports another.
+func storesApart(t *testing.T, p pkg) {
+	for _, i := range p.imports {
+		if strings.HasPrefix(p.path, "rotator/stores/") && matches(i, concrete) && !sameStore(p.path, i) {
+			t.Errorf("%s imports the store %s", p.path, i)
+		}
+	}
+}
+
+// sameStore reports whether both packages belong to one store.
+func sameStore(a, b string) bool {
+	name := func(p string) string {
+		rest, ok := strings.CutPrefix(p, "rotator/stores/")
+		if !ok {
+			return ""
+		}
+		name, _, _ := strings.Cut(rest, "/")
+		return name
+	}
+	return name(a) != "" && name(a) == name(b)
+}
+
+func ruleOf(path string) *rule {
+	var best *rule
+	for i := range rules {
+		if r := &rules[i]; matches(path, []string{r.of + "/..."}) && (best == nil || len(r.of) > len(best.of)) {
+			best = r
+		}
+	}
+	return best
+}
+
+func matches(path string, patterns []string) bool {
+	for _, p := range patterns {
+		base, below := strings.CutSuffix(p, "/...")
+		if path == base || below && strings.HasPrefix(path, base+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}}|{{join .Imports \" \"}}|{{join .Deps \" \"}}", "rotator/...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for line := range strings.Lines(string(out)) {
+		f := strings.Split(strings.TrimSpace(line), "|")
+		all = append(all, pkg{f[0], strings.Fields(f[1]), strings.Fields(f[2])})
+	}
+	return all
+}
+
+// TestOneGate shows that nothing in the product disables or deletes a key but the gate: the calls of the Management API
+// that do are named in one file of the machine, and nowhere else outside package xai.
+func TestOneGate(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"rotation/gate.go", "rotation/fence.go", "rotation/engine.go"}
+	for _, file := range sources(t) {
+		if strings.HasPrefix(file, "xai/") || slices.Contains(allowed, file) {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(root(t), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, call := range []string{".DeleteKey(", ".UpdateKey(", ".RotateKey("} {
+			if strings.Contains(string(b), call) {
+				t.Errorf("%s calls %s) beside the gate", file, call)
+			}
+		}
+	}
+}
+
+// TestTopLevel keeps the first impression: a new folder needs a reason.
+func TestTopLevel(t *testing.T) {
+	t.Parallel()
+	want := []string{".ci", ".git", ".gitignore", ".golangci.yml", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "cmd", "deploy",
+		"docs", "go.mod", "go.sum", "internal", "policies", "rotation", "stores", "xai"}
+	out, err := exec.Command("git", "-C", root(t), "ls-files").Output()
+	if err != nil {
+		return // a source archive has nothing to compare with
+	}
+	for line := range strings.Lines(string(out)) {
+		top, _, _ := strings.Cut(strings.TrimSpace(line), "/")
+		if !slices.Contains(want, top) {
+			t.Errorf("%s stands at the top level", top)
+		}
+	}
+}
+
+func sources(t *testing.T) []string {
+	t.Helper()
+	var files []string
+	err := filepath.WalkDir(root(t), func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			rel, _ := filepath.Rel(root(t), path)
+			files = append(files, filepath.ToSlash(rel))
+		}
+		return err
+	})
+	if err != nil || len(files) < 20 {
+		t.Fatalf("%d files: %v", len(files), err)
+	}
+	return files
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := filepath.Abs(filepath.Join("..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
