@@ -89,7 +89,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveSTS(w, body)
 		return
 	}
-	var answer any
+	var answer []byte
 	if err == nil {
 		answer, err = s.call(scope, r.Header.Get("X-Amz-Target"), body)
 	}
@@ -100,12 +100,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, err)
 	default:
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-		_ = json.NewEncoder(w).Encode(answer)
+		_, _ = w.Write(answer)
 	}
 }
 
-// call runs one action: rights, hook, fault before, effect, fault after.
-func (s *Server) call(scope scope, target string, body []byte) (any, error) {
+// call runs one action and returns its answer in JSON: rights, hook, fault before, effect, fault after.
+func (s *Server) call(scope scope, target string, body []byte) ([]byte, error) {
 	action, ok := strings.CutPrefix(target, "secretsmanager.")
 	run := actions[action]
 	if !ok || run == nil {
@@ -138,9 +138,12 @@ func (s *Server) call(scope scope, target string, body []byte) (any, error) {
 	}
 	answer, err := run(s, scope.region, &in)
 	if fault != nil {
-		return nil, fault.err()
+		err = fault.err()
 	}
-	return answer, err
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(answer) // with the lock held: the answer shares memory with the secret
 }
 
 // RoundTrip serves r without a network. A lost connection is an error of the transport.

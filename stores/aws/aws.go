@@ -155,8 +155,8 @@ func private(u *url.URL) bool {
 	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// withoutRedirects returns c as a client with a time limit that follows no redirect: the body that it would send again
-// holds the secret.
+// withoutRedirects returns c as a client with a time limit that follows no redirect: the headers that it would send
+// elsewhere hold a session token, and the body the secret.
 func withoutRedirects(c aws.HTTPClient) *http.Client {
 	var hc http.Client
 	switch c := c.(type) {

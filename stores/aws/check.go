@@ -108,17 +108,11 @@ func (s *Store) Previous(ctx context.Context, t stores.Target, want secret.Finge
 func (s *Store) former(ctx context.Context, t stores.Target, want secret.Fingerprint, in *secretsmanager.GetSecretValueInput) (secret.Text, bool, error) {
 	d, err := s.read(ctx, t, in)
 	v, err := found(t, d, err)
-	if errors.Is(err, stores.ErrNotFound) || errors.Is(err, stores.ErrInvalid) && !answeredAny(err) {
-		return secret.Text{}, false, nil
-	}
-	if err != nil || !want.Is(v) {
+	if errors.As(err, new(*failure)) && !errors.Is(err, stores.ErrNotFound) {
 		return secret.Text{}, false, err
 	}
-	return v, true, nil
+	return v, err == nil && want.Is(v), nil
 }
-
-// answeredAny reports whether err is an answer of AWS's, and not our own judgement of one.
-func answeredAny(err error) bool { return errors.As(err, new(*failure)) }
 
 // versions lists what can hold a former value, the newest first: not what is current or previous, nor what is staged.
 func (s *Store) versions(ctx context.Context, t stores.Target) ([]types.SecretVersionsListEntry, error) {

@@ -153,6 +153,8 @@ func TestPrevious(t *testing.T) {
 	run(t, s, func(ctx context.Context, s *Store) error { return s.Stage(ctx, target, attempt, value) })
 	is(t, previous(value), stores.ErrNotFound)
 	is(t, previous(secret.Text{}), stores.ErrNotFound)
+	r.Put(path, doc(value, "3"))
+	is(t, previous(value), stores.ErrNotFound)
 	server.Deny("ListSecretVersionIds")
 	is(t, previous(old), stores.ErrDenied)
 }

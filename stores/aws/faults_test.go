@@ -220,7 +220,7 @@ func TestInterposed(t *testing.T) {
 				r.Put(path, tc.seed)
 			}
 			run(t, s, tc.before...)
-			written := false
+			staged, written := len(leftovers(r, path)), false
 			server.OnCall(func(c awstest.Call) {
 				if c.Action == tc.at && !written {
 					written = true
@@ -233,6 +233,9 @@ func TestInterposed(t *testing.T) {
 			if !written {
 				t.Fatal("nobody wrote in between")
 			}
+			if left := leftovers(r, path); len(left) > staged {
+				t.Errorf("left behind: %q", left)
+			}
 			if tc.want == nil && err != nil {
 				t.Error(err)
 			} else if tc.want != nil {
@@ -241,6 +244,61 @@ func TestInterposed(t *testing.T) {
 			verifyEnd(t, server, s, tc.ends)
 		})
 	}
+}
+
+// TestStagedOutlivesPromote: until it is discarded, what was staged can be had from there, also when a promote merged
+// it anew; what was not staged does not stay so.
+func TestStagedOutlivesPromote(t *testing.T) {
+	t.Parallel()
+	server := awstest.New()
+	r, s := server.Region(region), open(t, server)
+	r.Put(path, doc(old, "1"))
+	run(t, s, stage)
+	r.Put(path, doc(old, "2"))
+	run(t, s, promote)
+	if staged, err := s.Staged(t.Context(), target, attempt); err != nil || !staged.Equal(value) {
+		t.Errorf("Staged after promote: %v", err)
+	}
+	run(t, s, discard)
+	r.Put(path, doc(old, "3"))
+	run(t, s, promote)
+	_, err := s.Staged(t.Context(), target, attempt)
+	is(t, err, stores.ErrNotFound)
+	verifyEnd(t, server, s, doc(value, "3"))
+}
+
+// TestDiscardInterposed: a label that moves to another version during a discard is found there.
+func TestDiscardInterposed(t *testing.T) {
+	t.Parallel()
+	server := awstest.New()
+	r, s := server.Region(region), open(t, server)
+	r.Put(path, doc(old, "1"))
+	run(t, s, stage)
+	server.OnCall(func(c awstest.Call) {
+		if c.Action == "UpdateSecretVersionStage" {
+			server.OnCall(nil)
+			r.Put(path, doc(old, "2"))
+			run(t, s, stage)
+		}
+	})
+	run(t, s, discard)
+	if left := leftovers(r, path); len(left) != 0 {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// TestStageAgainOnAnEarlierBase: the version of the first stage is there already, its label sits on the second's.
+func TestStageAgainOnAnEarlierBase(t *testing.T) {
+	t.Parallel()
+	server := awstest.New()
+	r, s := server.Region(region), open(t, server)
+	base := r.Put(path, doc(old, "1"))
+	run(t, s, stage)
+	r.Put(path, doc(old, "2"))
+	run(t, s, stage)
+	r.Move(path, labelCurrent, base)
+	run(t, s, stage, promote)
+	verifyEnd(t, server, s, doc(value, "1"))
 }
 
 // TestKeepsChanging: somebody who writes without end is not fought, and not overwritten.

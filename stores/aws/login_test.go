@@ -138,7 +138,7 @@ func TestNewRefused(t *testing.T) {
 	}
 }
 
-// TestEndpoint: over a real connection on loopback. A redirect is not followed, since its request would carry the value
+// TestEndpoint: over a real connection on loopback. A redirect is not followed, since it would carry credentials
 // elsewhere, and an endpoint that the environment sets keeps the rule of our own.
 func TestEndpoint(t *testing.T) {
 	t.Setenv("AWS_ACCESS_KEY_ID", "AKIDENV")
@@ -164,13 +164,15 @@ func TestEndpoint(t *testing.T) {
 
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the redirect was followed") }))
 	defer elsewhere.Close()
-	redirect := httptest.NewServer(http.RedirectHandler(elsewhere.URL, http.StatusTemporaryRedirect))
-	defer redirect.Close()
-	_, err := at(redirect.URL).put(t.Context(), target, "id", value, "label")
-	is(t, err, nil)
+	for _, status := range []int{http.StatusFound, http.StatusTemporaryRedirect} {
+		redirect := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
+		defer redirect.Close()
+		_, err := at(redirect.URL).put(t.Context(), target, "id", value, "label")
+		is(t, err, nil)
+	}
 
 	t.Setenv("AWS_ENDPOINT_URL", "http://secrets.example")
-	_, err = at("").put(t.Context(), target, "id", value, "label")
+	_, err := at("").put(t.Context(), target, "id", value, "label")
 	if is(t, err, nil); err != nil && !strings.Contains(err.Error(), "must be https") {
 		t.Errorf("the error is %v", err)
 	}
@@ -190,9 +192,17 @@ func TestNoAnswer(t *testing.T) {
 	untrusted.Config.ErrorLog = log.New(io.Discard, "", 0)
 	untrusted.StartTLS()
 	defer untrusted.Close()
-	for endpoint, says := range map[string]string{closed.URL: "connection refused", silent.URL: "time is out", untrusted.URL: "certificate"} {
+	for _, tc := range []struct {
+		endpoint string
+		timeout  time.Duration
+		says     string
+	}{
+		{closed.URL, time.Minute, "connection refused"},
+		{silent.URL, 50 * time.Millisecond, "time is out"},
+		{untrusted.URL, time.Minute, "certificate"},
+	} {
 		s, err := New(t.Context(), Options{
-			Region: region, Endpoint: endpoint, HTTPClient: &http.Client{Timeout: 200 * time.Millisecond},
+			Region: region, Endpoint: tc.endpoint, HTTPClient: &http.Client{Timeout: tc.timeout},
 			Credentials: aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) {
 				return aws.Credentials{AccessKeyID: "AKID", SecretAccessKey: "canary"}, nil
 			}),
@@ -201,8 +211,8 @@ func TestNoAnswer(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = s.put(t.Context(), target, "id", value, "label")
-		if is(t, err, nil); err != nil && !strings.Contains(err.Error(), says) {
-			t.Errorf("the error %v does not say %q", err, says)
+		if is(t, err, nil); err != nil && !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("the error %v does not say %q", err, tc.says)
 		}
 	}
 }
