@@ -87,7 +87,7 @@ func New(o Options) *Console {
 	for _, r := range o.Reasons {
 		c.reasons[r.Reason] = r
 	}
-	c.seen = &snapshots{journal: o.Journal, now: o.Now}
+	c.seen = &snapshots{console: c}
 	c.meters = newMeters(c)
 	return c
 }

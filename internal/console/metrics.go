@@ -1,21 +1,192 @@
 package console
 
-import "time"
+import (
+	"time"
 
-type meters struct{}
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 
-func newMeters(*Console) *meters { return &meters{} }
+	"rotator/rotation/journal"
+)
+
+// failuresStuck is how many times in a row a step fails before it counts as stuck: a hiccup is no news.
+const failuresStuck = 3
+
+// meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
+//
+// How many series there are is bounded by the configuration: per policy at most four, and one more for the reason while
+// it waits for a human; per team four; per store and call one counter for each outcome and one histogram; everything else
+// has labels from closed lists. Replicas that share a journal tell the same facts: take their max, not their sum.
+type meters struct {
+	registry   *prometheus.Registry
+	steps      *prometheus.HistogramVec
+	waits      *prometheus.CounterVec
+	xai        *prometheus.CounterVec
+	xaiTime    *prometheus.HistogramVec
+	stores     *prometheus.CounterVec
+	storesTime *prometheus.HistogramVec
+	undelivery *prometheus.GaugeVec
+}
+
+func newMeters(c *Console) *meters {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotator_" + name, Help: help}, labels)
+	}
+	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rotator_" + name, Help: help,
+			Buckets: []float64{.005, .02, .1, .5, 1, 2.5, 5, 10, 30, 60}}, labels)
+	}
+	m := &meters{
+		registry:   prometheus.NewRegistry(),
+		steps:      histogram("step_duration_seconds", "How long steps took, by the state they began in.", "state"),
+		waits:      counter("step_waits_total", "Steps after which a policy had to wait, by the reason.", "reason"),
+		xai:        counter("xai_requests_total", "Calls to xAI, by the class of their outcome.", "op", "class"),
+		xaiTime:    histogram("xai_request_duration_seconds", "How long calls to xAI took.", "op"),
+		stores:     counter("store_requests_total", "Calls to secret stores, by their outcome.", "store", "op", "outcome"),
+		storesTime: histogram("store_request_duration_seconds", "How long calls to secret stores took.", "store", "op"),
+		undelivery: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rotator_notify_failures_in_a_row",
+			Help: "Deliveries of notifications that failed since the last one that went well."}, []string{"sink"}),
+	}
+	m.registry.MustRegister(m.steps, m.waits, m.xai, m.xaiTime, m.stores, m.storesTime, m.undelivery, facts{c},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
 
 // ObserveStep counts a step of a rotation: the state it began in ("" when none was in flight), why it did not go on
 // ("" when it did), and how long it took.
-func (c *Console) ObserveStep(state, reason string, took time.Duration) {}
+func (c *Console) ObserveStep(state, reason string, took time.Duration) {
+	if state == "" {
+		state = StateIdle
+	}
+	c.meters.steps.WithLabelValues(state).Observe(took.Seconds())
+	if reason != "" {
+		c.meters.waits.WithLabelValues(reason).Inc()
+	}
+}
 
 // ObserveXAI counts a call to xAI: which one, the class of its outcome ("ok" or an error's class), and how long it took.
-func (c *Console) ObserveXAI(op, class string, took time.Duration) {}
+func (c *Console) ObserveXAI(op, class string, took time.Duration) {
+	c.meters.xai.WithLabelValues(op, class).Inc()
+	c.meters.xaiTime.WithLabelValues(op).Observe(took.Seconds())
+}
 
 // ObserveStore counts a call to a store: the store's name in the configuration, which call, its outcome ("ok" or a word
 // for the failure, of a closed list), and how long it took.
-func (c *Console) ObserveStore(store, op, outcome string, took time.Duration) {}
+func (c *Console) ObserveStore(store, op, outcome string, took time.Duration) {
+	c.meters.stores.WithLabelValues(store, op, outcome).Inc()
+	c.meters.storesTime.WithLabelValues(store, op).Observe(took.Seconds())
+}
 
 // ObserveNotify notes how many deliveries of a way out for events failed in a row; 0 after one that went well.
-func (c *Console) ObserveNotify(sink string, failures int) {}
+func (c *Console) ObserveNotify(sink string, failures int) {
+	c.meters.undelivery.WithLabelValues(sink).Set(float64(failures))
+}
+
+// facts tells at each scrape what the journal knows.
+type facts struct{ *Console }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("rotator_"+name, help, labels, nil)
+}
+
+var (
+	descInfo      = desc("build_info", "The program that runs.", "version")
+	descLook      = desc("scheduler_last_look_timestamp_seconds", "When the scheduler last looked for policies that are due.")
+	descUp        = desc("journal_up", "Whether the journal answers; without it, what it knows is not told.")
+	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
+	descLimit     = desc("key_age_limit_seconds", "The age that a policy promises its keys not to reach (max_age).", "policy")
+	descSuccess   = desc("last_success_timestamp_seconds", "When a rotation of a policy last became live.", "policy")
+	descWaiting   = desc("policy_waiting", "1 for a policy that waits for a human, with the reason.", "policy", "reason")
+	descPolicies  = desc("policies", "Policies by state: a state of a rotation, idle, waiting_for_human or removed.", "state")
+	descHeld      = desc("policies_held", "Policies that a human holds.")
+	descStuck     = desc("steps_stuck", "Policies whose step failed three times in a row or waits for a human.")
+	descUnretired = desc("predecessors_unretired", "Old keys that should have been disabled or deleted by now.")
+	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended.", "outcome")
+	descOrphans   = desc("orphan_keys", "Keys that bear the rotator's prefix and that no intent names.", "team")
+	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
+)
+
+// Describe implements prometheus.Collector.
+func (f facts) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descSuccess, descWaiting,
+		descPolicies, descHeld, descStuck, descUnretired, descEnded, descOrphans, descTeamKeys} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector. A journal that does not answer must not hide the scheduler's last look.
+func (f facts) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(descInfo, 1, f.o.Version)
+	if f.o.Scheduler != nil {
+		gauge(descLook, unix(f.o.Scheduler.LastLook()))
+	}
+	s, err := f.seen.get()
+	if err != nil {
+		f.o.Log.Warn("metrics are incomplete", "err", err)
+		gauge(descUp, 0)
+		return
+	}
+	gauge(descUp, 1)
+	f.ofPolicies(s, gauge)
+	for _, t := range s.teams {
+		gauge(descOrphans, float64(t.Orphans), t.Name)
+		gauge(descTeamKeys, float64(t.Managed), t.Name, "managed")
+		gauge(descTeamKeys, float64(t.Unmanaged), t.Name, "unmanaged")
+		gauge(descTeamKeys, float64(t.Orphans), t.Name, "orphan")
+	}
+	for _, k := range outcomes {
+		ch <- prometheus.MustNewConstMetric(descEnded, prometheus.CounterValue, float64(s.ended[k]), string(k))
+	}
+}
+
+func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...string)) {
+	states := map[string]int{StateIdle: 0, StateWaiting: 0, StateRemoved: 0}
+	for _, i := range journal.States {
+		if !i.State.Ended() {
+			states[string(i.State)] = 0
+		}
+	}
+	var stuck, held, old int
+	now := f.o.Now()
+	for _, sum := range s.policies {
+		p, spec := sum.Policy, specOf(sum.Policy)
+		states[stateOf(sum, f.needsHuman)]++
+		if age, ok := ageOf(p, now); ok {
+			gauge(descAge, age.Seconds(), p.Name)
+		}
+		if spec.MaxAge > 0 {
+			gauge(descLimit, spec.MaxAge.Std().Seconds(), p.Name)
+		}
+		if !p.LastSuccess.IsZero() {
+			gauge(descSuccess, unix(p.LastSuccess), p.Name)
+		}
+		human := f.needsHuman(p.Reason)
+		if human {
+			gauge(descWaiting, 1, p.Name, string(p.Reason))
+		}
+		if human || p.Failures >= failuresStuck {
+			stuck++
+		}
+		if sum.Hold.Active(now) {
+			held++
+		}
+		old += unretired(sum.Rotation, spec.Retire, now)
+	}
+	for state, n := range states {
+		gauge(descPolicies, float64(n), state)
+	}
+	gauge(descHeld, float64(held))
+	gauge(descStuck, float64(stuck))
+	gauge(descUnretired, float64(old))
+}
+
+// unix is t as Prometheus writes times, 0 when it is not yet.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}

@@ -1,5 +1,151 @@
 package console
 
-import "net/http"
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
 
-func (c *Console) public() http.Handler { return http.NotFoundHandler() }
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"rotator/rotation/journal"
+)
+
+const (
+	lookWithin  = 30 * time.Second // the scheduler lives when it looked within this time
+	readyWithin = 2 * time.Second  // the journal is ready when it answers within this time
+)
+
+func (c *Console) public() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", c.page)
+	mux.Handle("GET /api/v1/status", c.answer(c.seenStatus, "policy"))
+	mux.Handle("GET /api/v1/history", c.answer(c.getHistory, "policy", "limit"))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(c.meters.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.HandleFunc("GET /healthz", c.healthz)
+	mux.HandleFunc("GET /readyz", c.readyz)
+	return c.guard(mux)
+}
+
+// guard refuses every method that could change something, and every name that a foreign page may have bound to this
+// address (DNS rebinding), and tells browsers to trust nothing here.
+func (c *Console) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src '"+styleHash+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Cache-Control", "no-store")
+		switch {
+		case r.Method != http.MethodGet && r.Method != http.MethodHead:
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "this address only shows; orders go through the rotator command", http.StatusMethodNotAllowed)
+		case !c.answersTo(r.Host):
+			http.Error(w, "unknown host: ask by IP address, localhost, or a name in the configuration", http.StatusMisdirectedRequest)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// answersTo reports whether a Host header names this address. An IP address always does: a page can make a browser take
+// a name of its own for this address, but never an address for another.
+func (c *Console) answersTo(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
+	if _, err := netip.ParseAddr(name); err == nil {
+		return true
+	}
+	return name == "localhost" || slices.Contains(c.o.Hosts, name)
+}
+
+// seenStatus is the status from the snapshot: whoever asks often costs the journal nothing.
+func (c *Console) seenStatus(r *http.Request) (any, error) {
+	s, err := c.seen.get()
+	if err != nil {
+		return nil, err
+	}
+	found := s.policies
+	if named := r.URL.Query()["policy"]; len(named) > 0 {
+		if found, err = pick(found, named); err != nil {
+			return nil, err
+		}
+	}
+	return c.statusRows(found), nil
+}
+
+// healthz answers whether this process does its work: nothing but a restart helps when it does not.
+func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
+	tell(w, c.asleep())
+}
+
+// asleep says why the scheduler does not count as alive, "" when it does. One that has just begun may still look.
+func (c *Console) asleep() string {
+	if c.o.Scheduler == nil {
+		return "no scheduler runs here"
+	}
+	last := c.o.Scheduler.LastLook()
+	if last.Before(c.started) {
+		last = c.started
+	}
+	if ago := c.o.Now().Sub(last); ago > lookWithin {
+		return fmt.Sprintf("the scheduler last looked for work %s ago", ago.Round(time.Second))
+	}
+	return ""
+}
+
+// readyz answers whether this process can do its work: it may lack what others must bring.
+func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
+	var missing []string
+	if why := c.asleep(); why != "" {
+		missing = append(missing, why)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	defer cancel()
+	known, err := c.o.Journal.Teams(ctx)
+	if err != nil {
+		c.o.Log.Warn("not ready", "err", err)
+		missing = append(missing, "the journal does not answer; see the log")
+	} else if c.o.Teams != nil {
+		for _, name := range c.o.Teams() {
+			if why := unvalidated(name, known); why != "" {
+				missing = append(missing, why)
+			}
+		}
+	}
+	tell(w, missing...)
+}
+
+// unvalidated says why a team was never validated, "" when it was.
+func unvalidated(name string, known []journal.Team) string {
+	i := slices.IndexFunc(known, func(t journal.Team) bool { return t.Name == name })
+	switch {
+	case i < 0 || known[i].ValidatedAt.IsZero() && known[i].Error == "":
+		return "team " + name + ": its management key was not validated yet"
+	case known[i].ValidatedAt.IsZero():
+		return "team " + name + ": " + known[i].Error
+	}
+	return ""
+}
+
+// tell answers a probe: ok, or what is wrong, one thing a line.
+func tell(w http.ResponseWriter, wrong ...string) {
+	wrong = slices.DeleteFunc(wrong, func(s string) bool { return s == "" })
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if len(wrong) == 0 {
+		fmt.Fprintln(w, "ok")
+		return
+	}
+	w.WriteHeader(http.StatusServiceUnavailable)
+	fmt.Fprintln(w, strings.Join(wrong, "\n"))
+}

@@ -141,35 +141,23 @@ type VersionRow struct {
 
 // Row tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
 func Row(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
-	p := s.Policy
+	p, spec := s.Policy, specOf(s.Policy)
 	row := StatusRow{
-		Policy: p.Name, State: StateIdle,
+		Policy: p.Name, State: stateOf(s, needsHuman),
 		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
-		LiveSince: instant(p.LiveSince), Error: text(p.Error),
+		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s, spec, now)), Error: text(p.Error),
 	}
 	if r := s.Rotation; r != nil {
-		row.State, row.RotationState, row.Rotation = string(r.State), text(string(r.State)), text(r.ID)
-	}
-	if needsHuman(p.Reason) {
-		row.State = StateWaiting
-	}
-	if p.RemovedAt.IsZero() {
-		row.NextRun = instant(p.DueAt)
-	} else {
-		row.State = StateRemoved
+		row.RotationState, row.Rotation = text(string(r.State)), text(r.ID)
 	}
 	if age, ok := ageOf(p, now); ok {
 		row.Age = seconds(age)
 	}
-	if limit := maxAge(p); limit > 0 {
-		row.MaxAge = seconds(limit)
+	if spec.MaxAge > 0 {
+		row.MaxAge = seconds(spec.MaxAge.Std())
 	}
 	if p.Reason != "" {
-		until := p.StepAt
-		if until.IsZero() {
-			until = p.NextRunAt
-		}
-		row.WaitingUntil = instant(until)
+		row.WaitingUntil = instant(waitsUntil(s, now))
 	}
 	if h := s.Hold; h.Active(now) {
 		row.Hold = &HoldRow{Reason: h.Reason, By: h.By, At: instant(h.At), Until: instant(h.Until)}
@@ -177,18 +165,74 @@ func Row(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool)
 	return row
 }
 
+// stateOf is one word for where a policy stands.
+func stateOf(s journal.Summary, needsHuman func(journal.Reason) bool) string {
+	switch {
+	case !s.Policy.RemovedAt.IsZero():
+		return StateRemoved
+	case needsHuman(s.Policy.Reason):
+		return StateWaiting
+	case s.Rotation != nil:
+		return string(s.Rotation.State)
+	}
+	return StateIdle
+}
+
+// nextRun is when the policy's next rotation begins; the zero time when that is not known, or when there is none.
+func nextRun(s journal.Summary, spec *policies.Policy, now time.Time) time.Time {
+	p, r := s.Policy, s.Rotation
+	switch {
+	case !p.RemovedAt.IsZero():
+		return time.Time{}
+	case r == nil:
+		return p.DueAt
+	case r.State != journal.Live && r.State != journal.Retiring:
+		return time.Time{} // it depends on when this one goes live
+	}
+	// DueAt is when the rotation in flight was due. The next one counts from its success.
+	at, _ := spec.NextDue(policies.History{LastSuccess: r.LiveAt, OldestKey: r.StartedAt}, now)
+	return at
+}
+
+// waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
+func waitsUntil(s journal.Summary, now time.Time) time.Time {
+	switch {
+	case !s.Policy.StepAt.IsZero():
+		return s.Policy.StepAt
+	case s.Hold.Active(now):
+		return s.Hold.Until
+	}
+	return s.Policy.NextRunAt
+}
+
 // ageOf is how old the policy's oldest key is; false when it has none.
 func ageOf(p journal.Policy, now time.Time) (time.Duration, bool) {
 	return max(0, now.Sub(p.OldestKey)), !p.OldestKey.IsZero()
 }
 
-// maxAge is the age that the policy promises, 0 when it promises none.
-func maxAge(p journal.Policy) time.Duration {
+// specOf is the policy as last loaded. One that a newer program wrote and this one cannot read counts as one that
+// promises nothing: the rest of what is known of it is shown all the same.
+func specOf(p journal.Policy) *policies.Policy {
 	spec, err := policies.Decode([]byte(p.Spec))
-	if err != nil { // from a newer version: its age is shown, its limit is not known
+	if err != nil {
+		return &policies.Policy{}
+	}
+	return spec
+}
+
+// unretired is how many predecessors of a rotation should have been disabled, or deleted, by now.
+func unretired(r *journal.Rotation, retire policies.Retire, now time.Time) int {
+	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
 		return 0
 	}
-	return spec.MaxAge.Std()
+	due := r.LiveAt.Add(retire.Overlap.Std())
+	if !r.DisabledAt.IsZero() {
+		due = r.DisabledAt.Add(retire.Soak.Std())
+	}
+	if now.Before(due) {
+		return 0
+	}
+	return len(r.OldKeyIDs.List())
 }
 
 func historyRow(r journal.Rotation) HistoryRow {

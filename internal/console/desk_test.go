@@ -1,0 +1,196 @@
+package console_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+)
+
+// noon is when every test begins.
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// desk is a console over a journal in memory, with a clock that stands still unless it is moved.
+type desk struct {
+	*testing.T
+	journal *flaky
+	clock   atomic.Pointer[time.Time]
+	engine  *engine
+	console *console.Console
+	client  *console.Client
+}
+
+// flaky is a journal that can be made to fail when it is asked.
+type flaky struct {
+	journal.Journal
+	down atomic.Bool
+}
+
+var errDown = errors.New("disk I/O error")
+
+func (f *flaky) Summaries(ctx context.Context) ([]journal.Summary, error) {
+	if f.down.Load() {
+		return nil, errDown
+	}
+	return f.Journal.Summaries(ctx)
+}
+
+func (f *flaky) Teams(ctx context.Context) ([]journal.Team, error) {
+	if f.down.Load() {
+		return nil, errDown
+	}
+	return f.Journal.Teams(ctx)
+}
+
+// engine stands for the scheduler.
+type engine struct {
+	wakes atomic.Int64
+	look  atomic.Pointer[time.Time]
+}
+
+func (e *engine) Wake()               { e.wakes.Add(1) }
+func (e *engine) LastLook() time.Time { return *e.look.Load() }
+
+func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
+	t.Helper()
+	d := &desk{T: t, engine: &engine{}}
+	d.at(noon)
+	d.engine.look.Store(&time.Time{})
+	db, err := sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{Now: d.now})
+	d.ok(err)
+	t.Cleanup(func() { _ = db.Close() })
+	d.journal = &flaky{Journal: db}
+	o := console.Options{
+		Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Teams: func() []string { return []string{"research"} },
+		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Now: d.now,
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	d.console = console.New(o)
+	d.client = console.InProcess(d.console.Control())
+	return d
+}
+
+var reasons = []console.ReasonInfo{
+	{Reason: "overlap", Means: "The successor is live.", Do: "Nothing."},
+	{Reason: "held", Means: "A human holds the policy.", Do: "rotator release POLICY"},
+	{Reason: "drift", Human: true, Means: "Somebody changed a target.", Do: "rotator resolve POLICY"},
+}
+
+func (d *desk) at(t time.Time) { d.clock.Store(&t) }
+func (d *desk) now() time.Time { return *d.clock.Load() }
+
+func (d *desk) ok(err error) {
+	d.Helper()
+	if err != nil {
+		d.Fatal(err)
+	}
+}
+
+// fails wants an error of the API with an exit code and a message.
+func (d *desk) fails(err error, code int, message string) {
+	d.Helper()
+	var e *console.Error
+	if !errors.As(err, &e) {
+		d.Fatalf("error %v, want one of the API", err)
+	}
+	if e.Code != code || e.Message != message {
+		d.Fatalf("error %d %q, want %d %q", e.Code, e.Message, code, message)
+	}
+}
+
+// policies makes these the policies there are, due on the first of each month, 45 days old at most.
+func (d *desk) policies(names ...string) {
+	d.Helper()
+	var specs []journal.Spec
+	for _, n := range names {
+		text := fmt.Sprintf(`{name: %s, team: research, owner: ml@example.com, schedule: "0 3 1 * *", max_age: 45d,
+			key: {acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]}, targets: [{store: local, path: %s}]}`, n, n)
+		list, problems := policies.Parse(n+".yaml", []byte(text), policies.Options{})
+		if len(problems) > 0 {
+			d.Fatal(problems)
+		}
+		specs = append(specs, journal.Spec{Name: n, Team: "research", Owner: "ml@example.com", Canonical: string(list[0].Canonical())})
+	}
+	d.ok(d.journal.SetPolicies(d.Context(), d.now(), specs))
+}
+
+// edit changes a policy's record as its owner does.
+func (d *desk) edit(policy string, change func(*journal.Record), events ...journal.Event) {
+	d.Helper()
+	claims, err := d.journal.Claim(d.Context(), "owner", d.now().Add(9999*time.Hour), 1000)
+	d.ok(err)
+	for _, c := range claims {
+		if c.Policy != policy {
+			d.ok(d.journal.Release(d.Context(), c, d.now()))
+			continue
+		}
+		rec, err := d.journal.Load(d.Context(), policy)
+		d.ok(err)
+		change(rec)
+		d.ok(d.journal.Commit(d.Context(), c, rec, true, events...))
+	}
+}
+
+// live is a rotation whose successor consumers read since at.
+func live(policy, id string, at time.Time) *journal.Rotation {
+	return &journal.Rotation{
+		ID: id, Policy: policy, State: journal.Live, Trigger: journal.BySchedule, Spec: "{}", KeyID: "key-2", Fingerprint: "sha256:2",
+		OldKeyIDs: "key-0 key-1", Tries: 1, StartedAt: at.Add(-time.Minute), EnteredAt: at, PromotingAt: at, LiveAt: at,
+	}
+}
+
+// get asks the public address.
+func (d *desk) get(path string) *httptest.ResponseRecorder {
+	d.Helper()
+	return d.ask(http.MethodGet, "127.0.0.1:8420", path)
+}
+
+func (d *desk) ask(method, host, path string) *httptest.ResponseRecorder {
+	d.Helper()
+	r := httptest.NewRequestWithContext(d.Context(), method, path, http.NoBody)
+	r.Host = host
+	w := httptest.NewRecorder()
+	d.console.Public().ServeHTTP(w, r)
+	return w
+}
+
+// office fills the journal with one policy in each of the ways that a policy can stand.
+func (d *desk) office() {
+	d.Helper()
+	d.policies("chat-prod", "embed", "fresh", "gone", "stuck")
+	d.edit("chat-prod", func(rec *journal.Record) {
+		rec.Rotation = live("chat-prod", "rot-2", noon.Add(-time.Hour))
+		p := &rec.Policy
+		p.KeyID, p.Fingerprint, p.LiveSince, p.LastSuccess = "key-2", "sha256:2", noon.Add(-time.Hour), noon.Add(-time.Hour)
+		p.OldestKey, p.Reason, p.StepAt, p.DueAt = noon.Add(-720*time.Hour), "overlap", noon.Add(23*time.Hour), noon.Add(-9*time.Hour)
+	}, journal.Event{At: noon, Policy: "chat-prod", Rotation: "rot-2", Kind: journal.Promoted, Data: map[string]string{"key_id": "key-2"}})
+	d.edit("embed", func(rec *journal.Record) {
+		p := &rec.Policy
+		p.KeyID, p.Fingerprint, p.LiveSince, p.OldestKey = "key-9", "sha256:9", noon.Add(-48*time.Hour), noon.Add(-48*time.Hour)
+		p.LastSuccess, p.DueAt, p.Reason = noon.Add(-48*time.Hour), noon.Add(711*time.Hour), "held"
+		p.Error = `store local: permission denied <script>alert("x")</script>`
+	})
+	d.ok(d.journal.SetHold(d.Context(), noon, "embed", journal.Hold{Reason: "audit", By: "ann", At: noon.Add(-time.Hour),
+		Until: noon.Add(5 * time.Hour)}, journal.Event{At: noon, Policy: "embed", Kind: journal.HoldSet}))
+	d.edit("stuck", func(rec *journal.Record) {
+		rec.Rotation = &journal.Rotation{ID: "rot-3", Policy: "stuck", State: journal.Planned, Trigger: journal.ByHand, Spec: "{}",
+			StartedAt: noon.Add(-time.Minute), EnteredAt: noon.Add(-time.Minute), Tries: 2}
+		p := &rec.Policy
+		p.OldestKey, p.Reason, p.Error, p.Failures = noon.Add(-2000*time.Hour), "drift", "local:stuck holds another value", 7
+		p.StepAt, p.LastSuccess = noon.Add(time.Minute), noon.Add(-2000*time.Hour)
+	})
+	d.policies("chat-prod", "embed", "fresh", "stuck")
+	d.ok(d.journal.SaveTeam(d.Context(), journal.Team{Name: "research", ID: "team-1", ValidatedAt: noon, ListedAt: noon,
+		Managed: 4, Unmanaged: 2, Orphans: 1}))
+}

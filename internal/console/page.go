@@ -1,0 +1,140 @@
+package console
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	_ "embed" // for the page
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"slices"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+const (
+	pagePolicies  = 500 // shown at most, those that need somebody first
+	pageRotations = 20
+)
+
+var (
+	//go:embed page.html
+	pageText string
+	//go:embed page.css
+	pageStyle string
+)
+
+// styleHash lets the browser apply this one style and nothing else.
+var styleHash = func() string {
+	sum := sha256.Sum256([]byte(pageStyle))
+	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
+}()
+
+var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"span": span, "since": since}).Parse(pageText))
+
+// view is what the page shows.
+type view struct {
+	Style    template.CSS // ours, not anybody's input
+	Version  string
+	Now      time.Time
+	Asleep   string
+	Policies []policyView
+	More     int // policies that are not shown
+	Teams    []journal.Team
+	Recent   []HistoryRow
+}
+
+type policyView struct {
+	StatusRow
+	Owner    string
+	Also     string // the state of its rotation, where State says something else
+	Means    string // what the reason means
+	Do       string // what to do about it
+	TooOld   bool
+	Alarming bool // somebody should look
+}
+
+// page shows where everything stands.
+func (c *Console) page(w http.ResponseWriter, r *http.Request) {
+	s, err := c.seen.get()
+	var recent []journal.Rotation
+	if err == nil {
+		recent, err = c.o.Journal.Rotations(r.Context(), "", pageRotations)
+	}
+	if err != nil {
+		c.o.Log.Warn("the page cannot be shown", "err", err)
+		tell(w, "the journal does not answer; see the log")
+		return
+	}
+	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Teams: s.teams}
+	for _, rot := range recent {
+		v.Recent = append(v.Recent, historyRow(rot))
+	}
+	v.Policies = c.policyViews(s.policies)
+	v.More = max(0, len(v.Policies)-pagePolicies)
+	v.Policies = v.Policies[:len(v.Policies)-v.More]
+	var out bytes.Buffer
+	if err := pageTemplate.Execute(&out, v); err != nil {
+		c.o.Log.Error("the page cannot be shown", "err", err)
+		http.Error(w, "the page cannot be shown; see the log", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = out.WriteTo(w) // whoever asked may be gone
+}
+
+// policyViews are the policies, those first that somebody should look at.
+func (c *Console) policyViews(found []journal.Summary) []policyView {
+	views := make([]policyView, len(found))
+	for i, row := range c.statusRows(found) {
+		p := found[i].Policy
+		info := c.reasons[p.Reason]
+		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means, Do: info.Do}
+		if r := found[i].Rotation; r != nil && row.State != string(r.State) {
+			v.Also = "rotation " + string(r.State)
+		}
+		v.TooOld = row.Age != nil && row.MaxAge != nil && *row.Age > *row.MaxAge
+		v.Alarming = v.TooOld || row.State == StateWaiting || p.Failures >= failuresStuck
+		views[i] = v
+	}
+	slices.SortStableFunc(views, func(a, b policyView) int { return cmp.Compare(order(a), order(b)) })
+	return views
+}
+
+// order puts on top what somebody should look at, then what is held, then what moves.
+func order(v policyView) int {
+	switch {
+	case v.Alarming:
+		return 0
+	case v.Hold != nil:
+		return 1
+	case v.Rotation != nil:
+		return 2
+	}
+	return 3
+}
+
+// span is a duration in seconds as people say it: 3d 4h.
+func span(seconds int64) string {
+	d := time.Duration(seconds) * time.Second
+	switch days := int(d / (24 * time.Hour)); {
+	case days > 0:
+		return fmt.Sprintf("%dd %dh", days, int(d/time.Hour)%24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh %dm", int(d/time.Hour), int(d/time.Minute)%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm %ds", int(d/time.Minute), int(d/time.Second)%60)
+	}
+	return fmt.Sprintf("%ds", int(d/time.Second))
+}
+
+// since is how far t lies from now, as people say it.
+func since(now, t time.Time) string {
+	if d := t.Sub(now); d > 0 {
+		return "in " + span(int64(d/time.Second))
+	}
+	return span(int64(now.Sub(t)/time.Second)) + " ago"
+}
