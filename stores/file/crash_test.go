@@ -125,6 +125,50 @@ func consumer(t *testing.T, dir string, target stores.Target, step string, allow
 	}
 }
 
+// TestLitter: what a dead promote left half-written is removed by whatever is next asked of its target.
+func TestLitter(t *testing.T) {
+	t.Parallel()
+	old, value := key(), key()
+	target := stores.Target{Path: "folder/key"}
+	for name, next := range map[string]func(*Store) error{
+		"stage":   func(s *Store) error { return s.Stage(t.Context(), target, attempt, value) },
+		"discard": func(s *Store) error { return s.Discard(t.Context(), target, attempt) },
+		"check":   func(s *Store) error { return s.Check(t.Context(), target) },
+		"promote": func(s *Store) error { return s.Promote(t.Context(), target, attempt, old, value.Fingerprint()) },
+		"a promote that conflicts": func(s *Store) error {
+			if err := s.Promote(t.Context(), target, attempt, value, value.Fingerprint()); !errors.Is(err, stores.ErrConflict) {
+				return errors.New("no conflict")
+			}
+			return nil
+		},
+	} {
+		for _, last := range []string{"rename", "compare"} { // in the store's own folder, and beside the target
+			t.Run(name+" after "+last, func(t *testing.T) {
+				t.Parallel()
+				dir := t.TempDir()
+				write(t, dir, target.Path, old.Reveal())
+				s, dead := open(t, dir, nil), false
+				s.before = func(step, _ string) error {
+					if dead = dead || step == last; dead {
+						return errDead
+					}
+					return nil
+				}
+				want(t, s.Promote(t.Context(), target, attempt, value, old.Fingerprint()), errDead)
+				if left := leftovers(t, dir, target); len(left) != 1 {
+					t.Fatalf("the dead left %q", left)
+				}
+				s.before = nil
+				want(t, next(s), nil)
+				left := slices.DeleteFunc(leftovers(t, dir, target), func(name string) bool { return strings.HasSuffix(name, ".staged") })
+				if len(left) != 0 {
+					t.Errorf("left behind: %q", left)
+				}
+			})
+		}
+	}
+}
+
 // TestOrder: what a crash of the machine may not reorder is synced in between.
 func TestOrder(t *testing.T) {
 	t.Parallel()

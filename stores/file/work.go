@@ -54,10 +54,11 @@ func (s *Store) change(ctx context.Context, t stores.Target, fn func(*work) erro
 			return err
 		}
 		defer func() { _ = held.Close() }() // and with it the lock is gone, as it is when the process dies
-		if err := fn(w); err != nil {
-			return err
+		err = fn(w)
+		if tidyErr := w.tidy(); err == nil { // the call's own error says more
+			err = tidyErr
 		}
-		return w.tidy()
+		return err
 	})
 }
 
