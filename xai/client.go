@@ -112,8 +112,11 @@ func (cl *client) again(err *Error) bool {
 // paced is one try, at the pace of the key.
 func (cl *client) paced(ctx context.Context, c call) (time.Time, *Error) {
 	if cl.pace != nil {
-		if err := cl.pace.wait(ctx, cl.now, cl.sleep); err != nil {
+		switch away, err := cl.pace.wait(ctx, cl.now, cl.sleep); {
+		case err != nil:
 			return time.Time{}, &Error{Op: c.op, Class: ClassCanceled, Unsent: true, cause: err}
+		case away > 0:
+			return time.Time{}, &Error{Op: c.op, Class: ClassRateLimited, Code: "pace", RetryAfter: away, Unsent: true}
 		}
 	}
 	begun := cl.now()

@@ -279,19 +279,23 @@ func TestSockets(t *testing.T) {
 	server := httptest.NewServer(sim)
 	defer server.Close()
 	token := sim.NewManagementKey(team)
-	m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, Key: fixed(token), Timeout: 100 * time.Millisecond,
-		Sleep: func(ctx context.Context, _ time.Duration) error { return ctx.Err() }})
-	if err != nil {
-		t.Fatal(err)
-	}
+	rt := &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
 	for name, f := range allFaults() {
+		timeout := time.Minute
+		if name == "timeout" {
+			timeout = 500 * time.Millisecond
+		}
+		m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, Key: fixed(token), HTTP: rt, Timeout: timeout})
+		if err != nil {
+			t.Fatal(err)
+		}
 		f.Call, f.When = "create", xaisim.After
 		before := sim.Calls()["create"]
 		sim.Inject(f)
 		if _, err := m.Validate(t.Context()); err != nil { // so that the create meets a kept connection
 			t.Fatal(err)
 		}
-		_, err := m.CreateKey(t.Context(), team, request(name))
+		_, err = m.CreateKey(t.Context(), team, request(name))
 		if !xai.OutcomeUnknown(err) || sim.Calls()["create"] != before+1 {
 			t.Errorf("%s: %v after %d calls", name, err, sim.Calls()["create"]-before)
 		}

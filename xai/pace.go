@@ -16,6 +16,7 @@ const (
 	paceFloor rate.Limit = 0.5
 	paceStep  rate.Limit = 2 // given back by a success, if the rate held for paceCalm
 	paceCalm             = time.Second
+	paceWait             = 10 * time.Second       // the longest that a call waits for its turn
 	paceWave             = 200 * time.Millisecond // 429s that come so soon after one that halved are of its wave
 )
 
@@ -31,28 +32,33 @@ type pace struct {
 
 func newPace() *pace { return &pace{limiter: rate.NewLimiter(paceTop, paceBurst)} }
 
-// wait returns when the next call may begin, or with ctx's error.
-func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(context.Context, time.Duration) error) error {
+// wait returns when the next call may begin, with ctx's error, or at once with how long to stay away when that is too long
+// to sit and wait for: the caller has better things to do, and may be another one by then.
+func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(context.Context, time.Duration) error) (away time.Duration, err error) {
 	if err := ctx.Err(); err != nil {
-		return err
+		return 0, err
 	}
 	// The stop comes first, so that those who waited for its end then queue for the limiter instead of starting at once.
-	if stop := p.stop(now()); stop > 0 {
+	if stop := p.stop(now()); stop > paceWait {
+		return stop, nil
+	} else if stop > 0 {
 		if err := sleep(ctx, stop); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	begun := now()
 	r := p.limiter.ReserveN(begun, 1)
-	pause := r.DelayFrom(begun)
-	if pause <= 0 {
-		return nil
+	switch pause := r.DelayFrom(begun); {
+	case pause > paceWait:
+		r.CancelAt(begun)
+		return pause, nil
+	case pause > 0:
+		if err := sleep(ctx, pause); err != nil {
+			r.CancelAt(now())
+			return 0, err
+		}
 	}
-	if err := sleep(ctx, pause); err != nil {
-		r.CancelAt(now())
-		return err
-	}
-	return nil
+	return 0, nil
 }
 
 // stop returns for how long no call may begin.

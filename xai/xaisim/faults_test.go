@@ -79,10 +79,11 @@ func TestFaultsOfEachKind(t *testing.T) {
 	path := "/auth/teams/" + team + "/api-keys"
 	server := httptest.NewServer(w)
 	defer server.Close()
-	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 200 * time.Millisecond}
-	over := map[string]func() (*http.Response, error){
-		"transport": func() (*http.Response, error) { return w.trip("POST", path, newKey) },
-		"socket": func() (*http.Response, error) {
+	transport := &http.Transport{DisableKeepAlives: true}
+	over := map[string]func(time.Duration) (*http.Response, error){
+		"transport": func(time.Duration) (*http.Response, error) { return w.trip("POST", path, newKey) },
+		"socket": func(timeout time.Duration) (*http.Response, error) {
+			client := &http.Client{Transport: transport, Timeout: timeout}
 			r, _ := http.NewRequestWithContext(t.Context(), "POST", server.URL+path, strings.NewReader(newKey))
 			r.Header.Set("Authorization", "Bearer "+w.token.Reveal())
 			return client.Do(r)
@@ -97,8 +98,12 @@ func TestFaultsOfEachKind(t *testing.T) {
 				clear(o)
 				o["apiKeyId"] = "other"
 			}})
+			timeout := time.Minute
+			if kind == xaisim.Timeout {
+				timeout = 500 * time.Millisecond
+			}
 			got := "error"
-			if res, err := call(); err == nil {
+			if res, err := call(timeout); err == nil {
 				limit := int64(1 << 16)
 				if kind == xaisim.HugeBody {
 					limit = 13
