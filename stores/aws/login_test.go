@@ -116,7 +116,7 @@ func TestLoginRefused(t *testing.T) {
 
 // TestNewRefused: what cannot work is refused at once, without quoting a file or a URL.
 func TestNewRefused(t *testing.T) {
-	home(t, profiles+"[profile bad]\ncanary", keys)
+	home(t, profiles, keys)
 	for _, tc := range []struct {
 		name, says string
 		o          Options
@@ -135,6 +135,10 @@ func TestNewRefused(t *testing.T) {
 				t.Errorf("the error is %v", err)
 			}
 		})
+	}
+	t.Setenv("AWS_MAX_ATTEMPTS", "canary")
+	if _, err := New(t.Context(), Options{Region: region}); err == nil || strings.Contains(err.Error(), "canary") {
+		t.Errorf("with a bad environment the error is %v", err)
 	}
 }
 
