@@ -11,7 +11,7 @@ import (
 	"rotator/xai"
 )
 
-// Answers from the corpus of what was seen; testdata/fuzz holds what the fuzzer found worth keeping.
+// seeds adds answers as they were seen, each with good and bad statuses.
 func seeds(f *testing.F, bodies ...string) {
 	for _, body := range bodies {
 		for _, status := range []int{200, 400, 403, 404, 429, 500} {
