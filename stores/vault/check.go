@@ -1,0 +1,134 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"rotator/stores"
+)
+
+// right is what the store must be able to do at one API path.
+type right struct {
+	path         string
+	capabilities []string
+}
+
+// probe stands for an attempt where rights are asked.
+const probe = "check"
+
+// Check implements stores.Checker. All missing rights are named at once, as capabilities on paths in the words of a Vault
+// policy. The right to create the target is not needed where it is there already.
+func (s *Store) Check(ctx context.Context, t stores.Target) error {
+	return s.about(s.check(ctx, t), "check", t)
+}
+
+func (s *Store) check(ctx context.Context, t stores.Target) error {
+	p, e, err := s.find(ctx, t)
+	if err != nil {
+		return err
+	}
+	staged, err := s.stagedPath(p.path, probe)
+	if err != nil {
+		return err
+	}
+	needed := e.rights(p.path, staged)
+	granted, err := s.capabilities(ctx, needed)
+	if err != nil {
+		return err
+	}
+	missing := lacking(needed, granted)
+	create := fmt.Sprintf("%q on %s", "create", needed[0].path) // not yet known to be needed
+	if others := slices.DeleteFunc(slices.Clone(missing), func(m string) bool { return m == create }); len(others) > 0 {
+		return fmt.Errorf("%w: missing %s", stores.ErrDenied, strings.Join(missing, ", "))
+	}
+	held, err := e.read(ctx, p.path)
+	if err != nil {
+		return settle(err)
+	}
+	if exists := held.doc != nil || held.version > 0; !exists && len(missing) > 0 {
+		return fmt.Errorf("%w: missing %s, and there is nothing yet", stores.ErrDenied, create)
+	}
+	_, err = field(held, p)
+	return err
+}
+
+// capabilities asks in one call what the token may do at the paths.
+func (s *Store) capabilities(ctx context.Context, needed []right) (map[string][]string, error) {
+	paths := make([]string, len(needed))
+	for i, n := range needed {
+		paths[i] = n.path
+	}
+	got, err := s.call(ctx, http.MethodPut, "sys/capabilities-self", nil, map[string]any{"paths": paths})
+	if err != nil {
+		return nil, settle(err)
+	}
+	var answers map[string]json.RawMessage
+	if err := got.data(&answers); err != nil {
+		return nil, err
+	}
+	granted := make(map[string][]string, len(paths)) // API path → capabilities
+	for _, path := range paths {
+		var held []string
+		if answer, ok := answers[path]; !ok || json.Unmarshal(answer, &held) != nil {
+			return nil, errUnreadable
+		}
+		granted[path] = held
+	}
+	return granted, nil
+}
+
+// lacking lists what is needed and not granted.
+func lacking(needed []right, granted map[string][]string) []string {
+	var missing []string
+	for _, n := range needed {
+		for _, capability := range n.capabilities {
+			held := granted[n.path]
+			if !slices.Contains(held, "root") && !slices.Contains(held, capability) {
+				missing = append(missing, fmt.Sprintf("%q on %s", capability, n.path))
+			}
+		}
+	}
+	return missing
+}
+
+// Caveats says in one sentence each what the store promises less at this target than the contract hopes for, to be shown
+// by the plan. What the token may not look at is left out.
+func (s *Store) Caveats(ctx context.Context, t stores.Target) ([]string, error) {
+	p, e, err := s.find(ctx, t)
+	if err != nil {
+		return nil, s.about(err, "look at", t)
+	}
+	if !e.atomic() {
+		return []string{
+			"KV version 1 has no check-and-set: what somebody else writes in the moment of a promote can be lost",
+			"KV version 1 keeps no former values: there is no rollback",
+		}, nil
+	}
+	got, err := s.call(ctx, http.MethodGet, s.mount+"/metadata/"+p.path, nil, nil)
+	if errors.Is(err, stores.ErrDenied) || err == nil && got.nothing() {
+		return nil, nil
+	}
+	var kept struct {
+		MaxVersions int    `json:"max_versions"` // 0: as the mount says, at least 10 unless that was changed
+		DeleteAfter string `json:"delete_version_after"`
+	}
+	if err == nil {
+		err = got.data(&kept)
+	}
+	if err != nil {
+		return nil, s.about(settle(err), "look at", t)
+	}
+	var caveats []string
+	if kept.MaxVersions == 1 {
+		caveats = append(caveats, "max_versions is 1: no former value is kept, and there is no rollback")
+	}
+	if kept.DeleteAfter != "" && kept.DeleteAfter != "0s" {
+		caveats = append(caveats, "delete_version_after is "+kept.DeleteAfter+": Vault deletes each version after that time, also the one in use")
+	}
+	return caveats, nil
+}

@@ -1,0 +1,210 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"unicode"
+
+	"github.com/hashicorp/vault/api"
+
+	"rotator/internal/secret"
+	"rotator/stores"
+)
+
+// maxAnswer bounds one answer of Vault, in bytes. A secret has at most 1 MiB where Vault's own storage has its default.
+const maxAnswer = 8 << 20
+
+// newClient makes Vault's client do only what it is told: no retries, since a repeated write is the caller's decision, and
+// nothing out of the environment (VAULT_TOKEN, VAULT_NAMESPACE, VAULT_HEADERS, VAULT_WRAP_TTL).
+func newClient(address, namespace string, transport http.RoundTripper) (*api.Client, error) {
+	client, err := api.NewClient(&api.Config{
+		Address: address,
+		HttpClient: &http.Client{
+			Transport:     guard{transport},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the client follows one by itself
+		},
+		ReadYourWrites: true, // a standby that lags behind our own write answers 412 instead of old data
+	})
+	if err != nil {
+		return nil, err
+	}
+	client.ClearToken()
+	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	if namespace != "" {
+		client.SetNamespace(namespace)
+	}
+	client.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return client, nil
+}
+
+// guard is a transport that sends no token in clear over a network, wherever a redirect points, and reads no answer
+// without end.
+type guard struct{ next http.RoundTripper }
+
+var (
+	errUnsafe   = errors.New("a redirect to an address without TLS is not followed")
+	errTooLarge = errors.New("the answer is too large")
+)
+
+// RoundTrip implements http.RoundTripper.
+func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !safe(r.URL) {
+		return nil, errUnsafe
+	}
+	answer, err := g.next.RoundTrip(r)
+	if err == nil {
+		answer.Body = &bounded{ReadCloser: answer.Body, left: maxAnswer}
+	}
+	return answer, err
+}
+
+type bounded struct {
+	io.ReadCloser
+	left int
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= n; b.left < 0 {
+		return 0, errTooLarge
+	}
+	return n, err
+}
+
+// answer is what Vault said, as far as this package looks at it.
+type answer struct {
+	status   int
+	Errors   *[]string       `json:"errors"` // present in every error of Vault; the texts are never shown
+	Warnings []string        `json:"warnings"`
+	Data     json.RawMessage `json:"data"`
+	Auth     *struct {
+		Token     secret.Text `json:"client_token"`
+		Seconds   int64       `json:"lease_duration"`
+		Renewable bool        `json:"renewable"`
+	} `json:"auth"`
+}
+
+// errRefused: Vault understood the call and answered 400, for instance because a check-and-set did not match.
+// Every caller gives it the meaning that it has there.
+var errRefused = errors.New("vault refuses the request (status 400)")
+
+// errUnreadable: what came is not an answer of Vault's API. Nothing is known.
+var errUnreadable = errors.New("the answer is not Vault's")
+
+// send makes one call and returns Vault's answer if it is a success, or a 404 that says for certain that there is
+// nothing. Any other answer is an error with the meaning of package stores, or errRefused, or else means "not known".
+func (s *Store) send(ctx context.Context, token secret.Text, method, path string, query url.Values, body any) (answer, error) {
+	got, err := s.exchange(ctx, token, method, path, query, body)
+	if err == nil {
+		err = got.meaning()
+	}
+	if err != nil {
+		return answer{}, fmt.Errorf("%s %s: %w", method, path, err)
+	}
+	return got, nil
+}
+
+func (s *Store) exchange(ctx context.Context, token secret.Text, method, path string, query url.Values, body any) (answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	r := s.client.NewRequest(method, "/v1/"+path)
+	r.ClientToken = token.Reveal()
+	if query != nil {
+		r.Params = query
+	}
+	if body != nil {
+		if err := r.SetJSONBody(body); err != nil {
+			return answer{}, errors.New("the request cannot be encoded") // json's error may quote it
+		}
+	}
+	response, err := s.client.RawRequestWithContext(ctx, r)
+	if response == nil || response.Response == nil {
+		return answer{}, cause(ctx, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		return answer{}, cause(ctx, err)
+	}
+	got := answer{status: response.StatusCode}
+	if len(content) > 0 && json.Unmarshal(content, &got) != nil {
+		return answer{}, fmt.Errorf("status %d: %w", response.StatusCode, errUnreadable)
+	}
+	return got, nil
+}
+
+// meaning returns nil for a success and for "there is nothing". A status counts only together with Vault's own form of
+// answer: a proxy in between says 404 and 403 too.
+func (a answer) meaning() error {
+	switch {
+	case a.status >= 200 && a.status < 300:
+		return nil
+	case a.status == http.StatusNotFound && a.Errors == nil && len(a.Data) > 0 && len(a.Warnings) == 0:
+		return nil // a deleted version: KV 2 tells about it with 404
+	case a.Errors == nil:
+		return fmt.Errorf("status %d: %w", a.status, errUnreadable)
+	case a.status == http.StatusNotFound && len(*a.Errors) == 0:
+		return nil
+	}
+	switch a.status {
+	case http.StatusBadRequest:
+		return errRefused
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%w (status %d)", stores.ErrDenied, a.status)
+	case http.StatusNotFound: // with a text: "no handler for route", "unsupported path", "namespace not found"
+		return fmt.Errorf("%w: nothing is mounted there (status 404)", stores.ErrInvalid)
+	case http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge:
+		return fmt.Errorf("%w (status %d)", stores.ErrInvalid, a.status)
+	}
+	return fmt.Errorf("status %d", a.status) // sealed, standby behind, too many requests, server errors
+}
+
+// nothing reports whether the answer says that there is nothing.
+func (a answer) nothing() bool { return a.status == http.StatusNotFound && a.Errors != nil }
+
+// data decodes the answer's data into v, which must be there.
+func (a answer) data(v any) error {
+	if len(a.Data) == 0 || string(a.Data) == "null" || json.Unmarshal(a.Data, v) != nil {
+		return errUnreadable
+	}
+	return nil
+}
+
+// cause returns the part of a transport's error that cannot hold what was sent or received: net/http quotes malformed
+// answers, and its own wrapper the URL.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var (
+		network  *net.OpError
+		untrust  *tls.CertificateVerificationError
+		file     *fs.PathError
+		harmless = []error{io.EOF, io.ErrUnexpectedEOF, http.ErrSchemeMismatch, errTooLarge, errUnsafe}
+	)
+	switch {
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &untrust):
+		return untrust
+	case errors.As(err, &file): // a client certificate that is gone
+		return file
+	}
+	for _, known := range harmless {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	return errUnreadable
+}
+
+func printable(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar }
