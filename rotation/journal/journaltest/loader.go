@@ -63,9 +63,9 @@ var loader = []promise{
 		s := spec("new")
 		s.RenamedFrom = "old"
 		// It waits for who acts for the old name.
-		hurried, cancel := context.WithTimeout(k.Context(), 120*time.Millisecond)
+		hurried, cancel := context.WithTimeout(k.Context(), 200*time.Millisecond)
 		defer cancel()
-		k.refused(k.j.SetPolicies(hurried, now(), []journal.Spec{s, spec("other")}), journal.ErrBusy)
+		k.refused(k.j.SetPolicies(hurried, now(), []journal.Spec{s, spec("other")}), context.DeadlineExceeded)
 		_, err = k.j.Load(k.Context(), "other")
 		k.refused(err, journal.ErrNotFound)
 		renamed := make(chan error)

@@ -1,17 +1,334 @@
 package sqldb
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"rotator/internal/postgrestest"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/journaltest"
 )
 
+// past is a time that a replica whose clock is wrong may believe in; the database's clock counts.
+var past = time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
-	t.Run("suite", func(t *testing.T) {
-		journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, server.Database(t)) })
+	t.Run("parts", func(t *testing.T) {
+		t.Run("suite", func(t *testing.T) {
+			t.Parallel()
+			journaltest.Run(t, func(t *testing.T) journal.Journal { return open(t, server.Database(t)) })
+		})
+		for name, part := range map[string]func(*testing.T, string){
+			"a word is heard by every replica":       wordsAmongReplicas,
+			"replicas never share a claim":           claimsAmongReplicas,
+			"the dead are taken over":                takeover,
+			"the living are not":                     renewal,
+			"a locked row is skipped":                skipLocked,
+			"teams take turns":                       fairness,
+			"replicas that start together":           startTogether,
+			"nothing is left in a session":           noSessionState,
+			"a newer schema is refused":              newerPostgres,
+			"commits that are not durable":           notDurable,
+			"no password in an error, and no backup": quietErrors,
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				part(t, server.Database(t))
+			})
+		}
 	})
+}
+
+func claimsAmongReplicas(t *testing.T, url string) {
+	replicas := []*DB{open(t, url), open(t, url)}
+	var names []string
+	for i := range 60 {
+		names = append(names, fmt.Sprint("policy-", i))
+	}
+	setPolicies(t, replicas[0], names...)
+	var mu sync.Mutex
+	owners := make(map[string]string) // policy → who claimed it
+	chores := 0
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			db, me := replicas[i%2], fmt.Sprint("replica-", i)
+			mine, err := db.Chore(t.Context(), past, "sweep", time.Hour)
+			if err != nil {
+				t.Error(err)
+			}
+			for misses := 0; misses < 10; {
+				claimed, err := db.Claim(t.Context(), me, past, 5)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if len(claimed) == 0 {
+					misses++
+				}
+				mu.Lock()
+				for _, c := range claimed {
+					if had, ok := owners[c.Policy]; ok {
+						t.Errorf("%s was claimed by %s and by %s", c.Policy, had, me)
+					}
+					owners[c.Policy] = me
+				}
+				mu.Unlock()
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if mine {
+				chores++
+			}
+		})
+	}
+	wg.Wait()
+	if len(owners) != len(names) || chores != 1 {
+		t.Errorf("%d of %d were claimed; the chore was done %d times", len(owners), len(names), chores)
+	}
+}
+
+func wordsAmongReplicas(t *testing.T, url string) {
+	here, there := open(t, url), open(t, url)
+	setPolicies(t, here, "a")
+	c := claimOne(t, here, "here")
+	if c.Now.Before(past.AddDate(20, 0, 0)) || c.Until.Sub(c.Now) != 15*time.Second {
+		t.Errorf("claimed at %v until %v, by the database's clock and for 15 s", c.Now, c.Until)
+	}
+	if _, err := there.Place(t.Context(), journal.Order{Policy: "a", Kind: journal.OrderAbort}); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.Release(t.Context(), c, time.Now().Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	claimOne(t, there, "there")
+}
+
+// claimOne claims the one policy that is due, and waits for it for as long as a lease may take to end.
+func claimOne(t *testing.T, db *DB, owner string) journal.Claim {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		claimed, err := db.Claim(t.Context(), owner, past, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(claimed) == 1 {
+			return claimed[0]
+		}
+	}
+	t.Fatal("nothing came due")
+	return journal.Claim{}
+}
+
+func shortLease(t *testing.T, url string) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), url, Options{Lease: 500 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func takeover(t *testing.T, url string) {
+	frozen, alive := shortLease(t, url), open(t, url)
+	setPolicies(t, alive, "a")
+	old := claimOne(t, frozen, "frozen")
+	rec, err := frozen.Load(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Half-way through its step it stops. What it had put off does not put off who takes over.
+	rec.Policy.NextRunAt = time.Now().Add(time.Hour)
+	if err := frozen.Commit(t.Context(), old, rec, false); err != nil {
+		t.Fatal(err)
+	}
+	fresh := claimOne(t, alive, "alive")
+	if fresh.Now.Before(old.Until) {
+		t.Errorf("taken over at %v, before %v", fresh.Now, old.Until)
+	}
+	rec.Policy.Error = "from the past"
+	if err := frozen.Commit(t.Context(), old, rec, true, journal.Event{Kind: journal.Failed}); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("the frozen one's commit: %v", err)
+	}
+	if _, err := frozen.Renew(t.Context(), past, old); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("the frozen one's renewal: %v", err)
+	}
+	if err := frozen.Release(t.Context(), old, past); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("the frozen one's release: %v", err)
+	}
+	if rec, err := alive.Load(t.Context(), "a"); err != nil || rec.Policy.Error != "" {
+		t.Errorf("it wrote %q, %v", rec.Policy.Error, err)
+	}
+}
+
+func renewal(t *testing.T, url string) {
+	owner, other := shortLease(t, url), open(t, url)
+	setPolicies(t, other, "a")
+	c := claimOne(t, owner, "owner")
+	for end := c.Until.Add(time.Second); c.Until.Before(end); {
+		claimed, err := other.Claim(t.Context(), "other", past, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := c.Until
+		c, err = owner.Renew(t.Context(), past, c)
+		if len(claimed) > 0 {
+			// On a machine that stood still for half a second it is right; then the renewal must know.
+			if claimed[0].Now.Before(before) || !errors.Is(err, journal.ErrLost) {
+				t.Fatalf("claimed at %v, while it is ours until %v: %v", claimed[0].Now, before, err)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func skipLocked(t *testing.T, url string) {
+	db := open(t, url)
+	setPolicies(t, db, "a", "b", "c")
+	err := db.write(t.Context(), func(ctx context.Context, held tx) error {
+		if _, err := held.exec(ctx, `UPDATE policies SET error = 'held' WHERE name = 'b'`); err != nil {
+			return err
+		}
+		claimed, err := db.Claim(ctx, "me", past, 3)
+		if len(claimed) != 2 || claimed[0].Policy == "b" || claimed[1].Policy == "b" {
+			t.Errorf("claimed %v", claimed)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fairness(t *testing.T, url string) {
+	db := open(t, url)
+	var flood, all []journal.Spec
+	for i := range 50 {
+		flood = append(flood, journal.Spec{Name: fmt.Sprint("flood-", i), Team: "loud"})
+	}
+	for i := range 2 {
+		all = append(all, journal.Spec{Name: fmt.Sprint("quiet-", i), Team: "quiet"})
+	}
+	for _, specs := range [][]journal.Spec{flood, append(all, flood...)} {
+		if err := db.SetPolicies(t.Context(), past, specs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	claimed, err := db.Claim(t.Context(), "me", past, 6)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quiet := 0
+	for _, c := range claimed {
+		if strings.HasPrefix(c.Policy, "quiet") {
+			quiet++
+		}
+	}
+	if len(claimed) != 6 || quiet != 2 {
+		t.Errorf("of %d claims %d were the quiet team's", len(claimed), quiet)
+	}
+}
+
+func startTogether(t *testing.T, url string) {
+	var wg sync.WaitGroup
+	for range 6 {
+		wg.Go(func() {
+			db, err := Open(t.Context(), url, Options{})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := db.SetPolicies(t.Context(), past, []journal.Spec{{Name: "a"}, {Name: "b"}}); err != nil {
+				t.Error(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if s, err := open(t, url).Summaries(t.Context()); err != nil || len(s) != 2 {
+		t.Errorf("%d policies, %v", len(s), err)
+	}
+}
+
+// noSessionState shows that a pooler may give every transaction another connection.
+func noSessionState(t *testing.T, url string) {
+	db := open(t, url)
+	pool := db.engine.(*postgresDB).pool
+	pool.SetMaxOpenConns(1)
+	setPolicies(t, db, "a")
+	c := claimOne(t, db, "me")
+	rec, err := db.Load(t.Context(), "a")
+	if err == nil {
+		err = db.Commit(t.Context(), c, rec, true, journal.Event{Kind: journal.Failed})
+	}
+	if err == nil {
+		_, err = db.Events(t.Context(), 0, 0)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, query := range map[string]string{
+		"prepared statements": `SELECT count(*) FROM pg_prepared_statements`,
+		"advisory locks":      `SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`,
+		"settings":            `SELECT count(*) FROM pg_settings WHERE name = 'lock_timeout' AND setting <> '0'`,
+	} {
+		var n int
+		if err := pool.QueryRowContext(t.Context(), query).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%d %s are left in the session, %v", n, what, err)
+		}
+	}
+}
+
+func newerPostgres(t *testing.T, url string) {
+	db := open(t, url)
+	err := db.write(t.Context(), func(ctx context.Context, tx tx) error {
+		_, err := tx.exec(ctx, `INSERT INTO schema_version (version, file, at, program) VALUES (99, 'x', 0, 'rotator 9.0')`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), url, Options{}); !errors.Is(err, journal.ErrNewer) {
+		t.Errorf("a newer schema: %v", err)
+	}
+}
+
+func notDurable(t *testing.T, url string) {
+	db := open(t, url)
+	if _, err := db.engine.(*postgresDB).pool.ExecContext(t.Context(),
+		`DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET synchronous_commit = off'; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), url, Options{}); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
+		t.Errorf("a database that loses commits: %v", err)
+	}
+}
+
+func quietErrors(t *testing.T, url string) {
+	for _, bad := range []string{
+		"postgres://rotator:hunter2@127.0.0.1:1/rotator?connect_timeout=1",
+		"postgres://rotator:hunter2@127.0.0.1:port/rotator",
+		"postgres://rotator:hunter2@127.0.0.1/rotator?sslmode=hunter2",
+	} {
+		_, err := Open(t.Context(), bad, Options{})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if err := open(t, url).Backup(t.Context(), t.TempDir()+"/copy"); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+		t.Errorf("a backup: %v", err)
+	}
 }
