@@ -12,7 +12,7 @@ const maxNear = 3
 // contain it.
 func nearest(typed string, names []string) []string {
 	typed = strings.ToLower(typed)
-	within := max(1, min(3, len(typed)/3))
+	within := min(3, len(typed)/3)
 	near := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return distance(typed, n) > within })
 	if len(near) == 0 && len(typed) >= 3 {
 		near = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return !strings.Contains(n, typed) })

@@ -1,0 +1,157 @@
+package console_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"rotator/rotation/journal"
+)
+
+// scrape returns the metrics of ours, without the comments.
+func (d *desk) scrape() string {
+	d.Helper()
+	w := d.get("/metrics")
+	if w.Code != 200 {
+		d.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	var ours []string
+	for line := range strings.Lines(w.Body.String()) {
+		if strings.HasPrefix(line, "rotator_") {
+			ours = append(ours, strings.TrimSpace(line))
+		}
+	}
+	return strings.Join(ours, "\n") + "\n"
+}
+
+// tells wants lines to be among the metrics.
+func (d *desk) tells(lines ...string) {
+	d.Helper()
+	got := d.scrape()
+	for _, want := range lines {
+		if !strings.Contains("\n"+got, "\n"+want+"\n") {
+			d.Errorf("the metrics lack %s", want)
+		}
+	}
+	if d.Failed() {
+		d.Log(got)
+	}
+}
+
+func (d *desk) observe() {
+	d.console.ObserveStep("", "", time.Millisecond)
+	d.console.ObserveStep("staged", "propagation", 700*time.Millisecond)
+	d.console.ObserveXAI("create", "unknown", 2*time.Second)
+	d.console.ObserveStore("vault", "promote", "ok", 30*time.Millisecond)
+	d.console.ObserveNotify("webhook", 4)
+}
+
+func TestMetricsKeepToTheConventions(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office()
+	d.observe()
+	problems, err := promlint.New(d.get("/metrics").Body).Lint()
+	d.ok(err)
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office()
+	d.observe()
+	look := noon.Add(-time.Second)
+	d.engine.look.Store(&look)
+	d.tells(
+		`rotator_build_info{version="v1.2.3"} 1`,
+		`rotator_journal_up 1`,
+		`rotator_scheduler_last_look_timestamp_seconds 1.772366399e+09`,
+		`rotator_key_age_seconds{policy="chat-prod"} 2.592e+06`,
+		`rotator_key_age_limit_seconds{policy="chat-prod"} 3.888e+06`,
+		`rotator_last_success_timestamp_seconds{policy="chat-prod"} 1.7723628e+09`,
+		`rotator_policy_waiting{policy="stuck",reason="drift"} 1`,
+		`rotator_policies{state="idle"} 2`,
+		`rotator_policies{state="live"} 1`,
+		`rotator_policies{state="planned"} 0`,
+		`rotator_policies{state="removed"} 1`,
+		`rotator_policies{state="waiting_for_human"} 1`,
+		`rotator_policies_held 1`,
+		`rotator_steps_stuck 1`,
+		`rotator_predecessors_unretired 0`,
+		`rotator_orphan_keys{team="research"} 1`,
+		`rotator_team_keys{kind="managed",team="research"} 4`,
+		`rotator_team_keys{kind="unmanaged",team="research"} 2`,
+		`rotator_rotations_total{outcome="done"} 0`,
+		`rotator_step_duration_seconds_count{state="idle"} 1`,
+		`rotator_step_duration_seconds_bucket{state="staged",le="1"} 1`,
+		`rotator_step_waits_total{reason="propagation"} 1`,
+		`rotator_xai_requests_total{class="unknown",op="create"} 1`,
+		`rotator_xai_request_duration_seconds_sum{op="create"} 2`,
+		`rotator_store_requests_total{op="promote",outcome="ok",store="vault"} 1`,
+		`rotator_store_request_duration_seconds_count{op="promote",store="vault"} 1`,
+		`rotator_notify_failures_in_a_row{sink="webhook"} 4`,
+	)
+	if got := d.scrape(); strings.Contains(got, `rotator_policy_waiting{policy="chat-prod"`) || strings.Contains(got, `rotator_key_age_seconds{policy="fresh"`) {
+		t.Errorf("a policy tells what it does not have:\n%s", got)
+	}
+}
+
+func TestPredecessorsThatShouldBeGone(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office() // live since an hour ago, with two old keys and an overlap and a soak of 24 h
+	d.at(noon.Add(23*time.Hour - time.Second))
+	d.tells(`rotator_predecessors_unretired 0`)
+	d.at(noon.Add(23*time.Hour + time.Second))
+	d.tells(`rotator_predecessors_unretired 2`)
+	d.edit("chat-prod", func(rec *journal.Record) {
+		rec.Rotation.State, rec.Rotation.DisabledAt = journal.Retiring, noon.Add(23*time.Hour)
+	})
+	d.at(noon.Add(46 * time.Hour))
+	d.tells(`rotator_predecessors_unretired 0`)
+	d.at(noon.Add(47 * time.Hour))
+	d.tells(`rotator_predecessors_unretired 2`)
+}
+
+func TestOutcomesAreCountedFromTheStart(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	ended := func(k journal.Kind, n int, at time.Time) {
+		d.Helper()
+		for range n {
+			d.ok(d.journal.Record(t.Context(), journal.Event{At: at, Policy: "a", Kind: k}))
+		}
+	}
+	ended(journal.Finished, 5, noon.Add(-time.Hour)) // counted by the process before
+	ended(journal.Finished, 2, noon)
+	ended(journal.Promoted, 3, noon)
+	d.tells(`rotator_rotations_total{outcome="done"} 2`, `rotator_rotations_total{outcome="aborted"} 0`)
+	ended(journal.Finished, 1200, noon) // more than a page
+	ended(journal.AbortEnded, 1, noon)
+	ended(journal.RollbackEnded, 1, noon)
+	ended(journal.TakenOver, 1, noon)
+	d.tells(`rotator_rotations_total{outcome="done"} 2`) // a scrape in the same second costs nothing
+	d.at(noon.Add(time.Second))
+	d.tells(`rotator_rotations_total{outcome="done"} 1202`, `rotator_rotations_total{outcome="aborted"} 1`,
+		`rotator_rotations_total{outcome="rolled_back"} 1`, `rotator_rotations_total{outcome="superseded"} 1`)
+}
+
+func TestMetricsWithoutAJournal(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office()
+	d.tells(`rotator_journal_up 1`)
+	d.journal.down.Store(true)
+	d.at(noon.Add(time.Minute))
+	d.tells(`rotator_journal_up 0`, `rotator_build_info{version="v1.2.3"} 1`)
+	if strings.Contains(d.scrape(), "rotator_key_age_seconds{") {
+		t.Error("what the journal knew is told although it does not answer")
+	}
+	d.journal.down.Store(false)
+	d.tells(`rotator_journal_up 1`)
+}
