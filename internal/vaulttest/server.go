@@ -13,12 +13,13 @@ package vaulttest
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"os"
 	"os/exec"
 	"sync"
 	"testing"
@@ -83,8 +84,16 @@ func Shared(t testing.TB) *Server {
 // launch starts the binary, waits until it says that it is ready, and sets up what every test finds.
 func launch(binary string) (s *Server, stop func(), err error) {
 	command := exec.Command(binary)
-	var complaints bytes.Buffer
-	command.Stderr = &complaints
+	// A file without a name: it needs no goroutine, and nothing is left of it.
+	complaints, err := os.CreateTemp("", "vault")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { _ = complaints.Close() }()
+	if err := os.Remove(complaints.Name()); err != nil {
+		return nil, nil, err
+	}
+	command.Stderr = complaints
 	input, err := command.StdinPipe()
 	if err != nil {
 		return nil, nil, err
@@ -113,7 +122,8 @@ func launch(binary string) (s *Server, stop func(), err error) {
 	}
 	if err != nil {
 		stop()
-		return nil, nil, fmt.Errorf("start the Vault test server: %w\n%s", err, complaints.Bytes())
+		said, _ := io.ReadAll(io.NewSectionReader(complaints, 0, 1<<20))
+		return nil, nil, fmt.Errorf("start the Vault test server: %w\n%s", err, said)
 	}
 	return s, stop, nil
 }
@@ -150,6 +160,7 @@ func (s *Server) setUp() error {
 func (s *Server) client(token string) (*api.Client, error) {
 	config := api.DefaultConfig()
 	config.Address, config.MaxRetries = s.Address, 0
+	config.HttpClient.Transport.(*http.Transport).DisableKeepAlives = true // nothing to close at the end
 	client, err := api.NewClient(config)
 	if err != nil {
 		return nil, err
