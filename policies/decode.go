@@ -3,6 +3,7 @@ package policies
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +20,7 @@ const (
 // The YAML library's own decoding into structs stops at values that it can bend (1.5 for an integer) and quotes values.
 type decoder struct {
 	file     string
+	shapes   map[reflect.Type]shape
 	problems Problems
 	failed   map[string]bool // top-level keys that have a problem
 }
@@ -132,39 +134,38 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		if name == "" {
 			name = "the document"
 		}
-		d.fail(n, path, name+" is "+article(n)+", not a mapping", "keys and values: "+strings.Join(keys(v.Type()), ", "))
+		d.fail(n, path, name+" is "+article(n)+", not a mapping", "keys and values: "+strings.Join(d.shapes[v.Type()].keys(), ", "))
 		return
 	}
 	prefix := path
 	if prefix != "" {
 		prefix += "."
 	}
-	seen := map[string]int{} // key → line
+	shape := d.shapes[v.Type()]
+	seen := make([]int, len(shape)) // line of each field's key
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := resolve(n.Content[i])
-		field, known := fieldOf(v.Type(), key)
-		if !known {
-			d.unknown(key, v.Type(), prefix)
+		at := shape.index(key)
+		if at < 0 {
+			d.unknown(key, shape, prefix)
 			continue
 		}
-		name := keyOf(field)
-		if line, twice := seen[name]; twice {
-			d.fail(n.Content[i], prefix+name, fmt.Sprintf("%s%s is given twice, first on line %d", prefix, name, line), "it once")
+		name := prefix + shape[at].key
+		if seen[at] > 0 {
+			d.fail(n.Content[i], name, fmt.Sprintf("%s is given twice, first on line %d", name, seen[at]), "it once")
 			continue
 		}
-		seen[name] = n.Content[i].Line
-		d.value(n.Content[i+1], v.FieldByIndex(field.Index), prefix+name)
+		seen[at] = n.Content[i].Line
+		d.value(n.Content[i+1], v.Field(shape[at].index), name)
 	}
-	for i := range v.NumField() {
-		field := v.Type().Field(i)
-		name := keyOf(field)
-		if _, given := seen[name]; !given && strings.HasPrefix(field.Tag.Get("jsonschema"), "required") {
-			d.fail(n, prefix+name, prefix+name+" is missing", "it given: it is required")
+	for at, f := range shape {
+		if f.required && seen[at] == 0 {
+			d.fail(n, prefix+f.key, prefix+f.key+" is missing", "it given: it is required")
 		}
 	}
 }
 
-func (d *decoder) unknown(key *yaml.Node, t reflect.Type, prefix string) {
+func (d *decoder) unknown(key *yaml.Node, s shape, prefix string) {
 	switch {
 	case key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge":
 		d.fail(key, "", "a key is no plain word", "keys written out, without merging (<<)")
@@ -174,43 +175,63 @@ func (d *decoder) unknown(key *yaml.Node, t reflect.Type, prefix string) {
 	default:
 		prefix = "key in " + strings.TrimSuffix(prefix, ".")
 	}
-	want := "one of " + strings.Join(keys(t), ", ")
-	if near := suggest(key.Value, keys(t)); near != "" {
+	want := "one of " + strings.Join(s.keys(), ", ")
+	if near := suggest(key.Value, s.keys()); near != "" {
 		want = near + " (did you mean that?)"
 	}
 	d.fail(key, "", "unknown "+prefix+quote(key.Value), want)
 }
 
-// fieldOf is the field of t that key names.
-func fieldOf(t reflect.Type, key *yaml.Node) (reflect.StructField, bool) {
-	if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
-		return reflect.StructField{}, false
-	}
-	for i := range t.NumField() {
-		if f := t.Field(i); keyOf(f) == key.Value && key.Value != "" {
-			return f, true
-		}
-	}
-	return reflect.StructField{}, false
+// shape is what YAML may say about a struct, by its tags and in its order.
+type shape []field
+
+type field struct {
+	key      string
+	index    int // in the struct
+	required bool
 }
 
-// keyOf is the YAML key of a field, "" if it has none.
-func keyOf(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if name == "-" {
-		return ""
-	}
-	return name
-}
-
-func keys(t reflect.Type) []string {
-	var list []string
-	for i := range t.NumField() {
-		if name := keyOf(t.Field(i)); name != "" {
-			list = append(list, name)
-		}
+func (s shape) keys() []string {
+	list := make([]string, len(s))
+	for i, f := range s {
+		list[i] = f.key
 	}
 	return list
+}
+
+// index is that of the field with this key, -1 if there is none.
+func (s shape) index(key *yaml.Node) int {
+	if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" {
+		return -1
+	}
+	return slices.IndexFunc(s, func(f field) bool { return f.key == key.Value })
+}
+
+// shapesOf is the shape of every struct that t holds, and of t.
+func shapesOf(t reflect.Type) map[reflect.Type]shape {
+	all := map[reflect.Type]shape{}
+	var add func(t reflect.Type)
+	add = func(t reflect.Type) {
+		if t.Kind() == reflect.Slice {
+			t = t.Elem()
+		}
+		if t.Kind() != reflect.Struct {
+			return
+		}
+		var s shape
+		for i := range t.NumField() {
+			f := t.Field(i)
+			key, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if key == "" || key == "-" {
+				continue
+			}
+			s = append(s, field{key, i, strings.HasPrefix(f.Tag.Get("jsonschema"), "required")})
+			add(f.Type)
+		}
+		all[t] = s
+	}
+	add(t)
+	return all
 }
 
 // quoted is quote for a scalar, and nothing for what has no text of its own.

@@ -49,13 +49,18 @@ func markOf(n *yaml.Node) mark { return mark{n.Line, n.Column} }
 // loader parses files; its cache is shared by all goroutines of one load.
 type loader struct {
 	options    Options
+	shapes     map[reflect.Type]shape
 	zones      memo[string, *zone]
 	timetables memo[[2]string, *timetable] // schedule and zone → compiled
 }
 
+func newLoader(o Options) *loader {
+	return &loader{options: o, shapes: shapesOf(reflect.TypeFor[Policy]())}
+}
+
 // Parse reads the policies in one file. It returns either all of them, in their order, or all problems.
 func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
-	l := &loader{options: o}
+	l := newLoader(o)
 	docs, problems := l.parse(file, data)
 	problems = append(problems, l.cross(docs)...)
 	if len(problems) > 0 {
@@ -77,7 +82,7 @@ func Load(dir string, o Options) (map[string]*Policy, error) {
 	if err != nil {
 		return nil, Problems{{File: dir, What: "the folder cannot be read: " + reason(err), Want: "a readable folder of policies"}}
 	}
-	l := &loader{options: o}
+	l := newLoader(o)
 	type result struct {
 		docs     []document
 		problems Problems
@@ -154,9 +159,10 @@ func (s source) read() ([]byte, *Problem) {
 	f, err := os.Open(s.path)
 	if err == nil {
 		defer f.Close()
-		var data []byte
-		if data, err = io.ReadAll(io.LimitReader(f, maxFile+1)); err == nil {
-			return data, nil
+		var data bytes.Buffer
+		data.Grow(int(min(info.Size(), maxFile)) + bytes.MinRead)
+		if _, err = data.ReadFrom(io.LimitReader(f, maxFile+1)); err == nil {
+			return data.Bytes(), nil
 		}
 	}
 	return nil, &Problem{File: s.shown, What: "the file cannot be read: " + reason(err), Want: "a readable file"}
@@ -176,7 +182,7 @@ func (l *loader) parse(file string, data []byte) (docs []document, problems Prob
 	if len(data) > maxFile {
 		return nil, Problems{{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"}}
 	}
-	d := &decoder{file: file}
+	d := &decoder{file: file, shapes: l.shapes}
 	defer func() {
 		if recover() != nil { // a reload must not end the daemon, whatever a parser does
 			docs, problems = nil, Problems{{File: file, What: "the file cannot be parsed", Want: "YAML"}}

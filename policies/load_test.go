@@ -420,6 +420,7 @@ func TestBounded(t *testing.T) {
 		if len(problems) > maxFileProblem+1 {
 			t.Errorf("%s: %d problems", what, len(problems))
 		}
+		t.Logf("%s: %s", what, time.Since(begin))
 		if d := time.Since(begin); d > 10*time.Second {
 			t.Errorf("%s: took %s", what, d)
 		}
@@ -470,6 +471,7 @@ func BenchmarkLoad(b *testing.B) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
+	cpu := cpuSeconds(b)
 	var all map[string]*Policy
 	for b.Loop() {
 		var err error
@@ -480,7 +482,16 @@ func BenchmarkLoad(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/load")
+	b.ReportMetric((cpuSeconds(b)-cpu)/float64(b.N), "cpu-s/load")
 	b.ReportMetric(float64(b.N)*count/b.Elapsed().Seconds(), "policies/s")
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/count, "heap-B/policy")
 	runtime.KeepAlive(all)
+}
+
+func cpuSeconds(b *testing.B) float64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()).Seconds()
 }
