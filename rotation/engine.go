@@ -134,6 +134,7 @@ type Engine struct {
 	owner   string
 	now     func() time.Time
 	observe func(Step)
+	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
 
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
 
@@ -153,6 +154,7 @@ func New(o Options) *Engine {
 		owner:   o.Owner,
 		now:     o.Now,
 		observe: o.Observe,
+		boot:    sinceBoot,
 		wake:    make(chan struct{}, 1),
 		hand:    make(map[string]secret.Text),
 	}

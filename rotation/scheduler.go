@@ -33,13 +33,14 @@ func (e *Engine) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			continue
 		}
+		asked := e.boot()
 		claims, err := e.journal.Claim(ctx, e.owner, e.now(), cap(slots)-len(slots))
 		e.looked(err)
 		for _, c := range claims {
 			slots <- struct{}{}
 			working.Go(func() {
 				defer func() { <-slots; e.Wake() }()
-				e.attend(turns, ctx, c)
+				e.attend(turns, ctx, c, asked)
 			})
 		}
 		if len(claims) == 0 {
@@ -83,14 +84,14 @@ func (e *Engine) sleep(ctx context.Context, failed error) {
 }
 
 // attend gives one policy its turn. A defect that panics costs that policy a pause, and not the daemon.
-func (e *Engine) attend(ctx, stop context.Context, c journal.Claim) {
+func (e *Engine) attend(ctx, stop context.Context, c journal.Claim, asked time.Duration) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("a step panicked", "policy", c.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
 			e.postpone(ctx, c)
 		}
 	}()
-	err := e.turn(ctx, stop, c)
+	err := e.turn(ctx, stop, c, asked)
 	switch {
 	case err == nil:
 	case errors.Is(err, journal.ErrLost):
@@ -115,13 +116,14 @@ func (e *Engine) postpone(ctx context.Context, c journal.Claim) {
 func (e *Engine) RunOnce(ctx context.Context) error {
 	e.chores(ctx)
 	for ctx.Err() == nil {
+		asked := e.boot()
 		claims, err := e.journal.Claim(ctx, e.owner, e.now(), e.limits.Concurrency)
 		if err != nil {
 			return err
 		}
 		var working sync.WaitGroup
 		for _, c := range claims {
-			working.Go(func() { e.attend(ctx, ctx, c) })
+			working.Go(func() { e.attend(ctx, ctx, c, asked) })
 		}
 		working.Wait()
 		if len(claims) > 0 {

@@ -127,7 +127,8 @@ func inUse(b *bench) {
 	}
 }
 
-func (s scenario) run(t *testing.T, trap func(*bench) func(int) error) *bench {
+// run lives the scenario with the fault that arm sets up once its setting stands, and checks everything at its end.
+func (s scenario) run(t *testing.T, arm func(*bench)) *bench {
 	b := newBench(t, xaisim.Options{})
 	b.limits = rotation.Limits{Watch: time.Hour}
 	b.birth()
@@ -135,7 +136,7 @@ func (s scenario) run(t *testing.T, trap func(*bench) func(int) error) *bench {
 	b.strange[b.idOf(other)] = true
 	s.before(b)
 	b.calls = 0
-	b.trap = trap(b)
+	arm(b)
 	s.act(b)
 	b.trap = nil
 	b.sim.ClearFaults()
@@ -144,7 +145,29 @@ func (s scenario) run(t *testing.T, trap func(*bench) func(int) error) *bench {
 	if s.after != nil {
 		s.after(b)
 	}
+	_ = b.journal.Close()
 	return b
+}
+
+// points counts what the scenario does without a fault: the points it passes, and the calls to xAI.
+func (s scenario) points(t *testing.T) (points, calls int) {
+	t.Helper()
+	b := s.run(t, func(b *bench) {
+		before := total(b.sim.Calls())
+		b.trap = func(n int) error {
+			points, calls = n, total(b.sim.Calls())-before
+			return nil
+		}
+	})
+	b.report(t, "no fault")
+	return points, calls
+}
+
+func total(calls map[string]int) (n int) {
+	for _, c := range calls {
+		n += c
+	}
+	return n
 }
 
 // TestEveryCrash kills the engine before and after every call of every scenario.
@@ -153,31 +176,72 @@ func TestEveryCrash(t *testing.T) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			points := s.points(t)
+			points, _ := s.points(t)
 			for k := 1; k <= points; k++ {
-				b := s.run(t, func(*bench) func(int) error {
-					return func(n int) error {
-						if n == k {
-							panic(crash{})
-						}
-						return nil
-					}
-				})
+				b := s.run(t, func(b *bench) { b.trap = dieAt(k) })
 				b.report(t, fmt.Sprintf("death at point %d of %d", k, points))
 			}
-			t.Logf("%d deaths", points)
+			t.Logf("%d cases", points)
 		})
 	}
 }
 
-func (s scenario) points(t *testing.T) int {
-	t.Helper()
-	n := 0
-	b := s.run(t, func(b *bench) func(int) error {
-		return func(int) error { n++; return nil }
-	})
-	b.report(t, "no fault")
-	return n
+func dieAt(k int) func(int) error {
+	return func(n int) error {
+		if n == k {
+			panic(crash{})
+		}
+		return nil
+	}
+}
+
+// TestEveryFault breaks every call to xAI in every way, and every call to a store and to the journal before and after
+// its effect.
+func TestEveryFault(t *testing.T) {
+	t.Parallel()
+	html := xaisim.Fault{Kind: xaisim.Status, Status: 502, Body: "<html>bad gateway</html>"}
+	text := xaisim.Fault{Kind: xaisim.Status, Status: 503, Body: "upstream connect error"}
+	kinds := map[string]xaisim.Fault{
+		"refused connection": {When: xaisim.Before, Kind: xaisim.Reset},
+		"answer lost":        {When: xaisim.After, Kind: xaisim.Reset},
+		"time-out, effect":   {When: xaisim.After, Kind: xaisim.Timeout},
+		"time-out, late":     {When: xaisim.Late, Kind: xaisim.Timeout, Delay: 5 * time.Minute},
+		"500":                {When: xaisim.Before, Kind: xaisim.Status, Status: 500, Body: `{"code":13,"message":"internal"}`},
+		"503 text":           {When: xaisim.Before, Kind: text.Kind, Status: text.Status, Body: text.Body},
+		"503 text, effect":   {When: xaisim.After, Kind: text.Kind, Status: text.Status, Body: text.Body},
+		"502 html, effect":   {When: xaisim.After, Kind: html.Kind, Status: html.Status, Body: html.Body},
+		"half a body":        {When: xaisim.After, Kind: xaisim.HalfBody},
+		"empty object":       {When: xaisim.After, Kind: xaisim.EmptyObject},
+		"429":                {When: xaisim.Before, Kind: xaisim.Status, Status: 429, Body: `{"code":8,"message":"Too many requests"}`},
+	}
+	for _, s := range scenarios() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			points, calls := s.points(t)
+			cases := 0
+			for name, f := range kinds {
+				for k := range calls {
+					f.Skip = k
+					b := s.run(t, func(b *bench) { b.sim.Inject(f) })
+					b.report(t, fmt.Sprintf("%s at call %d of %d to xAI", name, k+1, calls))
+					cases++
+				}
+			}
+			for k := 1; k <= points; k++ {
+				b := s.run(t, func(b *bench) {
+					b.trap = func(n int) error {
+						if n == k {
+							return errFault
+						}
+						return nil
+					}
+				})
+				b.report(t, fmt.Sprintf("fault at point %d of %d", k, points))
+				cases++
+			}
+			t.Logf("%d cases", cases)
+		})
+	}
 }
 
 // report fails the test with the trace of a case that broke an invariant; one case is enough to look at.

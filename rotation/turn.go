@@ -17,6 +17,7 @@ import (
 type turn struct {
 	*Engine
 	claim   journal.Claim
+	lease   *lease    // nil where one process has the journal
 	began   time.Time // our clock when the claim was made: only the time passed since is ever used
 	rec     *journal.Record
 	world   World
@@ -50,10 +51,13 @@ func (t *turn) now() time.Time {
 
 // Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
 // now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
-func (e *Engine) Turn(ctx context.Context, c journal.Claim) error { return e.turn(ctx, ctx, c) }
+func (e *Engine) Turn(ctx context.Context, c journal.Claim) error {
+	return e.turn(ctx, ctx, c, e.boot())
+}
 
-// turn parks between two steps once stop has ended; ctx ends the calls themselves.
-func (e *Engine) turn(ctx, stop context.Context, c journal.Claim) error {
+// turn parks between two steps once stop has ended; ctx ends the calls themselves. asked is the boot time before the
+// claim was asked for.
+func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Duration) error {
 	began := e.now()
 	rec, err := e.journal.Load(ctx, c.Policy)
 	if err != nil {
@@ -69,7 +73,18 @@ func (e *Engine) turn(ctx, stop context.Context, c journal.Claim) error {
 	if err := t.recall(); err != nil {
 		return err
 	}
-	return t.run(ctx, stop)
+	if c.Until.IsZero() {
+		return t.run(ctx, stop)
+	}
+	t.lease = newLease(e.journal, c, asked, e.boot, e.now)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer t.lease.hold(ctx, cancel)()
+	err = t.run(ctx, stop)
+	if errors.Is(context.Cause(ctx), journal.ErrLost) {
+		return fmt.Errorf("turn of %s: %w", c.Policy, journal.ErrLost)
+	}
+	return err
 }
 
 // recall decodes the plan of the rotation in flight.
@@ -113,8 +128,8 @@ func (t *turn) run(ctx, stop context.Context) error {
 			break
 		}
 	}
-	if errors.Is(err, journal.ErrLost) {
-		return err
+	if errors.Is(err, journal.ErrLost) || errors.Is(context.Cause(ctx), journal.ErrLost) {
+		return journal.ErrLost
 	}
 	if n.again { // more steps than a rotation has: a defect, and no reason to spin
 		err = stuckf(Internal, "a turn of more than %d steps", maxSteps)
@@ -330,8 +345,8 @@ func (t *turn) team(ctx context.Context, name string) (Team, error) {
 
 // fence refuses an effect outside once the claim may have run out: whoever took over must not meet a late write of ours.
 func (t *turn) fence() error {
-	if u := t.claim.Until; !u.IsZero() && !t.now().Before(u) {
-		return fmt.Errorf("act for %s: %w", t.claim.Policy, journal.ErrLost)
+	if t.lease == nil {
+		return nil
 	}
-	return nil
+	return t.lease.valid()
 }

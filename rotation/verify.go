@@ -65,6 +65,13 @@ func (t *turn) verified(ctx context.Context) (next, error) {
 	if err != nil {
 		return next{}, err
 	}
+	if len(spots) > 1 { // with one, the promote's own comparison is as good; with more, none shall be found changed half-way
+		for _, s := range spots {
+			if err := t.replaceable(ctx, s); err != nil {
+				return next{}, err
+			}
+		}
+	}
 	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != again {
 		return n, err
 	}

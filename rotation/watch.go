@@ -26,7 +26,7 @@ const suspectPace = 30 * time.Second
 // writes a target. Its failures are shown and tried again; they do not hold the rotation up.
 func (t *turn) watch(ctx context.Context) error {
 	p := &t.rec.Policy
-	if t.now().Before(p.WatchAt) {
+	if t.now().Before(p.WatchAt) && !t.targetsChanged() {
 		return nil
 	}
 	p.WatchAt = t.now().Add(t.limits.Watch)
@@ -52,6 +52,24 @@ func (t *turn) watch(ctx context.Context) error {
 	}
 	t.age()
 	return nil
+}
+
+// targetsChanged reports whether the policy names a target that was never looked at, or no longer names one of the map's.
+func (t *turn) targetsChanged() bool {
+	named := make(map[journal.TargetID]bool)
+	if t.rec.Policy.RemovedAt.IsZero() {
+		for _, pt := range t.policy.Targets {
+			named[idOf(pt)] = true
+		}
+	}
+	for _, row := range t.rec.Targets {
+		if named[row.TargetID] == row.RemovedAt.IsZero() || row.Status == journal.TargetUnreadable || row.Decision == journal.Drop {
+			delete(named, row.TargetID) // known, or tried lately: the watch comes back to it
+		} else {
+			return true
+		}
+	}
+	return len(named) > 0
 }
 
 // troubled shows a failure of the watch, and looks again sooner.

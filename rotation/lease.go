@@ -1,0 +1,93 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"rotator/rotation/journal"
+)
+
+// lease keeps a claim that ends by itself: it renews it, and knows on this machine alone until when it may be acted on.
+//
+// The local deadline is the moment before the last successful renewal was sent, plus two thirds of the lease: the
+// journal's lease began later than that, so it ends later. It is measured on a clock that runs on while the machine is
+// suspended, and no clock of another machine is compared with it.
+type lease struct {
+	renew  func(context.Context) error
+	boot   func() time.Duration
+	length time.Duration
+
+	mu       sync.Mutex
+	deadline time.Duration // guarded by mu: on the boot clock
+}
+
+// sinceBoot is the time since this machine booted, suspensions included.
+func sinceBoot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return time.Duration(1<<63 - 1) // no clock, no deadline that has not passed: nothing is acted on
+	}
+	return time.Duration(ts.Nano())
+}
+
+// newLease takes over a claim that was asked for at the boot time asked.
+func newLease(j journal.Claimer, c journal.Claim, asked time.Duration, boot func() time.Duration, now func() time.Time) *lease {
+	l := &lease{boot: boot, length: c.Until.Sub(c.Now)}
+	l.deadline = asked + l.length*2/3
+	l.renew = func(ctx context.Context) error {
+		_, err := j.Renew(ctx, now(), c)
+		return err
+	}
+	return l
+}
+
+// valid refuses once the claim may have run out.
+func (l *lease) valid() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.boot() >= l.deadline {
+		return fmt.Errorf("the lease may have run out: %w", journal.ErrLost)
+	}
+	return nil
+}
+
+// hold renews until ctx ends, a third of the lease apart, and cancels the step when the deadline passes or the claim is
+// lost. The caller waits for it through the returned function.
+func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
+	ctx, end := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	done.Go(func() {
+		pause := l.length / 3
+		for {
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			case <-timer.C:
+			}
+			asked := l.boot()
+			call, stop := context.WithTimeout(ctx, l.length/3)
+			err := l.renew(call)
+			stop()
+			if err == nil {
+				l.mu.Lock()
+				l.deadline = asked + l.length*2/3
+				l.mu.Unlock()
+				pause = l.length / 3
+				continue
+			}
+			pause = l.length / 15 // sooner: the deadline is near
+			if errors.Is(err, journal.ErrLost) || l.valid() != nil {
+				cancel(journal.ErrLost)
+				return
+			}
+		}
+	})
+	return func() { end(); done.Wait() }
+}
