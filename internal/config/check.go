@@ -51,8 +51,8 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	if len(c.Socket) > maxSocket {
 		at("socket")("the path of the socket is longer than 107 bytes, which the system does not take", "socket: a shorter PATH")
 	}
-	if w := c.Notify.Webhook; w != nil && w.URL.url != "" && insecure(w.URL.url) != "" {
-		at("notify", "webhook", "url")("notify.webhook.url "+insecure(w.URL.url), "https://HOST/PATH, or http:// on loopback")
+	if w := c.Notify.Webhook; w != nil && w.URL.text != "" && insecure(w.URL.text) != "" {
+		at("notify", "webhook", "url")("notify.webhook.url "+insecure(w.URL.text), "https://HOST/PATH, http:// on loopback only, or env:NAME, file:PATH or credential:NAME when the address is a secret")
 	}
 	d.checkTeams(c, root)
 	d.checkStores(c, root)
@@ -100,7 +100,7 @@ func (d *decoder) checkStores(c *Config, root *yaml.Node) {
 // logins: method → the keys of auth that it needs, and that it may have beside mount.
 var logins = map[string]struct{ needs, may []string }{
 	"token":      {needs: []string{"token"}},
-	"approle":    {needs: []string{"role_id", "secret_id"}},
+	"approle":    {needs: []string{"role_id"}, may: []string{"secret_id"}},
 	"kubernetes": {needs: []string{"role"}, may: []string{"jwt"}},
 	"jwt":        {needs: []string{"role", "jwt"}},
 }

@@ -72,7 +72,7 @@ type Notify struct {
 // Webhook is an address that urgent events are posted to, signed.
 type Webhook struct {
 	// URL is https, or http on loopback. Where the address itself lets people post, it is a secret: give a reference.
-	URL Address `yaml:"url" required:"true"`
+	URL Value `yaml:"url" required:"true"`
 	// Secret signs what is sent.
 	Secret Reference `yaml:"secret" required:"true"`
 }
@@ -178,4 +178,34 @@ func (c *Config) PolicyOptions() policies.Options {
 		o.Teams[name] = "xai"
 	}
 	return o
+}
+
+// NeedsRestart names the keys whose value in next takes effect only when the daemon is started again.
+func (c *Config) NeedsRestart(next *Config) []string {
+	webhook := func(w *Webhook) string {
+		if w == nil {
+			return ""
+		}
+		return w.URL.text + " " + w.URL.ref.String() + " " + w.Secret.String()
+	}
+	paces := func(l Limits) Limits {
+		l.MinInterval = 0 // policies are checked against it at each load
+		return l
+	}
+	var keys []string
+	for _, k := range []struct {
+		name string
+		same bool
+	}{
+		{"state", c.State.String() == next.State.String()},
+		{"listen", c.Listen == next.Listen},
+		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
+		{"limits", paces(c.Limits) == paces(next.Limits)},
+		{"notify", webhook(c.Notify.Webhook) == webhook(next.Notify.Webhook)},
+	} {
+		if !k.same {
+			keys = append(keys, k.name)
+		}
+	}
+	return keys
 }

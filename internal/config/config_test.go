@@ -60,7 +60,7 @@ func TestEveryKey(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
-		c.Stores["vault"].Vault.Auth.RoleID.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
+		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2"},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4}, "team-1",
@@ -120,13 +120,13 @@ func TestProblems(t *testing.T) {
 		{"no type", "teams: {t: {}}\nstores: {s: {dir: /s}}", []string{"2: stores.s.type is missing"}},
 		{"near type", "teams: {t: {}}\nstores: {s: {type: valt}}", []string{"did you mean vault?"}},
 		{"identity alone", "teams: {t: {}}\nstores: {s: {type: file, dir: /s, identity: \"file:x\"}}", []string{"2: stores.s.recipients and identity belong together"}},
-		{"logins", "teams: {t: {}}\nstores:\n  a: {type: vault, address: https://v, auth: {method: approle, role_id: \"env:R\", token: \"env:T\"}}\n  b: {type: vault, address: https://v, auth: {method: ldap}}\n  c: {type: vault, address: https://v}",
-			[]string{"3: stores.a.auth.secret_id is missing", "3: stores.a.auth.token is not used by method approle", "4: stores.b.auth.method is not known", "5: stores.c.auth is missing"}},
+		{"logins", "teams: {t: {}}\nstores:\n  a: {type: vault, address: https://v, auth: {method: approle, token: \"env:T\"}}\n  b: {type: vault, address: https://v, auth: {method: ldap}}\n  c: {type: vault, address: https://v}",
+			[]string{"3: stores.a.auth.role_id is missing", "3: stores.a.auth.token is not used by method approle", "4: stores.b.auth.method is not known", "5: stores.c.auth is missing"}},
 		{"half a certificate", "teams: {t: {}}\nstores: {v: {type: vault, address: http://v, kv_version: 3, auth: {method: token, token: \"env:T\"}, tls: {client_cert: c}}}",
 			[]string{"stores.v.address is not https", "stores.v.kv_version is neither", "stores.v.tls has a client certificate"}},
 		{"listen", base + "listen: here", []string{"3: listen is no address"}},
 		{"a long socket", base + "socket: /" + strings.Repeat("s", 110), []string{"3: the path of the socket"}},
-		{"webhook", base + "notify: {webhook: {url: \"https://u:p@h\"}}", []string{"3: notify.webhook.secret is missing", "3: notify.webhook.url is neither"}},
+		{"webhook", base + "notify: {webhook: {url: \"https://u:p@h\"}}", []string{"3: notify.webhook.secret is missing", "3: notify.webhook.url holds a user"}},
 		{"null", base + "listen:", []string{"3: listen has no value"}},
 		{"types", base + "policies: [a]\nsocket: 5\nsocket_group: true", []string{"3: policies is a list", "4: socket is a number", "5: socket_group is true or false"}},
 	} {

@@ -48,7 +48,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		return
 	}
 	switch to := v.Addr().Interface().(type) {
-	case *Reference, *State, *Address, *policies.Duration:
+	case *Reference, *State, *Value, *policies.Duration:
 		d.special(n, to, path)
 		return
 	case *Store:
@@ -128,14 +128,10 @@ func (d *decoder) special(n *yaml.Node, to any, path string) {
 		*to = ref
 	case *State:
 		d.state(n, to, ref, isRef)
-	case *Address:
-		switch {
-		case isRef:
-			to.ref = ref
-		case openURL(n.Value):
-			to.url = n.Value
-		default:
-			d.fail(n, path+" is neither a reference nor a plain URL", "env:NAME, file:PATH or credential:NAME, or https://HOST/PATH when the address is no secret")
+	case *Value:
+		to.ref = ref
+		if !isRef {
+			to.text = n.Value
 		}
 	}
 }

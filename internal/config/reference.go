@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,25 +179,19 @@ func (s State) sqlitePath() string {
 // SQLite reports whether one process has the journal, rather than many replicas.
 func (s State) SQLite() bool { return strings.HasPrefix(s.text, "sqlite:") }
 
-// Address is a URL that may be a secret: given as it is, or as a reference.
-type Address struct {
-	url string
-	ref Reference
+// Value is a text that is a secret for some and none for others: given as it is, or as a reference.
+type Value struct {
+	text string
+	ref  Reference
 }
 
-// IsZero reports whether there is no address.
-func (a Address) IsZero() bool { return a.url == "" && a.ref.IsZero() }
+// IsZero reports whether nothing was given.
+func (v Value) IsZero() bool { return v.text == "" && v.ref.IsZero() }
 
-// Read returns the URL as it is now.
-func (a Address) Read(ctx context.Context) (secret.Text, error) {
-	if a.ref.IsZero() {
-		return secret.New(a.url), nil
+// Read returns the text as it is now.
+func (v Value) Read(ctx context.Context) (secret.Text, error) {
+	if v.ref.IsZero() {
+		return secret.New(v.text), nil
 	}
-	return a.ref.Read(ctx)
-}
-
-// openURL reports whether text is a URL that holds no secret in the places where secrets are known to stand.
-func openURL(text string) bool {
-	u, err := url.Parse(text)
-	return err == nil && u.Host != "" && u.User == nil && u.RawQuery == "" && u.Fragment == ""
+	return v.ref.Read(ctx)
 }

@@ -29,8 +29,8 @@ type VaultAuth struct {
 	Mount    string    `yaml:"mount"`                  // default: the method's name
 	Role     string    `yaml:"role"`                   // kubernetes and jwt
 	Token    Reference `yaml:"token"`                  // token
-	RoleID   Reference `yaml:"role_id"`                // approle
-	SecretID Reference `yaml:"secret_id"`              // approle
+	RoleID   Value     `yaml:"role_id"`                // approle: a name rather than a secret, or a reference
+	SecretID Reference `yaml:"secret_id"`              // approle, unless the role asks for none
 	JWT      Reference `yaml:"jwt"`                    // jwt, and kubernetes; there default: the pod's own token
 }
 

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation/journal/sqldb"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	json := false
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Check configuration, policies, management keys and rights in stores",
+		Long: `Check reads configuration and policies, asks xAI what each management key may do and which models and endpoints a team
+has, and tries in each store whether each target could be written. Nothing is changed. Where a daemon runs, it is the
+daemon that asks, with its own rights.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context(), json) },
+	}
+	outputFlag(c, &json)
+	return c
+}
+
+func (a *app) check(ctx context.Context, json bool) error {
+	f, err := a.readFiles()
+	if err != nil {
+		return err
+	}
+	client, daemon, err := dial(ctx, f.config)
+	if err != nil {
+		return err
+	}
+	if !daemon {
+		p, err := a.checker(ctx, f)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = p.close() }() // in memory
+		client = console.InProcess(p.console.Control())
+	}
+	rows, err := client.Check(ctx)
+	if err != nil {
+		return err
+	}
+	rows = append([]console.CheckRow{
+		checked("configuration "+f.config.File, nil, ""),
+		checked(fmt.Sprintf("%d policies in %s", len(f.policies), f.config.Policies), nil, ""),
+	}, rows...)
+	if err := a.print(json, rows, func(t *table) {
+		t.row("RESULT", "SUBJECT", "DETAIL")
+		for _, r := range rows {
+			t.row(r.Result, r.Subject, joined(r.Detail, r.Do))
+		}
+	}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(rows, func(r console.CheckRow) bool { return r.Result == console.CheckProblem }) {
+		return &failure{exitFailed, errors.New("problems were found"), "Each line marked problem says what would be right."}
+	}
+	return nil
+}
+
+// checker is a program over a journal in memory: a check needs none.
+func (a *app) checker(ctx context.Context, f files) (*program, error) {
+	j, err := sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.newProgram(ctx, f, j, nil)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return p, nil
+}
+
+// checked is a row: ok without an error.
+func checked(subject string, err error, do string) console.CheckRow {
+	r := console.CheckRow{Subject: subject, Result: console.CheckOK}
+	if err != nil {
+		detail := err.Error()
+		r.Result, r.Detail = console.CheckProblem, &detail
+		if do != "" {
+			r.Do = &do
+		}
+	}
+	return r
+}
+
+func warned(subject, detail, do string) console.CheckRow {
+	r := checked(subject, errors.New(detail), do)
+	r.Result = console.CheckWarning
+	return r
+}
+
+// Check implements console.Actions.
+func (p *program) Check(ctx context.Context) ([]console.CheckRow, error) {
+	v := p.present()
+	var rows []console.CheckRow
+	for _, name := range v.world.names {
+		rows = append(rows, v.checkTeam(ctx, name)...)
+	}
+	for _, s := range v.specs() {
+		rows = append(rows, v.checkTargets(ctx, v.policies[s.Name])...)
+	}
+	return rows, ctx.Err()
+}
+
+// checkTeam asks xAI about a team's management key, and compares the policies with what the team has.
+func (v view) checkTeam(ctx context.Context, name string) (rows []console.CheckRow) {
+	subject := "team " + name
+	if warning, err := v.config.Teams[name].ManagementKey.Check(); err == nil && warning != "" {
+		rows = append(rows, warned(subject, v.config.Teams[name].ManagementKey.String()+": "+warning, ""))
+	}
+	t, err := v.world.Team(ctx, name)
+	if err != nil {
+		return append(rows, checked(subject, err, "Put a valid management key of the team where teams."+name+".management_key refers to."))
+	}
+	m := v.world.teams[name].speaker.management
+	mk, err := m.Validate(ctx)
+	if err != nil {
+		return append(rows, checked(subject, err, ""))
+	}
+	if skew := time.Since(mk.Date).Abs(); !mk.Date.IsZero() && skew > 5*time.Minute {
+		rows = append(rows, checked("clock", fmt.Errorf("it and xAI's differ by %s: nothing would be disabled or deleted", skew.Round(time.Second)), "Set this machine's clock."))
+	}
+	if lacking := lackingRights(mk.ACLs); len(lacking) > 0 {
+		rows = append(rows, warned(subject, "the management key does not name "+strings.Join(lacking, ", "),
+			"Give it these rights in xAI's console, if calls are refused: their names are not documented for certain."))
+	} else {
+		rows = append(rows, checked(subject, nil, ""))
+	}
+	return append(rows, v.checkACLs(ctx, name, t.ID, m)...)
+}
+
+// rights that the rotator uses. Only the first is seen in xAI's reference; the others follow its pattern.
+var rightsUsed = []string{"ListApiKeys", "CreateApiKey", "UpdateApiKey", "DeleteApiKey"}
+
+func lackingRights(acls []string) (lacking []string) {
+	if len(acls) == 0 || slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, "*") }) {
+		return nil
+	}
+	for _, r := range rightsUsed {
+		if !slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, ":"+r) }) {
+			lacking = append(lacking, r)
+		}
+	}
+	return lacking
+}
+
+// checkACLs compares the ACLs of a team's policies with the models and endpoints that xAI names.
+func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management) (rows []console.CheckRow) {
+	models, err := m.Models(ctx, id)
+	if err != nil {
+		return []console.CheckRow{warned("models of team "+team, err.Error(), "")}
+	}
+	has, err := m.Endpoints(ctx, id)
+	if err != nil {
+		return []console.CheckRow{warned("endpoints of team "+team, err.Error(), "")}
+	}
+	for _, model := range models {
+		for _, n := range append(model.Aliases, model.Name) {
+			has = append(has, "api-key:model:"+n)
+		}
+	}
+	for _, s := range v.specs() {
+		policy := v.policies[s.Name]
+		if policy.Team != team {
+			continue
+		}
+		var lacking []string
+		for _, acl := range policy.Key.ACLs {
+			if !strings.HasSuffix(acl, ":*") && !slices.Contains(has, acl) {
+				lacking = append(lacking, acl)
+			}
+		}
+		subject := "key of " + policy.Name
+		if len(lacking) > 0 {
+			rows = append(rows, checked(subject, fmt.Errorf("team %s does not have %s", team, strings.Join(lacking, ", ")),
+				"Edit key.acls, or have xAI give the team what it names."))
+			continue
+		}
+		rows = append(rows, checked(subject, nil, ""))
+	}
+	return rows
+}
+
+// checkTargets tries each target of a policy, as far as its store can tell without changing anything.
+func (v view) checkTargets(ctx context.Context, policy *policies.Policy) (rows []console.CheckRow) {
+	for _, t := range policy.Targets {
+		subject := fmt.Sprintf("target %s of %s", t, policy.Name)
+		s, _ := v.world.Store(t.Store) // policies name only stores that there are
+		ctx, cancel := context.WithTimeout(ctx, time.Minute)
+		err := s.(stores.Checker).Check(ctx, storeTarget(t))
+		cancel()
+		do := "It is not known now; try again when the store answers."
+		switch {
+		case errors.Is(err, stores.ErrDenied):
+			do = "Give the daemon's login that right."
+		case errors.Is(err, stores.ErrInvalid):
+			do = "Mend the target, or name another one in the policy."
+		}
+		rows = append(rows, checked(subject, err, do))
+	}
+	return rows
+}
+
+// storeTarget is a policy's target as its store sees it.
+func storeTarget(t policies.Target) stores.Target {
+	at := stores.Target{Path: t.Path, Field: t.Field}
+	for k, v := range map[string]string{"owner": t.Owner, "group": t.Group, "mode": t.Mode} {
+		if v != "" {
+			if at.Options == nil {
+				at.Options = make(map[string]string)
+			}
+			at.Options[k] = v
+		}
+	}
+	return at
+}

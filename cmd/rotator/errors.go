@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// The exit codes.
+const (
+	exitDone    = 0
+	exitFailed  = console.ExitFailed
+	exitUsage   = console.ExitUsage
+	exitWaiting = console.ExitWaiting
+)
+
+// failure is an error with its exit code and what to do next.
+type failure struct {
+	code int
+	err  error
+	do   string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+func failed(err error, do string) error { return &failure{exitFailed, err, do} }
+
+func usage(err error, do string) error { return &failure{exitUsage, err, do} }
+
+func waiting(err error, do string) error { return &failure{exitWaiting, err, do} }
+
+// errTold ends a command that has said everything already.
+var errTold = errors.New("told")
+
+// report prints an error, with what to do next, and returns its exit code.
+func report(w io.Writer, err error) int {
+	if err == nil {
+		return exitDone
+	}
+	code, do := advise(err)
+	if errors.Is(err, errTold) {
+		return code
+	}
+	var problems policies.Problems
+	var told *console.Error
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			fmt.Fprintln(w, p)
+		}
+	case errors.As(err, &told):
+		for _, p := range told.Problems {
+			fmt.Fprintln(w, p)
+		}
+	}
+	if problems == nil {
+		fmt.Fprintf(w, "rotator: %v\n", err)
+	}
+	if do != "" {
+		fmt.Fprintf(w, "  %s\n", do)
+	}
+	return code
+}
+
+// advise returns the exit code of an error, and what to do about it.
+func advise(err error) (code int, do string) {
+	var f *failure
+	var problems policies.Problems
+	var told *console.Error
+	switch {
+	case errors.As(err, &f):
+		return f.code, f.do
+	case errors.As(err, &problems):
+		return exitUsage, "Nothing was changed; mend these lines and try again."
+	case errors.As(err, &told):
+		return told.Code, ""
+	case errors.Is(err, journal.ErrInUse):
+		return exitFailed, "If that is the daemon, let the command reach it: `socket` in the configuration must be the daemon's, and open to you. Otherwise wait until it has ended."
+	case errors.Is(err, journal.ErrNewer):
+		return exitFailed, "Use the newer version; to go back, restore a backup that the older one wrote."
+	case errors.Is(err, context.Canceled):
+		return exitFailed, "It was interrupted; `rotator status` shows where things stand."
+	}
+	return exitFailed, ""
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"rotator/internal/config"
+	"rotator/internal/console"
+	"rotator/rotation/journal/sqldb"
+)
+
+// link is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
+type link struct {
+	*console.Client
+	alone *program // nil when a daemon answers
+	close func() error
+}
+
+// dial asks for the daemon. Nobody there is no error: ok is false.
+func dial(ctx context.Context, c *config.Config) (client *console.Client, ok bool, err error) {
+	if c.Socket == "" {
+		return nil, false, nil
+	}
+	client = console.Dial(c.Socket)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	switch _, err := client.Version(ctx); {
+	case err == nil:
+		return client, true, nil
+	case errors.Is(err, console.ErrNoDaemon):
+		return nil, false, nil
+	case errors.Is(err, fs.ErrPermission):
+		return nil, false, failed(err, "The daemon's socket is not open to you: see `socket_group` in the configuration, or use sudo.")
+	default:
+		return nil, false, failed(err, "The daemon at "+c.Socket+" does not answer as it should; see its log.")
+	}
+}
+
+// act reaches the journal to change something. Without a daemon, the command takes the journal itself, and acts for the
+// policies named.
+func (a *app) act(ctx context.Context, only ...string) (*link, error) {
+	c, err := config.Load(a.configFile(), a.env)
+	if err != nil {
+		return nil, err
+	}
+	client, ok, err := dial(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return &link{Client: client, close: func() error { return nil }}, nil
+	}
+	p, err := a.openProgram(ctx, only...)
+	if err != nil {
+		return nil, err
+	}
+	return &link{Client: console.InProcess(p.console.Control()), alone: p, close: p.close}, nil
+}
+
+// look reaches the journal to read it. Without a daemon it is opened beside whoever has it. A journal that does not
+// exist yet is taken as one that has just read the policies.
+func (a *app) look(ctx context.Context) (*link, error) {
+	c, err := config.Load(a.configFile(), a.env)
+	if err != nil {
+		return nil, err
+	}
+	client, ok, err := dial(ctx, c)
+	if ok || err != nil && !errors.Is(err, fs.ErrPermission) {
+		return &link{Client: client, close: func() error { return nil }}, err
+	}
+	p, err := a.openToLook(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &link{Client: console.InProcess(p.console.Control()), alone: p, close: p.close}, nil
+}
+
+func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error) {
+	j, err := a.openJournal(ctx, c, c.State.SQLite())
+	if err == nil {
+		p, err := a.newProgram(ctx, files{config: c}, j, nil)
+		if err != nil {
+			return nil, errors.Join(err, j.Close())
+		}
+		return p, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := a.readFiles()
+	if err != nil {
+		return nil, err
+	}
+	if j, err = sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{}); err != nil {
+		return nil, err
+	}
+	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	p, err := a.newProgram(ctx, f, j, nil)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return p, nil
+}
+
+// work runs the engine of a command that works alone, until the function returned is called: that waits until steps in
+// hand have parked. With a daemon there is nothing to do.
+func (l *link) work(ctx context.Context) (stop func()) {
+	if l.alone == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var working sync.WaitGroup
+	working.Go(func() { l.alone.tend(ctx) })
+	working.Go(func() {
+		if err := l.alone.engine.Run(ctx); err != nil {
+			l.alone.log.Error("the engine stopped", "err", err)
+		}
+	})
+	return func() {
+		cancel()
+		working.Wait()
+	}
+}

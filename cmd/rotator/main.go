@@ -1,0 +1,91 @@
+// Command rotator keeps xAI API keys young: `rotator help` tells what it does, README.md how to begin.
+//
+// One file holds one command. program.go puts together what acts (journal, engine, stores, teams), and link.go finds
+// out who has it: a daemon, reached over its socket, or this very process.
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // time zones of policies, also where the system has none
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/config"
+)
+
+func main() {
+	// The first signal asks to stop; from then on signals act as they do on any program, so the second one kills.
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, config.Env{}))
+}
+
+// run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits
+// for a human or is held.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env config.Env) int {
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil && !a.started {
+		err = usage(err, "`rotator help` lists the commands, `rotator help COMMAND` its flags")
+	}
+	return report(stderr, err)
+}
+
+// app is one run of the program: what it got from the system, and its global flags.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	env            config.Env
+	started        bool // arguments and flags were understood
+
+	configFlag, logFormat, logLevel string
+
+	log *slog.Logger
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "rotator",
+		Short: "Rotate xAI API keys without ever breaking those who use them",
+		Long: `Rotator keeps xAI (Grok) API keys young. For each key that is due it creates a successor, writes it to the secret
+stores where its consumers read it, proves it, and only then retires the old key.
+
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits for a human or is held.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
+			log, err := newLogger(a.stderr, a.logFormat, a.logLevel, c.Name() == "run")
+			a.log, a.started = log, err == nil
+			return err
+		},
+	}
+	flags := root.PersistentFlags()
+	flags.StringVar(&a.configFlag, "config", "", "configuration `FILE` (else $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml)")
+	flags.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
+	flags.StringVar(&a.logLevel, "log-level", "", "least `LEVEL` that is logged: debug, info, warn or error (default: info for run, warn elsewhere)")
+	root.AddCommand(
+		a.runCommand(),
+		a.demoCommand(),
+		a.checkCommand(),
+		a.rotateCommand(),
+		a.statusCommand(),
+		a.sandboxCommand(),
+		a.versionCommand(),
+	)
+	return root
+}
+
+// configFile is the configuration that this run goes by.
+func (a *app) configFile() string { return config.Find(a.configFlag, a.env) }

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"rotator/internal/console"
+	"rotator/rotation/journal"
+)
+
+const (
+	lookPace = 500 * time.Millisecond // between two looks at how far an order has come
+	// patience is how long "waits for a human" must stand after an order before it counts, unless an event says so anew:
+	// until the order's first step has ended, what stands there may be from before.
+	patience = 5 * time.Second
+)
+
+// errand is an order for one policy, and how far it has come.
+type errand struct {
+	request console.OrderRequest
+	// arrived reports whether the rotation that the order began or joined is where it was to go; an error means that
+	// it never will be. nil: it is enough that the order was carried out.
+	arrived func(console.HistoryRow) (bool, error)
+
+	id       int64
+	after    int64             // the last event before the order
+	rotation string            // that the order began or joined
+	told     bool              // an event after the order said that the policy waits for a human
+	stuck    time.Time         // since when it is seen waiting for a human
+	row      console.StatusRow // as last seen
+	over     bool
+	err      error
+}
+
+// place gives the orders and follows them until all are over. It returns the gravest of their errors.
+// When ctx ends it stops looking, and that is no error: whoever has the journal goes on.
+func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
+	for _, e := range errands {
+		placed, err := l.Place(ctx, e.request)
+		if err != nil {
+			return err
+		}
+		e.id, e.after = placed.ID, placed.After
+	}
+	stop := l.work(ctx)
+	defer stop()
+	s := a.newScene(errands)
+	defer s.clear()
+	after := errands[0].after
+	for {
+		err := l.progress(ctx, &after, errands, s)
+		if ctx.Err() != nil {
+			s.clear()
+			a.detach(l, errands)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		s.draw(time.Now())
+		if !slices.ContainsFunc(errands, func(e *errand) bool { return !e.over }) {
+			s.clear()
+			return conclude(errands)
+		}
+	}
+}
+
+// progress waits a moment for events, tells them, and looks how far the errands are.
+func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s *scene) error {
+	brief, cancel := context.WithTimeout(ctx, lookPace)
+	defer cancel()
+	got, err := l.Events(brief, *after, "")
+	if err != nil && (brief.Err() == nil || ctx.Err() != nil) {
+		return err
+	}
+	if err == nil {
+		*after = got.Next
+	}
+	for _, event := range got.Events {
+		for _, e := range errands {
+			if or(event.Policy) == e.request.Policy && event.ID > e.after && !e.over {
+				e.told = e.told || event.Kind == string(journal.WaitsForHuman)
+				s.tell(e.request.Policy, sentence(event))
+			}
+		}
+	}
+	for _, e := range errands {
+		if e.over {
+			continue
+		}
+		if err := l.visit(ctx, e, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// visit looks how far one errand is.
+func (l *link) visit(ctx context.Context, e *errand, s *scene) error {
+	rows, err := l.Status(ctx, e.request.Policy)
+	if err != nil {
+		return err
+	}
+	before := e.row.Reason
+	e.row = rows[0]
+	if or(before) != or(e.row.Reason) && e.row.Reason != nil {
+		s.tell(e.request.Policy, "waits: "+*e.row.Reason)
+	}
+	if e.rotation == "" {
+		o, err := l.Order(ctx, e.id)
+		if err != nil {
+			return err
+		}
+		switch {
+		case o.Refused != nil:
+			e.end(refusal(e, *o.Refused))
+			return nil
+		case o.Done != nil && e.arrived == nil:
+			e.end(nil)
+			return nil
+		case o.Done != nil:
+			e.rotation = or(o.Rotation)
+		}
+	}
+	if e.rotation != "" {
+		if over, err := l.arrival(ctx, e); err != nil || over {
+			return err
+		}
+	}
+	e.human()
+	return nil
+}
+
+// arrival reports whether the errand's rotation is where it was to go, or never will be.
+func (l *link) arrival(ctx context.Context, e *errand) (bool, error) {
+	history, err := l.History(ctx, e.request.Policy, 20)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(history, func(h console.HistoryRow) bool { return h.Rotation == e.rotation })
+	if i < 0 {
+		return false, nil
+	}
+	over, err := e.arrived(history[i])
+	if over || err != nil {
+		e.end(err)
+	}
+	return e.over, nil
+}
+
+// human ends the errand when the policy waits for a human, who is the one that looks.
+func (e *errand) human() {
+	switch {
+	case e.row.Hold != nil:
+		e.end(waiting(fmt.Errorf("%s is held by %s: %s", e.request.Policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+e.request.Policy+"` lets it go on."))
+	case e.row.State != console.StateWaiting:
+		e.stuck, e.told = time.Time{}, false
+	case e.stuck.IsZero():
+		e.stuck = time.Now()
+	}
+	if e.over || e.stuck.IsZero() || !e.told && time.Since(e.stuck) < patience {
+		return
+	}
+	reason := or(e.row.Reason)
+	e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", e.request.Policy, reason, or(e.row.Error)), whatToDo(reason)+" It is tried again all the same."))
+}
+
+func (e *errand) end(err error) { e.over, e.err = true, err }
+
+// refusal is the error of an order that was not carried out.
+func refusal(e *errand, why string) error {
+	err := fmt.Errorf("%s: %s", e.request.Policy, why)
+	do := "`rotator status " + e.request.Policy + "` shows where it stands."
+	if stuck(e.row) {
+		return waiting(err, do)
+	}
+	return failed(err, do)
+}
+
+// conclude returns the errands' error with the highest exit code, after which all others are told too.
+func conclude(errands []*errand) error {
+	var all []error
+	code := exitDone
+	do := ""
+	for _, e := range errands {
+		if e.err == nil {
+			continue
+		}
+		all = append(all, e.err)
+		if c, d := advise(e.err); c > code {
+			code, do = c, d
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return &failure{code, errors.Join(all...), do}
+}
+
+// detach says what becomes of the orders that nobody looks at any more.
+func (a *app) detach(l *link, errands []*errand) {
+	who := "the daemon goes on"
+	if l.alone != nil {
+		who = "it is parked where it stands, and goes on when `rotator run` or the next command does"
+	}
+	for _, e := range errands {
+		if !e.over {
+			fmt.Fprintf(a.stdout, "%s: no longer looking; %s\n", e.request.Policy, who)
+		}
+	}
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// outputFlag adds -o, which takes "json".
+func outputFlag(c *cobra.Command, asJSON *bool) {
+	c.Flags().VarP((*jsonFlag)(asJSON), "output", "o", "`FORMAT` of the answer: text or json")
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
+}
+
+// jsonFlag is true for json and false for text.
+type jsonFlag bool
+
+func (f *jsonFlag) String() string {
+	if *f {
+		return "json"
+	}
+	return "text"
+}
+
+func (f *jsonFlag) Set(s string) error {
+	if s != "text" && s != "json" {
+		return fmt.Errorf("want text or json")
+	}
+	*f = s == "json"
+	return nil
+}
+
+func (f *jsonFlag) Type() string { return "format" }
+
+// table is columns of text, as wide as they need to be.
+type table struct{ *tabwriter.Writer }
+
+func (t *table) row(cells ...string) {
+	for i, c := range cells {
+		if c == "" {
+			cells[i] = "-"
+		}
+	}
+	fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+}
+
+// print answers with rows: as one JSON array, or as the table that draw fills.
+func (a *app) print(asJSON bool, rows any, draw func(*table)) error {
+	if asJSON {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		e.SetEscapeHTML(false)
+		return e.Encode(rows)
+	}
+	t := &table{tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)}
+	draw(t)
+	return t.Flush()
+}
+
+// or is the text, "" for none.
+func or(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// joined puts sentences behind each other.
+func joined(parts ...*string) string {
+	var all []string
+	for _, p := range parts {
+		if p != nil {
+			all = append(all, *p)
+		}
+	}
+	return strings.Join(all, ". ")
+}
+
+// human is a duration as people say it: its two largest units, such as 3d4h or 5m10s.
+func human(d time.Duration) string {
+	if d < 0 {
+		return "-" + human(-d)
+	}
+	d = d.Round(time.Second)
+	units := []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	for i, u := range units {
+		if d < u.size && u.size > time.Second {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", d/u.size, u.name)
+		if i+1 < len(units) {
+			if rest := d % u.size / units[i+1].size; rest > 0 {
+				text += fmt.Sprintf("%d%s", rest, units[i+1].name)
+			}
+		}
+		return text
+	}
+	return "0s"
+}
+
+// humanSeconds is human for what the API says in seconds.
+func humanSeconds(n *int64) string {
+	if n == nil {
+		return ""
+	}
+	return human(time.Duration(*n) * time.Second)
+}
+
+// when is a time as a table shows it.
+func when(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// in is a time with how far it is away.
+func in(t *time.Time, now time.Time) string {
+	if t == nil {
+		return ""
+	}
+	d := t.Sub(now)
+	if d < 0 {
+		return "now"
+	}
+	return "in " + human(d)
+}

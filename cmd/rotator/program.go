@@ -1,0 +1,217 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"rotator/internal/config"
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+)
+
+// files is what the configuration and the policies say: all that is read from files, and nothing that needs anybody.
+type files struct {
+	config   *config.Config
+	policies map[string]*policies.Policy
+}
+
+// readFiles loads configuration and policies, or returns every problem of both.
+func (a *app) readFiles() (files, error) {
+	c, err := config.Load(a.configFile(), a.env)
+	if err != nil {
+		return files{}, err
+	}
+	ps, err := policies.Load(c.Policies, c.PolicyOptions())
+	if err != nil {
+		return files{}, err
+	}
+	return files{c, ps}, nil
+}
+
+// specs are the policies as the journal records them.
+func (f files) specs() []journal.Spec {
+	specs := make([]journal.Spec, 0, len(f.policies))
+	for _, name := range slices.Sorted(maps.Keys(f.policies)) {
+		p := f.policies[name]
+		specs = append(specs, journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())})
+	}
+	return specs
+}
+
+// program is an open journal and what acts on it: the daemon, or a command that works alone.
+type program struct {
+	app     *app
+	log     *slog.Logger
+	journal journal.Journal
+	engine  *rotation.Engine
+	console *console.Console
+
+	reloading sync.Mutex // one reload at a time
+	refused   string     // guarded by reloading: the problems of the last reload that was refused
+
+	mu      sync.Mutex
+	files   files         // guarded by mu
+	world   *world        // guarded by mu
+	swapped chan struct{} // guarded by mu; closed when files and world are replaced
+}
+
+// openProgram opens the journal to act: no other process has it from here on. only names the policies that the engine
+// acts for; without a name, all.
+func (a *app) openProgram(ctx context.Context, only ...string) (*program, error) {
+	f, err := a.readFiles()
+	if err != nil {
+		return nil, err
+	}
+	j, err := a.openJournal(ctx, f.config, false)
+	if err != nil {
+		return nil, err
+	}
+	p, err := a.newProgram(ctx, f, j, only)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+func (a *app) openJournal(ctx context.Context, c *config.Config, readOnly bool) (journal.Journal, error) {
+	address, err := c.State.Address(ctx)
+	if err != nil {
+		return nil, usage(err, "`state` in "+c.File+" says where the journal is")
+	}
+	return sqldb.Open(ctx, address.Reveal(), sqldb.Options{ReadOnly: readOnly, Program: "rotator " + programVersion()})
+}
+
+// newProgram puts together what acts on a journal. It starts nothing.
+func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only []string) (*program, error) {
+	p := &program{app: a, log: a.log, journal: j, files: f, swapped: make(chan struct{})}
+	known, err := p.knownTeams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.world, err = newWorld(ctx, f.config, known, p.hooks(), a.log); err != nil {
+		return nil, err
+	}
+	acted := j
+	if len(only) > 0 {
+		acted = someOnly{j, only}
+	}
+	p.engine = rotation.New(rotation.Options{
+		Journal: acted, World: p.world, Log: a.log, Owner: owner(), Limits: limits(f.config),
+		Observe: func(s rotation.Step) { p.console.ObserveStep(string(s.State), string(s.Reason), s.Took) },
+	})
+	p.console = console.New(console.Options{
+		Journal: j, Scheduler: p.engine, Actions: p, Reasons: reasons(), Teams: func() []string { return p.present().world.names },
+		Version: programVersion(), Log: a.log,
+	})
+	return p, nil
+}
+
+// owner names this process in the journal: unique among all that ever share it.
+func owner() string {
+	host, err := os.Hostname()
+	return fmt.Sprintf("%s/%d/%s", cmp.Or(host, fmt.Sprint(err)), os.Getpid(), uuid.NewString()[:8])
+}
+
+func limits(c *config.Config) rotation.Limits {
+	return rotation.Limits{Quarantine: c.Limits.Quarantine.Std(), Watch: c.Limits.Watch.Std(), Concurrency: c.Limits.Concurrency}
+}
+
+func reasons() []console.ReasonInfo {
+	list := make([]console.ReasonInfo, len(rotation.Reasons))
+	for i, r := range rotation.Reasons {
+		list[i] = console.ReasonInfo(r)
+	}
+	return list
+}
+
+// hooks tells the console of calls. It is made after them, and before any call.
+func (p *program) hooks() hooks {
+	return hooks{
+		store: func(store, op, outcome string, took time.Duration) { p.console.ObserveStore(store, op, outcome, took) },
+		xai:   func(op, class string, took time.Duration) { p.console.ObserveXAI(op, class, took) },
+	}
+}
+
+// knownTeams returns team → id as the journal last saw them.
+func (p *program) knownTeams(ctx context.Context) (map[string]string, error) {
+	teams, err := p.journal.Teams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]string, len(teams))
+	for _, t := range teams {
+		known[t.Name] = t.ID
+	}
+	return known, nil
+}
+
+// view is what is in force at one moment.
+type view struct {
+	files
+	world *world
+}
+
+func (p *program) present() view {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return view{p.files, p.world}
+}
+
+func (p *program) close() error { return p.journal.Close() }
+
+// someOnly is a journal of which an engine acts for some policies only; the others are left to whoever runs next.
+type someOnly struct {
+	journal.Journal
+	policies []string
+}
+
+// leftAlone is how long a policy that came due and is not ours is not handed out again.
+const leftAlone = 10 * time.Second
+
+// Claim implements journal.Claimer.
+func (s someOnly) Claim(ctx context.Context, owner string, now time.Time, limit int) (ours []journal.Claim, err error) {
+	for len(ours) < limit {
+		claims, err := s.Journal.Claim(ctx, owner, now, limit-len(ours))
+		for _, c := range claims {
+			if slices.Contains(s.policies, c.Policy) {
+				ours = append(ours, c)
+			} else if released := s.Release(ctx, c, now.Add(leftAlone)); err == nil {
+				err = released
+			}
+		}
+		if len(ours) == 0 && err != nil {
+			return nil, err
+		}
+		if len(claims) == 0 || err != nil {
+			break
+		}
+	}
+	return ours, nil
+}
+
+// userName says who gives an order.
+func (a *app) userName() string {
+	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if v := strings.TrimSpace(a.env.Get(name)); v != "" {
+			return v
+		}
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}

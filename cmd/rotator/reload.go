@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// Reload implements console.Actions: it reads configuration and policies again. Everything that can fail is done before
+// anything changes; an error means that all is as before, and is an event too.
+func (p *program) Reload(ctx context.Context) error {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	err := p.reload(ctx)
+	if err == nil {
+		p.refused = ""
+		return nil
+	}
+	if p.refused == err.Error() { // the same file, saved again: told already
+		return err
+	}
+	p.refused = err.Error()
+	var problems policies.Problems
+	if errors.As(err, &problems) {
+		for _, problem := range problems {
+			p.log.Error("not reloaded", "problem", problem.String())
+		}
+	} else {
+		p.log.Error("not reloaded", "err", err)
+	}
+	e := journal.Event{At: time.Now(), Kind: journal.ReloadRefused, Data: map[string]string{"error": shorten(p.refused, 2000)}}
+	return errors.Join(err, p.journal.Record(ctx, e))
+}
+
+func (p *program) reload(ctx context.Context) error {
+	f, err := p.app.readFiles()
+	if err != nil {
+		return err
+	}
+	known, err := p.knownTeams(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := newWorld(ctx, f.config, known, p.hooks(), p.log)
+	if err != nil {
+		return err
+	}
+	if problems, err := p.gaps(ctx, f, w); err != nil || len(problems) > 0 {
+		return errors.Join(err, asError(problems))
+	}
+	before := p.present()
+	for _, key := range before.config.NeedsRestart(f.config) {
+		p.log.Warn("the new value takes effect when the daemon is started again", "key", key)
+	}
+	// The new stores and teams first: a policy may name them. They hold all that the old policies need.
+	p.swap(f, w)
+	if err := p.journal.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
+		p.swap(before.files, before.world)
+		return err
+	}
+	p.engine.Wake()
+	p.log.Info("configuration and policies read", "policies", len(f.policies))
+	return nil
+}
+
+// gaps are the stores and teams that the journal still needs and that the new configuration lacks.
+func (p *program) gaps(ctx context.Context, f files, w *world) (problems policies.Problems, err error) {
+	lacks := func(what, name, why string) {
+		problem := policies.Problem{File: f.config.File, What: fmt.Sprintf("%s %s is missing, and %s", what, name, why),
+			Want: "it kept until that is over, or `rotator forget`"}
+		if !slices.Contains(problems, problem) {
+			problems = append(problems, problem)
+		}
+	}
+	targets, err := p.journal.Targets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range targets {
+		if _, ok := w.stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "" || t.NextKeyID != "") {
+			lacks("store", t.Store, fmt.Sprintf("target %s of %s was not forgotten", t.TargetID, t.Policy))
+		}
+	}
+	all, err := p.journal.Summaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		team := s.Policy.Team
+		if w.teams[team] != nil {
+			continue
+		}
+		need, err := p.needs(ctx, s.Policy)
+		if err != nil {
+			return nil, err
+		}
+		if need != "" {
+			lacks("team", team, need)
+		}
+	}
+	return problems, nil
+}
+
+// needs says why a policy still needs its team, "" when it does not.
+func (p *program) needs(ctx context.Context, policy journal.Policy) (string, error) {
+	keys, err := p.journal.Keys(ctx, policy.Team)
+	if err != nil {
+		return "", err
+	}
+	for _, k := range keys {
+		if k.Policy == policy.Name && k.DeletedAt.IsZero() {
+			return fmt.Sprintf("key %s of %s is not deleted", k.ID, k.Policy), nil
+		}
+	}
+	attempts, err := p.journal.Attempts(ctx, policy.Team)
+	if err != nil {
+		return "", err
+	}
+	for _, a := range attempts {
+		if a.Policy == policy.Name && a.State != journal.Settled {
+			return "a key of " + a.Policy + " may still appear", nil
+		}
+	}
+	return "", nil
+}
+
+// warnOfGaps says at the start what a reload would have refused: to rotate what can be is better than to rotate nothing.
+func (p *program) warnOfGaps(ctx context.Context) {
+	v := p.present()
+	problems, err := p.gaps(ctx, v.files, v.world)
+	for _, problem := range problems {
+		p.log.Error("the configuration lost what the journal still needs", "problem", problem.String())
+	}
+	if err != nil {
+		p.log.Error("the journal could not be compared with the configuration", "err", err)
+	}
+}
+
+// swap puts other files and another world in force.
+func (p *program) swap(f files, w *world) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.files, p.world = f, w
+	close(p.swapped)
+	p.swapped = make(chan struct{})
+	p.engine.Reload(w)
+}
+
+// tend lets the stores in force do what they do by themselves, until ctx ends.
+func (p *program) tend(ctx context.Context) {
+	for ctx.Err() == nil {
+		p.mu.Lock()
+		w, swapped := p.world, p.swapped
+		p.mu.Unlock()
+		tended, stop := context.WithCancel(ctx)
+		var working sync.WaitGroup
+		working.Go(func() { w.run(tended) })
+		select {
+		case <-swapped:
+		case <-ctx.Done():
+		}
+		stop()
+		working.Wait()
+	}
+}
+
+// asError keeps a nil list from becoming an error that is not nil.
+func asError(problems policies.Problems) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	return problems
+}
+
+func shorten(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}

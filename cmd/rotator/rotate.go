@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/rotation/journal"
+)
+
+// rotateFlags are the flags of rotate.
+type rotateFlags struct {
+	compromised, supersede bool
+	why, wait              string
+}
+
+func (a *app) rotateCommand() *cobra.Command {
+	var f rotateFlags
+	c := &cobra.Command{
+		Use:   "rotate POLICY...",
+		Short: "Rotate policies now",
+		Long: `Rotate begins a rotation of each policy at once, or joins the one that is on its way to live, and returns when the
+successor is live. While the last rotation is live or retiring it is refused, unless --supersede is given: then both
+old keys are kept until the newest is live. With --compromised the old key is disabled as soon as every target reads
+the successor. Without a daemon the command does the work itself. Ctrl-C stops looking; a daemon goes on.`,
+		Args:              cobra.MinimumNArgs(1),
+		ValidArgsFunction: a.completePolicies,
+		RunE:              func(c *cobra.Command, names []string) error { return a.rotate(c.Context(), names, f) },
+	}
+	c.Flags().BoolVar(&f.compromised, "compromised", false, "the key leaked: no overlap, the old key is disabled at once; needs --why")
+	c.Flags().BoolVar(&f.supersede, "supersede", false, "also while the last rotation is live or retiring")
+	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
+	c.Flags().StringVar(&f.wait, "wait", "live", "return when it is `live`, retired (all is done) or none (at once)")
+	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"live", "retired", "none"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
+	return c
+}
+
+func (f rotateFlags) check() error {
+	if f.compromised && f.why == "" {
+		return usage(errors.New("--compromised needs --why"), "Say what happened; it is recorded with the rotation.")
+	}
+	if !slices.Contains([]string{"live", "retired", "none"}, f.wait) {
+		return usage(fmt.Errorf("--wait %s is not known", f.wait), "Give live, retired or none.")
+	}
+	return nil
+}
+
+func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) (err error) {
+	if err := f.check(); err != nil {
+		return err
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	l, err := a.act(ctx, names...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if _, err := l.Status(ctx, names...); err != nil {
+		return err // a name that is not known: nothing is ordered at all
+	}
+	trigger := journal.ByHand
+	if f.compromised {
+		trigger = journal.ByCompromise
+	}
+	var errands []*errand
+	for _, name := range names {
+		errands = append(errands, &errand{
+			request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRotate), Trigger: string(trigger),
+				Supersede: f.supersede, Why: f.why, By: a.userName()},
+			arrived: f.arrived(),
+		})
+	}
+	if err := a.place(ctx, l, errands); err != nil {
+		return err
+	}
+	if l.alone != nil && f.wait != "retired" && ctx.Err() == nil {
+		a.sayWhoRetires(ctx, l, errands)
+	}
+	return nil
+}
+
+// arrived says when a rotation is as far as asked.
+func (f rotateFlags) arrived() func(console.HistoryRow) (bool, error) {
+	if f.wait == "none" {
+		return nil
+	}
+	return func(h console.HistoryRow) (bool, error) {
+		switch {
+		case f.wait == "live" && h.Live != nil, h.State == string(journal.Done):
+			return true, nil
+		case h.Ended != nil:
+			return true, failed(fmt.Errorf("%s: the rotation was %s: %s", h.Policy, h.State, or(h.Error)), "`rotator history "+h.Policy+"` shows it; `rotator rotate` begins another one.")
+		}
+		return false, nil
+	}
+}
+
+// sayWhoRetires says, where no daemon runs, who will turn off and delete the old keys.
+func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
+	for _, e := range errands {
+		rows, err := l.Status(ctx, e.request.Policy)
+		if err != nil || rows[0].RotationState == nil {
+			continue
+		}
+		at := ""
+		if rows[0].WaitingUntil != nil {
+			at = " after " + rows[0].WaitingUntil.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(a.stdout, "%s: no daemon runs: the old key keeps working until `rotator run`, or `rotator run --once`%s, retires it\n", e.request.Policy, at)
+	}
+}

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"rotator/internal/config"
+	"rotator/internal/secret"
+	"rotator/stores"
+	"rotator/stores/aws"
+	"rotator/stores/file"
+	"rotator/stores/vault"
+)
+
+// keeper is a store that does something by itself, such as keeping a login alive, until ctx ends.
+type keeper interface {
+	Run(ctx context.Context) error
+}
+
+// observer hears of each call to a store: its name, the call, and how it ended.
+type observer func(store, op, outcome string, took time.Duration)
+
+// newStore makes the store that the configuration describes. Nobody is called yet.
+func newStore(ctx context.Context, name string, c config.Store, log *slog.Logger) (stores.Store, error) {
+	switch {
+	case c.Vault != nil:
+		return newVault(ctx, c.Vault, log.With("store", name))
+	case c.AWS != nil:
+		return aws.New(ctx, aws.Options{
+			Region: c.AWS.Region, Endpoint: c.AWS.Endpoint, Profile: c.AWS.Profile, KMSKeyID: c.AWS.KMSKeyID,
+			Role: aws.Role(c.AWS.AssumeRole),
+		})
+	case c.File != nil:
+		o := file.Options{Dir: c.File.Dir, Recipients: c.File.Recipients}
+		if !c.File.Identity.IsZero() {
+			o.Identity = c.File.Identity.Read
+		}
+		return file.New(o)
+	}
+	return nil, fmt.Errorf("type %q is not known", c.Type)
+}
+
+func newVault(ctx context.Context, c *config.Vault, log *slog.Logger) (stores.Store, error) {
+	a := vault.Auth{Method: c.Auth.Method, Mount: c.Auth.Mount, Role: c.Auth.Role}
+	secrets := map[string]config.Reference{"token": c.Auth.Token, "approle": c.Auth.SecretID, "kubernetes": c.Auth.JWT, "jwt": c.Auth.JWT}
+	if ref := secrets[a.Method]; !ref.IsZero() {
+		a.Secret = ref.Read
+	}
+	if a.Method == "approle" {
+		id, err := c.Auth.RoleID.Read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		a.Role = id.Reveal()
+	}
+	return vault.New(vault.Options{
+		Address: c.Address, Namespace: c.Namespace, Mount: c.Mount, KVVersion: c.KVVersion, StagingPrefix: c.StagingPrefix,
+		Auth: a, CACert: c.TLS.CACert, ClientCert: c.TLS.ClientCert, ClientKey: c.TLS.ClientKey, ServerName: c.TLS.ServerName,
+		Timeout: c.Timeout.Std(), Logger: log,
+	})
+}
+
+// outcome is how a call to a store ended, in a word of a closed list.
+func outcome(err error) string {
+	for _, o := range []struct {
+		is   error
+		word string
+	}{
+		{stores.ErrNotFound, "not_found"}, {stores.ErrConflict, "conflict"}, {stores.ErrNoStaging, "no_staging"},
+		{stores.ErrDenied, "denied"}, {stores.ErrInvalid, "invalid"}, {context.DeadlineExceeded, "timeout"}, {context.Canceled, "canceled"},
+	} {
+		if errors.Is(err, o.is) {
+			return o.word
+		}
+	}
+	if err != nil {
+		return "unknown"
+	}
+	return "ok"
+}
+
+// observed is a store whose calls are told to observe.
+type observed struct {
+	stores.Store
+	name    string
+	observe observer
+}
+
+func (o observed) tell(op string, begun time.Time, err error) {
+	o.observe(o.name, op, outcome(err), time.Since(begun))
+}
+
+func (o observed) Stage(ctx context.Context, t stores.Target, attempt string, v secret.Text) (err error) {
+	defer func(begun time.Time) { o.tell("stage", begun, err) }(time.Now())
+	return o.Store.Stage(ctx, t, attempt, v)
+}
+
+func (o observed) Staged(ctx context.Context, t stores.Target, attempt string) (v secret.Text, err error) {
+	defer func(begun time.Time) { o.tell("staged", begun, err) }(time.Now())
+	return o.Store.Staged(ctx, t, attempt)
+}
+
+func (o observed) Promote(ctx context.Context, t stores.Target, attempt string, v secret.Text, expected secret.Fingerprint) (err error) {
+	defer func(begun time.Time) { o.tell("promote", begun, err) }(time.Now())
+	return o.Store.Promote(ctx, t, attempt, v, expected)
+}
+
+func (o observed) Current(ctx context.Context, t stores.Target) (v secret.Text, err error) {
+	defer func(begun time.Time) { o.tell("current", begun, err) }(time.Now())
+	return o.Store.Current(ctx, t)
+}
+
+func (o observed) Discard(ctx context.Context, t stores.Target, attempt string) (err error) {
+	defer func(begun time.Time) { o.tell("discard", begun, err) }(time.Now())
+	return o.Store.Discard(ctx, t, attempt)
+}
+
+// Check implements stores.Checker; a store that cannot tell beforehand is as good as one that finds nothing.
+func (o observed) Check(ctx context.Context, t stores.Target) (err error) {
+	c, ok := o.Store.(stores.Checker)
+	if !ok {
+		return nil
+	}
+	defer func(begun time.Time) { o.tell("check", begun, err) }(time.Now())
+	return c.Check(ctx, t)
+}
+
+// Previous implements stores.Previous; a store that keeps no former values finds none.
+func (o observed) Previous(ctx context.Context, t stores.Target, want secret.Fingerprint) (v secret.Text, err error) {
+	p, ok := o.Store.(stores.Previous)
+	if !ok {
+		return secret.Text{}, stores.ErrNotFound
+	}
+	defer func(begun time.Time) { o.tell("previous", begun, err) }(time.Now())
+	return p.Previous(ctx, t, want)
+}

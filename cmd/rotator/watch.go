@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+const (
+	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
+	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
+)
+
+// watch reloads when the configuration or a policy changes, and on each hangup, until ctx ends. Folders are watched
+// rather than files: editors replace files, and Kubernetes swaps a symlink beside them.
+func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
+	var changes <-chan fsnotify.Event
+	var overflows <-chan error
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		p.log.Warn("changes of files are not seen; send SIGHUP after each", "err", err)
+	} else {
+		changes, overflows = watcher.Events, watcher.Errors
+		defer func() { _ = watcher.Close() }() // nothing is lost with it
+	}
+	again := time.NewTicker(rewatch)
+	defer again.Stop()
+	settled := time.NewTimer(time.Hour)
+	defer settled.Stop()
+	settled.Stop()
+	p.follow(watcher)
+	for {
+		select {
+		case e := <-changes:
+			if p.concerns(e) {
+				settled.Reset(settleTime)
+			}
+			continue
+		case <-overflows: // some change was not told
+			settled.Reset(settleTime)
+			continue
+		case <-again.C:
+			p.follow(watcher)
+			continue
+		case <-settled.C:
+		case <-hangup:
+			p.log.Info("SIGHUP: reading configuration and policies")
+			p.reloading.Lock()
+			p.refused = "" // whoever sends it wants to hear of every problem again
+			p.reloading.Unlock()
+		case <-ctx.Done():
+			return
+		}
+		_ = p.Reload(ctx) // told already
+		p.follow(watcher)
+	}
+}
+
+// follow watches the folders of the present configuration. Watching one again is nothing new.
+func (p *program) follow(w *fsnotify.Watcher) {
+	if w == nil {
+		return
+	}
+	c := p.present().config
+	for _, dir := range []string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)} {
+		if err := w.Add(dir); err != nil {
+			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
+		}
+	}
+}
+
+// concerns reports whether what changed may be the configuration or a policy.
+func (p *program) concerns(e fsnotify.Event) bool {
+	if e.Op == fsnotify.Chmod {
+		return false
+	}
+	c := p.present().config
+	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
+	switch {
+	case name == "..data", e.Name == c.Policies:
+		return true
+	case dir == filepath.Clean(c.Policies):
+		return filepath.Ext(name) == ".yaml" || filepath.Ext(name) == ".yml"
+	}
+	return filepath.Clean(e.Name) == filepath.Clean(c.File)
+}
