@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	turnLength   = 30 * time.Second // how long one replica delivers before another may
+	turnPace     = 30 * time.Second // how often a replica is handed the turn to deliver
+	turnLength   = 28 * time.Second // how long it then delivers: over before the next may begin
 	lookPace     = 2 * time.Second  // between two looks for new events, or for a turn
 	pageSize     = 500              // events read at once
 	firstPause   = time.Second      // after a failure, doubled with each in a row
@@ -52,10 +53,10 @@ func (o *out) run(ctx context.Context) {
 
 // turn delivers for as long as this replica may, if it is its turn at all, and returns the pause until the next try.
 func (o *out) turn(ctx context.Context) time.Duration {
-	// The time runs from before the journal was asked: our turn is over when it hands out the next one.
+	// The time runs from before the journal was asked: our turn is over before it hands out the next one.
 	ctx, cancel := context.WithTimeout(ctx, turnLength)
 	defer cancel()
-	mine, err := o.journal.Chore(ctx, o.now(), o.key(), turnLength)
+	mine, err := o.journal.Chore(ctx, o.now(), o.key(), turnPace)
 	if err == nil && !mine {
 		return lookPace
 	}

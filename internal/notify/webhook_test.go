@@ -1,0 +1,144 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+)
+
+// site is a web server that takes events at /hook and redirects from /away. It counts what /hook got.
+func site(t *testing.T) (http.Handler, chan struct{}) {
+	check, hits := &receiver{t: t}, make(chan struct{}, 100)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/hook", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		check.verify(r.Header, body)
+		hits <- struct{}{}
+		_, _ = w.Write(make([]byte, 10<<20)) // nobody reads it
+	})
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "/hook", http.StatusTemporaryRedirect)
+	})
+	return mux, hits
+}
+
+func TestOverARealWire(t *testing.T) {
+	t.Parallel()
+	pages, hits := site(t)
+	plain, trusted := httptest.NewServer(pages), httptest.NewUnstartedServer(pages)
+	trusted.Config.ErrorLog = quiet
+	trusted.StartTLS()
+	defer plain.Close()
+	defer trusted.Close()
+	for name, c := range map[string]struct {
+		url       string
+		transport http.RoundTripper
+		want      string // the error, "" when it arrives
+	}{
+		"http on loopback":       {plain.URL + "/hook", nil, ""},
+		"https":                  {trusted.URL + "/hook", trusted.Client().Transport, ""},
+		"a stranger's authority": {trusted.URL + "/hook", nil, "the receiver's certificate is not accepted"},
+		"a redirect":             {plain.URL + "/away", nil, "the receiver answered with status 307"},
+		"nobody there":           {"http://127.0.0.1:1/canary", nil, "the receiver refuses connections"},
+		"no such name":           {"https://canary.invalid/canary", nil, "the receiver"}, // what of it, depends on the resolver
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newWebhookSink(Options{Webhook: &Webhook{URL: given(c.url), Secret: given(hookKey)}, Transport: c.transport, Now: time.Now})
+			err := s.send(t.Context(), journal.Event{ID: 1, At: time.Now(), Kind: journal.Promoted})
+			if arrived := len(hits) == 1; arrived != (c.want == "") || arrived != (err == nil) {
+				t.Errorf("arrived: %v, error: %v", arrived, err)
+			}
+			for len(hits) > 0 {
+				<-hits
+			}
+			if err == nil {
+				return
+			}
+			address, _ := url.Parse(c.url)
+			if said := err.Error(); !strings.HasPrefix(said, c.want) || strings.Contains(said, address.Host) || strings.Contains(said, address.Path) {
+				t.Errorf("error %q, want %q and no address", said, c.want)
+			}
+		})
+	}
+}
+
+func TestWhatIsNotSentAtAll(t *testing.T) {
+	t.Parallel()
+	missing := func(context.Context) (secret.Text, error) {
+		return secret.Text{}, errors.New("file hook: no such file")
+	}
+	for name, c := range map[string]struct {
+		hook Webhook
+		want string
+	}{
+		"plain http":       {Webhook{given("http://hooks.example/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
+		"another scheme":   {Webhook{given("ftp://localhost/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
+		"almost loopback":  {Webhook{given("http://127.0.0.1.hooks.example/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
+		"no URL":           {Webhook{given("canary"), given(hookKey)}, "the webhook's URL is no URL"},
+		"a broken URL":     {Webhook{given("https://canary:x y@\x7f"), given(hookKey)}, "the webhook's URL is no URL"},
+		"an empty URL":     {Webhook{given(""), given(hookKey)}, "the webhook's URL is no URL"},
+		"a missing URL":    {Webhook{missing, given(hookKey)}, "the webhook's URL: file hook: no such file"},
+		"an empty secret":  {Webhook{given(hookURL), given("")}, "the webhook's secret is empty"},
+		"a missing secret": {Webhook{given(hookURL), missing}, "the webhook's secret: file hook: no such file"},
+	} {
+		s := newWebhookSink(Options{Webhook: &c.hook, Transport: forbidden{t}, Now: time.Now})
+		if err := s.send(t.Context(), journal.Event{ID: 1}); err == nil || err.Error() != c.want {
+			t.Errorf("%s: error %v, want %s", name, err, c.want)
+		}
+	}
+}
+
+// forbidden fails the test when anything is sent.
+type forbidden struct{ t *testing.T }
+
+func (f forbidden) RoundTrip(*http.Request) (*http.Response, error) {
+	f.t.Error("a message was sent")
+	return nil, errors.New("forbidden")
+}
+
+// marked is a journal that says when a cursor was moved.
+type marked struct {
+	*sqldb.DB
+	moved chan string
+}
+
+func (m marked) SetMeta(ctx context.Context, key, value string) error {
+	err := m.DB.SetMeta(ctx, key, value)
+	m.moved <- key + " " + value
+	return err
+}
+
+func TestWithARealJournal(t *testing.T) {
+	t.Parallel()
+	pages, hits := site(t)
+	server := httptest.NewServer(pages)
+	defer server.Close()
+	db, err := sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := db.Record(t.Context(), journal.Event{At: time.Now(), Kind: journal.ReloadRefused}); err != nil {
+		t.Fatal(err)
+	}
+	j := marked{db, make(chan string, 2)}
+	n := New(Options{Journal: j, Webhook: &Webhook{URL: given(server.URL + "/hook"), Secret: given(hookKey)}})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- n.Run(ctx) }()
+	got := map[string]bool{<-j.moved: true, <-j.moved: true}
+	cancel()
+	if err := <-done; err != nil || len(hits) != 1 || !got["notify/webhook 1"] || !got["notify/log 1"] {
+		t.Errorf("%d deliveries, cursors %v, error %v", len(hits), got, err)
+	}
+}
