@@ -78,8 +78,8 @@ var commits = []promise{
 			recs[i].Rotation = &r
 			switch i % 3 {
 			case 1:
-				r.ID = claimed[0].Policy // all of one id: no more than one of them can be
-				r.State = journal.Staged // and not even that: it has no key
+				recs[i].Policy.Error = "never seen" // written before the rotation is refused
+				r.State = journal.Staged            // without a key
 			case 2:
 				claimed[i].Epoch--
 			}
@@ -96,8 +96,9 @@ var commits = []promise{
 		}
 		wg.Wait()
 		for i, c := range claimed {
-			if got := k.load(c.Policy).Rotation != nil; got != (i%3 == 0) {
-				k.Errorf("policy %d has a rotation: %v", i, got)
+			got := k.load(c.Policy)
+			if (got.Rotation != nil) != (i%3 == 0) || got.Policy.Error != "" {
+				k.Errorf("policy %d has rotation %v, error %q", i, got.Rotation, got.Policy.Error)
 			}
 		}
 		k.equal("events", len(k.events()), n/3)

@@ -68,6 +68,18 @@ var words = []promise{
 		}
 		k.equal("events", k.events(), []journal.Kind{journal.HoldSet, journal.HoldSet, journal.HoldReleased})
 	}},
+	{"an owner's hold is written with what it follows", func(k *kit) {
+		c, rec := k.start("a")
+		rec.Hold = journal.Hold{Reason: "aborted", By: "me", At: now()}
+		want := rec.Hold
+		k.ok(k.j.Commit(k.Context(), c, rec, false, event("a", journal.AbortEnded)))
+		k.equal("hold", k.load("a").Hold, want)
+		// A human's word after that stands: the owner did not change the hold again.
+		k.ok(k.j.SetHold(k.Context(), now(), "a", journal.Hold{}, event("a", journal.HoldReleased)))
+		rec.Policy.Failures++
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.equal("hold", k.load("a").Hold, journal.Hold{})
+	}},
 	{"an attempt that shows up again is in doubt again", func(k *kit) {
 		c, rec := k.start("a")
 		r := k.rotation("a", journal.Planned)

@@ -106,16 +106,13 @@ var teams = newTable("teams", "name id scope management_key_id validated_at list
 		}
 	})
 
-const targetKey = "policy store path field"
-
 // The statements that write rows. A guard that refuses a row shows as no row changed.
 var (
 	// An attempt keeps its name and its policy, a key its policy; what was deleted stays deleted.
 	upsertAttempt = attempts.upsert("id", " WHERE attempts.policy = excluded.policy AND attempts.name = excluded.name")
 	upsertKey     = keys.upsert("id", " WHERE keys.policy = excluded.policy"+
 		" AND (keys.deleted_at IS NULL OR excluded.deleted_at IS NOT NULL)")
-	upsertTarget = targets.upsert(targetKey, "")
-	updateTarget = targets.update(targetKey, "")
+	updateTarget = targets.update("", "policy", "store", "path", "field")
 	upsertTeam   = teams.upsert("name", "")
 	// moves are the updates of a rotation by the state it goes to: only from a state that may go there.
 	moves = func() map[journal.State]string {
@@ -127,7 +124,7 @@ var (
 					from = append(from, "'"+string(i.State)+"'")
 				}
 			}
-			m[to.State] = rotations.update("id policy", " AND state IN ("+strings.Join(from, ", ")+")")
+			m[to.State] = rotations.update(" AND state IN ("+strings.Join(from, ", ")+")", "id", "policy")
 		}
 		return m
 	}()

@@ -31,6 +31,7 @@ func TestPostgres(t *testing.T) {
 			"the dead are taken over":                takeover,
 			"the living are not":                     renewal,
 			"a locked row is skipped":                skipLocked,
+			"events appear in order":                 eventsInOrder,
 			"teams take turns":                       fairness,
 			"replicas that start together":           startTogether,
 			"nothing is left in a session":           noSessionState,
@@ -208,6 +209,48 @@ func skipLocked(t *testing.T, url string) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// eventsInOrder commits an event after a later one, while somebody reads.
+func eventsInOrder(t *testing.T, url string) {
+	db := open(t, url)
+	type answer struct {
+		events []journal.Event
+		err    error
+	}
+	read := make(chan answer, 1)
+	err := db.write(t.Context(), func(ctx context.Context, slow tx) error {
+		if err := db.append(ctx, slow, []journal.Event{{Kind: journal.Started}}); err != nil {
+			return err
+		}
+		if err := db.Record(ctx, journal.Event{Kind: journal.Finished}); err != nil {
+			return err
+		}
+		go func() {
+			events, err := db.Events(t.Context(), 0, 0)
+			read <- answer{events, err}
+		}()
+		// The reader has to wait: either it is seen waiting, or it has read too early.
+		for waiting := 0; waiting == 0; {
+			select {
+			case a := <-read:
+				read <- a
+				return nil
+			default:
+			}
+			if _, err := one(ctx, slow, []any{&waiting}, `SELECT count(*) FROM pg_locks
+				WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := <-read; a.err != nil || len(a.events) != 2 || a.events[0].Kind != journal.Started {
+		t.Errorf("read %v, %v; want both events in order", a.events, a.err)
 	}
 }
 

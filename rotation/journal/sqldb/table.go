@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,42 +13,43 @@ import (
 // A table knows the columns of a type's rows: their names, and for a value the places they are read into and written
 // from, in the same order.
 type table[T any] struct {
-	name, columns string // columns separated by ", "
-	fields        func(*T) []any
-	insert        string // "INSERT INTO name (columns) VALUES ($1, …)"
+	name    string
+	names   []string // of the columns
+	columns string   // the names, separated by ", "
+	policy  int      // where in names the policy stands, or -1
+	fields  func(*T) []any
+	insert  string // "INSERT INTO name (columns) VALUES ($1, …)"
 }
 
 func newTable[T any](name, columns string, fields func(*T) []any) table[T] {
-	names := strings.Fields(columns)
-	marks := make([]string, len(names))
-	for i := range names {
+	t := table[T]{name: name, names: strings.Fields(columns), fields: fields}
+	t.columns = strings.Join(t.names, ", ")
+	t.policy = slices.Index(t.names, "policy")
+	marks := make([]string, len(t.names))
+	for i := range marks {
 		marks[i] = fmt.Sprintf("$%d", i+1)
 	}
-	list := strings.Join(names, ", ")
-	return table[T]{
-		name: name, columns: list, fields: fields,
-		insert: fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", name, list, strings.Join(marks, ", ")),
-	}
+	t.insert = fmt.Sprintf("INSERT INTO %s (%s) VALUES (%s)", name, t.columns, strings.Join(marks, ", "))
+	return t
 }
 
 // upsert is insert, and on a row of the same key an update of every other column if the row agrees to guard.
 func (t table[T]) upsert(key, guard string) string {
 	var set []string
-	for _, c := range strings.Split(t.columns, ", ") {
-		if !strings.Contains(" "+key+" ", " "+c+" ") {
+	for _, c := range t.names {
+		if c != key {
 			set = append(set, c+" = excluded."+c)
 		}
 	}
-	return fmt.Sprintf("%s ON CONFLICT (%s) DO UPDATE SET %s%s",
-		t.insert, strings.ReplaceAll(key, " ", ", "), strings.Join(set, ", "), guard)
+	return fmt.Sprintf("%s ON CONFLICT (%s) DO UPDATE SET %s%s", t.insert, key, strings.Join(set, ", "), guard)
 }
 
-// update sets every column but those of the key of a row that agrees to guard.
-func (t table[T]) update(key, guard string) string {
+// update sets every column but those of the key of a row that agrees to guard. Its parameters are those of insert.
+func (t table[T]) update(guard string, key ...string) string {
 	var set, where []string
-	for i, c := range strings.Split(t.columns, ", ") {
+	for i, c := range t.names {
 		assign := fmt.Sprintf("%s = $%d", c, i+1)
-		if strings.Contains(" "+key+" ", " "+c+" ") {
+		if slices.Contains(key, c) {
 			where = append(where, assign)
 		} else {
 			set = append(set, assign)
@@ -146,12 +148,16 @@ func (f flag) Scan(v any) error {
 }
 
 // round cuts the row's times to what the database keeps, so that a row just written equals the row read again.
-func (t table[T]) round(rows []T) {
-	for i := range rows {
-		for _, f := range t.fields(&rows[i]) {
-			if at, ok := f.(instant); ok && !at.t.IsZero() {
-				*at.t = time.UnixMicro(at.t.UnixMicro()).UTC()
-			}
+func (t table[T]) round(v *T) {
+	for _, f := range t.fields(v) {
+		if at, ok := f.(instant); ok && !at.t.IsZero() {
+			*at.t = time.UnixMicro(at.t.UnixMicro()).UTC()
 		}
+	}
+}
+
+func roundAll[T any](t table[T], rows []T) {
+	for i := range rows {
+		t.round(&rows[i])
 	}
 }

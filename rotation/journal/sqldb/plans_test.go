@@ -1,0 +1,44 @@
+package sqldb
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+// TestHotStatementsUseIndexes keeps what runs for every step from reading whole tables.
+func TestHotStatementsUseIndexes(t *testing.T) {
+	t.Parallel()
+	db := open(t, "sqlite::memory:")
+	for _, query := range []string{
+		db.claim(), commitPolicy, commitAndRelease, moves["live"], upsertAttempt, upsertKey, updateTarget,
+		`SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL ORDER BY next_run_at LIMIT 1`,
+		`SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL ORDER BY lease_until LIMIT 1`,
+		`SELECT 1 FROM rotations WHERE policy = $1 AND ended_at IS NULL`,
+		`SELECT 1 FROM attempts WHERE policy = $1 AND state <> 'settled'`,
+		`SELECT 1 FROM attempts WHERE rotation = $1 AND state = 'settled'`,
+		`SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL`,
+		`SELECT 1 FROM targets WHERE policy = $1`,
+		`SELECT 1 FROM targets WHERE key_id = $1 OR next_key_id = $1`,
+		`SELECT 1 FROM orders WHERE policy = $1 AND done_at IS NULL`,
+		`SELECT 1 FROM rotations ORDER BY started_at DESC, id DESC LIMIT $1`,
+	} {
+		args := make([]any, strings.Count(query, "$")+5)
+		err := db.read(t.Context(), func(ctx context.Context, q tx) error {
+			return q.query(ctx, func(scan func(...any) error) error {
+				var id, parent, unused int
+				var step string
+				if err := scan(&id, &parent, &unused, &step); err != nil {
+					return err
+				}
+				if strings.HasPrefix(step, "SCAN") && !strings.Contains(step, "USING") {
+					t.Errorf("%s: %s", step, query)
+				}
+				return nil
+			}, "EXPLAIN QUERY PLAN "+query, args...)
+		})
+		if err != nil {
+			t.Errorf("%s: %v", query, err)
+		}
+	}
+}
