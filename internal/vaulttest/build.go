@@ -22,6 +22,9 @@ const buildLimit = 20 * time.Minute
 // cacheVariable names the folder where built servers are kept; otherwise it is rotator-test in the user's cache folder.
 const cacheVariable = "ROTATOR_TEST_CACHE"
 
+// Slow is what to say, with the folder, when a build begins.
+const Slow = "building the Vault test server, some minutes when cold:"
+
 // Build returns the server's binary. It is built at most once for each content of the server's module and each Go
 // release, also when several test binaries ask at once. Before a build that may take minutes it calls slow.
 func Build(ctx context.Context, slow func(folder string)) (string, error) {

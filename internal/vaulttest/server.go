@@ -49,7 +49,7 @@ const startLimit = time.Minute
 // Start runs a server of the test's own and stops it when the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	binary, err := Build(t.Context(), func(folder string) { t.Logf("building the Vault test server in %s: minutes when cold", folder) })
+	binary, err := Build(t.Context(), func(folder string) { t.Log(Slow, folder) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func Start(t testing.TB) *Server {
 
 // shared is the one piece of package state: a server for each test binary costs less than one for each test.
 var shared = sync.OnceValues(func() (*Server, error) {
-	binary, err := Build(context.Background(), func(string) {})
+	binary, err := Build(context.Background(), func(folder string) { fmt.Fprintln(os.Stderr, Slow, folder) })
 	if err != nil {
 		return nil, err
 	}

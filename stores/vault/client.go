@@ -82,11 +82,10 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // answer is what Vault said, as far as this package looks at it.
 type answer struct {
-	status   int
-	Errors   *[]string       `json:"errors"` // present in every error of Vault; the texts are never shown
-	Warnings []string        `json:"warnings"`
-	Data     json.RawMessage `json:"data"`
-	Auth     *struct {
+	status int
+	Errors *[]string       `json:"errors"` // present in every error of Vault; the texts are never shown
+	Data   json.RawMessage `json:"data"`
+	Auth   *struct {
 		Token     secret.Text `json:"client_token"`
 		Seconds   int64       `json:"lease_duration"`
 		Renewable bool        `json:"renewable"`
@@ -148,7 +147,7 @@ func (a answer) meaning() error {
 	switch {
 	case a.status >= 200 && a.status < 300:
 		return nil
-	case a.status == http.StatusNotFound && a.Errors == nil && len(a.Data) > 0 && len(a.Warnings) == 0:
+	case a.status == http.StatusNotFound && a.Errors == nil && len(a.Data) > 0:
 		return nil // a deleted version: KV 2 tells about it with 404
 	case a.Errors == nil:
 		return fmt.Errorf("status %d: %w", a.status, errUnreadable)

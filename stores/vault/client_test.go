@@ -122,7 +122,7 @@ func TestEnvironmentIsNotRead(t *testing.T) {
 	server := vaulttest.Shared(t)
 	mount, proxy := server.Mount(t, 2), server.Proxy(t)
 	t.Setenv("VAULT_ADDR", "http://127.0.0.1:1")
-	t.Setenv("VAULT_TOKEN", "wrong")
+	t.Setenv("VAULT_TOKEN", "wrong\nand broken")
 	t.Setenv("VAULT_NAMESPACE", "wrong")
 	t.Setenv("VAULT_WRAP_TTL", "5m")
 	t.Setenv("VAULT_HEADERS", `{"X-Wrong":"yes"}`)
@@ -145,6 +145,8 @@ func TestGarbage(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, Options{})
 	r.seed(t, doc(oldKey))
+	_, err := r.store.Current(t.Context(), r.target) // so that the mount is known
+	is(t, err, nil)
 	leak := newKey.Reveal()
 	for name, tc := range map[string]struct {
 		status int
@@ -209,6 +211,19 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
+// TestGarbageForTheMount: what is mounted is not guessed.
+func TestGarbageForTheMount(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{``, `<html>`, `{}`, `{"data":null}`, `{"data":{}}`, `{"data":{"type":"kv"}}`, `{"data":{"path":"secret/"}}`} {
+		s := open(t, nil, Options{
+			Address: "https://vault.example", Auth: Auth{Method: "token", Secret: text("t")}, Transport: fixed{200, body},
+		})
+		s.sessions.held = session{token: secret.New("t")}
+		_, err := s.Current(t.Context(), stores.Target{Path: "a"})
+		notKnown(t, err)
+	}
+}
+
 // TestMalformedAnswer: net/http quotes what it cannot read.
 func TestMalformedAnswer(t *testing.T) {
 	t.Parallel()
@@ -266,6 +281,23 @@ func (f fixed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{
 		StatusCode: f.status, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(f.body)), Request: r,
 	}, nil
+}
+
+// endless answers without end.
+type endless struct{}
+
+func (endless) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 500, Header: http.Header{}, Body: io.NopCloser(endless{}), Request: r}, nil
+}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestEndlessAnswer(t *testing.T) {
+	t.Parallel()
+	s := open(t, nil, Options{Address: "https://vault.example", Auth: Auth{Method: "token", Secret: text("t")}, Transport: endless{}})
+	_, err := s.Current(t.Context(), stores.Target{Path: "a"})
+	notKnown(t, err)
+	is(t, err, errTooLarge)
 }
 
 // FuzzVaultAnswer gives any answer to any call: nothing panics, ErrNotFound comes only from Vault's own 404, or from a

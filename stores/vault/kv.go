@@ -189,7 +189,7 @@ func (s *Store) detect(ctx context.Context, target string) (engine, error) {
 		return nil, fmt.Errorf("%w: no secrets engine at %s/", stores.ErrInvalid, s.mount)
 	case err != nil:
 		return nil, err
-	case got.data(&mounted) != nil:
+	case got.data(&mounted) != nil || mounted.Type == "" || mounted.Path == "":
 		return nil, fmt.Errorf("mount %s: %w", s.mount, errUnreadable)
 	case strings.Trim(mounted.Path, "/") != s.mount:
 		return nil, fmt.Errorf("%w: %s/ is not a mount but lies in %q", stores.ErrInvalid, s.mount, mounted.Path)

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/vault/api"
+
 	"rotator/internal/secret"
 	"rotator/internal/vaulttest"
 	"rotator/stores"
@@ -258,6 +260,49 @@ func TestToken(t *testing.T) {
 	renewed(0)
 	if next, err := r.store.Renew(t.Context()); err != nil || !next.IsZero() {
 		t.Errorf("a token for ever is due at %v, %v", next, err)
+	}
+}
+
+// TestTokenThatMayNotAskAboutItself works, without renewal.
+func TestTokenThatMayNotAskAboutItself(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, Options{})
+	made, err := r.Root().Auth().Token().Create(&api.TokenCreateRequest{
+		Policies: []string{policy(t, r.Server, r.mount)}, NoDefaultPolicy: true, TTL: "1h",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.store = open(t, r.Server, Options{Address: r.proxy.Address, Mount: r.mount, Auth: Auth{Method: "token", Secret: text(made.Auth.ClientToken)}})
+	is(t, r.store.Promote(t.Context(), r.target, attempt, newKey, ""), nil)
+	if next, err := r.store.Renew(t.Context()); err != nil || !next.IsZero() {
+		t.Errorf("renewal at %v, %v", next, err)
+	}
+}
+
+// TestTokenThatCannotBeRenewed is used to its end, and only then asked about again.
+func TestTokenThatCannotBeRenewed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 2, Options{})
+	renewable := false
+	made, err := r.Root().Auth().Token().Create(&api.TokenCreateRequest{
+		Policies: []string{policy(t, r.Server, r.mount)}, Renewable: &renewable, TTL: "1h",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.store = open(t, r.Server, Options{Address: r.proxy.Address, Mount: r.mount, Auth: Auth{Method: "token", Secret: text(made.Auth.ClientToken)}})
+	c := r.timed()
+	for _, step := range []struct {
+		pass    time.Duration
+		lookups int
+	}{{0, 1}, {50 * time.Minute, 0}, {11 * time.Minute, 1}} {
+		c.pass(step.pass)
+		_, err := r.store.Current(t.Context(), r.target)
+		is(t, err, stores.ErrNotFound)
+		if n := r.calls(lookupSelf); n != step.lookups {
+			t.Errorf("%d look-ups %v later, want %d", n, step.pass, step.lookups)
+		}
 	}
 }
 
