@@ -59,6 +59,13 @@ func (l *ledger) fail(down bool) {
 	l.down = down
 }
 
+// writes is how often a cursor was moved.
+func (l *ledger) writes() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.saves
+}
+
 // enter locks the ledger; the caller unlocks it.
 func (l *ledger) enter(ctx context.Context) error {
 	l.mu.Lock()
@@ -122,7 +129,6 @@ type receiver struct {
 	answer func(id int64) (int, error) // guarded by mu; nil: 204
 	asked  []int64                     // guarded by mu: ids of all messages that came, also of those refused
 	taken  []int64                     // guarded by mu: ids of those that were taken
-	times  []time.Time                 // guarded by mu
 	bodies []string                    // guarded by mu
 }
 
@@ -137,7 +143,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 		r.t.Error(err)
 	}
 	r.mu.Lock()
-	r.asked, r.times, r.bodies = append(r.asked, m.ID), append(r.times, time.Now()), append(r.bodies, string(body))
+	r.asked, r.bodies = append(r.asked, m.ID), append(r.bodies, string(body))
 	answer := r.answer
 	r.mu.Unlock()
 	status := http.StatusNoContent
@@ -165,7 +171,8 @@ var errHangs = fmt.Errorf("never answers")
 func (r *receiver) verify(h http.Header, body []byte) {
 	parts := strings.Split(h.Get("Rotator-Signature"), ",")
 	if len(parts) != 2 || !strings.HasPrefix(parts[0], "t=") || !strings.HasPrefix(parts[1], "v1=") {
-		r.t.Fatalf("signature %q", h.Get("Rotator-Signature"))
+		r.t.Errorf("signature %q", h.Get("Rotator-Signature"))
+		return
 	}
 	at := strings.TrimPrefix(parts[0], "t=")
 	mac := hmac.New(sha256.New, []byte(hookKey))
@@ -193,6 +200,13 @@ func (r *receiver) got() []int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]int64(nil), r.taken...)
+}
+
+// message is the first body that came.
+func (r *receiver) message() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bodies[0]
 }
 
 func (r *receiver) tries() int {
