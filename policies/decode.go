@@ -36,8 +36,8 @@ func (d *decoder) fail(n *yaml.Node, path, what, want string) {
 	d.failed[top] = true
 }
 
-// resolve follows an alias. The library has refused aliases without an anchor; an alias to a node that holds itself
-// ends where the policy's own depth ends.
+// resolve follows an alias. The library has refused aliases without an anchor, and a list that holds itself ends where a
+// policy's own depth ends.
 func resolve(n *yaml.Node) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -160,7 +160,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	}
 	for at, f := range shape {
 		if f.required && seen[at] == 0 {
-			d.fail(n, prefix+f.key, prefix+f.key+" is missing", "it given: it is required")
+			d.fail(n, prefix+f.key, prefix+f.key+" is missing", "a value: it is required")
 		}
 	}
 }

@@ -103,7 +103,7 @@ func TestShortestInterval(t *testing.T) {
 func TestShortestIntervalAgainstRuns(t *testing.T) {
 	t.Parallel()
 	from := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	for _, zone := range []string{"UTC", "Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca", "America/Santiago"} {
+	for _, zone := range []string{"Europe/Berlin", "Australia/Lord_Howe", "Africa/Casablanca"} {
 		z, err := openZone(zone)
 		if err != nil {
 			t.Fatal(err)
