@@ -188,22 +188,35 @@ func (k *sessions) refresh(ctx context.Context, given secret.Text) (session, err
 		return k.adopt(ctx, given)
 	}
 	if !held.token.Empty() && k.now().Before(held.expires) {
-		renewed, err := k.renew(ctx, held)
+		next, err := k.prolong(ctx, held, given)
 		if err == nil {
-			return k.keep(renewed), nil
+			return next, nil
 		}
 		k.log.Warn("the Vault token could not be renewed", "expires", held.expires, "err", err)
-		if unknown(err) { // it still lives: it is used, and tried again after a third of what is left
-			held.renewAt = k.now().Add(max(held.expires.Sub(k.now())/3, time.Second))
-			return k.keep(held), nil
-		}
-		if !given.Empty() { // there is no other one
+		// It still lives: it is used, and tried again after a third of what is left, if there is something to try.
+		held.renewAt = k.now().Add(max(held.expires.Sub(k.now())/3, time.Second))
+		if !unknown(err) && !given.Empty() {
 			held.renewAt = held.expires
-			return k.keep(held), nil
 		}
+		return k.keep(held), nil
 	}
 	if !given.Empty() {
 		return k.adopt(ctx, given) // over, by our clock: only Vault knows
+	}
+	return k.login(ctx)
+}
+
+// prolong renews a session that still lives, or replaces it where Vault does not renew it.
+func (k *sessions) prolong(ctx context.Context, held session, given secret.Text) (session, error) {
+	err := errNotRenewable
+	if held.renewable {
+		var renewed session
+		if renewed, err = k.renew(ctx, held); err == nil {
+			return k.keep(renewed), nil
+		}
+	}
+	if unknown(err) || !given.Empty() {
+		return session{}, err
 	}
 	return k.login(ctx)
 }
@@ -266,15 +279,12 @@ func (k *sessions) adopt(ctx context.Context, token secret.Text) (session, error
 
 const lookupSelf = "auth/token/lookup-self"
 
-// errNotRenewable: the session has to end, or ends soon whatever is asked.
+// errNotRenewable: Vault said beforehand that it would not renew the session.
 var errNotRenewable = fmt.Errorf("%w: the token cannot be renewed", stores.ErrDenied)
 
 // renew prolongs the session. A token near its greatest age is granted less each time; once that is under half of what
 // it began with, a new login is due instead of ever more renewals.
 func (k *sessions) renew(ctx context.Context, held session) (session, error) {
-	if !held.renewable {
-		return session{}, errNotRenewable
-	}
 	asked := k.now()
 	got, err := k.send(ctx, held.token, http.MethodPut, "auth/token/renew-self", nil, struct{}{})
 	if err != nil {

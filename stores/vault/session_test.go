@@ -333,6 +333,31 @@ func TestRenewalFails(t *testing.T) {
 	}
 }
 
+// TestLoginFailsBeforeTheEnd: a session that cannot be renewed or replaced is used until it ends.
+func TestLoginFailsBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	server := vaulttest.Shared(t)
+	mount := server.Mount(t, 2)
+	auth, given := logins["approle"](t, server, time.Hour, policy(t, server, mount))
+	r := &rig{Server: server, proxy: server.Proxy(t)}
+	r.store = open(t, server, Options{Address: r.proxy.Address, Mount: mount, Auth: auth})
+	c := r.timed()
+	read := func(want error) {
+		t.Helper()
+		_, err := r.store.Current(t.Context(), stores.Target{Path: "a"})
+		is(t, err, want)
+	}
+	read(stores.ErrNotFound)
+	r.store.sessions.held.renewable = false
+	given.set("wrong")
+	for range 2 { // two thirds of the time are over, then almost all of it
+		c.pass(29 * time.Minute)
+		read(stores.ErrNotFound)
+	}
+	c.pass(3 * time.Minute)
+	read(stores.ErrDenied)
+}
+
 // TestNearTheGreatestAge: renewals that grant less and less give way to a new login.
 func TestNearTheGreatestAge(t *testing.T) {
 	t.Parallel()
