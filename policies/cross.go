@@ -71,7 +71,7 @@ func (l *loader) crossTargets(docs []document) Problems {
 				case u.field == name:
 					problem.What, problem.Want = "this target is written by "+u.at+" too", "every store, path and field once, over all policies"
 				case kind != "" && (u.field == "" || name == ""):
-					problem.What, problem.Want = "this secret is the whole value here and one field of it at "+u.at, "a field in both, or another path"
+					problem.What, problem.Want = "of this target and the one at "+u.at+" one is the whole secret, the other a field of it", "a field in both, or another path"
 				default:
 					continue
 				}

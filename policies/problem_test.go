@@ -105,7 +105,7 @@ func badCases() []badCase {
 		bad("a model that nobody asks", good+"verify: {method: whoami, model: grok-4}\n", false, "p.yaml:8: verify.model is given, but whoami talks to no model"),
 		bad("the same target twice", good+"  - {field: api_key, store: vault, path: llm/chat-prod}\n", false, "p.yaml:8: this target is written by p.yaml:7 too"),
 		bad("Vault's default field twice", with(", field: api_key", "")+"  - {store: vault, path: llm/chat-prod, field: value}\n", false, "p.yaml:8: this target is written by p.yaml:7 too"),
-		bad("whole and field", with("store: vault", "store: aws")+"  - {store: aws, path: llm/chat-prod}\n", false, "p.yaml:8: this secret is the whole value here and one field of it at p.yaml:7"),
+		bad("whole and field", with("store: vault", "store: aws")+"  - {store: aws, path: llm/chat-prod}\n", false, "p.yaml:8: of this target and the one at p.yaml:7 one is the whole secret"),
 		bad("absolute file", with("{store: vault, path: ", "{store: local, path: /"), false, `p.yaml:7: targets[0].path "/llm/chat-prod" is absolute; want a path below the store's folder`),
 		bad("file outside", with("{store: vault, path: ", "{store: local, path: ../"), false, `p.yaml:7: targets[0].path "../llm/chat-prod" has '..'`),
 		bad("file outside, hidden", with("{store: vault, path: ", "{store: local, path: a/../../"), false, "p.yaml:7: targets[0].path"),
