@@ -12,7 +12,6 @@ import (
 
 	"rotator/internal/console"
 	"rotator/policies"
-	"rotator/rotation/journal/sqldb"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -42,7 +41,7 @@ func (a *app) check(ctx context.Context, json bool) error {
 		return err
 	}
 	if !daemon {
-		p, err := a.checker(ctx, f)
+		p, err := a.inMemory(ctx, f) // a check needs no journal
 		if err != nil {
 			return err
 		}
@@ -69,19 +68,6 @@ func (a *app) check(ctx context.Context, json bool) error {
 		return &failure{exitFailed, errors.New("problems were found"), "Each line marked problem says what would be right."}
 	}
 	return nil
-}
-
-// checker is a program over a journal in memory: a check needs none.
-func (a *app) checker(ctx context.Context, f files) (*program, error) {
-	j, err := sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{})
-	if err != nil {
-		return nil, err
-	}
-	p, err := a.newProgram(ctx, f, j, nil)
-	if err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return p, nil
 }
 
 // checked is a row: ok without an error.

@@ -43,7 +43,7 @@ func (a *app) runOnce(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
-	if err := p.engine.RunOnce(ctx); err != nil && ctx.Err() == nil {
+	if err := p.telling(ctx, func() error { return p.engine.RunOnce(ctx) }); err != nil && ctx.Err() == nil {
 		return err
 	}
 	all, err := p.journal.Summaries(context.WithoutCancel(ctx))
@@ -95,6 +95,7 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	}
 	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
+	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
 	working.Go(func() { p.watch(ctx, hangups(ctx)) })
 	a.log.Info("rotating", "version", programVersion(), "policies", len(v.policies), "state", v.config.State, "config", v.config.File)
 	err = p.engine.Run(ctx) // parks within its own limit, which is below the 30 s that are promised

@@ -9,6 +9,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/internal/console"
+	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
 )
 
@@ -79,32 +80,40 @@ func (a *app) look(ctx context.Context) (*link, error) {
 }
 
 func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error) {
+	f, bad := a.readFiles()
 	j, err := a.openJournal(ctx, c, c.State.SQLite())
-	if err == nil {
-		p, err := a.newProgram(ctx, files{config: c}, j, nil)
-		if err != nil {
-			return nil, errors.Join(err, j.Close())
-		}
-		return p, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && bad != nil:
+		return nil, bad
+	case errors.Is(err, fs.ErrNotExist):
+		return a.inMemory(ctx, f)
+	case err != nil:
 		return nil, err
+	case bad != nil: // where things stand is told also while the policies' files are broken
+		f = files{config: c}
 	}
-	f, err := a.readFiles()
+	return a.over(ctx, f, j)
+}
+
+// over is a program over an open journal, which it closes when it cannot be made.
+func (a *app) over(ctx context.Context, f files, j journal.Journal, only ...string) (*program, error) {
+	p, err := a.newProgram(ctx, f, j, only)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.Close())
 	}
-	if j, err = sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{}); err != nil {
+	return p, nil
+}
+
+// inMemory is a program over a journal that has just read the policies, and is forgotten with the command.
+func (a *app) inMemory(ctx context.Context, f files) (*program, error) {
+	j, err := sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{})
+	if err != nil {
 		return nil, err
 	}
 	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	p, err := a.newProgram(ctx, f, j, nil)
-	if err != nil {
-		return nil, errors.Join(err, j.Close())
-	}
-	return p, nil
+	return a.over(ctx, f, j)
 }
 
 // work runs the engine of a command that works alone, until the function returned is called: that waits until steps in

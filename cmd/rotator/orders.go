@@ -68,31 +68,32 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 	}
 }
 
-// progress waits a moment for events, tells them, and looks how far the errands are.
+// progress looks how far the errands are, then waits a moment for events and tells them: those of a last step too.
 func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s *scene) error {
-	brief, cancel := context.WithTimeout(ctx, lookPace)
-	defer cancel()
-	got, err := l.Events(brief, *after, "")
-	if err != nil && (brief.Err() == nil || ctx.Err() != nil) {
-		return err
-	}
-	if err == nil {
-		*after = got.Next
-	}
-	for _, event := range got.Events {
-		for _, e := range errands {
-			if or(event.Policy) == e.request.Policy && event.ID > e.after && !e.over {
-				e.told = e.told || event.Kind == string(journal.WaitsForHuman)
-				s.tell(e.request.Policy, sentence(event))
-			}
-		}
-	}
 	for _, e := range errands {
 		if e.over {
 			continue
 		}
 		if err := l.visit(ctx, e, s); err != nil {
 			return err
+		}
+	}
+	brief, cancel := context.WithTimeout(ctx, lookPace)
+	defer cancel()
+	got, err := l.Events(brief, *after, "")
+	if err != nil {
+		if brief.Err() != nil && ctx.Err() == nil {
+			return nil // nothing happened
+		}
+		return err
+	}
+	*after = got.Next
+	for _, event := range got.Events {
+		for _, e := range errands {
+			if or(event.Policy) == e.request.Policy && event.ID > e.after {
+				e.told = e.told || event.Kind == string(journal.WaitsForHuman)
+				s.tell(e.request.Policy, sentence(event))
+			}
 		}
 	}
 	return nil

@@ -80,9 +80,9 @@ func (a *app) openProgram(ctx context.Context, only ...string) (*program, error)
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.newProgram(ctx, f, j, only)
+	p, err := a.over(ctx, f, j, only...)
 	if err != nil {
-		return nil, errors.Join(err, j.Close())
+		return nil, err
 	}
 	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
 		return nil, errors.Join(err, p.close())

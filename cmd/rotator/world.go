@@ -32,6 +32,11 @@ type hooks struct {
 	xai   func(op, class string, took time.Duration)
 }
 
+// noHooks is for commands that count nothing.
+func noHooks() hooks {
+	return hooks{store: func(string, string, string, time.Duration) {}, xai: func(string, string, time.Duration) {}}
+}
+
 func (h hooks) observeXAI(op string, class xai.Class, took time.Duration) {
 	if class == "" {
 		class = "ok"

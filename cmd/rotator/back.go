@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/rotation/journal"
+)
+
+func (a *app) abortCommand() *cobra.Command {
+	return a.orderCommand(journal.OrderAbort, &cobra.Command{
+		Use:   "abort POLICY...",
+		Short: "Take a rotation back before anything was promoted, and hold the policy",
+		Long: `Abort discards what is staged and deletes the new key. It is refused once the promote has begun: then rollback is the
+way. The policy is held afterwards, or the scheduler would begin again at once.`,
+	}, until(journal.Aborted))
+}
+
+func (a *app) rollbackCommand() *cobra.Command {
+	return a.orderCommand(journal.OrderRollback, &cobra.Command{
+		Use:   "rollback POLICY...",
+		Short: "Give consumers the old key back, retire the new one, and hold the policy",
+		Long: `Rollback enables the old key, waits until it proves itself, puts it back into every target, waits until no disable of it
+can be on its way, and retires the new key. It works while the old key is not deleted. The policy is held afterwards.`,
+	}, until(journal.RolledBack))
+}
+
+func (a *app) reviveCommand() *cobra.Command {
+	return a.orderCommand(journal.OrderRevive, &cobra.Command{
+		Use:   "revive POLICY...",
+		Short: "Enable the old key, keep the new one, and hold the policy",
+		Long: `Revive is for the consumer that still reads the old key: both keys work, and nothing is disabled or deleted until the
+policy is released.`,
+	}, nil)
+}
+
+// orderCommand makes a command that gives one kind of order and follows it until the rotation has arrived.
+func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived func(console.HistoryRow) (bool, error)) *cobra.Command {
+	why := ""
+	c.Args = cobra.MinimumNArgs(1)
+	c.ValidArgsFunction = a.completePolicies
+	c.Flags().StringVar(&why, "why", "", "`REASON`, for the record")
+	c.RunE = func(c *cobra.Command, names []string) error {
+		return a.order(c.Context(), names, console.OrderRequest{Kind: string(kind), Why: why}, arrived)
+	}
+	return c
+}
+
+// order gives the same order for each policy.
+func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived func(console.HistoryRow) (bool, error)) (err error) {
+	l, err := a.act(ctx, names...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	if _, err := l.Status(ctx, names...); err != nil {
+		return err // a name that is not known: nothing is ordered at all
+	}
+	var errands []*errand
+	for _, name := range names {
+		r.Policy, r.By = name, a.userName()
+		errands = append(errands, &errand{request: r, arrived: arrived})
+	}
+	return a.place(ctx, l, errands)
+}
+
+// until says that a rotation has arrived when it ended in this state.
+func until(s journal.State) func(console.HistoryRow) (bool, error) {
+	return func(h console.HistoryRow) (bool, error) {
+		switch {
+		case h.State == string(s):
+			return true, nil
+		case h.Ended != nil:
+			return true, failed(fmt.Errorf("%s: the rotation ended as %s: %s", h.Policy, h.State, or(h.Error)), "`rotator history "+h.Policy+"` shows it.")
+		}
+		return false, nil
+	}
+}

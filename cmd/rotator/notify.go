@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"strconv"
+	"sync"
+	"time"
+
+	"rotator/internal/console"
+	"rotator/internal/notify"
+)
+
+// notifier makes what tells people of urgent events.
+func (p *program) notifier() *notify.Notifier {
+	o := notify.Options{Journal: p.journal, Source: owner(), Log: p.log, Observe: p.console.ObserveNotify}
+	if w := p.present().config.Notify.Webhook; w != nil {
+		o.Webhook = &notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}
+	}
+	return notify.New(o)
+}
+
+// flushTime is how long `run --once` waits at its end for its events to be delivered. What is left is sent by the next run.
+const flushTime = 15 * time.Second
+
+// telling runs do while urgent events are sent to the webhook, where there is one, and waits for the last of them.
+func (p *program) telling(ctx context.Context, do func() error) error {
+	if p.present().config.Notify.Webhook == nil {
+		return do()
+	}
+	telling, stop := context.WithCancel(ctx)
+	var working sync.WaitGroup
+	working.Go(func() { _ = p.notifier().Run(telling) }) // it ends with its context only
+	defer working.Wait()
+	defer stop()
+	err := do()
+	flushing, cancel := context.WithTimeout(ctx, flushTime)
+	defer cancel()
+	if flushed := p.flushed(flushing); flushed != nil && ctx.Err() == nil {
+		p.log.Warn("not all events were sent; the next run sends them", "err", flushed)
+	}
+	return err
+}
+
+// flushed waits until the webhook has every event that there is now.
+func (p *program) flushed(ctx context.Context) error {
+	last, err := console.InProcess(p.console.Control()).Present(ctx)
+	if err != nil {
+		return err
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		text, err := p.journal.Meta(ctx, "notify/webhook")
+		if err != nil {
+			return err
+		}
+		if at, _ := strconv.ParseInt(text, 10, 64); at >= last { // no number: nothing was sent yet
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,362 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+func (a *app) planCommand() *cobra.Command {
+	json := false
+	c := &cobra.Command{
+		Use:   "plan [POLICY...]",
+		Short: "Show what would happen and when, without touching anything",
+		Long: `Plan reads the targets, asks each key found there who it is, and says what would be adopted, created, promoted, disabled
+and deleted, and when: the rotation in flight and the next one. It warns of permissions that grow, and of overlaps that
+are too short for the caches of the stores' clients.`,
+		ValidArgsFunction: a.completePolicies,
+		RunE:              func(c *cobra.Command, names []string) error { return a.plan(c.Context(), names, json) },
+	}
+	outputFlag(c, &json)
+	return c
+}
+
+func (a *app) plan(ctx context.Context, names []string, json bool) (err error) {
+	if _, err := a.readFiles(); err != nil {
+		return err
+	}
+	l, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	rows, err := l.Plan(ctx, names...)
+	if err != nil {
+		return err
+	}
+	return a.print(json, rows, func(t *table) {
+		t.row("POLICY", "WHEN", "ACTION", "KEY", "TARGET", "DETAIL")
+		for _, r := range rows {
+			t.row(r.Policy, when(r.At), r.Action, or(r.KeyID), or(r.Target), or(r.Detail))
+		}
+	})
+}
+
+// What a plan's row says would be done.
+const (
+	actRotate  = "rotate"
+	actAdopt   = "adopt"
+	actCreate  = "create"
+	actPromote = "promote"
+	actDisable = "disable"
+	actDelete  = "delete"
+	actLeave   = "leave"
+	actWait    = "wait"
+	actWarning = "warning"
+)
+
+// Plan implements console.Actions.
+func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, error) {
+	v := p.present()
+	all, err := p.journal.Summaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		known := v.policies[name] != nil || slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == name })
+		if !known {
+			return nil, &console.Error{Message: fmt.Sprintf("no policy is named %q", name), Code: exitUsage}
+		}
+	}
+	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
+	rows := []console.PlanRow{}
+	lists := map[string]xai.KeyList{}
+	for _, spec := range v.specs() {
+		if !wanted(spec.Name) {
+			continue
+		}
+		of, err := p.planPolicy(ctx, v, v.policies[spec.Name], lists)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, of...)
+	}
+	for _, s := range all {
+		if name := s.Policy.Name; v.policies[name] == nil && wanted(name) {
+			o := &outline{policy: name}
+			o.add(actWarning, time.Time{}, "", "", "the policy is in no file any more: its keys stay, and its age is watched, until `rotator forget "+name+"`")
+			rows = append(rows, o.rows...)
+		}
+	}
+	return rows, ctx.Err()
+}
+
+// outline is the plan of one policy.
+type outline struct {
+	policy string
+	rows   []console.PlanRow
+}
+
+func (o *outline) add(action string, at time.Time, key, target, detail string) {
+	r := console.PlanRow{Policy: o.policy, Action: action, KeyID: optional(key), Target: optional(target), Detail: optional(detail)}
+	if !at.IsZero() {
+		at = at.UTC().Truncate(time.Second)
+		r.At = &at
+	}
+	o.rows = append(o.rows, r)
+}
+
+// planPolicy outlines what would happen to one policy.
+func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists map[string]xai.KeyList) ([]console.PlanRow, error) {
+	o := &outline{policy: policy.Name}
+	now := time.Now()
+	rec, err := p.journal.Load(ctx, policy.Name)
+	if errors.Is(err, journal.ErrNotFound) {
+		rec, err = &journal.Record{Policy: journal.Policy{Name: policy.Name, FirstSeen: now}}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if h := rec.Hold; h.Active(now) {
+		o.add(actWait, h.Until, "", "", "held by "+h.By+": "+h.Reason)
+	}
+	if rec.Rotation != nil {
+		o.inFlight(policy, rec)
+	}
+	found := p.survey(ctx, v, policy, rec)
+	at, cause := policy.NextDue(policies.History{
+		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: rec.Policy.OldestKey, KeyExpires: rec.Policy.KeyExpires,
+		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
+	}, now)
+	if rec.Rotation == nil || !rec.Rotation.LiveAt.IsZero() {
+		o.next(policy, rec, found, at, string(cause))
+	}
+	o.warn(ctx, v, policy)
+	p.growth(ctx, v, policy, rec, lists, o)
+	return o.rows, nil
+}
+
+// inFlight outlines how the rotation in flight goes on.
+func (o *outline) inFlight(policy *policies.Policy, rec *journal.Record) {
+	r := rec.Rotation
+	o.add(actRotate, r.StartedAt, r.KeyID, "", fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger))
+	if r.LiveAt.IsZero() {
+		return
+	}
+	overlap, soak := policy.Retire.Overlap.Std(), policy.Retire.Soak.Std()
+	if r.Trigger == journal.ByCompromise {
+		overlap = 0
+	}
+	for _, k := range rec.Keys {
+		if k.Use != journal.UsePredecessor || !k.DeletedAt.IsZero() {
+			continue
+		}
+		off := k.DisabledAt
+		if off.IsZero() {
+			off = r.LiveAt.Add(overlap)
+			if soak > 0 {
+				o.add(actDisable, off, k.ID, "", "")
+			}
+		}
+		o.add(actDelete, off.Add(soak), k.ID, "", "")
+	}
+}
+
+// next outlines the next rotation.
+func (o *outline) next(policy *policies.Policy, rec *journal.Record, found []finding, at time.Time, cause string) {
+	o.add(actRotate, at, "", "", "because of "+cause)
+	old := []string{}
+	retire := func(id string) {
+		if id != "" && !slices.Contains(old, id) {
+			old = append(old, id)
+		}
+	}
+	retire(rec.Policy.KeyID)
+	for _, f := range found {
+		if f.adopt && !slices.Contains(old, f.key) {
+			o.add(actAdopt, time.Time{}, f.key, f.target, "it becomes this policy's, to be retired")
+			retire(f.key)
+		}
+	}
+	o.add(actCreate, at, "", "", keyDetail(policy.Key))
+	for _, f := range found {
+		o.add(f.action, f.at(at), f.key, f.target, f.detail)
+	}
+	off := at.Add(policy.Retire.Overlap.Std())
+	soak := policy.Retire.Soak.Std()
+	for _, id := range old {
+		if soak > 0 {
+			o.add(actDisable, off, id, "", "")
+		}
+		o.add(actDelete, off.Add(soak), id, "", "")
+	}
+}
+
+func keyDetail(k policies.KeySpec) string {
+	detail := strings.Join(k.ACLs, ", ")
+	if k.QPS != nil {
+		detail += fmt.Sprintf(", %d requests a second", *k.QPS)
+	}
+	if k.QPM != nil {
+		detail += fmt.Sprintf(", %d requests a minute", *k.QPM)
+	}
+	if k.TPM != nil {
+		detail += ", " + *k.TPM + " tokens a minute"
+	}
+	return detail
+}
+
+// finding is what a target holds now, and what the next rotation would do there.
+type finding struct {
+	target, action, key, detail string
+	empty, adopt                bool
+}
+
+// at is when it would be done.
+func (f finding) at(due time.Time) time.Time {
+	if f.action == actPromote {
+		return due
+	}
+	return time.Time{}
+}
+
+// survey reads every target of the policy, and asks keys that the journal does not know who they are.
+func (p *program) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
+	found := make([]finding, len(policy.Targets))
+	for i, t := range policy.Targets {
+		found[i] = p.inspect(ctx, v, policy, rec, t)
+		found[i].target = t.String()
+	}
+	return found
+}
+
+func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
+	id := journal.TargetID{Store: t.Store, Path: t.Path, Field: t.Field}
+	row := journal.Target{}
+	if i := slices.IndexFunc(rec.Targets, func(r journal.Target) bool { return r.TargetID == id }); i >= 0 {
+		row = rec.Targets[i]
+	}
+	if row.Decision == journal.Drop || row.Decision == journal.Leave {
+		return finding{action: actLeave, key: row.KeyID, detail: "a human said " + string(row.Decision)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	s, _ := v.world.Store(t.Store) // policies name only stores that there are
+	value, err := s.Current(ctx, storeTarget(t))
+	print := string(value.Fingerprint())
+	switch {
+	case errors.Is(err, stores.ErrNotFound):
+		return finding{action: actPromote, empty: true, detail: "nothing is there yet"}
+	case err != nil:
+		return finding{action: actWarning, detail: err.Error()}
+	case print == row.Fingerprint && row.KeyID != "" && row.KeyID == rec.Policy.KeyID:
+		return finding{action: actPromote, key: row.KeyID, detail: "replaces the key in use"}
+	case !row.ContactAt.IsZero() && print != row.Replaceable && row.DecidedFor != print:
+		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: say what to do with `rotator resolve " + policy.Name + " --target " + t.String() + "`"}
+	case !keyLike(value):
+		return finding{action: actWait, detail: "it holds something that is not an API key: say what to do with `rotator resolve " + policy.Name + " --target " + t.String() + "`"}
+	}
+	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value)
+	switch {
+	case xai.ProvesBad(err):
+		return finding{action: actPromote, detail: "replaces a key that xAI does not accept"}
+	case err != nil:
+		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
+	case policy.Adopt:
+		return finding{action: actPromote, key: who.KeyID, adopt: true, detail: "replaces the key found there"}
+	}
+	return finding{action: actPromote, key: who.KeyID, detail: "replaces a key that is then left alone (adopt: true would retire it)"}
+}
+
+// cacheTimes: type of store → how long its common clients keep a value without asking again.
+var cacheTimes = map[string]struct {
+	time time.Duration
+	who  string
+}{
+	"aws":   {time.Hour, "AWS's caching clients ask once an hour"},
+	"vault": {5 * time.Minute, "Vault Agent renders static secrets every 5 minutes"},
+}
+
+// warn adds what is risky in the policy itself.
+func (o *outline) warn(ctx context.Context, v view, policy *policies.Policy) {
+	for _, t := range policy.Targets {
+		if c := cacheTimes[v.config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
+			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
+		}
+		s, _ := v.world.Store(t.Store)
+		if told, ok := s.(observed).Store.(caveats); ok {
+			texts, err := told.Caveats(ctx, storeTarget(t))
+			if err != nil {
+				texts = append(texts, err.Error())
+			}
+			for _, text := range texts {
+				o.add(actWarning, time.Time{}, "", t.String(), text)
+			}
+		}
+	}
+}
+
+// caveats is a store that can promise less at some targets.
+type caveats interface {
+	Caveats(ctx context.Context, t stores.Target) ([]string, error)
+}
+
+// growth warns when the next key may do more than the one in use.
+func (p *program) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
+	id := rec.Policy.KeyID
+	for _, r := range o.rows {
+		if id == "" && r.KeyID != nil {
+			id = *r.KeyID // found in a target
+		}
+	}
+	if id == "" {
+		return
+	}
+	list, asked := lists[policy.Team]
+	if !asked {
+		t, err := v.world.Team(ctx, policy.Team)
+		if err == nil {
+			list, err = t.Keys.ListKeys(ctx, t.ID)
+		}
+		if err != nil {
+			o.add(actWarning, time.Time{}, "", "", "the team's keys cannot be listed: "+err.Error())
+			return
+		}
+		lists[policy.Team] = list
+	}
+	for _, k := range list.Keys {
+		if k.ID != id {
+			continue
+		}
+		var more []string
+		for _, acl := range policy.Key.ACLs {
+			kind, _, _ := cutLast(acl)
+			if !slices.Contains(k.ACLs, acl) && !slices.Contains(k.ACLs, kind+":*") {
+				more = append(more, acl)
+			}
+		}
+		if len(more) > 0 {
+			o.add(actWarning, time.Time{}, id, "", "permissions grow by "+strings.Join(more, ", "))
+		}
+	}
+}
+
+// cutLast cuts at the last colon.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/rotation/journal"
+)
+
+type resolveFlags struct {
+	target                             string
+	overwrite, leave, drop, propagated bool
+	why                                string
+}
+
+func (a *app) resolveCommand() *cobra.Command {
+	var f resolveFlags
+	c := &cobra.Command{
+		Use:   "resolve POLICY --target STORE:PATH[#FIELD] --overwrite|--leave|--drop",
+		Short: "Say what becomes of a target that holds something unexpected",
+		Long: `Resolve is the human's word on a target that holds a value which is neither the policy's own nor the one found first:
+--overwrite lets the next promote replace what stands there now, --leave keeps it and is quiet about it, --drop takes
+the target out of the policy's hands. With --propagation it passes over a cluster that does not hear of the new key.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completePolicies,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := f.request()
+			if err != nil {
+				return err
+			}
+			if err := a.order(c.Context(), args, r, nil); err != nil || c.Context().Err() != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(a.stdout, "%s: resolved\n", args[0])
+			return err
+		},
+	}
+	c.Flags().StringVar(&f.target, "target", "", "the `TARGET` as status and plan write it: store:path or store:path#field")
+	c.Flags().BoolVar(&f.overwrite, "overwrite", false, "what stands there now may be replaced")
+	c.Flags().BoolVar(&f.leave, "leave", false, "what stands there now stays, and is no news")
+	c.Flags().BoolVar(&f.drop, "drop", false, "the target is no longer the policy's to write")
+	c.Flags().BoolVar(&f.propagated, "propagation", false, "take the key as propagated, whatever xAI's map says")
+	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
+	c.MarkFlagsMutuallyExclusive("overwrite", "leave", "drop", "propagation")
+	c.MarkFlagsMutuallyExclusive("target", "propagation")
+	return c
+}
+
+func (f resolveFlags) request() (console.OrderRequest, error) {
+	r := console.OrderRequest{Kind: string(journal.OrderResolve), Why: f.why}
+	switch {
+	case f.propagated:
+		r.Kind = string(journal.OrderPropagation)
+		return r, nil
+	case f.overwrite:
+		r.Decision = string(journal.Overwrite)
+	case f.leave:
+		r.Decision = string(journal.Leave)
+	case f.drop:
+		r.Decision = string(journal.Drop)
+	default:
+		return r, usage(errors.New("nothing is decided"), "Give --target T with --overwrite, --leave or --drop; or --propagation.")
+	}
+	t, err := parseTarget(f.target)
+	r.Target = t
+	return r, err
+}
+
+// parseTarget reads store:path#field. The field is what follows the last #.
+func parseTarget(s string) (*console.TargetRow, error) {
+	store, path, ok := strings.Cut(s, ":")
+	field := ""
+	if i := strings.LastIndexByte(path, '#'); i >= 0 {
+		path, field = path[:i], path[i+1:]
+	}
+	if !ok || store == "" || path == "" {
+		return nil, usage(errors.New("--target is no target"), "Write it as status and plan do: store:path, or store:path#field.")
+	}
+	return &console.TargetRow{Store: store, Path: path, Field: field}, nil
+}
+
+func (a *app) forgetCommand() *cobra.Command {
+	target := ""
+	c := &cobra.Command{
+		Use:   "forget POLICY",
+		Short: "Forget a policy that was removed, or one target that it no longer names",
+		Long: `Forget drops what the journal knows: from then on no target of it keeps an old key from being retired, and none of its
+keys is touched any more. What was forgotten stays in the events.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(c *cobra.Command, args []string) error { return a.forget(c.Context(), args[0], target) },
+	}
+	c.Flags().StringVar(&target, "target", "", "only this `TARGET`: store:path or store:path#field")
+	return c
+}
+
+func (a *app) forget(ctx context.Context, policy, target string) error {
+	r := console.ForgetRequest{Policy: policy, By: a.userName()}
+	if target != "" {
+		t, err := parseTarget(target)
+		if err != nil {
+			return err
+		}
+		r.Target = t
+	}
+	return a.each(ctx, []string{policy}, func(l *link, _ string) error {
+		if err := l.Forget(ctx, r); err != nil {
+			return failed(err, "Take it out of the policy files first; a rotation in flight must end before.")
+		}
+		_, err := fmt.Fprintf(a.stdout, "%s: forgotten\n", strings.TrimSpace(policy+" "+target))
+		return err
+	})
+}
