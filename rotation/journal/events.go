@@ -44,6 +44,7 @@ const (
 	PolicyRemoved   Kind = "policy_removed"
 	PolicyLoaded    Kind = "policy_loaded"
 	ReloadRefused   Kind = "reload_refused"
+	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
 	JournalRestored Kind = "journal_restored"
 )

@@ -278,6 +278,7 @@ const (
 	OrderRevive      OrderKind = "revive"
 	OrderResolve     OrderKind = "resolve"     // Target and Decision
 	OrderPropagation OrderKind = "propagation" // pass over a propagation map that stays incomplete
+	OrderRehearse    OrderKind = "rehearse"    // take a key with the least rights through its whole life, to see what holds of xAI
 )
 
 // Order is a human's word that the policy's owner carries out.

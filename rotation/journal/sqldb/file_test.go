@@ -183,6 +183,27 @@ func TestReadOnly(t *testing.T) {
 	open(t, url)
 }
 
+// closed wants a closed journal to say so, whoever asks.
+func closed(t *testing.T, db *DB) {
+	t.Helper()
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Summaries(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("a read: %v", err)
+	}
+	if err := db.SetMeta(t.Context(), "a", "b"); !errors.Is(err, ErrClosed) {
+		t.Errorf("a write: %v", err)
+	}
+}
+
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	closed(t, open(t, url))
+	closed(t, open(t, "sqlite::memory:"))
+}
+
 func TestClaimsOfTheDeadEnd(t *testing.T) {
 	t.Parallel()
 	_, url := newFile(t)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +21,7 @@ type postgresDB struct {
 	pool  *sql.DB
 	dur   time.Duration // of a lease
 	total time.Duration // bounds a transaction
+	over  atomic.Bool   // closed
 }
 
 // The numbers of our advisory locks.
@@ -114,7 +116,10 @@ func (e *postgresDB) transact(ctx context.Context, o *sql.TxOptions, do func(con
 	defer cancel()
 	t, err := e.pool.BeginTx(ctx, o)
 	if err != nil {
-		return postgresError(err)
+		if e.over.Load() {
+			return ErrClosed
+		}
+		return err
 	}
 	defer t.Rollback() //nolint:errcheck // after a commit it does nothing, before it nothing was written
 	q := pgTx{t}
@@ -159,7 +164,10 @@ func (e *postgresDB) backup(context.Context, string) error {
 	return errors.New("a journal in PostgreSQL is backed up with pg_dump")
 }
 
-func (e *postgresDB) close() error { return e.pool.Close() }
+func (e *postgresDB) close() error {
+	e.over.Store(true)
+	return e.pool.Close()
+}
 
 // pgTx is a transaction in PostgreSQL.
 type pgTx struct{ *sql.Tx }
@@ -186,7 +194,7 @@ func (t pgTx) query(ctx context.Context, each func(func(...any) error) error, qu
 	return postgresError(rows.Err())
 }
 
-// postgresError says journal.ErrForbidden of a constraint that refuses (SQLSTATE class 23), and ErrClosed.
+// postgresError says journal.ErrForbidden of a constraint that refuses (SQLSTATE class 23).
 func postgresError(err error) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && len(e.Code) == 5 && e.Code[:2] == "23" {
 		return fmt.Errorf("%w: %s (SQLSTATE %s)", journal.ErrForbidden, e.Message, e.Code)

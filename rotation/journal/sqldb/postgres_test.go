@@ -371,7 +371,9 @@ func quietErrors(t *testing.T, url string) {
 			t.Errorf("the error is %v", err)
 		}
 	}
-	if err := open(t, url).Backup(t.Context(), t.TempDir()+"/copy"); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+	db := open(t, url)
+	if err := db.Backup(t.Context(), t.TempDir()+"/copy"); err == nil || !strings.Contains(err.Error(), "pg_dump") {
 		t.Errorf("a backup: %v", err)
 	}
+	closed(t, db)
 }

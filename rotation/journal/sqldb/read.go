@@ -100,12 +100,13 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 		if err != nil {
 			return err
 		}
-		found, err := policies.all(ctx, t, "")
-		list = make([]journal.Summary, len(found))
-		for i, p := range found {
-			list[i] = journal.Summary{Policy: p, Rotation: ofPolicy[p.Name], Hold: held[p.Name]}
-		}
-		return err
+		var p journal.Policy
+		fields := policies.fields(&p)
+		return t.query(ctx, func(scan func(...any) error) error {
+			err := scan(fields...)
+			list = append(list, journal.Summary{Policy: p, Rotation: ofPolicy[p.Name], Hold: held[p.Name]})
+			return err
+		}, "SELECT "+policies.columns+" FROM policies")
 	})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: %w", err)

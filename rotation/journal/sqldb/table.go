@@ -86,9 +86,10 @@ func (t table[T]) args(v *T) []any {
 // all reads the rows that the rest of a SELECT finds.
 func (t table[T]) all(ctx context.Context, q tx, rest string, args ...any) ([]T, error) {
 	var rows []T
+	var v T // every row sets every field
+	fields := t.fields(&v)
 	err := q.query(ctx, func(scan func(...any) error) error {
-		var v T
-		if err := scan(t.fields(&v)...); err != nil {
+		if err := scan(fields...); err != nil {
 			return err
 		}
 		rows = append(rows, v)

@@ -153,7 +153,7 @@ CREATE INDEX targets_by_next_key ON targets (next_key_id);
 CREATE TABLE orders (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
   policy          TEXT NOT NULL,
-  kind            TEXT NOT NULL CHECK (kind IN ('rotate', 'abort', 'rollback', 'revive', 'resolve', 'propagation')),
+  kind            TEXT NOT NULL CHECK (kind IN ('rotate', 'abort', 'rollback', 'revive', 'resolve', 'propagation', 'rehearse')),
   trigger         TEXT NOT NULL,
   supersede       BIGINT NOT NULL,
   target_store    TEXT NOT NULL,
