@@ -76,12 +76,24 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 	flags.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "", "least `LEVEL` that is logged: debug, info, warn or error (default: info for run, warn elsewhere)")
 	root.AddCommand(
+		a.initCommand(),
 		a.runCommand(),
-		a.demoCommand(),
 		a.checkCommand(),
+		a.planCommand(),
 		a.rotateCommand(),
 		a.statusCommand(),
+		a.historyCommand(),
+		a.abortCommand(),
+		a.rollbackCommand(),
+		a.reviveCommand(),
+		a.holdCommand(),
+		a.releaseCommand(),
+		a.resolveCommand(),
+		a.forgetCommand(),
+		a.keysCommand(),
+		a.stateCommand(),
 		a.sandboxCommand(),
+		a.demoCommand(),
 		a.versionCommand(),
 	)
 	return root
