@@ -122,26 +122,22 @@ func decode(r *http.Request, v any) error {
 	return usage("the body cannot be read: " + err.Error())
 }
 
-// summaries returns the named policies, all when none is named. A name that is not known is an error with near names.
+// summaries returns the named policies, all when none is named, by name.
 func (c *Console) summaries(ctx context.Context, named []string) ([]journal.Summary, error) {
-	all, err := c.o.Journal.Summaries(ctx)
-	if err != nil || len(named) == 0 {
-		return all, err
+	if len(named) == 0 {
+		return c.o.Journal.Summaries(ctx)
 	}
-	return pick(all, named)
-}
-
-func pick(all []journal.Summary, named []string) ([]journal.Summary, error) {
-	var found []journal.Summary
-	for _, s := range all {
-		if slices.Contains(named, s.Policy.Name) {
-			found = append(found, s)
+	named = slices.Compact(slices.Sorted(slices.Values(named)))
+	found := make([]journal.Summary, len(named))
+	for i, name := range named {
+		rec, err := c.o.Journal.Load(ctx, name)
+		if errors.Is(err, journal.ErrNotFound) {
+			return nil, c.unknown(ctx, name)
 		}
-	}
-	for _, name := range named {
-		if !slices.ContainsFunc(found, func(s journal.Summary) bool { return s.Policy.Name == name }) {
-			return nil, unknownPolicy(name, all)
+		if err != nil {
+			return nil, err
 		}
+		found[i] = journal.Summary{Policy: rec.Policy, Rotation: rec.Rotation, Hold: rec.Hold}
 	}
 	return found, nil
 }
@@ -153,6 +149,29 @@ func (c *Console) mustKnow(ctx context.Context, policy string) error {
 	}
 	_, err := c.summaries(ctx, []string{policy})
 	return err
+}
+
+// unknown is the error for a policy that the journal does not know, with the names that may have been meant.
+func (c *Console) unknown(ctx context.Context, name string) error {
+	all, err := c.o.Journal.Summaries(ctx)
+	if err != nil {
+		return err
+	}
+	return unknownAmong(name, all)
+}
+
+func unknownAmong(name string, all []journal.Summary) error {
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.Policy.Name
+	}
+	message := fmt.Sprintf("no policy is named %q", name)
+	if near := nearest(name, names); len(near) > 0 {
+		message += "; did you mean " + strings.Join(near, " or ") + "?"
+	} else if len(names) == 0 {
+		message += "; there are no policies"
+	}
+	return &Error{Message: message, Code: ExitUsage, status: http.StatusNotFound}
 }
 
 func (c *Console) getStatus(r *http.Request) (any, error) {
@@ -244,19 +263,4 @@ func (c *Console) postReload(r *http.Request) (any, error) {
 
 func (c *Console) getVersion(*http.Request) (any, error) {
 	return VersionRow{Version: c.o.Version, Started: instant(c.started)}, nil
-}
-
-// unknownPolicy names the policies that may have been meant.
-func unknownPolicy(name string, all []journal.Summary) error {
-	names := make([]string, len(all))
-	for i, s := range all {
-		names[i] = s.Policy.Name
-	}
-	message := fmt.Sprintf("no policy is named %q", name)
-	if near := nearest(name, names); len(near) > 0 {
-		message += "; did you mean " + strings.Join(near, " or ") + "?"
-	} else if len(names) == 0 {
-		message += "; there are no policies"
-	}
-	return &Error{Message: message, Code: ExitUsage, status: http.StatusNotFound}
 }

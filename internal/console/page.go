@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/rotation/journal"
@@ -92,7 +93,8 @@ func (c *Console) policyViews(found []journal.Summary) []policyView {
 	for i, row := range c.statusRows(found) {
 		p := found[i].Policy
 		info := c.reasons[p.Reason]
-		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means, Do: info.Do}
+		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means,
+			Do: strings.ReplaceAll(info.Do, "POLICY", p.Name)}
 		if r := found[i].Rotation; r != nil && row.State != string(r.State) {
 			v.Also = "rotation " + string(r.State)
 		}
@@ -117,18 +119,23 @@ func order(v policyView) int {
 	return 3
 }
 
-// span is a duration in seconds as people say it: 3d 4h.
+// span is a duration in seconds as people say it, in at most two units: 3d 4h.
 func span(seconds int64) string {
-	d := time.Duration(seconds) * time.Second
-	switch days := int(d / (24 * time.Hour)); {
-	case days > 0:
-		return fmt.Sprintf("%dd %dh", days, int(d/time.Hour)%24)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh %dm", int(d/time.Hour), int(d/time.Minute)%60)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm %ds", int(d/time.Minute), int(d/time.Second)%60)
+	units := []struct {
+		name   string
+		length int64
+	}{{"d", 86400}, {"h", 3600}, {"m", 60}, {"s", 1}}
+	for i, u := range units[:3] {
+		if seconds < u.length {
+			continue
+		}
+		said := fmt.Sprintf("%d%s", seconds/u.length, u.name)
+		if rest := seconds % u.length / units[i+1].length; rest > 0 {
+			said += fmt.Sprintf(" %d%s", rest, units[i+1].name)
+		}
+		return said
 	}
-	return fmt.Sprintf("%ds", int(d/time.Second))
+	return fmt.Sprintf("%ds", seconds)
 }
 
 // since is how far t lies from now, as people say it.

@@ -77,8 +77,16 @@ func (c *Console) seenStatus(r *http.Request) (any, error) {
 	}
 	found := s.policies
 	if named := r.URL.Query()["policy"]; len(named) > 0 {
-		if found, err = pick(found, named); err != nil {
-			return nil, err
+		found = nil
+		for _, sum := range s.policies {
+			if slices.Contains(named, sum.Policy.Name) {
+				found = append(found, sum)
+			}
+		}
+		for _, name := range named {
+			if !slices.ContainsFunc(found, func(s journal.Summary) bool { return s.Policy.Name == name }) {
+				return nil, unknownAmong(name, s.policies)
+			}
 		}
 	}
 	return c.statusRows(found), nil

@@ -85,9 +85,9 @@ func TestPage(t *testing.T) {
 	w := d.get("/")
 	body := w.Body.String()
 	for _, want := range []string{
-		"<b>chat-prod</b>", "key-2", "30d 0h", "of 45d 0h", "in 23h 0m", "The successor is live.", "2026-04-01 03:00:00",
-		"Held by ann", "audit", "rotator release POLICY", "&lt;script&gt;", "waiting_for_human", "rotation planned",
-		"rotator resolve POLICY", "removed", "ml@example.com", "<b>research</b>", "v1.2.3",
+		"<b>chat-prod</b>", "key-2", ">30d<", ">of 45d<", "(in 23h)", "in 30d 15h", "The successor is live.", "2026-04-01 03:00:00",
+		"Held by ann", "audit", "rotator release embed", "&lt;script&gt;", "waiting_for_human", "rotation planned",
+		"rotator resolve stuck", "removed", "ml@example.com", "<b>research</b>", "v1.2.3",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
