@@ -16,8 +16,8 @@ const (
 
 func ownedFields(p *journal.Policy) []any {
 	return []any{
-		instant{&p.StepAt}, instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.RotationID, &p.KeyID, &p.Fingerprint,
-		instant{&p.LiveSince}, instant{&p.LastSuccess}, instant{&p.OldestKey}, instant{&p.KeyExpires},
+		instant{&p.StepAt}, instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt},
+		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.LastSuccess}, instant{&p.OldestKey}, instant{&p.KeyExpires},
 		(*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
 	}
 }

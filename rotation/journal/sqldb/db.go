@@ -18,7 +18,7 @@ import (
 
 // Options are how a journal is opened. The zero Options open it for one process, to read and write.
 type Options struct {
-	// ReadOnly opens an existing SQLite journal beside the process that has it, to look only.
+	// ReadOnly opens an existing journal, beside the process that has it, to look only.
 	ReadOnly bool
 	// Program is the name and version that lock, migrations and refusals name.
 	Program string

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"rotator/rotation/journal"
@@ -202,6 +203,22 @@ func TestClosed(t *testing.T) {
 	_, url := newFile(t)
 	closed(t, open(t, url))
 	closed(t, open(t, "sqlite::memory:"))
+}
+
+// TestNothingRunsOn is not parallel: it counts goroutines.
+func TestNothingRunsOn(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	_, url := newFile(t)
+	for _, url := range []string{url, "sqlite::memory:"} {
+		db, err := Open(t.Context(), url, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		setPolicies(t, db, "a")
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestClaimsOfTheDeadEnd(t *testing.T) {

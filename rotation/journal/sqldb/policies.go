@@ -103,7 +103,9 @@ func insertPolicies(n int) string {
 }
 
 // compareSpecs reads every policy and says which are known, which differ from their spec, and which have none any more.
-func compareSpecs(ctx context.Context, t tx, named map[string]*journal.Spec) (known map[string]bool, changed, gone []string, err error) {
+func compareSpecs(ctx context.Context, t tx, named map[string]*journal.Spec) (
+	known map[string]bool, changed, gone []string, err error,
+) {
 	known = make(map[string]bool, len(named))
 	var name, team, owner, spec string
 	var removed time.Time

@@ -21,6 +21,7 @@ type postgresDB struct {
 	pool  *sql.DB
 	dur   time.Duration // of a lease
 	total time.Duration // bounds a transaction
+	look  bool          // only
 	over  atomic.Bool   // closed
 }
 
@@ -36,9 +37,6 @@ const limits = `SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '5
 	SET LOCAL idle_in_transaction_session_timeout = '10s'`
 
 func openPostgres(ctx context.Context, url string, o Options) (_ engine, err error) {
-	if o.ReadOnly {
-		return nil, errors.New("postgres: read-only is for SQLite; here everybody may look at any time")
-	}
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
 		// The parser's own error quotes the address, and an address may hold a password.
@@ -49,7 +47,7 @@ func openPostgres(ctx context.Context, url string, o Options) (_ engine, err err
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
-	e := &postgresDB{pool: stdlib.OpenDB(*cfg), dur: o.Lease, total: 2 * time.Minute}
+	e := &postgresDB{pool: stdlib.OpenDB(*cfg), dur: o.Lease, total: 2 * time.Minute, look: o.ReadOnly}
 	e.pool.SetMaxOpenConns(16)
 	e.pool.SetMaxIdleConns(8)
 	e.pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -58,6 +56,9 @@ func openPostgres(ctx context.Context, url string, o Options) (_ engine, err err
 			err = errors.Join(err, e.close())
 		}
 	}()
+	if o.ReadOnly {
+		return e, e.read(ctx, checkVersion)
+	}
 	var durable string
 	return e, e.write(ctx, func(ctx context.Context, t tx) error {
 		if _, err := one(ctx, t, []any{&durable}, `SHOW synchronous_commit`); err != nil {
@@ -76,6 +77,9 @@ func openPostgres(ctx context.Context, url string, o Options) (_ engine, err err
 }
 
 func (e *postgresDB) write(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.look {
+		return ErrReadOnly
+	}
 	return e.transact(ctx, nil, do)
 }
 

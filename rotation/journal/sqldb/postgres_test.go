@@ -35,6 +35,7 @@ func TestPostgres(t *testing.T) {
 			"teams take turns":                       fairness,
 			"replicas that start together":           startTogether,
 			"nothing is left in a session":           noSessionState,
+			"who only looks":                         lookOnly,
 			"a newer schema is refused":              newerPostgres,
 			"commits that are not durable":           notDurable,
 			"no password in an error, and no backup": quietErrors,
@@ -357,6 +358,29 @@ func notDurable(t *testing.T, url string) {
 	}
 	if _, err := Open(t.Context(), url, Options{}); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
 		t.Errorf("a database that loses commits: %v", err)
+	}
+}
+
+func lookOnly(t *testing.T, url string) {
+	if _, err := Open(t.Context(), url, Options{ReadOnly: true}); err == nil {
+		t.Error("a database without a journal was opened to look at")
+	}
+	setPolicies(t, open(t, url), "a")
+	db, err := Open(t.Context(), url, Options{ReadOnly: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s, err := db.Summaries(t.Context()); err != nil || len(s) != 1 {
+		t.Errorf("%d policies, %v", len(s), err)
+	}
+	if _, err := db.Events(t.Context(), 0, 0); err != nil {
+		t.Error(err)
+	}
+	if err := db.SetMeta(t.Context(), "a", "b"); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

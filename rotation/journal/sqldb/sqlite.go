@@ -1,11 +1,10 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -112,10 +111,9 @@ func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
 	for range nReaders {
 		s, err := newSession(ctx, e.readers)
 		if err != nil {
-			if _, e2 := os.Stat(e.path); errors.Is(e2, fs.ErrNotExist) {
-				return fmt.Errorf("%s: %w", e.path, fs.ErrNotExist)
-			}
-			return err
+			// SQLite says "unable to open" also of a file that is not there.
+			_, missing := os.Stat(e.path)
+			return cmp.Or(missing, err)
 		}
 		e.idle <- s
 		e.made++
