@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,10 +54,34 @@ type bench struct {
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
 }
 
+// journals are those of running tests: opening one costs more than a rotation, so that every life of a test has the same.
+var journals sync.Map // testing.TB → *sqldb.DB
+
+// journalOf returns the test's journal, emptied.
+func journalOf(t testing.TB) *sqldb.DB {
+	t.Helper()
+	if j, ok := journals.Load(t); ok {
+		if err := j.(*sqldb.DB).Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return j.(*sqldb.DB)
+	}
+	j, err := sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	journals.Store(t, j)
+	t.Cleanup(func() { journals.Delete(t); _ = j.Close() })
+	return j
+}
+
+// newBench makes a world. A test that makes another one has ended the first.
 func newBench(t testing.TB, o xaisim.Options) *bench {
 	t.Helper()
+	j := journalOf(t)
 	b := &bench{
-		t: t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		journal: j,
+		t:       t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
 		exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
 	}
@@ -67,21 +92,16 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 	hc := &http.Client{Transport: b.sim.Transport()}
 	var err error
 	b.mgmt, err = xai.NewManagement(xai.ManagementOptions{
-		URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: 20 * time.Millisecond,
+		URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: time.Minute,
 		Key: func(context.Context) (secret.Text, error) { return b.token, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: 20 * time.Millisecond})
+	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.journal, err = sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.journal.Close() })
 	b.sim.OnCall(func(c xaisim.Call) {
 		if c.Op == "" {
 			return
@@ -149,7 +169,7 @@ func (b *bench) violated(format string, args ...any) {
 func (b *bench) birth() {
 	b.engine = rotation.New(rotation.Options{
 		Journal: faultyJournal{b.journal, b}, World: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
-		Now: func() time.Time { return b.clock },
+		Now: func() time.Time { return b.clock }, Pause: b.pause,
 	})
 }
 

@@ -1,0 +1,174 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai/xaisim"
+)
+
+// scenario is a life of one policy: before is set up without faults, then act runs with one fault somewhere.
+type scenario struct {
+	name   string
+	before func(*bench)
+	act    func(*bench)
+	after  func(*bench) // what must be true besides the invariants
+}
+
+const quick = `
+retire: {overlap: 2h, soak: 1h}`
+
+var (
+	one   = []string{targetA}
+	three = []string{targetA, targetB, targetC}
+)
+
+func scenarios() []scenario {
+	var out []scenario
+	for _, n := range []struct {
+		name    string
+		targets []string
+	}{{"one target", one}, {"three targets", three}} {
+		live := func(b *bench) {
+			b.load(policyDoc("chat", quick, n.targets...))
+			b.run(time.Hour)
+		}
+		rotate := func(b *bench) {
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+		}
+		midway := func(s journal.State) func(*bench) {
+			return func(b *bench) {
+				live(b)
+				rotate(b)
+				b.runUntil(5*time.Hour, func() bool {
+					r := b.record("chat").Rotation
+					return r != nil && r.State == s
+				})
+			}
+		}
+		order := func(k journal.OrderKind) func(*bench) {
+			return func(b *bench) { b.order(journal.Order{Policy: "chat", Kind: k}); b.rest() }
+		}
+		unhold := func(b *bench) {
+			_ = b.journal.SetHold(b.t.Context(), b.clock, "chat", journal.Hold{}, journal.Event{At: b.clock, Kind: journal.HoldReleased})
+		}
+		out = append(out,
+			scenario{"first rotation, " + n.name, func(*bench) {}, func(b *bench) {
+				b.load(policyDoc("chat", quick, n.targets...))
+				b.rest()
+			}, inUse},
+			scenario{"ordinary rotation, " + n.name, live, func(b *bench) { rotate(b); b.rest() }, inUse},
+			scenario{"adoption, " + n.name, func(b *bench) {
+				_, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+				b.stores["a"].Set("chat", `{"api_key":"`+v.Reveal()+`","n":1}`)
+				if len(n.targets) > 1 {
+					b.stores["b"].Set("chat", v.Reveal())
+				}
+				b.load(policyDoc("chat", "adopt: true"+quick, n.targets...))
+			}, func(b *bench) { rotate(b); b.rest() }, inUse},
+			scenario{"abort, " + n.name, midway(journal.Staged), func(b *bench) {
+				order(journal.OrderAbort)(b)
+			}, nil},
+			scenario{"rollback from live, " + n.name, midway(journal.Live), order(journal.OrderRollback), inUse},
+			scenario{"rollback from promoting, " + n.name, midway(journal.Promoting), order(journal.OrderRollback), inUse},
+			scenario{"rollback from retiring, " + n.name, midway(journal.Retiring), order(journal.OrderRollback), inUse},
+			scenario{"revive, " + n.name, midway(journal.Retiring), func(b *bench) {
+				order(journal.OrderRevive)(b)
+				unhold(b)
+				b.rest()
+			}, inUse},
+			scenario{"compromised, " + n.name, live, func(b *bench) {
+				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
+				b.rest()
+			}, inUse},
+			scenario{"superseded, " + n.name, midway(journal.Live), func(b *bench) {
+				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+				b.rest()
+			}, inUse},
+			scenario{"target added, " + n.name, live, func(b *bench) {
+				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added, field: k}`}, n.targets...)...))
+				b.rest()
+			}, inUse},
+			scenario{"edited before the promote, " + n.name, midway(journal.Staged), func(b *bench) {
+				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added}`}, n.targets...)...))
+				b.rest()
+			}, inUse},
+		)
+	}
+	out = append(out, scenario{"rehearsal", func(b *bench) {
+		b.load(policyDoc("chat", quick, one...))
+		b.run(time.Hour)
+	}, func(b *bench) {
+		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRehearse})
+		b.rest()
+	}, inUse}, scenario{"target removed", func(b *bench) {
+		b.load(policyDoc("chat", quick, three...))
+		b.run(time.Hour)
+	}, func(b *bench) {
+		b.load(policyDoc("chat", quick, one...))
+		b.stores["b"].Set("chat", "")
+		b.stores["c"].Set("other", `{}`)
+		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+		b.rest()
+	}, inUse})
+	return out
+}
+
+// rest lets everything end, with what a fault may have added: a backoff, a quarantine, another try. Once nothing is left
+// but to watch, one watch more is taken, which meets what lands late.
+func (b *bench) rest() {
+	end := b.clock.Add(12 * time.Hour)
+	b.runUntil(end.Sub(b.clock), b.calm)
+	b.run(65 * time.Minute)
+	b.runUntil(end.Sub(b.clock), b.calm)
+}
+
+// calm reports that nothing is due soon, and that nothing but watches will be.
+func (b *bench) calm() bool {
+	if next, err := b.journal.Next(b.t.Context()); err != nil || !next.IsZero() && next.Before(b.clock.Add(10*time.Minute)) {
+		return false
+	}
+	for name := range b.specs {
+		r := b.record(name)
+		if r.Rotation != nil || len(r.Attempts)+len(r.Orders) > 0 || r.Policy.Failures > 0 ||
+			r.Policy.NextRunAt.Before(r.Policy.WatchAt) && !r.Policy.NextRunAt.Equal(r.Policy.DueAt) {
+			return false
+		}
+	}
+	return true
+}
+
+// inUse checks that every target holds the key in use and that it works.
+func inUse(b *bench) {
+	r := b.record("chat")
+	for _, pt := range b.specs["chat"].Targets {
+		v := b.stores[pt.Store].Read(stores.Target{Path: pt.Path, Field: pt.Field})
+		if b.idOf(v) != r.Policy.KeyID || !b.sim.Accepts(v) {
+			b.violated("%s holds %s, the journal says %s; %s %s", pt, b.idOf(v), r.Policy.KeyID, r.Policy.Reason, r.Policy.Error)
+		}
+	}
+}
+
+// run lives the scenario with the fault that arm sets up once its setting stands, and checks everything at its end.
+func (s scenario) run(t *testing.T, arm func(*bench)) *bench {
+	b := newBench(t, xaisim.Options{})
+	b.limits = rotation.Limits{Watch: time.Hour}
+	b.birth()
+	_, other := b.sim.AddKey(teamID, "somebody else's", "api-key:model:*")
+	b.strange[b.idOf(other)] = true
+	s.before(b)
+	b.calls, b.trace = 0, nil
+	arm(b)
+	s.act(b)
+	b.trap, b.keep = nil, false
+	b.sim.ClearFaults()
+	b.rest()
+	b.settled()
+	if s.after != nil {
+		s.after(b)
+	}
+	return b
+}
