@@ -1,0 +1,3 @@
+package e2e
+const bareRole="X"
+func runBare() int {return 0}
