@@ -15,9 +15,11 @@ import (
 // Reload implements console.Actions: it reads configuration and policies again. Everything that can fail is done before
 // anything changes; an error means that all is as before, and is an event too.
 func (p *program) Reload(ctx context.Context) error {
-	p.reloading.Lock()
-	defer p.reloading.Unlock()
+	p.loading.Lock()
+	defer p.loading.Unlock()
+	ended := p.announceReload()
 	err := p.reload(ctx)
+	ended(err)
 	if err == nil {
 		p.refused = ""
 		return nil
