@@ -114,6 +114,8 @@ type Options struct {
 	Owner string
 	// Now is the clock; nil is time.Now. Within a turn the journal's clock at the claim leads.
 	Now func() time.Time
+	// Pause waits within a turn, which only a rehearsal does; nil is a timer.
+	Pause func(ctx context.Context, d time.Duration) error
 	// Observe is told of every step taken, for metrics; nil is nobody.
 	Observe func(Step)
 }
@@ -134,6 +136,7 @@ type Engine struct {
 	owner   string
 	now     func() time.Time
 	observe func(Step)
+	pause   func(context.Context, time.Duration) error
 	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
 
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
@@ -155,11 +158,15 @@ func New(o Options) *Engine {
 		now:     o.Now,
 		observe: o.Observe,
 		boot:    sinceBoot,
+		pause:   o.Pause,
 		wake:    make(chan struct{}, 1),
 		hand:    make(map[string]secret.Text),
 	}
 	if e.now == nil {
 		e.now = time.Now
+	}
+	if e.pause == nil {
+		e.pause = pause
 	}
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
@@ -217,4 +224,16 @@ func (e *Engine) drop(attempt string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.hand, attempt)
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

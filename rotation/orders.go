@@ -46,6 +46,8 @@ func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err 
 		return t.orderRevive(ctx, o)
 	case journal.OrderResolve:
 		return t.orderResolve(ctx, o)
+	case journal.OrderRehearse:
+		return t.rehearse(ctx)
 	case journal.OrderPropagation:
 		r := t.rec.Rotation
 		if r == nil || r.State != journal.Staged {

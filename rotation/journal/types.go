@@ -156,7 +156,7 @@ const (
 
 // Attempt is one create, intended before it was sent.
 type Attempt struct {
-	ID, Rotation, Policy, Team string
+	ID, Rotation, Policy, Team string // Rotation is "" for the key of a rehearsal
 	Name                       string // the key's name at xAI, which holds the id: unique for ever
 	State                      AttemptState
 	KeyID, Fingerprint         string

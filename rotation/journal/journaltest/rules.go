@@ -105,9 +105,6 @@ var rules = []promise{
 		rec.Attempts[0] = one
 		rec.Attempts[0].State = journal.Created // without the id that xAI answered
 		k.refused(k.j.Commit(k.Context(), c, rec, false), journal.ErrForbidden)
-		stray := k.attempt(journal.Rotation{ID: "nowhere", Policy: "a"}, journal.Intended)
-		rec.Attempts = []journal.Attempt{one, stray}
-		k.refused(k.j.Commit(k.Context(), c, rec, false), journal.ErrForbidden)
 	}},
 	{"a key belongs to one policy", func(k *kit) {
 		k.policies("a", "b")

@@ -27,7 +27,7 @@ func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) 
 			rec.Rotation, inFlight = &found[0], found[0].ID
 		}
 		rec.Attempts, err = attempts.all(ctx, t, "WHERE policy = $1 AND state <> 'settled' UNION ALL SELECT "+attempts.columns+
-			" FROM attempts WHERE rotation = $2 AND state = 'settled' ORDER BY created_at, id", policy, inFlight)
+			" FROM attempts WHERE rotation = $2 AND rotation <> '' AND state = 'settled' ORDER BY created_at, id", policy, inFlight)
 		if err != nil {
 			return err
 		}
