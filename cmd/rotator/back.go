@@ -25,8 +25,9 @@ func (a *app) rollbackCommand() *cobra.Command {
 		Use:   "rollback POLICY...",
 		Short: "Give consumers the old key back, retire the new one, and hold the policy",
 		Long: `Rollback enables the old key, waits until it proves itself, puts it back into every target, waits until no disable of it
-can be on its way, and retires the new key. It works while the old key is not deleted. The policy is held afterwards.`,
-	}, until(journal.RolledBack))
+can be on its way, and retires the new key after the overlap. It returns when every target holds the old key; it works
+while that is not deleted. The policy is held afterwards.`,
+	}, restored)
 }
 
 func (a *app) reviveCommand() *cobra.Command {
@@ -39,7 +40,7 @@ policy is released.`,
 }
 
 // orderCommand makes a command that gives one kind of order and follows it until the rotation has arrived.
-func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived func(console.HistoryRow) (bool, error)) *cobra.Command {
+func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arrival) *cobra.Command {
 	why := ""
 	c.Args = cobra.MinimumNArgs(1)
 	c.ValidArgsFunction = a.completePolicies
@@ -51,7 +52,7 @@ func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived fun
 }
 
 // order gives the same order for each policy.
-func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived func(console.HistoryRow) (bool, error)) (err error) {
+func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived arrival) (err error) {
 	l, err := a.act(ctx, names...)
 	if err != nil {
 		return err
@@ -65,12 +66,18 @@ func (a *app) order(ctx context.Context, names []string, r console.OrderRequest,
 		r.Policy, r.By = name, a.userName()
 		errands = append(errands, &errand{request: r, arrived: arrived})
 	}
-	return a.place(ctx, l, errands)
+	if err := a.place(ctx, l, errands); err != nil {
+		return err
+	}
+	if l.alone != nil && ctx.Err() == nil {
+		a.sayWhoRetires(ctx, l, errands)
+	}
+	return nil
 }
 
 // until says that a rotation has arrived when it ended in this state.
-func until(s journal.State) func(console.HistoryRow) (bool, error) {
-	return func(h console.HistoryRow) (bool, error) {
+func until(s journal.State) arrival {
+	return func(_ *errand, h console.HistoryRow) (bool, error) {
 		switch {
 		case h.State == string(s):
 			return true, nil
@@ -79,4 +86,12 @@ func until(s journal.State) func(console.HistoryRow) (bool, error) {
 		}
 		return false, nil
 	}
+}
+
+// restored says that a rollback has arrived when consumers read the old key again.
+func restored(e *errand, h console.HistoryRow) (bool, error) {
+	if s := e.row; s.KeyID != nil && *s.KeyID != or(h.NewKeyID) && s.LiveSince != nil && !s.LiveSince.Before(e.at) {
+		return true, nil
+	}
+	return until(journal.RolledBack)(e, h)
 }

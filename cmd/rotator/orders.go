@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/internal/console"
@@ -18,19 +19,23 @@ const (
 	patience = 5 * time.Second
 )
 
+// arrival reports whether the rotation that an order began or joined is where it was to go; an error means that it never
+// will be. A nil arrival is the order itself: it is enough that it was carried out.
+type arrival func(*errand, console.HistoryRow) (bool, error)
+
 // errand is an order for one policy, and how far it has come.
 type errand struct {
 	request console.OrderRequest
-	// arrived reports whether the rotation that the order began or joined is where it was to go; an error means that
-	// it never will be. nil: it is enough that the order was carried out.
-	arrived func(console.HistoryRow) (bool, error)
+	arrived arrival
 
 	id       int64
 	after    int64             // the last event before the order
+	at       time.Time         // of the order
 	rotation string            // that the order began or joined
 	told     bool              // an event after the order said that the policy waits for a human
 	stuck    time.Time         // since when it is seen waiting for a human
 	row      console.StatusRow // as last seen
+	reason   string            // as last told
 	over     bool
 	err      error
 }
@@ -68,8 +73,11 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 	}
 }
 
-// progress looks how far the errands are, then waits a moment for events and tells them: those of a last step too.
+// progress waits a moment for events, tells them, and looks how far the errands are.
 func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s *scene) error {
+	if err := l.news(ctx, lookPace, after, errands, s); err != nil {
+		return err
+	}
 	for _, e := range errands {
 		if e.over {
 			continue
@@ -77,8 +85,18 @@ func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s 
 		if err := l.visit(ctx, e, s); err != nil {
 			return err
 		}
+		if e.over { // with what happened in between
+			if err := l.news(ctx, lookPace/10, after, errands, s); err != nil {
+				return err
+			}
+		}
 	}
-	brief, cancel := context.WithTimeout(ctx, lookPace)
+	return nil
+}
+
+// news tells the next events of the errands' policies, and waits for one at most so long.
+func (l *link) news(ctx context.Context, wait time.Duration, after *int64, errands []*errand, s *scene) error {
+	brief, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	got, err := l.Events(brief, *after, "")
 	if err != nil {
@@ -105,38 +123,45 @@ func (l *link) visit(ctx context.Context, e *errand, s *scene) error {
 	if err != nil {
 		return err
 	}
-	before := e.row.Reason
 	e.row = rows[0]
-	if or(before) != or(e.row.Reason) && e.row.Reason != nil {
-		s.tell(e.request.Policy, "waits: "+*e.row.Reason)
-	}
 	if e.rotation == "" {
-		o, err := l.Order(ctx, e.id)
-		if err != nil {
+		if err := l.ask(ctx, e); err != nil || e.over {
 			return err
-		}
-		switch {
-		case o.Refused != nil:
-			e.end(refusal(e, *o.Refused))
-			return nil
-		case o.Done != nil && e.arrived == nil:
-			e.end(nil)
-			return nil
-		case o.Done != nil:
-			e.rotation = or(o.Rotation)
 		}
 	}
 	if e.rotation != "" {
-		if over, err := l.arrival(ctx, e); err != nil || over {
+		if over, err := l.arrive(ctx, e); err != nil || over {
 			return err
+		}
+		if why := or(e.row.Reason); why != "" && why != e.reason {
+			e.reason = why
+			s.tell(e.request.Policy, "waits: "+why)
 		}
 	}
 	e.human()
 	return nil
 }
 
-// arrival reports whether the errand's rotation is where it was to go, or never will be.
-func (l *link) arrival(ctx context.Context, e *errand) (bool, error) {
+// ask looks whether the order was carried out.
+func (l *link) ask(ctx context.Context, e *errand) error {
+	o, err := l.Order(ctx, e.id)
+	if err != nil {
+		return err
+	}
+	e.at = *o.At
+	switch {
+	case o.Refused != nil:
+		e.end(refusal(e, *o.Refused))
+	case o.Done != nil && e.arrived == nil:
+		e.end(nil)
+	case o.Done != nil:
+		e.rotation = or(o.Rotation)
+	}
+	return nil
+}
+
+// arrive reports whether the errand's rotation is where it was to go, or never will be.
+func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 	history, err := l.History(ctx, e.request.Policy, 20)
 	if err != nil {
 		return false, err
@@ -145,7 +170,7 @@ func (l *link) arrival(ctx context.Context, e *errand) (bool, error) {
 	if i < 0 {
 		return false, nil
 	}
-	over, err := e.arrived(history[i])
+	over, err := e.arrived(e, history[i])
 	if over || err != nil {
 		e.end(err)
 	}
@@ -166,7 +191,7 @@ func (e *errand) human() {
 		return
 	}
 	reason := or(e.row.Reason)
-	e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", e.request.Policy, reason, or(e.row.Error)), whatToDo(reason)+" It is tried again all the same."))
+	e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", e.request.Policy, reason, or(e.row.Error)), strings.TrimSuffix(whatToDo(reason), ".")+". It is tried again all the same."))
 }
 
 func (e *errand) end(err error) { e.over, e.err = true, err }

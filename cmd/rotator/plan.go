@@ -139,9 +139,12 @@ func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Polic
 		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: rec.Policy.OldestKey, KeyExpires: rec.Policy.KeyExpires,
 		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
 	}, now)
-	if rec.Rotation == nil || !rec.Rotation.LiveAt.IsZero() {
-		o.next(policy, rec, found, at, string(cause))
+	if r := rec.Rotation; r != nil && r.State.CanAbort() {
+		at = now // it goes on by itself
+	} else {
+		o.add(actRotate, at, "", "", "because of "+string(cause))
 	}
+	o.next(policy, rec, found, at)
 	o.warn(ctx, v, policy)
 	p.growth(ctx, v, policy, rec, lists, o)
 	return o.rows, nil
@@ -173,9 +176,8 @@ func (o *outline) inFlight(policy *policies.Policy, rec *journal.Record) {
 	}
 }
 
-// next outlines the next rotation.
-func (o *outline) next(policy *policies.Policy, rec *journal.Record, found []finding, at time.Time, cause string) {
-	o.add(actRotate, at, "", "", "because of "+cause)
+// next outlines the next rotation, or the rest of one that has promoted nothing yet.
+func (o *outline) next(policy *policies.Policy, rec *journal.Record, found []finding, at time.Time) {
 	old := []string{}
 	retire := func(id string) {
 		if id != "" && !slices.Contains(old, id) {
@@ -255,6 +257,7 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 	s, _ := v.world.Store(t.Store) // policies name only stores that there are
 	value, err := s.Current(ctx, storeTarget(t))
 	print := string(value.Fingerprint())
+	say := fmt.Sprintf("say what to do with `rotator resolve %s --target %s`", policy.Name, t)
 	switch {
 	case errors.Is(err, stores.ErrNotFound):
 		return finding{action: actPromote, empty: true, detail: "nothing is there yet"}
@@ -262,10 +265,12 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 		return finding{action: actWarning, detail: err.Error()}
 	case print == row.Fingerprint && row.KeyID != "" && row.KeyID == rec.Policy.KeyID:
 		return finding{action: actPromote, key: row.KeyID, detail: "replaces the key in use"}
-	case !row.ContactAt.IsZero() && print != row.Replaceable && row.DecidedFor != print:
-		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: say what to do with `rotator resolve " + policy.Name + " --target " + t.String() + "`"}
+	case row.Decision == journal.Overwrite && row.DecidedFor == print:
+		return finding{action: actPromote, key: row.KeyID, detail: "replaces what is there, as a human said"}
 	case !keyLike(value):
-		return finding{action: actWait, detail: "it holds something that is not an API key: say what to do with `rotator resolve " + policy.Name + " --target " + t.String() + "`"}
+		return finding{action: actWait, detail: "it holds something that is not an API key: " + say}
+	case !row.ContactAt.IsZero() && print != row.Replaceable:
+		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: " + say}
 	}
 	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value)
 	switch {

@@ -60,8 +60,8 @@ type program struct {
 	engine  *rotation.Engine
 	console *console.Console
 
-	reloading sync.Mutex // one reload at a time
-	refused   string     // guarded by reloading: the problems of the last reload that was refused
+	loading sync.Mutex // one reload at a time
+	refused string     // guarded by loading: the problems of the last reload that was refused
 
 	mu      sync.Mutex
 	files   files         // guarded by mu

@@ -27,7 +27,8 @@ func (a *app) rotateCommand() *cobra.Command {
 		Long: `Rotate begins a rotation of each policy at once, or joins the one that is on its way to live, and returns when the
 successor is live. While the last rotation is live or retiring it is refused, unless --supersede is given: then both
 old keys are kept until the newest is live. With --compromised the old key is disabled as soon as every target reads
-the successor. Without a daemon the command does the work itself. Ctrl-C stops looking; a daemon goes on.`,
+the successor. Without a daemon the command does the work itself. Ctrl-C stops looking; the
+daemon goes on.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE:              func(c *cobra.Command, names []string) error { return a.rotate(c.Context(), names, f) },
@@ -86,11 +87,11 @@ func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) (err er
 }
 
 // arrived says when a rotation is as far as asked.
-func (f rotateFlags) arrived() func(console.HistoryRow) (bool, error) {
+func (f rotateFlags) arrived() arrival {
 	if f.wait == "none" {
 		return nil
 	}
-	return func(h console.HistoryRow) (bool, error) {
+	return func(_ *errand, h console.HistoryRow) (bool, error) {
 		switch {
 		case f.wait == "live" && h.Live != nil, h.State == string(journal.Done):
 			return true, nil
@@ -101,7 +102,7 @@ func (f rotateFlags) arrived() func(console.HistoryRow) (bool, error) {
 	}
 }
 
-// sayWhoRetires says, where no daemon runs, who will turn off and delete the old keys.
+// sayWhoRetires says, where no daemon runs, who will turn off and delete the keys that consumers no longer read.
 func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
@@ -112,6 +113,6 @@ func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 		if rows[0].WaitingUntil != nil {
 			at = " after " + rows[0].WaitingUntil.UTC().Format(time.RFC3339)
 		}
-		fmt.Fprintf(a.stdout, "%s: no daemon runs: the old key keeps working until `rotator run`, or `rotator run --once`%s, retires it\n", e.request.Policy, at)
+		fmt.Fprintf(a.stdout, "%s: no daemon runs: the other key keeps working until `rotator run`, or `rotator run --once`%s, retires it\n", e.request.Policy, at)
 	}
 }

@@ -48,9 +48,9 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		case <-settled.C:
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration and policies")
-			p.reloading.Lock()
+			p.loading.Lock()
 			p.refused = "" // whoever sends it wants to hear of every problem again
-			p.reloading.Unlock()
+			p.loading.Unlock()
 		case <-ctx.Done():
 			return
 		}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"rotator/internal/config"
+	"rotator/internal/console"
+	"rotator/internal/secret"
+	"rotator/xai"
+	"rotator/xai/xaisim"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"rotator": func() {
+			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			context.AfterFunc(ctx, stop)
+			os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, config.Env{}))
+		},
+	})
+}
+
+// team is the team of every script, and world what a script finds outside: a simulated xAI and the files of base.
+const simTeam = "team-1"
+
+// base is the configuration of every script. Limits are short, since both addresses are on loopback.
+const base = `state: sqlite:rotator.db
+policies: policies
+socket: rotator.sock
+xai: {management_url: "%[1]s", inference_url: "%[1]s"}
+teams: {research: {management_key: "file:management.key"}}
+stores: {local: {type: file, dir: secrets}}
+limits: {min_interval: 1s, quarantine: 1s, watch: 1s}
+`
+
+// outside is what a script's commands share.
+type outside struct {
+	late       *atomic.Int64 // how late clusters learn of keys that are made from now on, in nanoseconds
+	management *xai.Management
+}
+
+// TestScripts runs the sessions in testdata/script, each with a simulated xAI of its own.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setup,
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"up":     cmdUp,
+			"until":  cmdUntil,
+			"mode":   cmdMode,
+			"fields": cmdFields,
+			"simkey": cmdSimKey,
+			"keys":   cmdKeys,
+			"append": cmdAppend,
+			"same":   cmdSame,
+			"signal": cmdSignal,
+			"late":   cmdLate,
+		},
+	})
+}
+
+func setup(e *testscript.Env) error {
+	late := new(atomic.Int64)
+	late.Store(int64(20 * time.Millisecond))
+	sim := xaisim.New(xaisim.Options{Seed: 1, Propagation: func(*rand.Rand) time.Duration { return time.Duration(late.Load()) }})
+	key := sim.NewManagementKey(simTeam)
+	server := httptest.NewServer(sim)
+	e.Defer(server.Close)
+	e.Setenv("XAI", server.URL)
+	e.Setenv("USER", "ada")
+	m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, HTTP: &http.Client{Transport: sim.Transport()},
+		Key: func(context.Context) (secret.Text, error) { return key, nil }})
+	if err != nil {
+		return err
+	}
+	e.Values["outside"] = &outside{late, m}
+	for _, dir := range []string{"secrets", "policies"} {
+		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
+			return err
+		}
+	}
+	for name, text := range map[string]string{"management.key": key.Reveal() + "\n", "rotator.yaml": fmt.Sprintf(base, server.URL)} {
+		if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// wait is how long a script waits for what must come. It is only reached when it does not.
+const wait = 20 * time.Second
+
+// eventually asks until it is so, or fails the script.
+func eventually(ts *testscript.TestScript, what string, so func() bool) {
+	for end := time.Now().Add(wait); !so(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			ts.Fatalf("%s did not come to be", what)
+		}
+	}
+}
+
+// cmdUp waits until the daemon answers at the socket: up.
+func cmdUp(ts *testscript.TestScript, _ bool, _ []string) {
+	client := console.Dial(ts.MkAbs("rotator.sock"))
+	eventually(ts, "a daemon", func() bool {
+		_, err := client.Version(context.Background())
+		return err == nil
+	})
+}
+
+// cmdUntil runs a command until what it prints matches: until REGEXP COMMAND...
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	re := regexp.MustCompile(args[0])
+	eventually(ts, args[0], func() bool {
+		_ = ts.Exec(args[1], args[2:]...) // status may say 3
+		return re.MatchString(ts.ReadFile("stdout")) != neg
+	})
+}
+
+// cmdMode checks the mode of a file: mode FILE 0600.
+func cmdMode(ts *testscript.TestScript, _ bool, args []string) {
+	info, err := os.Lstat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[1] {
+		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
+	}
+}
+
+// cmdFields checks that the last output is a JSON array of objects with exactly these fields, in this order, and that no
+// value of it is anything but what a row holds: fields NAME...
+func cmdFields(ts *testscript.TestScript, _ bool, want []string) {
+	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	var rows []json.RawMessage
+	ts.Check(d.Decode(&rows))
+	if len(rows) == 0 {
+		ts.Fatalf("no rows")
+	}
+	for _, row := range rows {
+		var got []string
+		d := json.NewDecoder(strings.NewReader(string(row)))
+		_, err := d.Token()
+		ts.Check(err)
+		for d.More() {
+			name, err := d.Token()
+			ts.Check(err)
+			got = append(got, fmt.Sprint(name))
+			var value json.RawMessage
+			ts.Check(d.Decode(&value))
+		}
+		if strings.Join(got, " ") != strings.Join(want, " ") {
+			ts.Fatalf("fields are %s", got)
+		}
+	}
+}
+
+// cmdSimKey makes a key at the simulated xAI and writes its secret into a file; $ID is its id then: simkey NAME FILE.
+func cmdSimKey(ts *testscript.TestScript, _ bool, args []string) {
+	m := ts.Value("outside").(*outside).management
+	k, err := m.CreateKey(context.Background(), simTeam,
+		xai.CreateRequest{Name: args[0], ACLs: []string{"api-key:model:grok-4", "api-key:endpoint:chat"}})
+	ts.Check(err)
+	eventually(ts, "a propagated key", func() bool {
+		clusters, err := m.Propagation(context.Background(), k.ID)
+		return err == nil && clusters.Complete()
+	})
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(k.Secret.Reveal()), 0o600))
+	ts.Setenv("ID", k.ID)
+}
+
+// cmdKeys checks how many keys the simulated xAI holds: keys N.
+func cmdKeys(ts *testscript.TestScript, _ bool, args []string) {
+	var n int
+	eventually(ts, args[0]+" keys", func() bool {
+		list, err := ts.Value("outside").(*outside).management.ListKeys(context.Background(), simTeam)
+		ts.Check(err)
+		n = len(list.Keys)
+		return fmt.Sprint(n) == args[0]
+	})
+}
+
+// cmdAppend adds a line to a file: append FILE TEXT.
+func cmdAppend(ts *testscript.TestScript, _ bool, args []string) {
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_APPEND|os.O_WRONLY|os.O_CREATE, 0o600)
+	ts.Check(err)
+	_, err = f.WriteString(args[1] + "\n")
+	ts.Check(err)
+	ts.Check(f.Close())
+}
+
+// cmdLate says how late clusters learn of keys that are made from now on: late DURATION.
+func cmdLate(ts *testscript.TestScript, _ bool, args []string) {
+	d, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	ts.Value("outside").(*outside).late.Store(int64(d))
+}
+
+// cmdSignal sends a signal to the process that has the journal, which its lock names: signal TERM|HUP.
+func cmdSignal(ts *testscript.TestScript, _ bool, args []string) {
+	var pid int
+	_, err := fmt.Sscanf(ts.ReadFile("rotator.db.lock"), "pid %d", &pid)
+	ts.Check(err)
+	ts.Check(syscall.Kill(pid, map[string]syscall.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[args[0]]))
+}
+
+// cmdSame checks that nothing was written below the script's folder since the last same, apart from locks: same.
+func cmdSame(ts *testscript.TestScript, _ bool, _ []string) {
+	var b strings.Builder
+	ts.Check(filepath.WalkDir(ts.MkAbs("."), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		if strings.Contains(path, ".tmp/") || filepath.Base(path) == "seen" {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		fmt.Fprintf(&b, "%s %x\n", path, content)
+		return err
+	}))
+	seen := ts.MkAbs("seen")
+	before, err := os.ReadFile(seen)
+	if err == nil && string(before) != b.String() {
+		ts.Fatalf("something was written")
+	}
+	ts.Check(os.WriteFile(seen, []byte(b.String()), 0o600))
+}
