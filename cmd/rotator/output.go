@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // outputFlag adds -o, which takes "json".
@@ -18,6 +19,8 @@ func outputFlag(c *cobra.Command, asJSON *bool) {
 
 // jsonFlag is true for json and false for text.
 type jsonFlag bool
+
+var _ pflag.Value = (*jsonFlag)(nil)
 
 func (f *jsonFlag) String() string {
 	if *f {
