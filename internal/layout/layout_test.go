@@ -139,14 +139,21 @@ func packages(t *testing.T) []pkg {
 // that do are named in one file of the machine, and nowhere else outside package xai.
 func TestOneGate(t *testing.T) {
 	t.Parallel()
-	allowed := []string{"rotation/gate.go", "rotation/fence.go", "rotation/engine.go"}
+	// engine.go declares them, fence.go passes them on, and rehearse.go changes a limit of a key that nobody uses.
+	allowed := []string{"rotation/gate.go", "rotation/fence.go", "rotation/engine.go", "rotation/rehearse.go"}
 	for _, file := range sources(t) {
-		if strings.HasPrefix(file, "xai/") || slices.Contains(allowed, file) {
+		if strings.HasPrefix(file, "xai/") {
 			continue
 		}
 		b, err := os.ReadFile(filepath.Join(root(t), file))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if strings.Contains(string(b), "KeyUpdate{Disabled") && file != "rotation/gate.go" {
+			t.Errorf("%s disables keys beside the gate", file)
+		}
+		if slices.Contains(allowed, file) {
+			continue
 		}
 		for _, call := range []string{".DeleteKey(", ".UpdateKey(", ".RotateKey("} {
 			if strings.Contains(string(b), call) {
