@@ -22,13 +22,10 @@ const maxAnswer = 256 << 20
 // Client asks a [Console.Control] API. A failure that the API tells is an *[Error].
 type Client struct{ via http.RoundTripper }
 
-// NewClient makes a client over any transport.
-func NewClient(via http.RoundTripper) *Client { return &Client{via} }
-
 // Dial makes a client for the daemon at a unix socket. Nothing is sent yet. When nobody answers there, calls return
 // [ErrNoDaemon].
 func Dial(socket string) *Client {
-	return NewClient(&http.Transport{
+	return &Client{&http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "unix", socket)
 			if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
@@ -36,11 +33,11 @@ func Dial(socket string) *Client {
 			}
 			return conn, err
 		},
-	})
+	}}
 }
 
 // InProcess makes a client that calls the handler itself, for commands that work without a daemon.
-func InProcess(h http.Handler) *Client { return NewClient(direct{h}) }
+func InProcess(h http.Handler) *Client { return &Client{direct{h}} }
 
 // Status tells where policies stand, all of them when none is named, by name.
 func (c *Client) Status(ctx context.Context, policies ...string) (rows []StatusRow, err error) {

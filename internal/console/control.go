@@ -186,7 +186,7 @@ func (c *Console) statusRows(found []journal.Summary) []StatusRow {
 	rows := make([]StatusRow, len(found))
 	now := c.o.Now()
 	for i, s := range found {
-		rows[i] = Row(s, now, c.needsHuman)
+		rows[i] = statusRow(s, now, c.needsHuman)
 	}
 	return rows
 }

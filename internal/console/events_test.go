@@ -3,6 +3,7 @@ package console_test
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,17 +17,22 @@ import (
 // ledger is a journal of events only, whose ids have gaps.
 type ledger struct {
 	journal.Journal
-	events []journal.Event
-	asked  int
+	mu     sync.Mutex
+	events []journal.Event // guarded by mu
+	asked  int             // guarded by mu
 }
 
 func (l *ledger) Events(_ context.Context, after int64, limit int) ([]journal.Event, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.asked++
 	i, _ := slices.BinarySearchFunc(l.events, after+1, func(e journal.Event, id int64) int { return int(e.ID - id) })
 	return l.events[i:min(len(l.events), i+limit)], nil
 }
 
 func (l *ledger) add(id int64, policy string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.events = append(l.events, journal.Event{ID: id, At: time.Now(), Policy: policy, Kind: journal.Promoted})
 }
 

@@ -139,8 +139,8 @@ type VersionRow struct {
 	Started *time.Time `json:"started"`
 }
 
-// Row tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
-func Row(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
+// statusRow tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
+func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
 	p, spec := s.Policy, specOf(s.Policy)
 	row := StatusRow{
 		Policy: p.Name, State: stateOf(s, needsHuman),

@@ -54,7 +54,7 @@ func TestRowsAsPeopleReadThem(t *testing.T) {
 	golden(t, "events.json", events)
 }
 
-func TestRow(t *testing.T) {
+func TestStatusRow(t *testing.T) {
 	t.Parallel()
 	human := func(r journal.Reason) bool { return r == "drift" }
 	in := func(h int) time.Time { return noon.Add(time.Duration(h) * time.Hour) }
@@ -82,7 +82,7 @@ func TestRow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := console.Row(c.in, noon, human)
+			got := console.StatusRowOf(c.in, noon, human)
 			if got.State != c.state {
 				t.Errorf("state %s, want %s", got.State, c.state)
 			}
@@ -105,7 +105,7 @@ func same(t *testing.T, what string, got *time.Time, want time.Time) {
 func TestAHoldThatIsOverIsNoHold(t *testing.T) {
 	t.Parallel()
 	s := journal.Summary{Hold: journal.Hold{Reason: "audit", By: "ann", At: noon.Add(-2 * time.Hour), Until: noon.Add(-time.Hour)}}
-	if row := console.Row(s, noon, func(journal.Reason) bool { return false }); row.Hold != nil {
+	if row := console.StatusRowOf(s, noon, func(journal.Reason) bool { return false }); row.Hold != nil {
 		t.Errorf("hold %+v is shown after its end", row.Hold)
 	}
 }

@@ -100,9 +100,13 @@ func TestADeadReceiverIsTriedForEver(t *testing.T) {
 		if w.failed("webhook") != 0 || !strings.Contains(w.said(), "delivered again") {
 			t.Error("nobody is told that it works again")
 		}
-		l.add(journal.Failed) // and the pace is the first again
-		time.Sleep(5 * time.Second)
-		want(t, r, 10, 20, 30)
+		r.answers(func(int64) (int, error) { return 503, nil })
+		before := r.tries()
+		l.add(journal.Failed)
+		time.Sleep(time.Minute)
+		if n := r.tries() - before; n < 4 {
+			t.Errorf("%d tries in the first minute of a new failure: the pause is still the old one", n)
+		}
 	})
 }
 

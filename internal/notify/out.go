@@ -72,7 +72,7 @@ func (o *out) turn(ctx context.Context) time.Duration {
 		if cursor, err = o.deliver(ctx, cursor); err != nil {
 			pause = o.failed(ctx, err)
 		}
-		if end, _ := ctx.Deadline(); time.Until(end) < pause {
+		if end, _ := ctx.Deadline(); time.Until(end) <= pause {
 			return pause // another replica may be luckier meanwhile
 		}
 		sleep(ctx, pause)
@@ -126,10 +126,13 @@ func (o *out) cursor(ctx context.Context) (int64, error) {
 	return id, nil
 }
 
+// save moves the cursor, also when the turn ended meanwhile: what was delivered shall not be delivered again.
 func (o *out) save(ctx context.Context, from, to int64) error {
 	if from == to {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turnPace-turnLength)
+	defer cancel()
 	return o.journal.SetMeta(ctx, o.key(), strconv.FormatInt(to, 10))
 }
 

@@ -1,0 +1,4 @@
+package console
+
+// StatusRowOf is statusRow, for the tests.
+var StatusRowOf = statusRow
