@@ -1,0 +1,147 @@
+// Package systemd holds the units to what they promise. It has no code of its own.
+package systemd
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"rotator/internal/config"
+)
+
+var units = []string{"rotator.service", "rotator-once.service", "rotator-once.timer"}
+
+// newer are the keys that systemd learned after 252, the oldest that the units are for, which says so and ignores them.
+var newer = []string{"RestartSteps", "RestartMaxDelaySec"}
+
+// maxExposure is what `systemd-analyze security` may find, in tenths. What is left is what the daemon is for: it talks to
+// the network, gives files to a group, and reads the time of day.
+const maxExposure = 12
+
+// installed makes sure once that systemd-analyze is there.
+var installed = sync.OnceValue(func() error {
+	if _, err := exec.LookPath("systemd-analyze"); err == nil {
+		return nil
+	}
+	for _, c := range [][]string{{"apt-get", "update", "-qq"}, {"apt-get", "install", "-qq", "--no-install-recommends", "systemd"}} {
+		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
+			return fmt.Errorf("systemd-analyze is needed (Debian's package systemd), and could not be installed: %w\n%s", err, out)
+		}
+	}
+	return nil
+})
+
+func analyze(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	if err := installed(); err != nil {
+		t.Fatal(err)
+	}
+	return exec.Command("systemd-analyze", args...)
+}
+
+// root is a system that holds the units, what they start, and the units that they name.
+func root(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	write := func(path, text string, mode os.FileMode) {
+		t.Helper()
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, unit := range units {
+		write("etc/systemd/system/"+unit, read(t, unit), 0o644)
+	}
+	for _, target := range []string{"basic", "multi-user", "network-online", "shutdown", "sysinit", "time-set", "time-sync", "timers"} {
+		write("etc/systemd/system/"+target+".target", "[Unit]\n", 0o644)
+	}
+	write("usr/bin/rotator", "#!/bin/sh\n", 0o755)
+	write("bin/kill", "#!/bin/sh\n", 0o755)
+	return dir
+}
+
+func TestUnitsAreValid(t *testing.T) {
+	t.Parallel()
+	dir := root(t)
+	for _, unit := range units {
+		out, err := analyze(t, "verify", "--man=no", "--root="+dir, filepath.Join(dir, "etc/systemd/system", unit)).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", unit, err, out)
+		}
+		for line := range strings.Lines(string(out)) {
+			if !slices.ContainsFunc(newer, func(key string) bool { return strings.Contains(line, "'"+key+"'") }) {
+				t.Errorf("%s: %s", unit, line)
+			}
+		}
+	}
+}
+
+func TestExposure(t *testing.T) {
+	t.Parallel()
+	dir := root(t)
+	for _, unit := range units[:2] {
+		out, err := analyze(t, "security", "--offline=true", "--no-pager", "--root="+dir, fmt.Sprintf("--threshold=%d", maxExposure), unit).CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("Overall exposure level for "+unit)) {
+			t.Errorf("%s is exposed more than %d tenths: %v\n%s", unit, maxExposure, err, out)
+		}
+	}
+}
+
+// TestOneSandbox: both services run the same program over the same secrets.
+func TestOneSandbox(t *testing.T) {
+	t.Parallel()
+	sandbox := func(unit string) string {
+		_, rest, ok := strings.Cut(read(t, unit), "\n# sandbox\n")
+		if !ok {
+			t.Fatalf("%s has no sandbox", unit)
+		}
+		rest, _, _ = strings.Cut(rest, "\n[Install]")
+		return strings.TrimSpace(rest)
+	}
+	if a, b := sandbox(units[0]), sandbox(units[1]); a != b {
+		t.Errorf("the sandboxes differ:\n%s\n\n%s", a, b)
+	}
+}
+
+// TestConfiguration: the example is one that the daemon takes, and agrees with the service's folders.
+func TestConfiguration(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load("rotator.yaml", config.Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal([]string{c.State.String(), c.Policies, c.Socket, c.SocketGroup, c.Teams["main"].ManagementKey.String(), c.Stores["local"].File.Dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `["sqlite:/var/lib/rotator/rotator.db","/etc/rotator/policies","/run/rotator/rotator.sock","rotator","credential:rotator_management-key","/var/lib/rotator/secrets"]`
+	if string(got) != want {
+		t.Errorf("got %s", got)
+	}
+	service := read(t, "rotator.service")
+	for _, line := range []string{"StateDirectory=rotator", "RuntimeDirectory=rotator", "User=rotator", "LoadCredential=rotator:/etc/rotator/credentials", "Type=notify"} {
+		if !strings.Contains(service, "\n"+line+"\n") {
+			t.Errorf("rotator.service lacks %s", line)
+		}
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
