@@ -71,6 +71,7 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, p.close()) }()
 	v := p.present()
+	hangup := hangups(ctx)
 	// Everything that can fail comes before anything begins.
 	web, control, err := listen(v.config)
 	if err != nil {
@@ -88,20 +89,35 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	if control != nil {
 		working.Go(func() { a.serve(ctx, control, p.console.Control()) })
 	}
-	if mark, err := p.journal.Meta(ctx, journal.MetaRestored); err != nil {
+	if err := p.tellRestored(ctx); err != nil {
 		return err
-	} else if mark != "" {
-		a.log.Warn("the journal was restored from a backup: nothing is created or destroyed until the targets were compared")
 	}
 	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
 	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
-	working.Go(func() { p.watch(ctx, hangups(ctx)) })
+	working.Go(func() { p.watch(ctx, hangup) })
 	working.Go(func() { p.reportToSystemd(ctx) })
 	a.log.Info("rotating", "version", programVersion(), "policies", len(v.policies), "state", v.config.State, "config", v.config.File)
 	err = p.engine.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	a.log.Info("stopped")
 	return err
+}
+
+// tellRestored tells once of a journal that was made from a backup.
+func (p *program) tellRestored(ctx context.Context) error {
+	const told = journal.MetaRestored + "/told"
+	mark, err := p.journal.Meta(ctx, journal.MetaRestored)
+	if err != nil || mark == "" {
+		return err
+	}
+	if was, err := p.journal.Meta(ctx, told); err != nil || was == mark {
+		return err
+	}
+	p.log.Warn("the journal was restored from a backup: nothing is created or destroyed until the targets were compared")
+	if err := p.journal.Record(ctx, journal.Event{At: time.Now(), Kind: journal.JournalRestored}); err != nil {
+		return err
+	}
+	return p.journal.SetMeta(ctx, told, mark)
 }
 
 // hangups tells of each SIGHUP until ctx ends.

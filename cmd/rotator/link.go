@@ -69,8 +69,11 @@ func (a *app) look(ctx context.Context) (*link, error) {
 		return nil, err
 	}
 	client, ok, err := dial(ctx, c)
-	if ok || err != nil && !errors.Is(err, fs.ErrPermission) {
-		return &link{Client: client, close: func() error { return nil }}, err
+	if ok {
+		return &link{Client: client, close: func() error { return nil }}, nil
+	}
+	if err != nil { // one that is frozen, or not ours to ask
+		a.log.Warn("the daemon does not answer; its journal is read beside it", "err", err)
 	}
 	p, err := a.openToLook(ctx, c)
 	if err != nil {
@@ -81,7 +84,7 @@ func (a *app) look(ctx context.Context) (*link, error) {
 
 func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error) {
 	f, bad := a.readFiles()
-	j, err := a.openJournal(ctx, c, c.State.SQLite())
+	j, err := a.openJournal(ctx, c, true)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && bad != nil:
 		return nil, bad

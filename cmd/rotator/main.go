@@ -28,7 +28,7 @@ func main() {
 // run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits
 // for a human or is held.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env config.Env) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)

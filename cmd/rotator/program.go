@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -118,7 +119,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 	})
 	p.console = console.New(console.Options{
 		Journal: j, Scheduler: p.engine, Actions: p, Reasons: reasons(), Teams: func() []string { return p.present().world.names },
-		Version: programVersion(), Log: a.log,
+		Hosts: hosts(f.config), Version: programVersion(), Log: a.log,
 	})
 	return p, nil
 }
@@ -131,6 +132,15 @@ func owner() string {
 
 func limits(c *config.Config) rotation.Limits {
 	return rotation.Limits{Quarantine: c.Limits.Quarantine.Std(), Watch: c.Limits.Watch.Std(), Concurrency: c.Limits.Concurrency}
+}
+
+// hosts are the names that the page may be asked for by, beside this machine's own.
+func hosts(c *config.Config) []string {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil || host == "" {
+		return nil
+	}
+	return []string{host}
 }
 
 func reasons() []console.ReasonInfo {

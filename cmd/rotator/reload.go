@@ -12,19 +12,23 @@ import (
 	"rotator/rotation/journal"
 )
 
-// Reload implements console.Actions: it reads configuration and policies again. Everything that can fail is done before
-// anything changes; an error means that all is as before, and is an event too.
-func (p *program) Reload(ctx context.Context) error {
+// Reload implements console.Actions: it reads configuration, policies and secrets again.
+func (p *program) Reload(ctx context.Context) error { return p.refresh(ctx, true) }
+
+// refresh reads configuration and policies again. Stores and teams are made anew, and so read their secrets again, when
+// the configuration changed or anew is asked for. Everything that can fail is done before anything changes; an error
+// means that all is as before, and is an event too.
+func (p *program) refresh(ctx context.Context, anew bool) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
-	err := p.reload(ctx)
+	err := p.reload(ctx, anew)
 	ended(err)
 	if err == nil {
 		p.refused = ""
 		return nil
 	}
-	if p.refused == err.Error() { // the same file, saved again: told already
+	if p.refused == err.Error() && !anew { // the same file, saved again: told already
 		return err
 	}
 	p.refused = err.Error()
@@ -40,23 +44,25 @@ func (p *program) Reload(ctx context.Context) error {
 	return errors.Join(err, p.journal.Record(ctx, e))
 }
 
-func (p *program) reload(ctx context.Context) error {
+func (p *program) reload(ctx context.Context, anew bool) error {
 	f, err := p.app.readFiles()
 	if err != nil {
 		return err
 	}
-	known, err := p.knownTeams(ctx)
-	if err != nil {
-		return err
-	}
-	w, err := newWorld(ctx, f.config, known, p.hooks(), p.log)
-	if err != nil {
-		return err
+	before := p.present()
+	w := before.world
+	if anew || f.config.Digest != before.config.Digest {
+		known, err := p.knownTeams(ctx)
+		if err != nil {
+			return err
+		}
+		if w, err = newWorld(ctx, f.config, known, p.hooks(), p.log); err != nil {
+			return err
+		}
 	}
 	if problems, err := p.gaps(ctx, f, w); err != nil || len(problems) > 0 {
 		return errors.Join(err, asError(problems))
 	}
-	before := p.present()
 	for _, key := range before.config.NeedsRestart(f.config) {
 		p.log.Warn("the new value takes effect when the daemon is started again", "key", key)
 	}

@@ -92,7 +92,7 @@ func (a *app) forgetCommand() *cobra.Command {
 		Long: `Forget drops what the journal knows: from then on no target of it keeps an old key from being retired, and none of its
 keys is touched any more. What was forgotten stays in the events.`,
 		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: cobra.NoFileCompletions,
+		ValidArgsFunction: a.completePolicies,
 		RunE:              func(c *cobra.Command, args []string) error { return a.forget(c.Context(), args[0], target) },
 	}
 	c.Flags().StringVar(&target, "target", "", "only this `TARGET`: store:path or store:path#field")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,15 +71,19 @@ func drawStatus(t *table, rows []console.StatusRow, now time.Time) {
 	}
 }
 
-// completePolicies proposes names of policies to the shell.
-func (a *app) completePolicies(c *cobra.Command, have []string, typed string) ([]string, cobra.ShellCompDirective) {
-	f, err := a.readFiles()
+// completePolicies proposes names of policies to the shell: those that the journal knows.
+func (a *app) completePolicies(c *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
+	l, err := a.look(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
+	defer func() { _ = l.close() }() // only read
+	rows, _ := l.Status(c.Context()) // nothing is proposed when it fails
 	var names []string
-	for _, s := range f.specs() {
-		names = append(names, s.Name)
+	for _, r := range rows {
+		if !slices.Contains(have, r.Policy) {
+			names = append(names, r.Policy)
+		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }

@@ -47,14 +47,14 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			continue
 		case <-settled.C:
 		case <-hangup:
-			p.log.Info("SIGHUP: reading configuration and policies")
-			p.loading.Lock()
-			p.refused = "" // whoever sends it wants to hear of every problem again
-			p.loading.Unlock()
+			p.log.Info("SIGHUP: reading configuration, policies and secrets")
+			_ = p.refresh(ctx, true) // told already
+			p.follow(watcher)
+			continue
 		case <-ctx.Done():
 			return
 		}
-		_ = p.Reload(ctx) // told already
+		_ = p.refresh(ctx, false) // told already
 		p.follow(watcher)
 	}
 }

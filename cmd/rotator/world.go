@@ -102,7 +102,7 @@ func (w *world) Teams() []string { return w.names }
 func (w *world) Team(ctx context.Context, name string) (rotation.Team, error) {
 	t := w.teams[name]
 	if t == nil {
-		return rotation.Team{}, fmt.Errorf("team %s is not configured", name)
+		return rotation.Team{}, refuse("not_configured", "team %s is not in the configuration", name)
 	}
 	id, err := t.identify(ctx)
 	if err != nil {

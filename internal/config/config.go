@@ -9,6 +9,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,6 +40,8 @@ type Config struct {
 
 	// File is where the configuration was read from.
 	File string `yaml:"-"`
+	// Digest changes with every change of the file.
+	Digest [sha256.Size]byte `yaml:"-"`
 }
 
 // XAI says where xAI's two APIs are.

@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"os"
@@ -52,7 +53,7 @@ func Parse(file string, data []byte, env Env) (c *Config, err error) {
 	if problem != nil {
 		return nil, policies.Problems{*problem}
 	}
-	c = &Config{File: file}
+	c = &Config{File: file, Digest: sha256.Sum256(data)}
 	d.value(root, reflect.ValueOf(c).Elem(), "")
 	c.defaults(d.dir, env)
 	d.check(c, root)
