@@ -242,11 +242,23 @@ func act[T any](c *Console, ask func(Actions) ([]T, error)) (any, error) {
 }
 
 func (c *Console) getKeys(r *http.Request) (any, error) {
-	return act(c, func(a Actions) ([]KeyRow, error) { return a.Keys(r.Context(), r.URL.Query().Get("team")) })
+	return act(c, func(a Actions) ([]KeyRow, error) {
+		rows, err := a.Keys(r.Context(), r.URL.Query().Get("team"))
+		for i := range rows {
+			rows[i].Created = whole(rows[i].Created)
+		}
+		return rows, err
+	})
 }
 
 func (c *Console) getPlan(r *http.Request) (any, error) {
-	return act(c, func(a Actions) ([]PlanRow, error) { return a.Plan(r.Context(), r.URL.Query()["policy"]) })
+	return act(c, func(a Actions) ([]PlanRow, error) {
+		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"])
+		for i := range rows {
+			rows[i].At = whole(rows[i].At)
+		}
+		return rows, err
+	})
 }
 
 func (c *Console) getCheck(r *http.Request) (any, error) {

@@ -28,7 +28,8 @@ func (a *actions) Keys(_ context.Context, team string) ([]console.KeyRow, error)
 
 func (a *actions) Plan(_ context.Context, named []string) ([]console.PlanRow, error) {
 	a.asked = append(a.asked, "plan "+strings.Join(named, "+"))
-	return []console.PlanRow{{Policy: "a", Action: "create"}}, nil
+	at := noon.Add(1500 * time.Millisecond).In(time.FixedZone("", 7200))
+	return []console.PlanRow{{Policy: "a", Action: "create", At: &at}}, nil
 }
 
 func (a *actions) Check(context.Context) ([]console.CheckRow, error) {
@@ -236,7 +237,7 @@ func TestActions(t *testing.T) {
 	d.ok(err)
 	check, err := d.client.Check(t.Context())
 	d.ok(err)
-	if len(plan) != 1 || plan[0].Action != "create" || len(check) != 1 || check[0].Result != console.CheckOK {
+	if len(plan) != 1 || plan[0].Action != "create" || *plan[0].At != noon.Add(time.Second) || len(check) != 1 || check[0].Result != console.CheckOK {
 		t.Errorf("plan %+v, check %+v", plan, check)
 	}
 	d.ok(d.client.Reload(t.Context()))

@@ -282,6 +282,14 @@ func instant(t time.Time) *time.Time {
 	return &t
 }
 
+// whole is t as instant writes it.
+func whole(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return instant(*t)
+}
+
 func seconds(d time.Duration) *int64 {
 	n := int64(d / time.Second)
 	return &n
