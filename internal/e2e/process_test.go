@@ -20,8 +20,11 @@ import (
 	"rotator/rotation/journal/sqldb"
 )
 
-// binary builds the product once for all tests of this run.
+// binary builds the product once for all tests of this run. ROTATOR_BINARY names one to try in its place.
 var binary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("ROTATOR_BINARY"); path != "" {
+		return path, nil
+	}
 	dir, err := os.MkdirTemp("", "rotator-e2e-")
 	if err != nil {
 		return "", err
@@ -164,6 +167,10 @@ func (d *daemon) look(t testing.TB) *sqldb.DB {
 
 // complain prints the end of the daemon's log when the test failed.
 func (d *daemon) complain(t testing.TB) {
+	t.Cleanup(func() {
+		b := d.read(t, "log")
+		os.WriteFile("/tmp/e2e-"+strings.ReplaceAll(t.Name(), "/", "_")+".log", []byte(b), 0o600)
+	})
 	t.Cleanup(func() {
 		if !t.Failed() {
 			return

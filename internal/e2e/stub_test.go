@@ -1,3 +1,5 @@
 package e2e
-const bareRole="X"
-func runBare() int {return 0}
+
+const bareRole = "X"
+
+func runBare() int { return 0 }
