@@ -48,9 +48,8 @@ func (t *turn) whoIs(ctx context.Context, v secret.Text) (xai.Identity, error) {
 // contact meets the policy's targets for the first time: what each holds becomes its baseline, which a promote may
 // replace. What only a human may replace is left and reported. It changes nothing outside.
 func (t *turn) contact(ctx context.Context, p *policies.Policy) error {
-	met := false
 	for _, pt := range p.Targets {
-		if row := t.row(idOf(pt)); !row.ContactAt.IsZero() && row.RemovedAt.IsZero() {
+		if row := t.row(idOf(pt)); row.Decision == journal.Drop || !row.ContactAt.IsZero() && row.RemovedAt.IsZero() {
 			continue
 		}
 		s, err := t.spot(pt)
@@ -60,12 +59,8 @@ func (t *turn) contact(ctx context.Context, p *policies.Policy) error {
 		if err := t.meet(ctx, s); err != nil {
 			return err
 		}
-		met = true
 	}
-	if !met {
-		return nil
-	}
-	if t.policy.Adopt {
+	if t.policy.Adopt { // until it succeeds: a key that is overwritten before would be nobody's for ever
 		return t.adopt(ctx)
 	}
 	return nil
@@ -120,7 +115,7 @@ func (t *turn) adopt(ctx context.Context) error {
 	}
 	for _, pt := range t.policy.Targets {
 		row := *t.row(idOf(pt))
-		if row.KeyID == "" || row.Decision != journal.Undecided || t.key(row.KeyID) != nil {
+		if row.KeyID == "" || row.Decision != journal.Undecided || t.key(row.KeyID) != nil || row.Status != journal.TargetOK {
 			continue
 		}
 		if err := t.adoptKey(ctx, row); err != nil {

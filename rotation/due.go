@@ -135,9 +135,17 @@ func (t *turn) reconciled(ctx context.Context) error {
 		return err
 	}
 	for _, pt := range t.policy.Targets {
-		row := *t.row(idOf(pt))
-		known := row.Status == journal.TargetEmpty || row.KeyID != "" && t.key(row.KeyID) != nil
-		if row.SeenAt.IsZero() || row.Status == journal.TargetDrift || !known && row.Decision == journal.Undecided {
+		s, err := t.spot(pt)
+		if err != nil {
+			return err
+		}
+		if _, err := t.look(ctx, s); err != nil { // what the backup says of it may be long past
+			return err
+		}
+		row := *t.row(s.id)
+		known := row.Fingerprint == "" || row.KeyID != "" && t.key(row.KeyID) != nil
+		decided := row.Decision != journal.Undecided && row.DecidedFor == row.Fingerprint
+		if !known && !decided {
 			return stuckf(RestoredJournal, "the journal was restored, and %s does not hold a key that it knows", row.TargetID)
 		}
 	}

@@ -69,7 +69,7 @@ type World interface {
 // Limits are the engine's paces. The zero value of each means its default.
 type Limits struct {
 	Quarantine  time.Duration // how long a key of a lost create may still appear: 10 minutes
-	Watch       time.Duration // between two looks at targets and keys: 15 minutes
+	Watch       time.Duration // between two looks at targets and keys: 15 minutes, at most half the journal's horizon
 	Concurrency int           // turns at once: 16. A wait is a timer and takes no place
 	MaxBackoff  time.Duration // between two tries of a failing step: 15 minutes
 	Stuck       time.Duration // after which an incomplete propagation waits for a human: 30 minutes
@@ -101,6 +101,7 @@ func (l Limits) withDefaults() Limits {
 			*p = v
 		}
 	}
+	l.Watch = min(l.Watch, journal.Horizon/2)
 	return l
 }
 

@@ -37,13 +37,8 @@ func (t *turn) destroy(ctx context.Context, what destruction, keyID string) erro
 	if !k.DeletedAt.IsZero() || what == disable && !k.DisabledAt.IsZero() {
 		return nil
 	}
-	hold, err := t.journal.HoldOf(ctx, t.claim.Policy)
-	if err != nil {
+	if err := t.unheld(ctx, what, keyID); err != nil {
 		return err
-	}
-	if hold.Active(t.now()) {
-		t.rec.Hold = hold
-		return stuckf(Held, "%s key %s: %s is held", what, keyID, t.claim.Policy)
 	}
 	if err := t.reconciled(ctx); err != nil {
 		return err
@@ -63,10 +58,26 @@ func (t *turn) destroy(ctx context.Context, what destruction, keyID string) erro
 			return err
 		}
 	}
+	if err := t.unheld(ctx, what, keyID); err != nil { // again: all this took a while
+		return err
+	}
 	if what == disable {
 		return t.turnOff(ctx, team, k)
 	}
 	return t.erase(ctx, team, k)
+}
+
+// unheld reads the hold afresh: people set it without a claim, at any moment.
+func (t *turn) unheld(ctx context.Context, what destruction, keyID string) error {
+	hold, err := t.journal.HoldOf(ctx, t.claim.Policy)
+	if err != nil {
+		return err
+	}
+	if hold.Active(t.now()) {
+		t.rec.Hold = hold
+		return stuckf(Held, "%s key %s: %s is held", what, keyID, t.claim.Policy)
+	}
+	return nil
 }
 
 // vouched shows that the management key speaks for the team and that our clock and xAI's agree.
@@ -111,7 +122,7 @@ func (t *turn) heldNowhere(ctx context.Context, k journal.Key) error {
 		if row.Policy == t.claim.Policy {
 			err = t.reread(ctx, s, k)
 		} else {
-			err = t.peek(ctx, s, k)
+			err = t.peek(ctx, s, row, k)
 		}
 		if err != nil {
 			return err
@@ -134,12 +145,16 @@ func (t *turn) reread(ctx context.Context, s spot, k journal.Key) error {
 }
 
 // peek reads a target of another policy.
-func (t *turn) peek(ctx context.Context, s spot, k journal.Key) error {
+func (t *turn) peek(ctx context.Context, s spot, row journal.Target, k journal.Key) error {
 	v, err := s.currentOrNothing(ctx)
 	if err != nil {
 		return err
 	}
-	if holds(string(v.Fingerprint()), "", k) {
+	print := string(v.Fingerprint())
+	if print != row.Fingerprint {
+		row.KeyID = ""
+	}
+	if holds(print, row.KeyID, k) {
 		return stillHolds(s, k)
 	}
 	return nil

@@ -68,8 +68,13 @@ func (t *turn) orderRotate(ctx context.Context, o *journal.Order) (string, error
 	}
 	r := t.rec.Rotation
 	if r != nil && r.State != journal.Live && r.State != journal.Retiring {
-		if r.State == journal.RollingBack || r.State == journal.Aborting {
-			return fmt.Sprintf("a rotation is %s", r.State), nil
+		switch {
+		case r.State == journal.Aborting:
+			return "a rotation is being aborted", nil
+		case r.State == journal.RollingBack && !o.Supersede:
+			return "a rotation is being rolled back; --supersede gives that up and makes a new key", nil
+		case r.State == journal.RollingBack:
+			return t.takeOver(ctx, o)
 		}
 		if o.Trigger == journal.ByCompromise {
 			r.Trigger, r.Why = o.Trigger, o.Why
@@ -80,15 +85,18 @@ func (t *turn) orderRotate(ctx context.Context, o *journal.Order) (string, error
 		return fmt.Sprintf("the last rotation is %s until %s; --supersede begins another now and keeps both old keys until the newest is live",
 			r.State, t.retiredBy().UTC().Format(time.RFC3339)), nil
 	}
+	return t.takeOver(ctx, o)
+}
+
+// takeOver begins a rotation, in place of the one in flight if there is one: that one's keys all become predecessors.
+func (t *turn) takeOver(ctx context.Context, o *journal.Order) (string, error) {
 	if err := t.mayCreate(ctx); err != nil {
 		return err.Error(), nil
 	}
-	if r != nil {
-		if !r.Discarded {
-			return "the last rotation is still being tidied up; try again in a moment", nil
+	if t.rec.Rotation != nil {
+		if err := t.supersede(ctx, "superseded by hand"); err != nil {
+			return "", err
 		}
-		t.tell(journal.TakenOver, "key_id", r.KeyID)
-		t.end(journal.Superseded, "superseded by hand")
 	}
 	t.begin(o.Trigger, o.Why)
 	return "", nil
@@ -211,10 +219,12 @@ func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, erro
 	if o.Decision != journal.Drop { // the word is about what stands there now
 		s, err := t.spot(pt)
 		if err != nil {
-			return "", err
+			return err.Error(), nil
 		}
-		if _, err := t.look(ctx, s); err != nil {
+		if _, err := t.look(ctx, s); gone(ctx, err) {
 			return "", err
+		} else if err != nil { // kept open it would hold everything else up
+			return fmt.Sprintf("what stands there now cannot be read; try again later: %v", err), nil
 		}
 	}
 	row := t.row(o.Target)

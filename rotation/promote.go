@@ -13,7 +13,6 @@ import (
 // promoting gives the successor to consumers, target by target. From its first line on the rotation only goes forward,
 // or is rolled back by a human: both keys work until every target was read back.
 func (t *turn) promoting(ctx context.Context) (next, error) {
-	r := t.rec.Rotation
 	spots, err := t.spots(t.plan)
 	if err != nil {
 		return next{}, err
@@ -40,9 +39,7 @@ func (t *turn) promoting(ctx context.Context) (next, error) {
 		return n, err
 	}
 	// What is staged has done its work. When it can't be removed now, live goes on trying: consumers are served.
-	if err := t.discardAll(ctx, a.ID); err == nil {
-		r.Discarded = true
-	} else if gone(ctx, err) {
+	if err := t.discardStaged(ctx); gone(ctx, err) {
 		return next{}, err
 	}
 	t.goLive()

@@ -44,6 +44,7 @@ const (
 	NotProved        journal.Reason = "successor_not_proved"
 	ClockSkew        journal.Reason = "clock_skew"
 	NoOldValue       journal.Reason = "old_value_gone"
+	OldKeyBad        journal.Reason = "old_key_refused"
 	RestoredJournal  journal.Reason = "restored_journal"
 )
 
@@ -89,7 +90,8 @@ var Reasons = []ReasonInfo{
 	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},
 	{NotProved, true, "The successor could not be proved from what the targets hold: the old key stays.", "See the error; rotator rollback POLICY goes back."},
 	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
-	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator revive POLICY keeps both keys."},
+	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator rotate POLICY --supersede makes a new key."},
+	{OldKeyBad, true, "The old key, to be rolled back to, is refused by xAI; consumers keep the new one.", "rotator rotate POLICY --supersede makes a new key."},
 	{RestoredJournal, true, "The journal was restored from a backup: keys and targets are only compared until all match.", "rotator status shows which target does not match; resolve it."},
 }
 

@@ -11,11 +11,8 @@ import (
 // live waits out the overlap, in which consumers reload, and then turns the old keys off.
 func (t *turn) live(ctx context.Context) (next, error) {
 	r := t.rec.Rotation
-	if !r.Discarded {
-		if err := t.discardAll(ctx, r.Attempt); err != nil {
-			return next{}, err
-		}
-		r.Discarded = true
+	if err := t.discardStaged(ctx); err != nil {
+		return next{}, err
 	}
 	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != again {
 		return n, err
@@ -178,14 +175,32 @@ func (t *turn) supersedeBad(ctx context.Context, why string) (next, error) {
 	if k := t.key(r.KeyID); k != nil && k.Use == journal.UseSuccessor {
 		k.Use = journal.UsePredecessor // some targets may hold it: retired later, like every key that consumers read
 	}
-	if a := t.attempt(); a != nil && a.State == journal.Created {
-		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), why
+	if err := t.supersede(ctx, why); err != nil {
+		return next{}, err
 	}
-	t.tell(journal.TakenOver, "key_id", r.KeyID, "error", why)
-	t.end(journal.Superseded, why)
 	if t.held() || t.mayCreate(ctx) != nil {
 		return again, nil
 	}
 	t.begin(journal.ByBadKey, why)
 	return again, nil
+}
+
+// supersede ends a rotation that a newer one takes over from. What it staged is discarded first: nobody comes back to it.
+func (t *turn) supersede(ctx context.Context, why string) error {
+	r := t.rec.Rotation
+	if err := t.discardStaged(ctx); err != nil {
+		return err
+	}
+	if r.State == journal.RollingBack {
+		if err := t.discardAll(ctx, r.ID); err != nil {
+			return err
+		}
+	}
+	if a := t.attempt(); a != nil && a.State == journal.Created {
+		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), why
+		t.drop(a.ID)
+	}
+	t.tell(journal.TakenOver, "key_id", r.KeyID, "error", why)
+	t.end(journal.Superseded, why)
+	return nil
 }

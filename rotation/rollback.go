@@ -57,10 +57,13 @@ func (t *turn) restore(ctx context.Context) (next, error) {
 		return next{}, err
 	}
 	if err := t.prove(ctx, value, old.ID, t.plan.Verify); err != nil {
-		if xai.ProvesBad(err) {
-			return wait(t.now().Add(5*time.Second), WaitProof), nil // an enable takes its time to reach every cluster
+		if !xai.ProvesBad(err) {
+			return next{}, err
 		}
-		return next{}, err
+		if t.now().Sub(r.EnteredAt).Abs() > t.limits.BadSpan+t.limits.Quarantine {
+			return next{}, stuckf(OldKeyBad, "key %s, to be rolled back to, is refused: %w; `rotator rotate %s --supersede` makes a new one", old.ID, err, t.claim.Policy)
+		}
+		return wait(t.now().Add(5*time.Second), WaitProof), nil // an enable takes its time to reach every cluster
 	}
 	var errs []error
 	for _, s := range spots {

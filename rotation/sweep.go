@@ -17,7 +17,7 @@ const sweepPace = time.Minute
 func (t *turn) sweep(ctx context.Context) error {
 	for _, id := range t.unsettled() {
 		a := t.attemptByID(id)
-		if t.now().Before(a.SweepAt) {
+		if t.ahead(a.SweepAt) {
 			continue
 		}
 		err := t.settleAttempt(ctx, id)

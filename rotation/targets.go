@@ -170,8 +170,8 @@ func (t *turn) look(ctx context.Context, s spot) (secret.Text, error) {
 	}
 	print := string(v.Fingerprint())
 	row := t.row(s.id)
-	fresh := row.SeenAt.IsZero() || row.Fingerprint != print
-	if fresh {
+	// A key that could not be told yet may only not have reached the cluster that was asked.
+	if row.SeenAt.IsZero() || row.Fingerprint != print || row.KeyID == "" && keyLike(v) {
 		id, err := t.identify(ctx, v)
 		if err != nil {
 			return v, fmt.Errorf("ask which key %s holds: %w", s.id, err)
@@ -183,10 +183,27 @@ func (t *turn) look(ctx context.Context, s spot) (secret.Text, error) {
 	return v, nil
 }
 
-// discardAll removes what was staged for an attempt from every target it could have been staged in.
+// discardStaged removes what the rotation in flight staged, once.
+func (t *turn) discardStaged(ctx context.Context) error {
+	r := t.rec.Rotation
+	if r.Discarded {
+		return nil
+	}
+	if err := t.discardAll(ctx, r.Attempt); err != nil {
+		return err
+	}
+	r.Discarded = true
+	return nil
+}
+
+// discardAll removes what was staged for an attempt from every target it could have been staged in, but for those that
+// a human dropped: their store may be no more.
 func (t *turn) discardAll(ctx context.Context, attempt string) error {
 	var first error
 	for _, pt := range t.plan.Targets {
+		if t.row(idOf(pt)).Decision == journal.Drop {
+			continue
+		}
 		s, err := t.spot(pt)
 		if err == nil {
 			err = s.discard(ctx, attempt)

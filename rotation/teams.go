@@ -13,6 +13,9 @@ import (
 
 // chores looks at every team whose turn it is, over all replicas.
 func (e *Engine) chores(ctx context.Context) {
+	if err := e.journal.Hasten(ctx, e.now()); err != nil && ctx.Err() == nil {
+		e.log.Warn("policies that a clock set back put off could not be made due", "err", err)
+	}
 	w := e.theWorld()
 	for _, name := range w.Teams() {
 		mine, err := e.journal.Chore(ctx, e.now(), "team/"+name, e.limits.Watch)

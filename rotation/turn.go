@@ -157,8 +157,8 @@ func (t *turn) step(ctx context.Context) (next, error) {
 	if r == nil {
 		return t.idle(ctx)
 	}
-	if at := t.rec.Policy.StepAt; t.now().Before(at) && !t.stirred() {
-		return next{parked: true, at: at, reason: t.rec.Policy.Reason}, nil
+	if p := t.rec.Policy; t.ahead(p.StepAt) && !t.stirred() {
+		return next{parked: true, at: p.StepAt, reason: p.Reason}, nil
 	}
 	switch r.State {
 	case journal.Planned:
@@ -181,10 +181,18 @@ func (t *turn) step(ctx context.Context) (next, error) {
 	return next{}, stuckf(Internal, "rotation %s is in flight in state %q", r.ID, r.State)
 }
 
-// stirred reports that what the step waited for is no more: its hold was released, or its policy edited.
+// ahead reports that a time has not come. One beyond the horizon is not believed: either the clock was set back since,
+// or it is the end of a long wait, which the step computes anew at little cost.
+func (t *turn) ahead(at time.Time) bool {
+	return t.now().Before(at) && at.Before(t.now().Add(journal.Horizon))
+}
+
+// stirred reports that what the step waited for is no more: its hold was released, its policy edited, or a failure
+// beside it, which hides why it waits, is over.
 func (t *turn) stirred() bool {
-	r := t.rec.Rotation
-	return t.rec.Policy.Reason == Held && !t.held() ||
+	r, p := t.rec.Rotation, &t.rec.Policy
+	return p.Reason == Held && !t.held() ||
+		p.Failures == 0 && p.Error != "" && t.worried == "" ||
 		r.State.CanAbort() && r.State != journal.Aborting && (!t.rec.Policy.RemovedAt.IsZero() || !t.plan.SameRotation(t.policy))
 }
 
@@ -216,6 +224,9 @@ func (t *turn) settle(n next, err error) {
 	p := &t.rec.Policy
 	now := t.now()
 	if n.parked {
+		if t.worried != "" && p.Failures == 0 {
+			t.reason(t.worried)
+		}
 		return
 	}
 	if err == nil {
@@ -276,10 +287,10 @@ func (t *turn) backoff(n int) time.Duration {
 	return d - d/4 + time.Duration(h.Sum32()%1000)*(d/4)/1000
 }
 
-// agenda is when the policy must be looked at again: the earliest of all that waits.
+// agenda is when the policy must be looked at again: the earliest of all that waits, and never beyond the next watch.
 func (t *turn) agenda() time.Time {
 	p := &t.rec.Policy
-	at := p.WatchAt
+	at := minTime(p.WatchAt, t.now().Add(t.limits.Watch))
 	sooner := func(c time.Time) {
 		if !c.IsZero() && (at.IsZero() || c.Before(at)) {
 			at = c
@@ -291,7 +302,11 @@ func (t *turn) agenda() time.Time {
 		}
 		sooner(p.StepAt)
 	} else if !t.held() && p.RemovedAt.IsZero() {
-		sooner(p.DueAt)
+		due := p.DueAt
+		if !due.IsZero() && due.Before(p.NotBefore) {
+			due = p.NotBefore
+		}
+		sooner(due)
 	}
 	if t.held() {
 		sooner(t.rec.Hold.Until)

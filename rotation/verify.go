@@ -105,7 +105,7 @@ func (t *turn) propagated(ctx context.Context) (next, error) {
 	}
 	p, err := team.Keys.Propagation(ctx, r.KeyID)
 	now := t.now()
-	since := now.Sub(r.StagedAt)
+	since := now.Sub(r.StagedAt).Abs() // of a clock that was set back too
 	switch {
 	case xai.ClassOf(err) == xai.ClassNotFound:
 		return t.answeredBad(ctx, err)
@@ -230,7 +230,7 @@ func (t *turn) answeredWell() {
 func (t *turn) answeredBad(ctx context.Context, err error) (next, error) {
 	r := t.rec.Rotation
 	now := t.now()
-	if r.BadCount == 0 {
+	if r.BadCount == 0 || r.BadSince.After(now) { // the clock was set back
 		r.BadSince = now
 	}
 	r.BadCount++

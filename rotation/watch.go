@@ -26,7 +26,7 @@ const suspectPace = 30 * time.Second
 // writes a target. Its failures are shown and tried again; they do not hold the rotation up.
 func (t *turn) watch(ctx context.Context) error {
 	p := &t.rec.Policy
-	if t.now().Before(p.WatchAt) && !t.targetsChanged() {
+	if t.ahead(p.WatchAt) && !t.targetsChanged() {
 		return nil
 	}
 	p.WatchAt = t.now().Add(t.limits.Watch)
@@ -39,14 +39,20 @@ func (t *turn) watch(ctx context.Context) error {
 			t.troubled(err)
 		}
 	}
+	examined := false
 	for _, row := range append([]journal.Target(nil), t.rec.Targets...) {
 		if row.ContactAt.IsZero() || row.Decision == journal.Drop {
 			continue
 		}
-		if err := t.inspect(ctx, row.TargetID); err != nil {
-			if gone(ctx, err) {
-				return err
-			}
+		v, err := t.inspect(ctx, row.TargetID)
+		if now := t.row(row.TargetID); err == nil && !examined && now.RemovedAt.IsZero() && now.KeyID != "" && now.KeyID == p.KeyID {
+			examined = true // the others that hold it hold the same bytes
+			err = t.examine(ctx, v, p.KeyID)
+		}
+		if gone(ctx, err) {
+			return err
+		}
+		if err != nil {
 			t.troubled(err)
 		}
 	}
@@ -98,19 +104,19 @@ func (t *turn) markRemoved() {
 }
 
 // inspect reads one target and says what changed.
-func (t *turn) inspect(ctx context.Context, id journal.TargetID) error {
+func (t *turn) inspect(ctx context.Context, id journal.TargetID) (secret.Text, error) {
 	s, err := t.spot(policies.Target{Store: id.Store, Path: id.Path, Field: id.Field})
 	if err != nil {
-		return err
+		return secret.Text{}, err
 	}
 	before := *t.row(id)
 	v, err := t.look(ctx, s)
 	if err != nil {
-		return err
+		return v, err
 	}
 	row := t.row(id)
 	switch {
-	case t.judge(row):
+	case t.judge(row), !row.RemovedAt.IsZero(): // what is no longer ours to write may hold anything
 		if row.Fingerprint == "" {
 			row.Status = journal.TargetEmpty
 		} else {
@@ -123,10 +129,7 @@ func (t *turn) inspect(ctx context.Context, id journal.TargetID) error {
 			t.tell(journal.Drifted, "target", id.String(), "key_id", row.KeyID)
 		}
 	}
-	if p := t.rec.Policy; row.RemovedAt.IsZero() && p.KeyID != "" && row.KeyID == p.KeyID {
-		return t.examine(ctx, v, p.KeyID)
-	}
-	return nil
+	return v, nil
 }
 
 // judge reports whether what a target holds is in order: the value that a promote may replace, the successor that is
@@ -169,17 +172,16 @@ func (t *turn) examine(ctx context.Context, v secret.Text, id string) error {
 	} else {
 		k.BadAnswers = 0
 	}
-	if k.Health == health {
-		return nil
+	if was := k.Health; was != health {
+		k.Health, k.HealthAt = health, t.now()
+		switch {
+		case health == healthOK && was != "" && was != healthSuspect:
+			t.tell(journal.KeyHealthy, "key_id", id)
+		case health != healthOK && health != healthSuspect:
+			t.tell(journal.KeyUnhealthy, "key_id", id, "health", health)
+		}
 	}
-	was := k.Health
-	k.Health, k.HealthAt = health, t.now()
-	switch {
-	case health == healthOK && was != "" && was != healthSuspect:
-		t.tell(journal.KeyHealthy, "key_id", id)
-	case health != healthOK && health != healthSuspect:
-		t.tell(journal.KeyUnhealthy, "key_id", id, "health", health)
-	}
+	// Not only when it is news: the old keys could not be turned on the last time.
 	if r := t.rec.Rotation; health == healthDead && r != nil && (r.State == journal.Live || r.State == journal.Retiring) {
 		_, err := t.supersedeBad(ctx, "the key that consumers read was proved bad after the promote")
 		return err

@@ -74,11 +74,17 @@ type Claimer interface {
 	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)
 	// Release gives a claim back unchanged, to be handed out again from at on.
 	Release(ctx context.Context, c Claim, at time.Time) error
+	// Hasten makes policies due that were put off beyond the Horizon. No owner puts one off so far, so that this happens
+	// only when the clock was set back.
+	Hasten(ctx context.Context, now time.Time) error
 	// Next is when the next policy comes due; the zero time when none ever does.
 	Next(ctx context.Context) (time.Time, error)
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
 }
+
+// Horizon is further than any policy is put off: its targets are watched more often.
+const Horizon = 2 * time.Hour
 
 // Claim is the right to act for a policy.
 type Claim struct {
@@ -98,7 +104,8 @@ type Reader interface {
 	Summaries(ctx context.Context) ([]Summary, error)
 	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
-	// TargetsOf returns every row of the target map in which the key was seen or may be put, over all policies.
+	// TargetsOf returns every row of the target map in which the key was seen, by its id or its fingerprint, or may be
+	// put, over all policies.
 	TargetsOf(ctx context.Context, keyID string) ([]Target, error)
 	// Targets returns the whole target map.
 	Targets(ctx context.Context) ([]Target, error)

@@ -143,7 +143,7 @@ var States = []StateInfo{
 		State: RollingBack,
 		True:  "A human chose the old key.",
 		Next:  "Enables the old key and waits until it proves itself; puts it back into every target; waits out a disable that may still be on its way; proves it again; then retires the new key.",
-		To:    []State{RolledBack},
+		To:    []State{RolledBack, Superseded},
 		Needs: []Mark{MarkKey, MarkPromoting},
 		Never: []Mark{MarkEnded},
 	},

@@ -45,6 +45,21 @@ var claims = []promise{
 		wg.Wait()
 		k.equal("claimed", len(owners), n)
 	}},
+	{"a clock that was set back puts nobody off", func(k *kit) {
+		k.policies("a", "b")
+		all, err := k.j.Claim(k.Context(), owner, now(), 2)
+		k.ok(err)
+		at := map[string]time.Time{"a": now().Add(72 * time.Hour), "b": now().Add(time.Hour)}
+		for _, c := range all {
+			k.ok(k.j.Release(k.Context(), c, at[c.Policy]))
+		}
+		k.ok(k.j.Hasten(k.Context(), now()))
+		got, err := k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
+		k.ok(err)
+		if len(got) != 1 || got[0].Policy != "a" {
+			k.Errorf("due: %v, want a alone", got)
+		}
+	}},
 	{"the oldest come first", func(k *kit) {
 		k.policies("a", "b", "c")
 		all, err := k.j.Claim(k.Context(), owner, now(), 3)

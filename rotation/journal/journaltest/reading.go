@@ -119,6 +119,19 @@ var reading = []promise{
 		k.equal("of none", found(k.j.TargetsOf(k.Context(), "")), []string(nil))
 		k.equal("all", len(found(k.j.Targets(k.Context()))), 6)
 	}},
+	{"a key is found in targets by its fingerprint", func(k *kit) {
+		c, rec := k.start("a")
+		old := k.key("a")
+		unnamed := journal.Target{TargetID: journal.TargetID{Store: "s", Path: "unnamed"}, Policy: "a", Fingerprint: old.Fingerprint}
+		empty := journal.Target{TargetID: journal.TargetID{Store: "s", Path: "empty"}, Policy: "a"}
+		rec.Keys, rec.Targets = []journal.Key{old}, []journal.Target{unnamed, empty}
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		got, err := k.j.TargetsOf(k.Context(), old.ID)
+		k.ok(err)
+		if len(got) != 1 || got[0].TargetID != unnamed.TargetID {
+			k.Errorf("found %v", got)
+		}
+	}},
 	{"keys and attempts are found by team, for ever", func(k *kit) {
 		c, rec := k.start("a")
 		r := k.rotation("a", journal.Planned)

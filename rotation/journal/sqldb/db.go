@@ -124,7 +124,9 @@ func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.
 			return err
 		}
 		n, err := t.exec(ctx, `INSERT INTO chores (name, at) VALUES ($1, $2)
-			ON CONFLICT (name) DO UPDATE SET at = excluded.at WHERE chores.at <= $3`, name, micros(now), micros(now.Add(-every)))
+			ON CONFLICT (name) DO UPDATE SET at = excluded.at
+			WHERE chores.at <= $3 OR chores.at > $4`, name, micros(now), micros(now.Add(-every)),
+			micros(now.Add(every))) // the last: the clock was set back
 		mine = n > 0
 		return err
 	})

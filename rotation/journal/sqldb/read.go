@@ -143,7 +143,8 @@ func (db *DB) TargetsOf(ctx context.Context, keyID string) ([]journal.Target, er
 	if keyID == "" {
 		return nil, nil
 	}
-	found, err := rows(ctx, db, targets, "WHERE key_id = $1 OR next_key_id = $1", keyID)
+	found, err := rows(ctx, db, targets, "WHERE key_id = $1 OR next_key_id = $1"+
+		" OR fingerprint = (SELECT fingerprint FROM keys WHERE id = $1 AND fingerprint <> '')", keyID)
 	slices.SortFunc(found, byTarget)
 	return found, err
 }

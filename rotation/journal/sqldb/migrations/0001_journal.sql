@@ -148,6 +148,7 @@ CREATE TABLE targets (
   PRIMARY KEY (policy, store, path, field)
 );
 CREATE INDEX targets_by_key ON targets (key_id);
+CREATE INDEX targets_by_fingerprint ON targets (fingerprint);
 CREATE INDEX targets_by_next_key ON targets (next_key_id);
 
 CREATE TABLE orders (
