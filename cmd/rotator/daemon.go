@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +54,7 @@ func (a *app) runOnce(ctx context.Context) (err error) {
 	stuck := 0
 	for _, s := range all {
 		if s.Policy.Failures > 0 || rotation.NeedsHuman(s.Policy.Reason) {
-			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, s.Policy.Error)
+			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, cmp.Or(s.Policy.Error, whatToDo(string(s.Policy.Reason))))
 			stuck++
 		}
 	}

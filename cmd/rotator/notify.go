@@ -19,8 +19,9 @@ func (p *program) notifier() *notify.Notifier {
 	return notify.New(o)
 }
 
-// flushTime is how long `run --once` waits at its end for its events to be delivered. What is left is sent by the next run.
-const flushTime = 15 * time.Second
+// flushTime is how long `run --once` waits at its end for its events to be delivered: longer than the turn of another
+// process that ended just now. What is left is sent by the next run.
+const flushTime = 40 * time.Second
 
 // telling runs do while urgent events are sent to the webhook, where there is one, and waits for the last of them.
 func (p *program) telling(ctx context.Context, do func() error) error {

@@ -9,14 +9,13 @@ import (
 	"time"
 
 	"rotator/internal/console"
-	"rotator/rotation/journal"
 )
 
 const (
 	lookPace = 500 * time.Millisecond // between two looks at how far an order has come
-	// patience is how long "waits for a human" must stand after an order before it counts, unless an event says so anew:
-	// until the order's first step has ended, what stands there may be from before.
-	patience = 5 * time.Second
+	// patience is how long "waits for a human" must stand before it counts: until the order's first step has ended, what
+	// stands there may be from before, and a management key that was replaced is read again by the second step.
+	patience = 3 * time.Second
 )
 
 // arrival reports whether the rotation that an order began or joined is where it was to go; an error means that it never
@@ -32,7 +31,6 @@ type errand struct {
 	after    int64             // the last event before the order
 	at       time.Time         // of the order
 	rotation string            // that the order began or joined
-	told     bool              // an event after the order said that the policy waits for a human
 	stuck    time.Time         // since when it is seen waiting for a human
 	row      console.StatusRow // as last seen
 	reason   string            // as last told
@@ -109,7 +107,6 @@ func (l *link) news(ctx context.Context, wait time.Duration, after *int64, erran
 	for _, event := range got.Events {
 		for _, e := range errands {
 			if or(event.Policy) == e.request.Policy && event.ID > e.after {
-				e.told = e.told || event.Kind == string(journal.WaitsForHuman)
 				s.tell(e.request.Policy, sentence(event))
 			}
 		}
@@ -183,11 +180,11 @@ func (e *errand) human() {
 	case e.row.Hold != nil:
 		e.end(waiting(fmt.Errorf("%s is held by %s: %s", e.request.Policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+e.request.Policy+"` lets it go on."))
 	case e.row.State != console.StateWaiting:
-		e.stuck, e.told = time.Time{}, false
+		e.stuck = time.Time{}
 	case e.stuck.IsZero():
 		e.stuck = time.Now()
 	}
-	if e.over || e.stuck.IsZero() || !e.told && time.Since(e.stuck) < patience {
+	if e.over || e.stuck.IsZero() || time.Since(e.stuck) < patience {
 		return
 	}
 	reason := or(e.row.Reason)

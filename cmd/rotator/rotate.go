@@ -106,7 +106,7 @@ func (f rotateFlags) arrived() arrival {
 func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
-		if err != nil || rows[0].RotationState == nil {
+		if err != nil || !slices.Contains([]string{string(journal.Live), string(journal.Retiring), string(journal.RollingBack)}, or(rows[0].RotationState)) {
 			continue
 		}
 		at := ""

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"net/http"
@@ -12,7 +13,9 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -52,8 +55,23 @@ limits: {min_interval: 1s, quarantine: 1s, watch: 1s}
 
 // outside is what a script's commands share.
 type outside struct {
+	sim        *xaisim.Sim
 	late       *atomic.Int64 // how late clusters learn of keys that are made from now on, in nanoseconds
 	management *xai.Management
+	key        secret.Text // the management key in management.key
+
+	mu     sync.Mutex
+	events []string // guarded by mu: kinds that the webhook was told, with a signature
+}
+
+// hook takes what the webhook is told.
+func (o *outside) hook(_ http.ResponseWriter, r *http.Request) {
+	var m struct{ Kind string }
+	if json.NewDecoder(r.Body).Decode(&m) == nil && r.Header.Get("Rotator-Signature") != "" {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.events = append(o.events, m.Kind)
+	}
 }
 
 // TestScripts runs the sessions in testdata/script, each with a simulated xAI of its own.
@@ -75,6 +93,9 @@ func TestScripts(t *testing.T) {
 			"same":   cmdSame,
 			"signal": cmdSignal,
 			"late":   cmdLate,
+			"get":    cmdGet,
+			"hooked": cmdHooked,
+			"newkey": cmdNewKey,
 		},
 	})
 }
@@ -93,7 +114,12 @@ func setup(e *testscript.Env) error {
 	if err != nil {
 		return err
 	}
-	e.Values["outside"] = &outside{late, m}
+	o := &outside{sim: sim, late: late, management: m, key: key}
+	hook := httptest.NewServer(http.HandlerFunc(o.hook))
+	e.Defer(hook.Close)
+	e.Setenv("HOOK", hook.URL)
+	e.Setenv("HOOK_SECRET", "signing-canary")
+	e.Values["outside"] = o
 	for _, dir := range []string{"secrets", "policies"} {
 		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {
 			return err
@@ -212,6 +238,42 @@ func cmdLate(ts *testscript.TestScript, _ bool, args []string) {
 	d, err := time.ParseDuration(args[0])
 	ts.Check(err)
 	ts.Value("outside").(*outside).late.Store(int64(d))
+}
+
+// cmdGet asks the page of the daemon whose standard output is the file out: get PATH. The answer is in the file answer.
+func cmdGet(ts *testscript.TestScript, _ bool, args []string) {
+	var answer *http.Response
+	eventually(ts, "an answer", func() bool {
+		out, err := os.ReadFile(ts.MkAbs("out"))
+		_, url, found := strings.Cut(strings.TrimSpace(string(out)), "listening on ")
+		if err != nil || !found {
+			return false
+		}
+		answer, err = http.Get(url + args[0])
+		return err == nil && answer.StatusCode == http.StatusOK
+	})
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs("answer"), body, 0o600))
+}
+
+// cmdHooked waits until the webhook was told of a kind of event: hooked KIND.
+func cmdHooked(ts *testscript.TestScript, _ bool, args []string) {
+	o := ts.Value("outside").(*outside)
+	eventually(ts, "the event "+args[0], func() bool {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		return slices.Contains(o.events, args[0])
+	})
+}
+
+// cmdNewKey revokes the management key, and puts one for a team into its file: newkey TEAM.
+func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
+	o := ts.Value("outside").(*outside)
+	o.sim.RevokeManagementKey(o.key)
+	o.key = o.sim.NewManagementKey(args[0])
+	ts.Check(os.WriteFile(ts.MkAbs("management.key"), []byte(o.key.Reveal()), 0o600))
 }
 
 // cmdSignal sends a signal to the process that has the journal, which its lock names: signal TERM|HUP.
