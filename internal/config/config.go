@@ -32,9 +32,9 @@ type Config struct {
 	SocketGroup string `yaml:"socket_group"`
 	XAI         XAI    `yaml:"xai"`
 	// Teams by the names that policies use.
-	Teams map[string]Team `yaml:"teams" required:"true"`
+	Teams map[string]Team `yaml:"teams" jsonschema:"required"`
 	// Stores by the names that targets use.
-	Stores map[string]Store `yaml:"stores" required:"true"`
+	Stores map[string]Store `yaml:"stores" jsonschema:"required"`
 	Limits Limits           `yaml:"limits"`
 	Notify Notify           `yaml:"notify"`
 
@@ -75,9 +75,9 @@ type Notify struct {
 // Webhook is an address that urgent events are posted to, signed.
 type Webhook struct {
 	// URL is https, or http on loopback. Where the address itself lets people post, it is a secret: give a reference.
-	URL Value `yaml:"url" required:"true"`
+	URL Value `yaml:"url" jsonschema:"required"`
 	// Secret signs what is sent.
-	Secret Reference `yaml:"secret" required:"true"`
+	Secret Reference `yaml:"secret" jsonschema:"required"`
 }
 
 // Env is the environment that references and the search for the file look at.

@@ -200,7 +200,7 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 		d.value(n.Content[i+1], v.Field(f), prefix+key.Value)
 	}
 	for i, name := range keysOf(t) {
-		if lines[name] == 0 && t.Field(i).Tag.Get("required") != "" {
+		if lines[name] == 0 && t.Field(i).Tag.Get("jsonschema") == "required" {
 			d.fail(n, prefix+name+" is missing", "it given: it is required")
 		}
 	}

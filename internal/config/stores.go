@@ -13,25 +13,25 @@ type Store struct {
 // Vault is a KV engine of HashiCorp Vault or OpenBao.
 type Vault struct {
 	Type          string            `yaml:"type"`
-	Address       string            `yaml:"address" required:"true"` // https, or http on loopback
+	Address       string            `yaml:"address" jsonschema:"required"` // https, or http on loopback
 	Namespace     string            `yaml:"namespace"`
 	Mount         string            `yaml:"mount"`          // default secret
 	KVVersion     int               `yaml:"kv_version"`     // 1 or 2; default: asked of the server
 	StagingPrefix string            `yaml:"staging_prefix"` // default: beside each secret
 	Timeout       policies.Duration `yaml:"timeout"`        // of one call
-	Auth          VaultAuth         `yaml:"auth" required:"true"`
+	Auth          VaultAuth         `yaml:"auth" jsonschema:"required"`
 	TLS           VaultTLS          `yaml:"tls"`
 }
 
 // VaultAuth is how the daemon logs in.
 type VaultAuth struct {
-	Method   string    `yaml:"method" required:"true"` // token, approle, kubernetes or jwt
-	Mount    string    `yaml:"mount"`                  // default: the method's name
-	Role     string    `yaml:"role"`                   // kubernetes and jwt
-	Token    Reference `yaml:"token"`                  // token
-	RoleID   Value     `yaml:"role_id"`                // approle: a name rather than a secret, or a reference
-	SecretID Reference `yaml:"secret_id"`              // approle, unless the role asks for none
-	JWT      Reference `yaml:"jwt"`                    // jwt, and kubernetes; there default: the pod's own token
+	Method   string    `yaml:"method" jsonschema:"required"` // token, approle, kubernetes or jwt
+	Mount    string    `yaml:"mount"`                        // default: the method's name
+	Role     string    `yaml:"role"`                         // kubernetes and jwt
+	Token    Reference `yaml:"token"`                        // token
+	RoleID   Value     `yaml:"role_id"`                      // approle: a name rather than a secret, or a reference
+	SecretID Reference `yaml:"secret_id"`                    // approle, unless the role asks for none
+	JWT      Reference `yaml:"jwt"`                          // jwt, and kubernetes; there default: the pod's own token
 }
 
 // VaultTLS are files for the connection, read when the store is made.
@@ -55,7 +55,7 @@ type AWS struct {
 
 // AssumeRole is an IAM role to assume first.
 type AssumeRole struct {
-	ARN         string `yaml:"arn" required:"true"`
+	ARN         string `yaml:"arn" jsonschema:"required"`
 	ExternalID  string `yaml:"external_id"`
 	SessionName string `yaml:"session_name"`
 }
@@ -63,7 +63,7 @@ type AssumeRole struct {
 // File is a folder of this machine.
 type File struct {
 	Type       string    `yaml:"type"`
-	Dir        string    `yaml:"dir" required:"true"`
+	Dir        string    `yaml:"dir" jsonschema:"required"`
 	Recipients []string  `yaml:"recipients"` // age public keys: what is written is encrypted to them
 	Identity   Reference `yaml:"identity"`   // of an age identity that reads it back
 	// Shared says that the folder is one for all replicas that share a PostgreSQL journal.
