@@ -67,7 +67,7 @@ func root(t *testing.T) string {
 		write("etc/systemd/system/"+target+".target", "[Unit]\n", 0o644)
 	}
 	write("usr/bin/rotator", "#!/bin/sh\n", 0o755)
-	write("bin/kill", "#!/bin/sh\n", 0o755)
+	write("bin/sh", "#!/bin/sh\n", 0o755)
 	return dir
 }
 
@@ -130,7 +130,7 @@ func TestConfiguration(t *testing.T) {
 		t.Errorf("got %s", got)
 	}
 	service := read(t, "rotator.service")
-	for _, line := range []string{"StateDirectory=rotator", "RuntimeDirectory=rotator", "User=rotator", "LoadCredential=rotator:/etc/rotator/credentials", "Type=notify"} {
+	for _, line := range []string{"StateDirectory=rotator rotator/secrets", "RuntimeDirectory=rotator", "User=rotator", "LoadCredential=rotator:/etc/rotator/credentials", "Type=notify"} {
 		if !strings.Contains(service, "\n"+line+"\n") {
 			t.Errorf("rotator.service lacks %s", line)
 		}

@@ -1,0 +1,240 @@
+// Package machine boots small Debian systems for tests: a tree made by debootstrap once, copied for each test, and
+// started with its own systemd in a container without a network. It needs root, and Debian's packages for what is missing.
+package machine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	suite = "bookworm"
+	// include is what the smallest tree lacks: an init, names for its users, and what a service that speaks TLS needs.
+	include = "systemd,systemd-sysv,libnss-systemd,ca-certificates"
+	// cacheVariable names the folder of the tree; otherwise it is rotator-test in the user's cache folder.
+	cacheVariable = "ROTATOR_TEST_CACHE"
+	bootLimit     = 90 * time.Second
+	runLimit      = 3 * time.Minute
+)
+
+// Need installs Debian packages that hold commands which are missing: command → package.
+func Need(t *testing.T, commands map[string]string) {
+	t.Helper()
+	var missing []string
+	for command, pkg := range commands {
+		if _, err := exec.LookPath(command); err != nil {
+			missing = append(missing, pkg)
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-qq", "--no-install-recommends"}, missing...)} {
+		c := exec.Command("apt-get", args...)
+		c.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+		if out, err := c.CombinedOutput(); err != nil {
+			t.Fatalf("%s cannot be installed: %v\n%s", strings.Join(missing, ", "), err, out)
+		}
+	}
+}
+
+// New returns a copy of the tree, not booted, which goes with the test.
+func New(t *testing.T) *Machine {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Fatal("only root can boot a machine")
+	}
+	Need(t, map[string]string{"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container"})
+	tree, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not t.TempDir: a path that the services' private /tmp hides could not be bound into them.
+	dir, err := os.MkdirTemp("/var/tmp", "rotator-machine-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	if out, err := exec.Command("cp", "-a", "--reflink=auto", tree+"/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("copy the tree: %v\n%s", err, out)
+	}
+	return &Machine{Root: dir}
+}
+
+// build makes the tree once, also when several tests ask at once.
+func build() (string, error) {
+	folder := os.Getenv(cacheVariable)
+	if folder == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		folder = filepath.Join(cache, "rotator-test")
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return "", err
+	}
+	tree := filepath.Join(folder, "debian-"+suite)
+	lock, err := os.OpenFile(tree+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = lock.Close() }() // which also releases the lock
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	if _, err := os.Stat(tree); err == nil {
+		return tree, nil
+	}
+	partial := tree + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, partial).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
+	}
+	for _, heavy := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"} {
+		if err := os.RemoveAll(filepath.Join(partial, heavy)); err != nil {
+			return "", err
+		}
+	}
+	return tree, os.Rename(partial, tree)
+}
+
+// Machine is a Debian system of a test.
+type Machine struct {
+	Root string // its files
+
+	leader int // its first process as seen from here; 0 until it is booted
+}
+
+// Write puts a file into the machine, with the folders above it.
+func (m *Machine) Write(t *testing.T, path, text string, mode os.FileMode) {
+	t.Helper()
+	path = filepath.Join(m.Root, path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Boot starts the machine and waits until its systemd has started all that it should. It is stopped with the test.
+func (m *Machine) Boot(t *testing.T) {
+	t.Helper()
+	var console lockedBuffer
+	nspawn := exec.Command("systemd-nspawn", "--quiet", "-D", m.Root, "--private-network", "--register=no", "--keep-unit", "--console=pipe", "-b")
+	nspawn.Stdout, nspawn.Stderr = &console, &console
+	// Should this test be killed, the machine goes with it.
+	if err := nspawn.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = nspawn.Process.Kill() // which takes its whole process namespace along
+		_ = nspawn.Wait()         // it was killed
+	})
+	for end := time.Now().Add(bootLimit); ; time.Sleep(100 * time.Millisecond) {
+		if m.leader = childOf(nspawn.Process.Pid); m.leader != 0 {
+			if state, _ := m.Try("systemctl", "is-system-running"); strings.TrimSpace(state) == "running" {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			failed, _ := m.Try("systemctl", "--failed", "--no-pager")
+			t.Fatalf("the machine does not come up:\n%s\n%s", failed, console.String())
+		}
+	}
+}
+
+// Try runs a command in the booted machine and returns its standard output; the error holds what it said else.
+func (m *Machine) Try(command ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	defer cancel()
+	c := exec.CommandContext(ctx, "nsenter", append([]string{"--target", fmt.Sprint(m.leader), "--all", "--"}, command...)...)
+	c.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"}
+	var stdout, stderr bytes.Buffer
+	c.Stdout, c.Stderr = &stdout, &stderr
+	err := c.Run()
+	if err != nil {
+		err = fmt.Errorf("%w: %s", err, stderr.String())
+	}
+	return stdout.String(), err
+}
+
+// Run runs a command in the booted machine, which must succeed, and returns its standard output.
+func (m *Machine) Run(t *testing.T, command ...string) string {
+	t.Helper()
+	out, err := m.Try(command...)
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", strings.Join(command, " "), err, out)
+	}
+	return out
+}
+
+// Until waits until a command in the machine prints want, or fails the test with what it printed last.
+func (m *Machine) Until(t *testing.T, within time.Duration, want string, command ...string) string {
+	t.Helper()
+	for end := time.Now().Add(within); ; time.Sleep(100 * time.Millisecond) {
+		out, err := m.Try(command...) // it may fail until then
+		if strings.Contains(out, want) {
+			return out
+		}
+		if time.Now().After(end) {
+			log, _ := m.Try("journalctl", "--no-pager", "-n", "30")
+			t.Fatalf("%s: no %q within %s, but:\n%s%v\n\njournal:\n%s", strings.Join(command, " "), want, within, out, err, log)
+		}
+	}
+}
+
+// childOf is the one child of a process, 0 when it has none.
+func childOf(pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return 0
+	}
+	child := 0
+	_, _ = fmt.Sscan(string(b), &child) // nothing there is none
+	return child
+}
+
+func tail(b []byte, n int) []byte {
+	lines := bytes.Split(bytes.TrimSpace(b), []byte("\n"))
+	return bytes.Join(lines[max(0, len(lines)-n):], []byte("\n"))
+}
+
+// lockedBuffer is written by one goroutine and read by another.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
