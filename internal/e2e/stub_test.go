@@ -1,5 +1,0 @@
-package e2e
-
-const bareRole = "X"
-
-func runBare() int { return 0 }
