@@ -142,10 +142,12 @@ type Engine struct {
 
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
 
-	mu       sync.Mutex
-	world    World                  // guarded by mu
-	hand     map[string]secret.Text // guarded by mu: attempt → the value of its key, from the create until it is staged or live
-	lastLook time.Time              // guarded by mu: when the scheduler last looked for due policies
+	mu        sync.Mutex
+	world     World                  // guarded by mu
+	hand      map[string]secret.Text // guarded by mu: attempt → the value of its key, from the create until it is staged or live
+	lastLook  time.Time              // guarded by mu: when the scheduler last looked for due policies, and the journal answered
+	lastTry   time.Time              // guarded by mu: when it last looked, answered or not
+	lookError error                  // guarded by mu: of the last look
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
@@ -194,11 +196,19 @@ func (e *Engine) Wake() {
 	}
 }
 
-// LastLook is when the scheduler last asked the journal for due policies: the dead man's switch.
+// LastLook is when the journal last answered the scheduler's question for due policies: the dead man's switch.
 func (e *Engine) LastLook() time.Time {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.lastLook
+}
+
+// LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer: while that is
+// not nil, nothing is acted on.
+func (e *Engine) LastTry() (time.Time, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.lastTry, e.lookError
 }
 
 func (e *Engine) theWorld() World {

@@ -44,9 +44,12 @@ type bench struct {
 	limits  rotation.Limits
 	log     *slog.Logger
 
-	calls   int             // points passed since the engine's birth was last reset
-	trap    func(int) error // asked at every point with its number; may panic with crash{}
-	trace   []string        // the points, when kept
+	skew    time.Duration           // how far xAI's clock is ahead of ours
+	worn    map[string]stores.Store // by name: what stands before a store, to lie
+	dieIn   journal.State           // the engine dies once a rotation's arrival in this state is written
+	calls   int                     // points passed since the engine's birth was last reset
+	trap    func(int) error         // asked at every point with its number; may panic with crash{}
+	trace   []string                // the points, when kept
 	keep    bool
 	deaths  int
 	broken  []string        // violations of invariants
@@ -83,22 +86,23 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 		journal: j,
 		t:       t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
-		exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
+		worn: map[string]stores.Store{}, exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
 	}
-	o.Now = func() time.Time { return b.clock }
+	now := func() time.Time { return b.clock }
+	o.Now = func() time.Time { return b.clock.Add(b.skew) }
 	b.sim = xaisim.New(o)
 	b.token = b.sim.NewManagementKey(teamID)
 	sleep := func(ctx context.Context, d time.Duration) error { b.clock = b.clock.Add(d); return ctx.Err() }
 	hc := &http.Client{Transport: b.sim.Transport()}
 	var err error
 	b.mgmt, err = xai.NewManagement(xai.ManagementOptions{
-		URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: time.Minute,
+		URL: "http://127.0.0.1:1", HTTP: hc, Now: now, Sleep: sleep, Timeout: time.Minute,
 		Key: func(context.Context) (secret.Text, error) { return b.token, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: o.Now, Sleep: sleep, Timeout: time.Minute})
+	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: now, Sleep: sleep, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,6 +179,9 @@ func (b *bench) birth() {
 
 // Store implements rotation.World.
 func (b *bench) Store(name string) (stores.Store, bool) {
+	if s, ok := b.worn[name]; ok {
+		return s, s != nil
+	}
 	s, ok := b.stores[name]
 	return s, ok
 }
@@ -199,6 +206,10 @@ func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal
 	}
 	if err := j.DB.Commit(ctx, c, rec, release, ev...); err != nil {
 		return err
+	}
+	if s := j.b.dieIn; s != "" && rec.Rotation != nil && rec.Rotation.State == s {
+		j.b.dieIn = ""
+		panic(crash{})
 	}
 	return j.b.point("commit after")
 }
@@ -233,7 +244,8 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 	end := b.clock.Add(d)
 	for turns := 0; ; turns++ {
 		if turns > 20_000 {
-			b.t.Fatal("the engine spins")
+			b.dump()
+			b.t.Fatalf("the engine spins at %s", b.clock)
 		}
 		if done() {
 			return true
@@ -249,6 +261,12 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 		next, err := b.journal.Next(b.t.Context())
 		if err != nil {
 			b.t.Fatal(err)
+		}
+		if next.After(b.clock.Add(journal.Horizon)) { // as the scheduler's chores do
+			if err := b.journal.Hasten(b.t.Context(), b.clock); err != nil {
+				b.t.Fatal(err)
+			}
+			continue
 		}
 		if next.IsZero() || next.After(end) {
 			if b.clock.Before(end) {
@@ -295,6 +313,25 @@ func (b *bench) record(policy string) *journal.Record {
 	return r
 }
 
+// reach has the policy chat rotate and stops the world when the rotation is in s.
+func (b *bench) reach(s journal.State) {
+	b.t.Helper()
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.dieIn = s
+	if !b.runUntil(5*time.Hour, func() bool { return b.state() == s }) {
+		b.t.Fatalf("the rotation never was %s", s)
+	}
+	b.dieIn = ""
+}
+
+// state is that of chat's rotation in flight, or "".
+func (b *bench) state() journal.State {
+	if r := b.record("chat").Rotation; r != nil {
+		return r.State
+	}
+	return ""
+}
+
 func (b *bench) order(o journal.Order) int64 {
 	b.t.Helper()
 	o.At, o.By = b.clock, "tester"
@@ -326,6 +363,11 @@ func (b *bench) settled() {
 	}
 	for id := range b.strange {
 		want[id] = true
+	}
+	for _, k := range b.sim.Keys(teamID) {
+		if b.strange[k.ID] && k.Disabled {
+			b.violated("I3: %s, somebody else's, was disabled", k.ID)
+		}
 	}
 	for _, k := range b.sim.Live(teamID) {
 		if !want[k.ID] {

@@ -30,7 +30,7 @@ type lease struct {
 func sinceBoot() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		return time.Duration(1<<63 - 1) // no clock, no deadline that has not passed: nothing is acted on
+		panic("clock_gettime: " + err.Error()) // Linux has this clock since 2.6.39, and Go needs a later one
 	}
 	return time.Duration(ts.Nano())
 }
@@ -46,48 +46,62 @@ func newLease(j journal.Claimer, c journal.Claim, asked time.Duration, boot func
 	return l
 }
 
-// valid refuses once the claim may have run out.
-func (l *lease) valid() error {
+// left is how long the claim may still be acted on.
+func (l *lease) left() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.boot() >= l.deadline {
+	return l.deadline - l.boot()
+}
+
+// valid refuses once the claim may have run out.
+func (l *lease) valid() error {
+	if l.left() <= 0 {
 		return fmt.Errorf("the lease may have run out: %w", journal.ErrLost)
 	}
 	return nil
 }
 
 // hold renews until ctx ends, a third of the lease apart, and cancels the step when the deadline passes or the claim is
-// lost. The caller waits for it through the returned function.
+// lost: a renewal that hangs does not outlast the deadline. The caller waits for it through the returned function.
 func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
 	var done sync.WaitGroup
 	done.Go(func() {
-		pause := l.length / 3
-		for {
-			timer := time.NewTimer(pause)
+		for rest := l.length / 3; ; {
+			timer := time.NewTimer(min(rest, l.left()))
 			select {
 			case <-ctx.Done():
 				timer.Stop()
 				return
 			case <-timer.C:
 			}
-			asked := l.boot()
-			call, stop := context.WithTimeout(ctx, l.length/3)
-			err := l.renew(call)
-			stop()
-			if err == nil {
-				l.mu.Lock()
-				l.deadline = asked + l.length*2/3
-				l.mu.Unlock()
-				pause = l.length / 3
-				continue
-			}
-			pause = l.length / 15 // sooner: the deadline is near
-			if errors.Is(err, journal.ErrLost) || l.valid() != nil {
+			err := l.extend(ctx)
+			if errors.Is(err, journal.ErrLost) {
 				cancel(journal.ErrLost)
 				return
+			}
+			rest = l.length / 3
+			if err != nil {
+				rest = l.length / 15 // sooner: the deadline is near
 			}
 		}
 	})
 	return func() { end(); done.Wait() }
+}
+
+// extend renews once, and leaves time for another try when the journal is silent. The deadline slides only when the journal said yes. journal.ErrLost: the claim is gone, or may be.
+func (l *lease) extend(ctx context.Context) error {
+	if err := l.valid(); err != nil {
+		return err
+	}
+	asked := l.boot()
+	ctx, cancel := context.WithTimeout(ctx, min(l.length/5, l.left()))
+	defer cancel()
+	err := l.renew(ctx)
+	if err == nil {
+		l.mu.Lock()
+		l.deadline = asked + l.length*2/3
+		l.mu.Unlock()
+	}
+	return err
 }

@@ -42,11 +42,7 @@ func scenarios() []scenario {
 		midway := func(s journal.State) func(*bench) {
 			return func(b *bench) {
 				live(b)
-				rotate(b)
-				b.runUntil(5*time.Hour, func() bool {
-					r := b.record("chat").Rotation
-					return r != nil && r.State == s
-				})
+				b.reach(s)
 			}
 		}
 		order := func(k journal.OrderKind) func(*bench) {
@@ -94,6 +90,12 @@ func scenarios() []scenario {
 			}, inUse},
 			scenario{"edited before the promote, " + n.name, midway(journal.Staged), func(b *bench) {
 				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added}`}, n.targets...)...))
+				b.rest()
+			}, inUse},
+			scenario{"successor bad after the promote, " + n.name, midway(journal.Live), func(b *bench) {
+				id := b.record("chat").Rotation.KeyID
+				b.exempt[id] = true
+				b.sim.DeleteKey(id)
 				b.rest()
 			}, inUse},
 		)

@@ -14,6 +14,13 @@ import (
 // pollPace bounds how long the scheduler sleeps: replicas that share a journal learn of each other's work by looking.
 const pollPace = time.Second
 
+// lookPause is the pause before another look for what should be due and was not handed out.
+const lookPause = 20 * time.Millisecond
+
+// lookLimit bounds one look for what is due. A connection that swallows what it is sent answers never, and a claim that
+// comes later than this is hardly worth having: its lease is nearly over.
+const lookLimit = 10 * time.Second
+
 // choresPace is the pause between two looks at whether a team's chores are due.
 const choresPace = 30 * time.Second
 
@@ -34,7 +41,9 @@ func (e *Engine) Run(ctx context.Context) error {
 			continue
 		}
 		asked := e.boot()
-		claims, err := e.journal.Claim(ctx, e.owner, e.now(), cap(slots)-len(slots))
+		look, enough := context.WithTimeout(ctx, lookLimit)
+		claims, err := e.journal.Claim(look, e.owner, e.now(), cap(slots)-len(slots))
+		enough()
 		e.looked(err)
 		for _, c := range claims {
 			slots <- struct{}{}
@@ -53,25 +62,29 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// looked notes that the journal answered: the scheduler is alive.
+// looked notes how a look for due policies ended. Any end shows that the scheduler is alive.
 func (e *Engine) looked(err error) {
-	if err != nil {
-		if !errors.Is(err, context.Canceled) {
-			e.log.Error("the journal does not answer; nothing is acted on until it does", "err", err)
-		}
-		return
-	}
 	e.mu.Lock()
-	e.lastLook = e.now()
+	e.lastTry, e.lookError = e.now(), err
+	if err == nil {
+		e.lastLook = e.lastTry
+	}
 	e.mu.Unlock()
+	if err != nil && !errors.Is(err, context.Canceled) {
+		e.log.Error("the journal does not answer; nothing is acted on until it does", "err", err)
+	}
 }
 
 // sleep waits until the next policy is due, somebody wakes the scheduler, or ctx ends.
 func (e *Engine) sleep(ctx context.Context, failed error) {
 	d := pollPace
 	if failed == nil {
-		if at, err := e.journal.Next(ctx); err == nil && !at.IsZero() {
-			d = min(d, max(at.Sub(e.now()), time.Millisecond))
+		look, enough := context.WithTimeout(ctx, lookLimit)
+		defer enough()
+		if at, err := e.journal.Next(look); err == nil && !at.IsZero() {
+			if d = min(d, at.Sub(e.now())); d <= 0 { // the journal's clock is a little behind, or another was faster
+				d = lookPause
+			}
 		}
 	}
 	timer := time.NewTimer(d)

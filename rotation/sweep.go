@@ -27,7 +27,8 @@ func (t *turn) sweep(ctx context.Context) error {
 		a = t.attemptByID(id)
 		if err != nil {
 			a.Error = err.Error()
-			a.SweepAt = t.now().Add(max(sweepPace, retryAfter(err)))
+			tired := min(t.now().Sub(a.CreatedAt)/4, t.limits.MaxBackoff) // the longer it goes on, the more patience
+			a.SweepAt = t.now().Add(max(sweepPace, tired, retryAfter(err)))
 			t.log.Warn("attempt not settled", "attempt", id, "err", err)
 			t.worry(err)
 		}

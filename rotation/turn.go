@@ -58,13 +58,29 @@ func (e *Engine) Turn(ctx context.Context, c journal.Claim) error {
 // turn parks between two steps once stop has ended; ctx ends the calls themselves. asked is the boot time before the
 // claim was asked for.
 func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Duration) error {
+	if c.Until.IsZero() {
+		return e.act(ctx, stop, c, nil)
+	}
+	l := newLease(e.journal, c, asked, e.boot, e.now)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer l.hold(ctx, cancel)()
+	err := e.act(ctx, stop, c, l)
+	if errors.Is(context.Cause(ctx), journal.ErrLost) {
+		return fmt.Errorf("turn of %s: %w", c.Policy, journal.ErrLost)
+	}
+	return err
+}
+
+// act loads the policy and acts for it, under a lease that is being held (nil: none is needed).
+func (e *Engine) act(ctx, stop context.Context, c journal.Claim, l *lease) error {
 	began := e.now()
 	rec, err := e.journal.Load(ctx, c.Policy)
 	if err != nil {
 		return fmt.Errorf("load %s: %w", c.Policy, err)
 	}
 	t := &turn{
-		Engine: e, claim: c, began: began, rec: rec, world: e.theWorld(),
+		Engine: e, claim: c, lease: l, began: began, rec: rec, world: e.theWorld(),
 		log: e.log.With("policy", c.Policy),
 	}
 	if t.policy, err = policies.Decode([]byte(rec.Policy.Spec)); err != nil {
@@ -73,18 +89,7 @@ func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Dur
 	if err := t.recall(); err != nil {
 		return err
 	}
-	if c.Until.IsZero() {
-		return t.run(ctx, stop)
-	}
-	t.lease = newLease(e.journal, c, asked, e.boot, e.now)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer t.lease.hold(ctx, cancel)()
-	err = t.run(ctx, stop)
-	if errors.Is(context.Cause(ctx), journal.ErrLost) {
-		return fmt.Errorf("turn of %s: %w", c.Policy, journal.ErrLost)
-	}
-	return err
+	return t.run(ctx, stop)
 }
 
 // recall decodes the plan of the rotation in flight.

@@ -24,6 +24,9 @@ type Options struct {
 	Program string
 	// Lease is how long a claim lasts without a renewal when replicas share the journal (0: 15 s). SQLite has none.
 	Lease time.Duration
+	// Address is asked for the database's address before each new connection, so that a password or certificate that was
+	// replaced is used at once (nil: that of Open for ever). SQLite has no connections.
+	Address func(context.Context) (string, error)
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
 }

@@ -1,0 +1,420 @@
+package rotation_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/stores/memstore"
+	"rotator/xai/xaisim"
+)
+
+// liar is a life in which somebody answers wrongly, or a human meddles.
+type liar struct {
+	name string
+	sim  xaisim.Options
+	play func(*bench)
+}
+
+// play lives each with a key of somebody else's beside, which must never be touched.
+func play(t *testing.T, liars []liar) {
+	t.Helper()
+	t.Parallel()
+	for _, l := range liars {
+		t.Run(l.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, l.sim)
+			b.stranger("somebody else's")
+			l.play(b)
+			b.check()
+		})
+	}
+}
+
+// stranger adds a key that is not ours.
+func (b *bench) stranger(name string) string {
+	id, _ := b.sim.AddKey(teamID, name, "api-key:model:*", "api-key:endpoint:*")
+	b.strange[id] = true
+	return id
+}
+
+// lives has the policy chat make its first key.
+func (b *bench) lives(extra string, targets ...string) {
+	b.t.Helper()
+	b.load(policyDoc("chat", extra, targets...))
+	b.run(time.Hour)
+	if b.record("chat").Policy.KeyID == "" {
+		b.t.Fatal("no key is live")
+	}
+}
+
+// rotates asks for a rotation and lets it end.
+func (b *bench) rotates() {
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.rest()
+}
+
+// waits checks that a policy waits for a reason with a message that says what to do, and for a human or not.
+func (b *bench) waits(policy string, r journal.Reason, human bool) {
+	b.t.Helper()
+	p := b.record(policy).Policy
+	if p.Reason != r || rotation.NeedsHuman(r) != human || human && p.Error == "" {
+		b.t.Errorf("%s waits for %q (%s), want %q", policy, p.Reason, p.Error, r)
+	}
+}
+
+// ends checks that all has ended well: what is in use works everywhere, and nothing is left behind.
+func (b *bench) ends() {
+	b.t.Helper()
+	b.settled()
+	inUse(b)
+}
+
+// deletions counts what was destroyed at xAI.
+func (b *bench) deletions() (n int) {
+	for _, k := range b.sim.Keys(teamID) {
+		if k.Deleted || k.Disabled {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *bench) count(k journal.Kind) (n int) {
+	ev, err := b.journal.Events(b.t.Context(), 0, 1000)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, e := range ev {
+		if e.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+func (b *bench) resolve(target journal.TargetID, d journal.Decision) {
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderResolve, Target: target, Decision: d})
+	b.run(time.Minute)
+}
+
+// human lets a human break a key: consumers of it are his to answer for.
+func (b *bench) human(id string, do func(string) bool) {
+	b.exempt[id] = true
+	if !do(id) {
+		b.t.Fatalf("there is no key %s", id)
+	}
+}
+
+func (b *bench) successor() string { return b.record("chat").Rotation.KeyID }
+func (b *bench) key() string       { return b.record("chat").Policy.KeyID }
+
+var (
+	atA = journal.TargetID{Store: "a", Path: "chat", Field: "api_key"}
+	atB = journal.TargetID{Store: "b", Path: "chat"}
+)
+
+// coat is a store that lies: each function that is set stands in for the store's own.
+type coat struct {
+	*memstore.Store
+	promote func(context.Context, stores.Target, string, secret.Text, secret.Fingerprint) error
+	stage   func(context.Context, stores.Target, string, secret.Text) error
+}
+
+func (c coat) Promote(ctx context.Context, at stores.Target, attempt string, v secret.Text, want secret.Fingerprint) error {
+	if c.promote != nil {
+		return c.promote(ctx, at, attempt, v, want)
+	}
+	return c.Store.Promote(ctx, at, attempt, v, want)
+}
+
+func (c coat) Stage(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
+	if c.stage != nil {
+		return c.stage(ctx, at, attempt, v)
+	}
+	return c.Store.Stage(ctx, at, attempt, v)
+}
+
+func TestXAILies(t *testing.T) {
+	play(t, []liar{
+		{"another key's id at whoami", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.sim.Inject(xaisim.LieOtherKey(-1, b.stranger("a third")))
+			b.run(time.Hour)
+			b.waits("chat", rotation.WrongIdentity, true)
+			b.sim.ClearFaults()
+			b.rest()
+			b.ends()
+		}},
+		{"a propagation map that flips back", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Verified)
+			b.sim.Inject(xaisim.LieNotPropagated(-1))
+			b.rest()
+			b.ends()
+		}},
+		{"propagation stuck until a human's word", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.sim.Inject(xaisim.LieNotPropagated(-1))
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(2 * time.Hour)
+			b.waits("chat", rotation.PropagationStuck, true)
+			if n := b.sim.Calls()["propagation"]; n > 1000 {
+				b.violated("%d questions about propagation", n)
+			}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderPropagation})
+			b.rest()
+			b.ends()
+		}},
+		{"a cursor that repeats while a create is in doubt", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.sim.Inject(xaisim.LieSameCursor(-1), xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(time.Hour)
+			if len(b.record("chat").Attempts) == 0 {
+				b.violated("an attempt was settled by half a list")
+			}
+			b.sim.ClearFaults()
+			b.rest()
+			b.ends()
+		}},
+		{"a key object without id", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.LieWithout("create", 1, "apiKeyId"))
+			b.lives(quick, targetA)
+			b.rest()
+			b.ends()
+		}},
+		{"a key object without its secret", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.LieWithout("create", 1, "apiKey"))
+			b.lives(quick, targetA)
+			b.rest()
+			b.ends()
+		}},
+		{"not found as a page, and for another team", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Retiring)
+			old := b.record("chat").Rotation.OldKeyIDs.List()[0]
+			b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Before, Kind: xaisim.Status, Status: 404, Body: "<html>not found</html>"})
+			b.run(3 * time.Hour)
+			b.waits("chat", rotation.XAIRefused, true)
+			b.sim.ClearFaults()
+			b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Before, Kind: xaisim.Status, Status: 404, Body: `{"code":5,"message":"Cannot find API key","details":[]}`})
+			b.run(3 * time.Hour)
+			if k, err := b.journal.Key(b.t.Context(), old); err != nil || !k.DeletedAt.IsZero() {
+				b.violated("a key that xAI lists counts as deleted: %v", err)
+			}
+			b.sim.ClearFaults()
+			b.rest()
+			b.ends()
+		}},
+		{"a name of ours on a key we never made", xaisim.Options{}, func(b *bench) {
+			b.stranger("rotator-chat-0198c5f2-0000-7000-8000-000000000000")
+			b.lives(quick, targetA)
+			for range 2 {
+				b.clock = b.clock.Add(time.Hour)
+				if err := b.engine.RunOnce(b.t.Context()); err != nil {
+					b.t.Fatal(err)
+				}
+			}
+			if n := b.count(journal.OrphansSeen); n != 1 {
+				b.violated("the orphan was told %d times", n)
+			}
+			b.rotates()
+			b.ends()
+		}},
+		{"two keys of an attempt's name", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset}, xaisim.Fault{Call: "list", Count: 3})
+			b.load(policyDoc("chat", quick, targetA))
+			b.runUntil(time.Hour, func() bool { return b.count(journal.KeyInDoubt) > 0 })
+			twin := b.stranger(b.record("chat").Attempts[0].Name)
+			b.run(time.Hour)
+			b.waits("chat", rotation.AmbiguousName, true)
+			if b.deletions() > 0 {
+				b.violated("one of two keys of the same name was destroyed")
+			}
+			b.sim.DeleteKey(twin) // the human says whose it was
+			b.exempt[twin] = true
+			b.rest()
+			b.ends()
+		}},
+		{"keys cannot be disabled: refused", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
+			b.lives(quick, targetA)
+			b.rotates()
+			b.ends()
+			if b.count(journal.KeyNotDisabled) != 1 {
+				b.violated("nobody was told")
+			}
+		}},
+		{"keys cannot be disabled: ignored", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, When: xaisim.After, Kind: xaisim.Rewrite, Rewrite: func(o map[string]any) { o["disabled"] = false }})
+			b.lives(quick, targetA)
+			b.rotates()
+			b.ends()
+		}},
+		{"the clocks differ", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Live)
+			b.skew = 6 * time.Minute
+			b.run(4 * time.Hour)
+			b.waits("chat", rotation.ClockSkew, true)
+			if b.deletions() > 0 {
+				b.violated("a key was destroyed by a wrong clock")
+			}
+			b.skew = 0
+			b.rest()
+			b.ends()
+		}},
+		{"the management key is revoked half-way", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Staged)
+			b.sim.RevokeManagementKey(b.token)
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.ManagementKey, true)
+			b.token = b.sim.NewManagementKey(teamID)
+			b.rest()
+			b.ends()
+		}},
+		{"the management key is of another team", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Live)
+			right := b.token
+			b.token = b.sim.NewManagementKey("team-2")
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.ManagementKey, true)
+			if b.deletions() > 0 {
+				b.violated("a key was destroyed with another team's management key")
+			}
+			b.token = right
+			b.rest()
+			b.ends()
+		}},
+	})
+}
+
+func TestPatience(t *testing.T) {
+	hour := func(on, off func(*bench)) func(*bench) {
+		return func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			for _, s := range []journal.State{journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+				b.reach(s)
+				off0 := b.deletions()
+				on(b)
+				b.run(time.Hour)
+				off(b)
+				if b.deletions() > off0 && s != journal.Live && s != journal.Retiring || b.count(journal.AbortBegun) > 0 {
+					b.violated("a key was given up in %s", s)
+				}
+				b.rest()
+				b.ends()
+			}
+		}
+	}
+	play(t, []liar{
+		{"no credits for an hour", xaisim.Options{}, hour(
+			func(b *bench) { b.sim.SetBilling(teamID, xaisim.NoCredits) }, func(b *bench) { b.sim.SetBilling(teamID, xaisim.BillingFine) })},
+		{"spending limit for an hour", xaisim.Options{}, hour(
+			func(b *bench) { b.sim.SetBilling(teamID, xaisim.SpendingLimit) }, func(b *bench) { b.sim.SetBilling(teamID, xaisim.BillingFine) })},
+		{"429 for an hour", xaisim.Options{}, hour(
+			func(b *bench) { b.sim.ThrottleTeam(teamID, true) }, func(b *bench) { b.sim.ThrottleTeam(teamID, false) })},
+		{"xAI down for days", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+				b.reach(s)
+				b.sim.Inject(xaisim.Fault{Count: -1, Kind: xaisim.Reset})
+				b.run(3 * 24 * time.Hour)
+				b.sim.ClearFaults()
+				b.rest()
+				b.ends()
+			}
+		}},
+		{"a store down for days", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+				b.reach(s)
+				before := b.sim.Calls()["create"]
+				b.stores["b"].OnCall(func(memstore.Call) error { return errFault })
+				b.run(3 * 24 * time.Hour)
+				b.waits("chat", rotation.StoreUnavailable, false)
+				if n := b.sim.Calls()["create"] - before; n > 0 {
+					b.violated("%d keys were made in %s while a store was down", n, s)
+				}
+				b.stores["b"].OnCall(nil)
+				b.rest()
+				b.ends()
+			}
+		}},
+		{"a store goes down after the create", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.worn["a"] = coat{Store: b.stores["a"], stage: func(context.Context, stores.Target, string, secret.Text) error { return errFault }}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			before := b.sim.Calls()["create"]
+			b.run(24 * time.Hour)
+			if n := b.sim.Calls()["create"] - before; n != 1 {
+				b.violated("%d keys were made", n)
+			}
+			delete(b.worn, "a")
+			b.rest()
+			b.ends()
+		}},
+		{"a create lost while lists lag", xaisim.Options{ListLag: 30 * time.Second}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
+			b.lives(quick, targetA)
+			b.rest()
+			b.ends()
+			if b.count(journal.KeyFound) != 1 {
+				b.violated("the lost key was found %d times", b.count(journal.KeyFound))
+			}
+		}},
+		{"a create that lands after the list was read", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.Late, Delay: 9 * time.Minute, Kind: xaisim.Timeout})
+			b.lives(quick, targetA)
+			b.rest()
+			b.ends()
+			if b.count(journal.KeyFound) != 1 {
+				b.violated("the late key was found %d times", b.count(journal.KeyFound))
+			}
+		}},
+		{"a create that lands an hour late", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.Late, Delay: 59 * time.Minute, Kind: xaisim.Timeout})
+			b.lives(quick, targetA)
+			b.run(time.Hour)
+			if err := b.engine.RunOnce(b.t.Context()); err != nil { // the inventory gives it back to the sweep
+				b.t.Fatal(err)
+			}
+			b.rest()
+			b.ends()
+		}},
+		{"runs missed for months are made up once", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.clock = b.clock.Add(100 * 24 * time.Hour)
+			b.rest()
+			b.ends()
+			if n := b.count(journal.Promoted); n != 2 {
+				b.violated("%d rotations, want the first and one made up", n)
+			}
+		}},
+		{"clocks jump", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+				for _, jump := range []time.Duration{-72 * time.Hour, -5 * time.Hour, 72 * time.Hour} {
+					b.reach(s)
+					b.clock, b.skew = b.clock.Add(jump), -jump
+					b.run(30 * time.Minute)
+					b.clock, b.skew = b.clock.Add(-jump), 0
+					b.runUntil(80*time.Hour, b.calm)
+					b.rest()
+					b.ends()
+					if len(b.broken) > 0 {
+						b.t.Fatalf("%s by %s", s, jump)
+					}
+				}
+			}
+		}},
+	})
+}
