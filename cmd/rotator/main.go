@@ -28,7 +28,7 @@ func main() {
 // run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits
 // for a human or is held.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env config.Env) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
+	a := &app{stdout: stdout, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
@@ -43,7 +43,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 // app is one run of the program: what it got from the system, and its global flags.
 type app struct {
-	stdin          io.Reader
 	stdout, stderr io.Writer
 	env            config.Env
 	started        bool // arguments and flags were understood

@@ -12,7 +12,7 @@ import (
 
 // notifier makes what tells people of urgent events.
 func (p *program) notifier() *notify.Notifier {
-	o := notify.Options{Journal: p.journal, Source: owner(), Log: p.log, Observe: p.console.ObserveNotify}
+	o := notify.Options{Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.console.ObserveNotify}
 	if w := p.present().config.Notify.Webhook; w != nil {
 		o.Webhook = &notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}
 	}

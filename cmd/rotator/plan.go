@@ -13,7 +13,6 @@ import (
 	"rotator/internal/console"
 	"rotator/policies"
 	"rotator/rotation/journal"
-	"rotator/stores"
 	"rotator/xai"
 )
 
@@ -135,14 +134,21 @@ func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Polic
 		o.inFlight(policy, rec)
 	}
 	found := p.survey(ctx, v, policy, rec)
-	at, cause := policy.NextDue(policies.History{
+	history := policies.History{
 		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: rec.Policy.OldestKey, KeyExpires: rec.Policy.KeyExpires,
 		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
-	}, now)
+	}
+	at, cause := policy.NextDue(history, now)
 	if r := rec.Rotation; r != nil && r.State.CanAbort() {
 		at = now // it goes on by itself
 	} else {
-		o.add(actRotate, at, "", "", "because of "+string(cause))
+		detail := "because of " + string(cause)
+		for i, run := range policy.Upcoming(history, now, 3) {
+			if i > 0 {
+				detail += ", then " + run.Format(time.RFC3339)
+			}
+		}
+		o.add(actRotate, at, "", "", detail)
 	}
 	o.next(policy, rec, found, at)
 	o.warn(ctx, v, policy)
@@ -217,151 +223,4 @@ func keyDetail(k policies.KeySpec) string {
 		detail += ", " + *k.TPM + " tokens a minute"
 	}
 	return detail
-}
-
-// finding is what a target holds now, and what the next rotation would do there.
-type finding struct {
-	target, action, key, detail string
-	empty, adopt                bool
-}
-
-// at is when it would be done.
-func (f finding) at(due time.Time) time.Time {
-	if f.action == actPromote {
-		return due
-	}
-	return time.Time{}
-}
-
-// survey reads every target of the policy, and asks keys that the journal does not know who they are.
-func (p *program) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
-	found := make([]finding, len(policy.Targets))
-	for i, t := range policy.Targets {
-		found[i] = p.inspect(ctx, v, policy, rec, t)
-		found[i].target = t.String()
-	}
-	return found
-}
-
-func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
-	id := journal.TargetID{Store: t.Store, Path: t.Path, Field: t.Field}
-	row := journal.Target{}
-	if i := slices.IndexFunc(rec.Targets, func(r journal.Target) bool { return r.TargetID == id }); i >= 0 {
-		row = rec.Targets[i]
-	}
-	if row.Decision == journal.Drop || row.Decision == journal.Leave {
-		return finding{action: actLeave, key: row.KeyID, detail: "a human said " + string(row.Decision)}
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	s, _ := v.world.Store(t.Store) // policies name only stores that there are
-	value, err := s.Current(ctx, storeTarget(t))
-	print := string(value.Fingerprint())
-	say := fmt.Sprintf("say what to do with `rotator resolve %s --target %s`", policy.Name, t)
-	switch {
-	case errors.Is(err, stores.ErrNotFound):
-		return finding{action: actPromote, empty: true, detail: "nothing is there yet"}
-	case err != nil:
-		return finding{action: actWarning, detail: err.Error()}
-	case print == row.Fingerprint && row.KeyID != "" && row.KeyID == rec.Policy.KeyID:
-		return finding{action: actPromote, key: row.KeyID, detail: "replaces the key in use"}
-	case row.Decision == journal.Overwrite && row.DecidedFor == print:
-		return finding{action: actPromote, key: row.KeyID, detail: "replaces what is there, as a human said"}
-	case !keyLike(value):
-		return finding{action: actWait, detail: "it holds something that is not an API key: " + say}
-	case !row.ContactAt.IsZero() && print != row.Replaceable:
-		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: " + say}
-	}
-	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value)
-	switch {
-	case xai.ProvesBad(err):
-		return finding{action: actPromote, detail: "replaces a key that xAI does not accept"}
-	case err != nil:
-		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
-	case policy.Adopt:
-		return finding{action: actPromote, key: who.KeyID, adopt: true, detail: "replaces the key found there"}
-	}
-	return finding{action: actPromote, key: who.KeyID, detail: "replaces a key that is then left alone (adopt: true would retire it)"}
-}
-
-// cacheTimes: type of store → how long its common clients keep a value without asking again.
-var cacheTimes = map[string]struct {
-	time time.Duration
-	who  string
-}{
-	"aws":   {time.Hour, "AWS's caching clients ask once an hour"},
-	"vault": {5 * time.Minute, "Vault Agent renders static secrets every 5 minutes"},
-}
-
-// warn adds what is risky in the policy itself.
-func (o *outline) warn(ctx context.Context, v view, policy *policies.Policy) {
-	for _, t := range policy.Targets {
-		if c := cacheTimes[v.config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
-			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
-		}
-		s, _ := v.world.Store(t.Store)
-		if told, ok := s.(observed).Store.(caveats); ok {
-			texts, err := told.Caveats(ctx, storeTarget(t))
-			if err != nil {
-				texts = append(texts, err.Error())
-			}
-			for _, text := range texts {
-				o.add(actWarning, time.Time{}, "", t.String(), text)
-			}
-		}
-	}
-}
-
-// caveats is a store that can promise less at some targets.
-type caveats interface {
-	Caveats(ctx context.Context, t stores.Target) ([]string, error)
-}
-
-// growth warns when the next key may do more than the one in use.
-func (p *program) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
-	id := rec.Policy.KeyID
-	for _, r := range o.rows {
-		if id == "" && r.KeyID != nil {
-			id = *r.KeyID // found in a target
-		}
-	}
-	if id == "" {
-		return
-	}
-	list, asked := lists[policy.Team]
-	if !asked {
-		t, err := v.world.Team(ctx, policy.Team)
-		if err == nil {
-			list, err = t.Keys.ListKeys(ctx, t.ID)
-		}
-		if err != nil {
-			o.add(actWarning, time.Time{}, "", "", "the team's keys cannot be listed: "+err.Error())
-			return
-		}
-		lists[policy.Team] = list
-	}
-	for _, k := range list.Keys {
-		if k.ID != id {
-			continue
-		}
-		var more []string
-		for _, acl := range policy.Key.ACLs {
-			kind, _, _ := cutLast(acl)
-			if !slices.Contains(k.ACLs, acl) && !slices.Contains(k.ACLs, kind+":*") {
-				more = append(more, acl)
-			}
-		}
-		if len(more) > 0 {
-			o.add(actWarning, time.Time{}, id, "", "permissions grow by "+strings.Join(more, ", "))
-		}
-	}
-}
-
-// cutLast cuts at the last colon.
-func cutLast(s string) (before, after string, found bool) {
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }

@@ -56,6 +56,7 @@ func (f files) specs() []journal.Spec {
 // program is an open journal and what acts on it: the daemon, or a command that works alone.
 type program struct {
 	app     *app
+	owner   string // names this process in the journal and in notifications
 	log     *slog.Logger
 	journal journal.Journal
 	engine  *rotation.Engine
@@ -101,7 +102,7 @@ func (a *app) openJournal(ctx context.Context, c *config.Config, readOnly bool) 
 
 // newProgram puts together what acts on a journal. It starts nothing.
 func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only []string) (*program, error) {
-	p := &program{app: a, log: a.log, journal: j, files: f, swapped: make(chan struct{})}
+	p := &program{app: a, owner: owner(), log: a.log, journal: j, files: f, swapped: make(chan struct{})}
 	known, err := p.knownTeams(ctx)
 	if err != nil {
 		return nil, err
@@ -114,7 +115,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 		acted = someOnly{j, only}
 	}
 	p.engine = rotation.New(rotation.Options{
-		Journal: acted, World: p.world, Log: a.log, Owner: owner(), Limits: limits(f.config),
+		Journal: acted, World: p.world, Log: a.log, Owner: p.owner, Limits: limits(f.config),
 		Observe: func(s rotation.Step) { p.console.ObserveStep(string(s.State), string(s.Reason), s.Took) },
 	})
 	p.console = console.New(console.Options{

@@ -51,8 +51,8 @@ func (a *app) runSandbox(ctx context.Context, s sandbox) error {
 	reference := "env:XAI_MANAGEMENT_KEY"
 	note := "#   export XAI_MANAGEMENT_KEY=" + key
 	if s.keyFile != "" {
-		if err := os.WriteFile(s.keyFile, []byte(key+"\n"), 0o600); err != nil {
-			return failed(errors.Join(err, l.Close()), "")
+		if err := writeKey(s.keyFile, key); err != nil {
+			return failed(errors.Join(err, l.Close()), "Give a file in a folder that you may write.")
 		}
 		reference, note = "file:"+s.keyFile, "# The management key is in "+s.keyFile+"."
 	}
@@ -66,6 +66,19 @@ teams:
 `, l.Addr(), note, reference)
 	a.serve(ctx, l, sim)
 	return nil
+}
+
+// writeKey writes a management key for its owner alone, whatever mode a file in its place had.
+func writeKey(path, key string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = f.Chmod(0o600)
+	if err == nil {
+		_, err = f.WriteString(key + "\n")
+	}
+	return errors.Join(err, f.Close())
 }
 
 // listenLoopback refuses any address that other machines could reach.

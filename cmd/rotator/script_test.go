@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -23,7 +23,6 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"rotator/internal/config"
 	"rotator/internal/console"
 	"rotator/internal/secret"
 	"rotator/xai"
@@ -31,16 +30,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"rotator": func() {
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			context.AfterFunc(ctx, stop)
-			os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, config.Env{}))
-		},
-	})
+	_ = flag.Set("test.parallel", "8") // the sessions wait much more than they work
+	testscript.Main(m, map[string]func(){"rotator": main})
 }
 
-// team is the team of every script, and world what a script finds outside: a simulated xAI and the files of base.
+// simTeam is the team of every script.
 const simTeam = "team-1"
 
 // base is the configuration of every script. Limits are short, since both addresses are on loopback.

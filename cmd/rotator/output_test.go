@@ -1,0 +1,168 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/console"
+	"rotator/policies"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+)
+
+func TestHumanDurations(t *testing.T) {
+	t.Parallel()
+	for d, want := range map[time.Duration]string{
+		0: "0s", 400 * time.Millisecond: "0s", time.Second: "1s", 61 * time.Second: "1m1s", time.Hour: "1h",
+		76 * time.Hour: "3d4h", 72*time.Hour + time.Minute: "3d", -5 * time.Minute: "-5m", 45 * 24 * time.Hour: "45d",
+		59*time.Minute + 59*time.Second + 600*time.Millisecond: "1h",
+	} {
+		if got := human(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		err  error
+		code int
+		says string
+	}{
+		{nil, 0, ""},
+		{errors.New("broken"), 1, "rotator: broken\n"},
+		{failed(errors.New("broken"), "Mend it."), 1, "rotator: broken\n  Mend it.\n"},
+		{usage(errors.New("what?"), ""), 2, "rotator: what?\n"},
+		{waiting(errTold, ""), 3, ""},
+		{fmt.Errorf("open: %w", journal.ErrInUse), 1, "If that is the daemon"},
+		{policies.Problems{{File: "a", Line: 1, What: "x"}, {File: "b", Line: 2, What: "y"}}, 2, "a:1: x\nb:2: y\n"},
+		{&console.Error{Message: "no", Code: 3, Problems: []string{"a:1: x"}}, 3, "a:1: x\nrotator: no\n"},
+		{conclude([]*errand{{err: failed(errors.New("one"), "")}, {err: waiting(errors.New("two"), "Do.")}, {}}), 3, "rotator: one\ntwo\n  Do.\n"},
+	} {
+		var b bytes.Buffer
+		if code := report(&b, tc.err); code != tc.code || !strings.Contains(b.String(), tc.says) {
+			t.Errorf("%v: exit %d, %q; want %d, %q", tc.err, code, b.String(), tc.code, tc.says)
+		}
+	}
+}
+
+func TestTargetsAreReadAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for _, want := range []policies.Target{
+		{Store: "s", Path: "a"}, {Store: "s", Path: "a/b:c", Field: "f"}, {Store: "s", Path: "arn:aws:x:y#z", Field: "f"},
+	} {
+		got, err := parseTarget(want.String())
+		if err != nil || *got != (console.TargetRow{Store: want.Store, Path: want.Path, Field: want.Field}) {
+			t.Errorf("%s: %v, %v", want, got, err)
+		}
+	}
+	for _, text := range []string{"", "s", "s:", ":p", "s:#f"} {
+		if got, err := parseTarget(text); err == nil {
+			t.Errorf("%q was read as %v", text, got)
+		}
+	}
+}
+
+func TestUntil(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for text, want := range map[string]time.Time{
+		"12h": now.Add(12 * time.Hour), "3d": now.Add(72 * time.Hour), "2026-04-01T08:00:00Z": time.Date(2026, 4, 1, 8, 0, 0, 0, time.UTC),
+	} {
+		if got, err := parseUntil(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%s: %v, %v", text, got, err)
+		}
+	}
+	if _, err := parseUntil("soon", now); err == nil {
+		t.Error("soon was taken")
+	}
+}
+
+func TestSlugsAreNames(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"Chat (prod)": "chat-prod", "llm/chat": "llm-chat", "--": "policy", "": "policy", "ÄÖ x": "x", ".hidden": "hidden",
+		strings.Repeat("a", 80): strings.Repeat("a", 63),
+	} {
+		if got := slug(text); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// TestSentences: every kind of event has words, and none of them says what the journal must not.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []journal.Kind{journal.Started, journal.KeyCreated, journal.KeyStaged, journal.Promoted, journal.Drifted, journal.Failed} {
+		id := "r1"
+		if got := sentence(console.EventRow{Kind: string(kind), Rotation: &id, Data: map[string]string{"target": "s:p", "error": "store is down"}}); got == "" {
+			t.Errorf("%s is not told", kind)
+		}
+	}
+}
+
+func TestEveryReasonHasAdvice(t *testing.T) {
+	t.Parallel()
+	for _, r := range rotation.Reasons {
+		if whatToDo(string(r.Reason)) != r.Do || r.Do == "" {
+			t.Errorf("%s: %q", r.Reason, whatToDo(string(r.Reason)))
+		}
+	}
+}
+
+// TestLiveView: what was drawn is erased before anything else is said, line by line.
+func TestLiveView(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	reason := "propagation"
+	one := &errand{request: console.OrderRequest{Policy: "chat"}, row: console.StatusRow{State: "staged", Reason: &reason}}
+	two := &errand{request: console.OrderRequest{Policy: "search"}, row: console.StatusRow{State: "planned"}}
+	s := &scene{w: &b, live: true, errands: []*errand{one, two}, begun: time.Now()}
+	s.draw(s.begun.Add(5 * time.Second))
+	if got := b.String(); got != "  5s  chat  staged, waits: propagation\n  5s  search  planned\n" {
+		t.Errorf("%q", got)
+	}
+	b.Reset()
+	s.tell("chat", "live")
+	if got := b.String(); got != "\x1b[2A\x1b[Jchat: live\n" {
+		t.Errorf("%q", got)
+	}
+	b.Reset()
+	one.over = true
+	s.draw(s.begun)
+	s.clear()
+	s.clear()
+	if got := b.String(); got != "  0s  search  planned\n\x1b[1A\x1b[J" {
+		t.Errorf("%q", got)
+	}
+	b.Reset()
+	(&scene{w: &b, errands: []*errand{two}}).draw(time.Now())
+	if b.Len() > 0 {
+		t.Errorf("%q elsewhere than on a terminal", b.String())
+	}
+}
+
+func TestLogger(t *testing.T) {
+	t.Parallel()
+	for _, bad := range [][2]string{{"xml", ""}, {"text", "loud"}} {
+		if _, err := newLogger(io.Discard, bad[0], bad[1], false); err == nil {
+			t.Errorf("%v was taken", bad)
+		}
+	}
+	var b bytes.Buffer
+	log, err := newLogger(&b, "json", "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Info("a command is quiet")
+	log.Warn("heard")
+	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"msg":"heard"`) {
+		t.Error(got)
+	}
+}
