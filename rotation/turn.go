@@ -32,12 +32,16 @@ type turn struct {
 // next is what a step says: go on at once, or wait until a time for a reason.
 type next struct {
 	again  bool
+	onward bool // a part of a step says: nothing is in the way, the rotation did not move
 	parked bool // the step's time has not come: how the last one ended still stands
 	at     time.Time
 	reason journal.Reason
 }
 
-var again = next{again: true}
+var (
+	again  = next{again: true}
+	onward = next{onward: true}
+)
 
 func wait(at time.Time, r journal.Reason) next { return next{at: at, reason: r} }
 

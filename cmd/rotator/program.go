@@ -97,7 +97,17 @@ func (a *app) openJournal(ctx context.Context, c *config.Config, readOnly bool) 
 	if err != nil {
 		return nil, usage(err, "`state` in "+c.File+" says where the journal is")
 	}
-	return sqldb.Open(ctx, address.Reveal(), sqldb.Options{ReadOnly: readOnly, Program: "rotator " + programVersion()})
+	return sqldb.Open(ctx, address.Reveal(), sqldb.Options{
+		ReadOnly: readOnly, Program: "rotator " + programVersion(), Lease: c.Limits.Lease.Std(), Address: addressOf(c.State),
+	})
+}
+
+// addressOf tells the journal's address as it is now: a password may have been replaced since.
+func addressOf(s config.State) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		address, err := s.Address(ctx)
+		return address.Reveal(), err
+	}
 }
 
 // newProgram puts together what acts on a journal. It starts nothing.

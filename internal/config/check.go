@@ -30,7 +30,7 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 		for _, l := range []struct {
 			key         string
 			have, least policies.Duration
-		}{{"min_interval", c.Limits.MinInterval, minInterval}, {"quarantine", c.Limits.Quarantine, quarantine}, {"watch", c.Limits.Watch, watch}} {
+		}{{"min_interval", c.Limits.MinInterval, minInterval}, {"quarantine", c.Limits.Quarantine, quarantine}, {"watch", c.Limits.Watch, watch}, {"lease", c.Limits.Lease, leastLease}} {
 			if l.have < l.least {
 				at("limits", l.key)(fmt.Sprintf("limits.%s is shorter than %s while xAI itself is addressed", l.key, l.least),
 					"at least "+l.least.String()+"; shorter only while both xai URLs are loopback")
@@ -156,11 +156,13 @@ func (d *decoder) state(n *yaml.Node, to *State, ref Reference, isRef bool) {
 			d.fail(n, "state is no address of a database", want)
 			return
 		}
-		if _, set := u.User.Password(); set || u.Query().Has("password") {
-			d.fail(n, "state holds a password", "env:NAME, file:PATH or credential:NAME in place of the whole address, or the password in PGPASSFILE")
+		q := u.Query()
+		password, known := parseReference(q.Get("password"), d.dir, d.env)
+		if _, set := u.User.Password(); set || q.Has("password") && !known {
+			d.fail(n, "state holds a password", "?password=file:PATH, env:NAME or credential:NAME; or such a reference in place of the whole address")
 			return
 		}
-		to.text = n.Value
+		to.text, to.password = n.Value, password
 	default:
 		d.fail(n, "state is of no known kind", want)
 	}

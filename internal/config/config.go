@@ -19,8 +19,8 @@ import (
 
 // Config is rotator.yaml with every default filled in.
 type Config struct {
-	// State is the journal: sqlite:PATH, or postgres://USER@HOST/DATABASE when several replicas share it. A PostgreSQL
-	// address with a password in it is a secret: env:NAME, file:PATH or credential:NAME then says where to read it.
+	// State is the journal: sqlite:PATH, or postgres://USER@HOST/DATABASE when several replicas share it. A password in
+	// it is a reference: `password=file:PATH` among the parameters, or a reference in place of the whole address.
 	State State `yaml:"state"`
 	// Policies is the folder of the policies.
 	Policies string `yaml:"policies"`
@@ -65,6 +65,7 @@ type Limits struct {
 	Quarantine  policies.Duration `yaml:"quarantine"`   // how long a key of a lost create may still appear: 10m
 	Watch       policies.Duration `yaml:"watch"`        // between two looks at targets and keys: 15m
 	Concurrency int               `yaml:"concurrency"`  // policies that are acted for at once: 16
+	Lease       policies.Duration `yaml:"lease"`        // after which a replica that is gone is taken over from: 15s
 }
 
 // Notify says whom events are sent to.
@@ -120,6 +121,8 @@ const (
 	quarantine  = policies.Duration(10 * time.Minute)
 	watch       = policies.Duration(15 * time.Minute)
 	concurrency = 16
+	lease       = policies.Duration(15 * time.Second)
+	leastLease  = policies.Duration(5 * time.Second)
 )
 
 // defaults fills in what the file may leave out.
@@ -148,7 +151,7 @@ func (c *Config) defaults(dir string, env Env) {
 		}
 	}
 	for d, v := range map[*policies.Duration]policies.Duration{
-		&c.Limits.MinInterval: minInterval, &c.Limits.Quarantine: quarantine, &c.Limits.Watch: watch,
+		&c.Limits.MinInterval: minInterval, &c.Limits.Quarantine: quarantine, &c.Limits.Watch: watch, &c.Limits.Lease: lease,
 	} {
 		if *d == 0 {
 			*d = v

@@ -49,7 +49,7 @@ stores:
     assume_role: {arn: "arn:aws:iam::1:role/r", external_id: e, session_name: s}
     kms_key_id: alias/k
   local: {type: file, dir: secrets, recipients: [age1x], identity: "file:/id", shared: true}
-limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d}
+limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d, lease: 2s}
 notify: {webhook: {url: "env:HOOK", secret: "file:hook"}}
 `
 
@@ -63,7 +63,7 @@ func TestEveryKey(t *testing.T) {
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2"},
-		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4}, "team-1",
+		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "file:/etc/rotator/hook", "/etc/rotator/secrets",
 		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"},
 		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}}
@@ -83,7 +83,7 @@ func TestDefaults(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.XAI, c.Limits}
 	want := []any{"sqlite:/var/lib/rotator/rotator.db", "/etc/rotator/policies", "", "/var/lib/rotator/rotator.db.sock",
-		XAI{"https://management-api.x.ai", "https://api.x.ai"}, Limits{minInterval, quarantine, watch, 16}}
+		XAI{"https://management-api.x.ai", "https://api.x.ai"}, Limits{minInterval, quarantine, watch, 16, lease}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -111,7 +111,7 @@ func TestProblems(t *testing.T) {
 		{"two teams of one id", "teams:\n  a: {id: x}\n  b: {id: x}\nstores: {s: {type: file, dir: /s}}", []string{"3: teams.b has the same id as teams.a"}},
 		{"plain http", base + "xai: {management_url: \"http://management-api.x.ai\"}", []string{"3: xai.management_url is not https"}},
 		{"password in a URL", base + "xai: {inference_url: \"https://u:" + token + "@h\"}", []string{"3: xai.inference_url holds a user or a password"}},
-		{"short limits", base + "limits:\n  min_interval: 1s\n  quarantine: 1s\n  watch: 1s\n  concurrency: 5000", []string{"4: limits.min_interval is shorter than 1h", "5: limits.quarantine is shorter than 10m", "6: limits.watch is shorter than 15m", "7: limits.concurrency is above"}},
+		{"short limits", base + "limits:\n  min_interval: 1s\n  quarantine: 1s\n  watch: 1s\n  concurrency: 5000\n  lease: 1s", []string{"4: limits.min_interval is shorter than 1h", "5: limits.quarantine is shorter than 10m", "6: limits.watch is shorter than 15m", "7: limits.concurrency is above", "8: limits.lease is shorter than 5s"}},
 		{"short limits with one API elsewhere", base + "xai: {management_url: \"http://127.0.0.1:1\"}\nlimits: {watch: 1s}", []string{"4: limits.watch is shorter"}},
 		{"durations", base + "limits: {watch: 20, quarantine: 0s, min_interval: soon}", []string{"limits.watch is a number", "limits.quarantine is no duration", "limits.min_interval is no duration"}},
 		{"state with a password", base + "state: postgres://u:" + token + "@h/d", []string{"3: state holds a password"}},

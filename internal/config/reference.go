@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -147,16 +148,32 @@ func pathless(err error) error {
 
 // State says which journal: an address that holds no secret, or a reference to one that does.
 type State struct {
-	text string
-	ref  Reference
+	text     string
+	ref      Reference
+	password Reference // of text, which names it
 }
 
-// Address returns what the journal is opened with.
+// Address returns what the journal is opened with, as it is now: references are read again each time.
 func (s State) Address(ctx context.Context) (secret.Text, error) {
-	if s.ref.IsZero() {
+	if !s.ref.IsZero() {
+		return s.ref.Read(ctx)
+	}
+	if s.password.IsZero() {
 		return secret.New(s.text), nil
 	}
-	return s.ref.Read(ctx)
+	password, err := s.password.Read(ctx)
+	if err != nil {
+		return secret.Text{}, err
+	}
+	// All else stays as it was written: the database's own rules of escaping differ from those of url.Values.
+	address, query, _ := strings.Cut(s.text, "?")
+	params := strings.Split(query, "&")
+	for i, p := range params {
+		if strings.HasPrefix(p, "password=") {
+			params[i] = "password=" + strings.ReplaceAll(url.QueryEscape(password.Reveal()), "+", "%20")
+		}
+	}
+	return secret.New(address + "?" + strings.Join(params, "&")), nil
 }
 
 // String is what stands in the file.

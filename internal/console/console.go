@@ -27,10 +27,13 @@ type ReasonInfo struct {
 }
 
 // Scheduler is the part of the engine that the console needs: [Console] wakes it after every word of a human, and tells
-// from its last look whether it lives.
+// from its last looks whether it lives and may act.
 type Scheduler interface {
 	Wake()
+	// LastLook is when the journal last answered it.
 	LastLook() time.Time
+	// LastTry is when it last asked the journal, and what stood against an answer: then it acts for nobody.
+	LastTry() (time.Time, error)
 }
 
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.

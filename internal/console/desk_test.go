@@ -53,12 +53,20 @@ func (f *flaky) Teams(ctx context.Context) ([]journal.Team, error) {
 
 // engine stands for the scheduler.
 type engine struct {
-	wakes atomic.Int64
-	look  atomic.Pointer[time.Time]
+	wakes   atomic.Int64
+	look    atomic.Pointer[time.Time]
+	refused atomic.Pointer[error] // nil: the journal answers
 }
 
 func (e *engine) Wake()               { e.wakes.Add(1) }
 func (e *engine) LastLook() time.Time { return *e.look.Load() }
+
+func (e *engine) LastTry() (time.Time, error) {
+	if refused := e.refused.Load(); refused != nil {
+		return *e.look.Load(), *refused
+	}
+	return *e.look.Load(), nil
+}
 
 func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
 	t.Helper()

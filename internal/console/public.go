@@ -102,7 +102,7 @@ func (c *Console) asleep() string {
 	if c.o.Scheduler == nil {
 		return "no scheduler runs here"
 	}
-	last := c.o.Scheduler.LastLook()
+	last, _ := c.o.Scheduler.LastTry() // a journal that is down is no reason to start this process again
 	if last.Before(c.started) {
 		last = c.started
 	}
@@ -117,6 +117,8 @@ func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
 	var missing []string
 	if why := c.asleep(); why != "" {
 		missing = append(missing, why)
+	} else if _, err := c.o.Scheduler.LastTry(); err != nil {
+		missing = append(missing, "the journal hands out no work; see the log") // read-only, say: it may still answer below
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
 	defer cancel()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"regexp"
 	"strings"
@@ -184,6 +185,14 @@ func TestReady(t *testing.T) {
 	ready("team research: xAI does not answer\n")
 	d.ok(d.journal.SaveTeam(t.Context(), journal.Team{Name: "research", ValidatedAt: noon, Error: "rate limited"}))
 	ready("ok\n") // once is enough
+	refused := errors.New("cannot execute UPDATE in a read-only transaction")
+	d.engine.refused.Store(&refused)
+	ready("the journal hands out no work; see the log\n")
+	if w := d.get("/healthz"); w.Code != http.StatusOK {
+		t.Errorf("a journal that only reads makes the process unhealthy: %d %q", w.Code, w.Body)
+	}
+	d.engine.refused.Store(nil)
+	ready("ok\n")
 	d.journal.down.Store(true)
 	d.at(noon.Add(time.Minute))
 	ready("the scheduler last looked for work 1m0s ago\nthe journal does not answer; see the log\n")

@@ -32,6 +32,10 @@ const startLimit = 2 * time.Minute
 // Server is a running server, reached by a socket in a folder of its own.
 type Server struct {
 	dir   string
+	bin   string
+	port  int          // that names the socket; 0: 5432
+	args  []string     // of the server
+	stop  func() error // ends the server that runs now
 	names atomic.Int64 // databases made
 }
 
@@ -39,49 +43,68 @@ type Server struct {
 // a test of crashes needs another.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	s := &Server{}
+	s.start(t, func() []string { return []string{"-c", "listen_addresses="} })
+	return s
+}
+
+// start makes a database, lets prepare change its files and say how it is run, and runs it.
+func (s *Server) start(t testing.TB, prepare func() (args []string)) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	bin, err := programs(ctx)
-	if err != nil {
+	var err error
+	if s.bin, err = programs(ctx); err != nil {
 		t.Fatalf("PostgreSQL for tests: %v", err)
 	}
 	// Not t.TempDir: its parent is closed to nobody, and its path may be too long for a socket's.
-	dir, err := os.MkdirTemp("", "rotator-postgres-")
-	if err != nil {
+	if s.dir, err = os.MkdirTemp("", "rotator-postgres-"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
+		if err := os.RemoveAll(s.dir); err != nil {
 			t.Error(err)
 		}
 	})
-	if os.Getuid() == 0 {
-		if err := os.Chown(dir, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s := &Server{dir: dir}
-	initdb := s.command(ctx, bin, filepath.Join(bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+	s.own(t, "")
+	initdb := s.command(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
 		"--locale=C", "--no-sync")
 	if out, err := initdb.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	s.run(t, bin)
+	s.args = prepare()
+	t.Cleanup(func() {
+		if err := s.stop(); err != nil && !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("PostgreSQL's end: %v", err)
+		}
+	})
+	s.run(t)
 	if err := s.ready(ctx); err != nil {
-		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
 		t.Fatalf("PostgreSQL did not start: %v\n%s", err, log)
 	}
-	return s
+}
+
+// own gives files in the server's folder to whom it runs as.
+func (s *Server) own(t testing.TB, names ...string) {
+	t.Helper()
+	for _, name := range names {
+		if os.Getuid() == 0 {
+			if err := os.Chown(filepath.Join(s.dir, name), nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
 // command is a program of the server's, run as an ordinary user.
-func (s *Server) command(ctx context.Context, bin, name string, args ...string) *exec.Cmd {
+func (s *Server) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = s.dir
 	c.Env = append(os.Environ(), "LC_ALL=C")
-	if libs, _ := filepath.Glob(filepath.Join(bin, "../../../*-linux-gnu")); len(libs) > 0 && !strings.HasPrefix(bin, "/usr/") {
+	if libs, _ := filepath.Glob(filepath.Join(s.bin, "../../../*-linux-gnu")); len(libs) > 0 && !strings.HasPrefix(s.bin, "/usr/") {
 		c.Env = append(c.Env, "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
 	}
 	if os.Getuid() == 0 {
@@ -92,11 +115,12 @@ func (s *Server) command(ctx context.Context, bin, name string, args ...string) 
 
 // run starts the server under a shell that ends it when its standard input closes: at the test's end, and also when
 // the test's process is killed.
-func (s *Server) run(t testing.TB, bin string) {
+func (s *Server) run(t testing.TB) {
 	t.Helper()
-	const script = `"$0" "$@" </dev/null >log 2>&1 & server=$!; read -r _; kill -INT $server; wait $server`
-	cmd := s.command(context.Background(), bin, "/bin/sh", "-c", script, filepath.Join(bin, "postgres"), "-D", s.data(), "-k", s.dir,
-		"-c", "listen_addresses=", "-c", "max_connections=300", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "jit=off")
+	const script = `"$0" "$@" </dev/null >>log 2>&1 & server=$!; read -r _; kill -INT $server; wait $server`
+	args := append([]string{"-c", script, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir,
+		"-c", "max_connections=300", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "jit=off"}, s.args...)
+	cmd := s.command(context.Background(), "/bin/sh", args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -104,11 +128,7 @@ func (s *Server) run(t testing.TB, bin string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := errors.Join(stdin.Close(), cmd.Wait()); err != nil && !errors.Is(err, io.ErrClosedPipe) {
-			t.Errorf("PostgreSQL's end: %v", err)
-		}
-	})
+	s.stop = func() error { return errors.Join(stdin.Close(), cmd.Wait()) }
 }
 
 // ready waits until the server answers.
@@ -128,6 +148,9 @@ func (s *Server) ready(ctx context.Context) error {
 
 func (s *Server) url(database string) string {
 	q := url.Values{"host": {s.dir}}
+	if s.port != 0 {
+		q.Set("port", fmt.Sprint(s.port))
+	}
 	return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}).String()
 }
 

@@ -1,0 +1,55 @@
+package postgrestest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Kill kills the server's main process as a crash does: what was committed stays, connections break.
+func (s *Server) Kill(t testing.TB) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	pid, err := strconv.Atoi(line)
+	if err != nil || pid < 2 {
+		t.Fatalf("postmaster.pid begins with %q", line)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.stop() // it ended with a signal
+}
+
+// Restart starts the server again after Kill, and waits until it has recovered.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	// The server refuses to start while its predecessor's children still end: it is asked again.
+	for {
+		s.run(t)
+		soon, enough := context.WithTimeout(ctx, 2*time.Second)
+		err := s.ready(soon)
+		enough()
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			log, _ := os.ReadFile(filepath.Join(s.dir, "log"))
+			t.Fatalf("PostgreSQL did not start again: %v\n%s", err, log)
+		}
+		_ = s.stop()
+	}
+}
+
+// Socket is the path of the server's socket, for a proxy in front of it.
+func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
