@@ -19,6 +19,7 @@ import (
 )
 
 func main() {
+	closeMemory()
 	// The first signal asks to stop; from then on signals act as they do on any program, so the second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
