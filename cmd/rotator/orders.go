@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rotator/internal/console"
+	"rotator/rotation"
 )
 
 const (
@@ -174,21 +175,26 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 	return e.over, nil
 }
 
-// human ends the errand when the policy waits for a human, who is the one that looks.
+// human ends the errand when the policy waits for a human, who is the one that looks: then a hold, or what its reason
+// names, has to go first.
 func (e *errand) human() {
-	switch {
-	case e.row.Hold != nil:
-		e.end(waiting(fmt.Errorf("%s is held by %s: %s", e.request.Policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+e.request.Policy+"` lets it go on."))
-	case e.row.State != console.StateWaiting:
+	reason := or(e.row.Reason)
+	held := e.row.Hold != nil && reason == string(rotation.Held)
+	if !held && e.row.State != console.StateWaiting {
 		e.stuck = time.Time{}
-	case e.stuck.IsZero():
-		e.stuck = time.Now()
-	}
-	if e.over || e.stuck.IsZero() || time.Since(e.stuck) < patience {
 		return
 	}
-	reason := or(e.row.Reason)
-	e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", e.request.Policy, reason, or(e.row.Error)), strings.TrimSuffix(whatToDo(reason), ".")+". It is tried again all the same."))
+	if e.stuck.IsZero() {
+		e.stuck = time.Now()
+	}
+	switch policy := e.request.Policy; {
+	case time.Since(e.stuck) < patience:
+	case held:
+		e.end(waiting(fmt.Errorf("%s is held by %s: %s", policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+policy+"` lets it go on."))
+	default:
+		e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", policy, reason, or(e.row.Error)),
+			strings.TrimSuffix(whatToDo(reason), ".")+". It is tried again all the same."))
+	}
 }
 
 func (e *errand) end(err error) { e.over, e.err = true, err }
