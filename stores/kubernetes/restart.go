@@ -1,0 +1,58 @@
+package kubernetes
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"rotator/internal/secret"
+	"rotator/stores"
+)
+
+// workload is what rolls its pods when their template changes.
+type workload struct{ resource, name string }
+
+// workloads reads the annotation that names them.
+func (o object) workloads() ([]workload, error) {
+	var all []workload
+	for entry := range strings.SplitSeq(o.Metadata.Annotations[restartAnnotation], ",") {
+		entry = strings.TrimSpace(entry)
+		if entry == "" {
+			continue
+		}
+		kind, name, _ := strings.Cut(entry, "/")
+		if !slices.Contains([]string{"deployment", "statefulset", "daemonset"}, kind) || !subdomainForm.MatchString(name) {
+			return nil, fmt.Errorf("%w: the annotation %s must list deployment/NAME, statefulset/NAME or daemonset/NAME", stores.ErrInvalid, restartAnnotation)
+		}
+		all = append(all, workload{kind + "s", name})
+	}
+	return all, nil
+}
+
+// restart has every workload that the Secret names roll, unless its pods were made for this key already.
+func (s *Store) restart(ctx context.Context, p place, held object, key secret.Fingerprint) error {
+	all, err := held.workloads()
+	if err != nil {
+		return err
+	}
+	// An annotation for each field, so that two keys in one workload do not undo each other's.
+	field := sha256.Sum256([]byte(p.name + "/" + p.field))
+	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
+		"annotations": map[string]string{"rotator/key-" + hex.EncodeToString(field[:4]): string(key)},
+	}}}}
+	var failed []error
+	for _, w := range all {
+		path := "apis/apps/v1/namespaces/" + p.namespace + "/" + w.resource + "/" + w.name
+		err := s.call(ctx, http.MethodPatch, path, url.Values{"fieldManager": {manager}}, mergePatch, body, nil)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("the key is promoted, but restart %s %s: %w", w.resource, w.name, err))
+		}
+	}
+	return errors.Join(failed...)
+}
