@@ -96,7 +96,7 @@ func (t *turn) unmet(p *policies.Policy) error {
 			continue
 		}
 		if row.Status == journal.TargetForeign {
-			return stuckf(ForeignValue, "%s holds something that is not an API key; say what to do with `rotator resolve %s --target %s`", row.TargetID, p.Name, row.TargetID)
+			return t.objection(&row)
 		}
 		if row.KeyID != "" && row.Decision != journal.Overwrite && t.key(row.KeyID) == nil {
 			live[row.KeyID] = row.TargetID

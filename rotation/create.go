@@ -99,14 +99,21 @@ func (t *turn) replaceable(ctx context.Context, s spot) error {
 	if _, err := t.look(ctx, s); err != nil {
 		return err
 	}
-	row := t.row(s.id)
-	if t.judge(row) {
+	return t.objection(t.row(s.id))
+}
+
+// objection says why what a target was last seen to hold must not be replaced without a human's word, or nil.
+func (t *turn) objection(row *journal.Target) error {
+	say := fmt.Sprintf("say `rotator resolve %s --target %s --overwrite|--leave|--drop`", t.claim.Policy, row.TargetID)
+	switch {
+	case t.judge(row):
 		return nil
+	case row.Status == journal.TargetForeign:
+		return stuckf(ForeignValue, "%s holds something that is not an API key; %s", row.TargetID, say)
+	case row.Fingerprint == "":
+		return stuckf(TargetMissing, "%s is empty, and held a value before; restore it, or %s", row.TargetID, say)
 	}
-	if row.Fingerprint == "" {
-		return stuckf(TargetMissing, "%s is empty, and held a value before; restore it, or say `rotator resolve %s --target %s --overwrite`", s.id, t.claim.Policy, s.id)
-	}
-	return stuckf(DriftFound, "%s holds a value that is neither ours nor the baseline; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", s.id, t.claim.Policy, s.id)
+	return stuckf(DriftFound, "%s holds a value that is neither ours nor the baseline; %s", row.TargetID, say)
 }
 
 // create records the intent, makes the key, and records what became of it. The plaintext it returns exists nowhere else.

@@ -32,7 +32,10 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 		at = p.NotBefore
 	}
 	if t.now().Before(at) {
-		return wait(at, t.idleReason()), nil
+		if err := t.objections(); err != nil {
+			t.worry(err)
+		}
+		return wait(at, ""), nil
 	}
 	if err := t.mayCreate(ctx); err != nil {
 		return next{}, err
@@ -45,18 +48,15 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 	return again, nil
 }
 
-// idleReason says what a human has to look at while nothing is due.
-func (t *turn) idleReason() journal.Reason {
+// objections says what a human has to look at in the policy's targets, also while nothing is due.
+func (t *turn) objections() error {
 	for _, pt := range t.policy.Targets {
-		switch row := t.row(idOf(pt)); {
-		case excluded(*row):
-		case row.Status == journal.TargetDrift:
-			return DriftFound
-		case row.Status == journal.TargetForeign:
-			return ForeignValue
+		row := t.row(idOf(pt))
+		if !excluded(*row) && (row.Status == journal.TargetDrift || row.Status == journal.TargetForeign) {
+			return t.objection(row)
 		}
 	}
-	return ""
+	return nil
 }
 
 // schedule computes when the next rotation is due, and why then.

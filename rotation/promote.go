@@ -35,7 +35,7 @@ func (t *turn) promoting(ctx context.Context) (next, error) {
 	if err := errors.Join(errs...); err != nil {
 		return next{}, err
 	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != again {
+	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
 		return n, err
 	}
 	// What is staged has done its work. When it can't be removed now, live goes on trying: consumers are served.

@@ -14,7 +14,7 @@ func (t *turn) live(ctx context.Context) (next, error) {
 	if err := t.discardStaged(ctx); err != nil {
 		return next{}, err
 	}
-	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != again {
+	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != onward {
 		return n, err
 	}
 	if r.DisabledAt.IsZero() { // there is nothing to soak
@@ -26,7 +26,7 @@ func (t *turn) live(ctx context.Context) (next, error) {
 
 // retiring waits out the soak, in which one command turns the old keys on again, and then deletes them.
 func (t *turn) retiring(ctx context.Context) (next, error) {
-	if n, err := t.soaked(ctx); err != nil || n != again {
+	if n, err := t.soaked(ctx); err != nil || n != onward {
 		return n, err
 	}
 	return t.finish(journal.Done)
@@ -37,7 +37,7 @@ func (t *turn) retiring(ctx context.Context) (next, error) {
 func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 	old := t.predecessors()
 	if len(old) == 0 {
-		return again, nil
+		return onward, nil
 	}
 	overlap := t.plan.Retire.Overlap.Std()
 	if t.rec.Rotation.Trigger == journal.ByCompromise {
@@ -49,7 +49,7 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 	if t.held() {
 		return wait(t.rec.Hold.Until, Held), nil
 	}
-	if n, err := t.idleLongEnough(ctx, old); err != nil || n != again {
+	if n, err := t.idleLongEnough(ctx, old); err != nil || n != onward {
 		return n, err
 	}
 	what := disable
@@ -65,7 +65,7 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 		t.rec.Rotation.DisabledAt = t.now()
 		t.schedule() // the oldest key that xAI accepts is a younger one now
 	}
-	return again, nil
+	return onward, nil
 }
 
 // soaked deletes the old keys once they were off for the soak.
@@ -82,7 +82,7 @@ func (t *turn) soaked(ctx context.Context) (next, error) {
 			return next{}, err
 		}
 	}
-	return again, nil
+	return onward, nil
 }
 
 // predecessors returns the ids of the keys to be retired.
@@ -102,7 +102,7 @@ func (t *turn) idleLongEnough(ctx context.Context, old []string) (next, error) {
 	idle := t.plan.Retire.RequireIdle.Std()
 	r := t.rec.Rotation
 	if idle == 0 || r.Trigger == journal.ByCompromise {
-		return again, nil
+		return onward, nil
 	}
 	now := t.now()
 	busy, err := t.busy(ctx, old, now.Add(-idle))
@@ -111,14 +111,14 @@ func (t *turn) idleLongEnough(ctx context.Context, old []string) (next, error) {
 	}
 	if busy == "" {
 		r.IdleWaitFrom = noTime
-		return again, nil
+		return onward, nil
 	}
 	if r.IdleWaitFrom.IsZero() {
 		r.IdleWaitFrom = now
 	}
 	if bound := t.plan.Retire.MaxWait.Std(); bound > 0 && now.Sub(r.IdleWaitFrom) >= bound {
 		t.tell(journal.Unretired, "key_id", busy, "waited", now.Sub(r.IdleWaitFrom).String())
-		return again, nil
+		return onward, nil
 	}
 	return wait(now.Add(t.limits.Watch), WaitIdle), nil
 }

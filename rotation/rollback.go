@@ -19,16 +19,16 @@ func (t *turn) rollingBack(ctx context.Context) (next, error) {
 	if r.RestoredAt.IsZero() {
 		return t.restore(ctx)
 	}
-	if n, err := t.lateDisable(ctx); err != nil || n != again {
+	if n, err := t.lateDisable(ctx); err != nil || n != onward {
 		return n, err
 	}
 	if r.DisabledAt.IsZero() {
-		if n, err := t.retire(ctx, r.RestoredAt); err != nil || n != again {
+		if n, err := t.retire(ctx, r.RestoredAt); err != nil || n != onward {
 			return n, err
 		}
 	}
 	if !r.DisabledAt.IsZero() {
-		if n, err := t.soaked(ctx); err != nil || n != again {
+		if n, err := t.soaked(ctx); err != nil || n != onward {
 			return n, err
 		}
 	}
@@ -163,7 +163,7 @@ func (t *turn) lateDisable(ctx context.Context) (next, error) {
 	r := t.rec.Rotation
 	old := t.key(r.RestoreKeyID)
 	if old == nil || old.DisableSentAt.IsZero() {
-		return again, nil
+		return onward, nil
 	}
 	spots, err := t.spots(t.plan)
 	if err != nil {
@@ -188,7 +188,7 @@ func (t *turn) lateDisable(ctx context.Context) (next, error) {
 		return wait(minTime(end, t.now().Add(15*time.Second)), WaitQuarantine), nil
 	}
 	old.DisableSentAt = noTime
-	return again, nil
+	return onward, nil
 }
 
 func minTime(a, b time.Time) time.Time {

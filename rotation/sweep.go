@@ -18,6 +18,9 @@ func (t *turn) sweep(ctx context.Context) error {
 	for _, id := range t.unsettled() {
 		a := t.attemptByID(id)
 		if t.ahead(a.SweepAt) {
+			if p := t.rec.Policy; p.Failures == 0 && p.Error != "" && p.Error == a.Error {
+				t.worried = p.Reason // how the last look ended still stands
+			}
 			continue
 		}
 		err := t.settleAttempt(ctx, id)

@@ -196,17 +196,17 @@ func (t *turn) discardStaged(ctx context.Context) error {
 	return nil
 }
 
-// discardAll removes what was staged for an attempt from every target it could have been staged in, but for those that
-// a human dropped: their store may be no more.
+// discardAll removes what was staged for an attempt from every target it could have been staged in. It does not insist
+// where a human dropped the target: its store may be no more.
 func (t *turn) discardAll(ctx context.Context, attempt string) error {
 	var first error
 	for _, pt := range t.plan.Targets {
-		if t.row(idOf(pt)).Decision == journal.Drop {
-			continue
-		}
 		s, err := t.spot(pt)
 		if err == nil {
 			err = s.discard(ctx, attempt)
+		}
+		if err != nil && !gone(ctx, err) && t.row(idOf(pt)).Decision == journal.Drop {
+			continue
 		}
 		if err != nil && first == nil {
 			first = err

@@ -21,19 +21,19 @@ func (t *turn) staged(ctx context.Context) (next, error) {
 	if t.held() {
 		return wait(t.rec.Hold.Until, Held), nil
 	}
-	if n, err := t.propagated(ctx); err != nil || n != again {
+	if n, err := t.propagated(ctx); err != nil || n != onward {
 		return n, err
 	}
 	value, n, err := t.readBack(ctx)
-	if err != nil || n != again {
+	if err != nil || n != onward {
 		return n, err
 	}
 	for range t.limits.Proofs {
-		if n, err := t.proves(ctx, value, policies.Verify{Method: "whoami"}); err != nil || n != again {
+		if n, err := t.proves(ctx, value, policies.Verify{Method: "whoami"}); err != nil || n != onward {
 			return n, err
 		}
 	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != again {
+	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
 		return n, err
 	}
 	t.enter(journal.Verified)
@@ -72,7 +72,7 @@ func (t *turn) verified(ctx context.Context) (next, error) {
 			}
 		}
 	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != again {
+	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
 		return n, err
 	}
 	for _, s := range spots {
@@ -97,7 +97,7 @@ func (t *turn) restart() (next, error) {
 func (t *turn) propagated(ctx context.Context) (next, error) {
 	r := t.rec.Rotation
 	if !r.PropagatedAt.IsZero() {
-		return again, nil
+		return onward, nil
 	}
 	team, err := t.team(ctx, t.plan.Team)
 	if err != nil {
@@ -114,7 +114,7 @@ func (t *turn) propagated(ctx context.Context) (next, error) {
 	case p.Complete() || r.PropagationOK:
 		r.PropagatedAt = now
 		t.answeredWell()
-		return again, nil
+		return onward, nil
 	case since > t.limits.Stuck:
 		return next{}, stuckf(PropagationStuck, "key %s did not reach all of %d clusters in %s; `rotator resolve %s --propagation` passes over it", r.KeyID, len(p), since.Round(time.Minute), t.claim.Policy)
 	}
@@ -156,7 +156,7 @@ func (t *turn) readBack(ctx context.Context) (secret.Text, next, error) {
 		}
 	}
 	t.read = value
-	return value, again, nil
+	return value, onward, nil
 }
 
 func (t *turn) restage(ctx context.Context, s spot, a *journal.Attempt, value secret.Text) error {
@@ -184,7 +184,7 @@ func (t *turn) proves(ctx context.Context, value secret.Text, v policies.Verify)
 	switch err := t.prove(ctx, value, r.KeyID, v); {
 	case err == nil:
 		t.answeredWell()
-		return again, nil
+		return onward, nil
 	case xai.ProvesBad(err):
 		return t.answeredBad(ctx, err)
 	default:

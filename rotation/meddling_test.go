@@ -1,0 +1,290 @@
+package rotation_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+	"rotator/stores"
+	"rotator/xai/xaisim"
+)
+
+// before and beyond are the states on either side of the point of no return.
+var (
+	before = []journal.State{journal.Planned, journal.Staged, journal.Verified}
+	beyond = []journal.State{journal.Promoting, journal.Live, journal.Retiring}
+)
+
+func TestStoresLie(t *testing.T) {
+	play(t, []liar{
+		{"yes to a write, and the old value served", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.worn["a"] = coat{Store: b.stores["a"], promote: func(context.Context, stores.Target, string, secret.Text, secret.Fingerprint) error { return nil }}
+			b.rotates()
+			if b.state() != journal.Promoting || b.deletions() > 0 {
+				b.violated("the rotation is %q, %d keys were destroyed", b.state(), b.deletions())
+			}
+			b.waits("chat", rotation.StoreUnavailable, false)
+			delete(b.worn, "a")
+			b.rest()
+			b.ends()
+		}},
+		{"a version that jumps", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			n := 0
+			b.worn["a"] = coat{Store: b.stores["a"], promote: func(ctx context.Context, at stores.Target, attempt string, v secret.Text, want secret.Fingerprint) error {
+				if n++; n < 4 {
+					return stores.ErrConflict
+				}
+				return b.stores["a"].Promote(ctx, at, attempt, v, want)
+			}}
+			b.rotates()
+			b.ends()
+		}},
+		{"a target vanishes", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.stores["b"].Delete("chat")
+			b.run(time.Hour)
+			b.waits("chat", rotation.TargetMissing, true)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(time.Hour)
+			b.waits("chat", rotation.TargetMissing, true)
+			b.resolve(atB, journal.Overwrite)
+			b.rest()
+			b.ends()
+		}},
+		{"a target vanishes in the overlap", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(journal.Live)
+			b.stores["b"].Delete("chat")
+			b.run(5 * time.Hour)
+			b.waits("chat", rotation.DriftFound, true)
+			if b.deletions() > 0 {
+				b.violated("a key was destroyed while a target was missing")
+			}
+			b.resolve(atB, journal.Leave)
+			b.rest()
+			b.settled()
+		}},
+		{"a store restored from a backup", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			doc, _ := b.stores["a"].Doc("chat")
+			b.exempt[b.key()] = true
+			b.rotates()
+			b.stores["a"].Set("chat", doc)
+			b.run(6 * time.Hour)
+			b.waits("chat", rotation.DriftFound, true)
+			b.resolve(atA, journal.Overwrite)
+			b.rest()
+			b.ends()
+		}},
+		{"the journal restored from a backup", xaisim.Options{}, func(b *bench) {
+			path := filepath.Join(b.t.TempDir(), "backup.db")
+			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
+			b.birth()
+			b.lives(quick, targetA, targetB)
+			if err := b.journal.Backup(b.t.Context(), path); err != nil {
+				b.t.Fatal(err)
+			}
+			b.rotates()
+			b.ends()
+			now := b.sim.Live(teamID)
+			b.journal = openJournal(b.t, path)
+			b.birth()
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(40 * 24 * time.Hour)
+			b.waits("chat", rotation.RestoredJournal, true)
+			if got := b.sim.Live(teamID); len(got) != len(now) || b.sim.Calls()["create"] != 2 {
+				b.violated("keys were made or destroyed by a restored journal: %d, then %d", len(now), len(got))
+			}
+			for _, k := range now { // what the journal does not know is nobody's to destroy
+				b.strange[k.ID] = true
+			}
+			b.resolve(atA, journal.Overwrite)
+			b.resolve(atB, journal.Overwrite)
+			b.rest()
+			b.ends()
+		}},
+	})
+}
+
+func openJournal(t testing.TB, path string) *sqldb.DB {
+	t.Helper()
+	j, err := sqldb.Open(t.Context(), "sqlite:"+path, sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = j.Close() })
+	return j
+}
+
+func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
+	var liars []liar
+	for _, targets := range [][]string{one, three} {
+		for _, d := range []journal.Decision{journal.Overwrite, journal.Leave, journal.Drop} {
+			liars = append(liars, liar{fmt.Sprintf("%s, %d targets", d, len(targets)), xaisim.Options{}, func(b *bench) {
+				b.lives(quick, targets...)
+				b.reach(journal.Verified)
+				b.stores["a"].Set("chat", `{"api_key":"a-password"}`)
+				b.exempt["an unknown value"] = true
+				b.run(3 * time.Hour)
+				b.waits("chat", rotation.DriftFound, true)
+				if b.state() == journal.Promoting && len(targets) > 1 || b.deletions() > 0 {
+					b.violated("a drifted target did not stop the rotation: %s", b.state())
+				}
+				b.resolve(atA, d)
+				b.rest()
+				v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}).Reveal()
+				if (v == "a-password") != (d != journal.Overwrite) {
+					b.violated("the target holds another value")
+				}
+				if d != journal.Overwrite && len(targets) == 1 {
+					b.waits("chat", rotation.NoTargets, true)
+				} else {
+					b.settled()
+				}
+			}})
+		}
+	}
+	play(t, liars)
+}
+
+func TestHumansMeddle(t *testing.T) {
+	var liars []liar
+	add := func(name string, play func(*bench)) { liars = append(liars, liar{name, xaisim.Options{}, play}) }
+	for _, s := range append(append([]journal.State{}, before...), beyond...) {
+		add(fmt.Sprintf("hold while %s", s), func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(s)
+			off := b.deletions()
+			hold := journal.Hold{Reason: "a fair", By: "tester", At: b.clock}
+			if err := b.journal.SetHold(b.t.Context(), b.clock, "chat", hold, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+				b.t.Fatal(err)
+			}
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.Held, false)
+			want := s
+			if s == journal.Promoting {
+				want = journal.Live
+			}
+			if b.state() != want || b.deletions() != off {
+				b.violated("held while %s it went to %s and destroyed %d keys", s, b.state(), b.deletions()-off)
+			}
+			if err := b.journal.SetHold(b.t.Context(), b.clock, "chat", journal.Hold{}, journal.Event{At: b.clock, Kind: journal.HoldReleased}); err != nil {
+				b.t.Fatal(err)
+			}
+			b.rest()
+			b.ends()
+		})
+		add(fmt.Sprintf("compromised while %s", s), func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			first := b.key()
+			b.reach(s)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
+			b.run(15 * time.Minute)
+			for _, k := range b.sim.Live(teamID) {
+				if k.ID == first && !k.Disabled {
+					b.violated("%s: the leaked key still works after a quarter of an hour", s)
+				}
+			}
+			b.rest()
+			b.ends()
+		})
+		edits := map[string]func(*bench){
+			"rights":     func(b *bench) { b.load(policyDoc("chat", quick+"\nverify: {method: whoami}", targetA, targetB)) },
+			"targets":    func(b *bench) { b.load(policyDoc("chat", quick, targetA, targetB, targetC)) },
+			"retirement": func(b *bench) { b.load(policyDoc("chat", "retire: {overlap: 3h, soak: 0s}", targetA, targetB)) },
+			"nothing but its name": func(b *bench) {
+				b.load(strings.Replace(policyDoc("chat", "renamed_from: talk"+quick, targetA, targetB), "@every 720h", "@every 700h", 1))
+			},
+			"removed, and back": func(b *bench) {
+				doc := policyDoc("chat", quick, targetA, targetB)
+				b.load(policyDoc("another", quick, `{store: c, path: own}`))
+				b.run(20 * time.Minute)
+				b.load(doc, policyDoc("another", quick, `{store: c, path: own}`))
+			},
+		}
+		for what, edit := range edits {
+			add(fmt.Sprintf("edited while %s: %s", s, what), func(b *bench) {
+				b.lives(quick, targetA, targetB)
+				b.reach(s)
+				id := b.record("chat").Rotation.ID
+				edit(b)
+				b.rest()
+				b.ends()
+				if aborted := b.ended(id) == journal.Aborted; aborted != (s.CanAbort() && what != "retirement" && what != "nothing but its name") {
+					b.violated("edited while %s, %s: the rotation ended as %s", s, what, b.ended(id))
+				}
+			})
+		}
+		add(fmt.Sprintf("removed while %s", s), func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(s)
+			b.load(policyDoc("another", quick, targetB))
+			b.rest()
+			if r := b.record("chat"); r.Rotation != nil || r.Policy.RemovedAt.IsZero() || len(r.Attempts) > 0 {
+				b.violated("removed while %s: %+v", s, r.Rotation)
+			}
+			if n := len(b.sim.Live(teamID)); n != 3 {
+				b.violated("removed while %s: %d keys, want the stranger's and two in use", s, n)
+			}
+		})
+		add(fmt.Sprintf("renamed while %s", s), func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(s)
+			b.load(policyDoc("talk", "renamed_from: chat"+quick, targetA, targetB))
+			b.rest()
+			b.settled()
+			if n := len(b.sim.Live(teamID)); n != 2 {
+				b.violated("renamed while %s: %d keys", s, n)
+			}
+		})
+		for _, how := range []string{"disables", "deletes"} {
+			do := func(b *bench) func(string) bool {
+				if how == "disables" {
+					return b.sim.DisableKey
+				}
+				return b.sim.DeleteKey
+			}
+			add(fmt.Sprintf("a human %s the old key while %s", how, s), func(b *bench) {
+				b.lives(quick, targetA, targetB)
+				b.reach(s)
+				b.human(b.record("chat").Rotation.OldKeyIDs.List()[0], do(b))
+				b.rest()
+				b.ends()
+			})
+			if s == journal.Planned {
+				continue // there is no new key yet
+			}
+			add(fmt.Sprintf("a human %s the new key while %s", how, s), func(b *bench) {
+				b.lives(quick, targetA, targetB)
+				b.reach(s)
+				b.human(b.successor(), do(b))
+				b.rest()
+				b.ends()
+			})
+		}
+	}
+	play(t, liars)
+}
+
+// ended is how a rotation ended.
+func (b *bench) ended(id string) journal.State {
+	all, err := b.journal.Rotations(b.t.Context(), "", 100)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, r := range all {
+		if r.ID == id {
+			return r.State
+		}
+	}
+	return ""
+}
