@@ -273,6 +273,9 @@ func (t *turn) enable(ctx context.Context, keyID string) error {
 	}
 	off := false
 	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	if xai.ClassOf(err) == xai.ClassNotFound {
+		return stuckf(OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", k.ID, t.claim.Policy, err)
+	}
 	if err != nil {
 		return err
 	}

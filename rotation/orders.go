@@ -190,7 +190,10 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 		if t.key(id).DisableSentAt.IsZero() {
 			continue
 		}
-		if err := t.enable(ctx, id); err != nil {
+		switch err := t.enable(ctx, id); {
+		case isReason(err, OldKeyBad):
+			return err.Error(), nil
+		case err != nil:
 			return "", err
 		}
 	}

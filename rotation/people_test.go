@@ -1,0 +1,383 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/stores/memstore"
+	"rotator/xai/xaisim"
+)
+
+// byHand is a key that a human made and put into a target.
+func (b *bench) byHand(store string, doc func(string) string, path string) string {
+	id, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+	b.stores[store].Set(path, doc(v.Reveal()))
+	return id
+}
+
+func plain(v string) string { return v }
+func field(v string) string { return `{"api_key":"` + v + `","other":1}` }
+
+func (b *bench) gone(id string) bool {
+	for _, k := range b.sim.Keys(teamID) {
+		if k.ID == id {
+			return k.Deleted
+		}
+	}
+	return true
+}
+
+func TestFirstContact(t *testing.T) {
+	play(t, []liar{
+		{"a password waits for a human, who overwrites it", xaisim.Options{}, func(b *bench) {
+			b.stores["a"].Set("chat", `{"api_key":"hunter2"}`)
+			b.exempt["an unknown value"] = true
+			b.load(policyDoc("chat", quick, targetA, targetB))
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.ForeignValue, true)
+			if b.sim.Calls()["create"] > 0 || b.sim.Calls()["whoami"] > 0 {
+				b.violated("a password was sent to xAI, or a key was made")
+			}
+			b.resolve(atA, journal.Overwrite)
+			b.rest()
+			b.ends()
+		}},
+		{"a password is left", xaisim.Options{}, func(b *bench) {
+			b.stores["a"].Set("chat", `{"api_key":"hunter2"}`)
+			b.exempt["an unknown value"] = true
+			b.load(policyDoc("chat", quick, targetA, targetB))
+			b.run(time.Hour)
+			b.resolve(atA, journal.Leave)
+			b.rest()
+			b.settled()
+			if b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}).Reveal() != "hunter2" || b.key() == "" {
+				b.violated("a value that was to be left was replaced, or nothing else was served")
+			}
+		}},
+		{"different live keys", xaisim.Options{}, func(b *bench) {
+			first, second := b.byHand("a", field, "chat"), b.byHand("b", plain, "chat")
+			b.strange[first], b.strange[second] = true, true
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA, targetB))
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.DifferentKeys, true)
+			delete(b.strange, first) // the one that is not overwritten by word is adopted
+			b.resolve(atB, journal.Overwrite)
+			b.rest()
+			b.ends()
+			if !b.gone(first) || b.gone(second) {
+				b.violated("the adopted key is gone: %t; the other one: %t", b.gone(first), b.gone(second))
+			}
+		}},
+		{"not adopted, left alone", xaisim.Options{}, func(b *bench) {
+			b.strange[b.byHand("a", field, "chat")] = true
+			b.load(policyDoc("chat", quick, targetA))
+			b.rotates()
+			b.ends()
+		}},
+		{"one key in two policies that adopt", xaisim.Options{}, func(b *bench) {
+			id := b.byHand("a", field, "chat")
+			doc, _ := b.stores["a"].Doc("chat")
+			b.stores["b"].Set("chat", doc)
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA), policyDoc("talk", "adopt: true"+quick, `{store: b, path: chat, field: api_key}`))
+			for _, p := range []string{"chat", "talk"} {
+				b.order(journal.Order{Policy: p, Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			}
+			b.run(24 * time.Hour)
+			if b.gone(id) || b.deletions() > 0 {
+				b.violated("a key that another policy's target holds was destroyed")
+			}
+			b.waits("talk", rotation.AdoptedElsewhere, true)
+			b.waits("chat", rotation.TargetHoldsKey, true)
+			b.order(journal.Order{Policy: "talk", Kind: journal.OrderResolve, Decision: journal.Overwrite, Target: journal.TargetID{Store: "b", Path: "chat", Field: "api_key"}})
+			b.rest()
+			b.ends()
+			if !b.gone(id) {
+				b.violated("the key that nobody reads any more was not retired")
+			}
+		}},
+		{"another team's key", xaisim.Options{Teams: []string{"team-2"}}, func(b *bench) {
+			_, v := b.sim.AddKey("team-2", "theirs", "api-key:model:*", "api-key:endpoint:*")
+			b.stores["a"].Set("chat", field(v.Reveal()))
+			b.exempt["an unknown value"] = true
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.AdoptedElsewhere, true)
+			b.resolve(atA, journal.Overwrite)
+			b.rest()
+			b.ends()
+			if !b.sim.Accepts(v) {
+				b.violated("another team's key was touched")
+			}
+		}},
+		{"an adopted key that expires", xaisim.Options{}, func(b *bench) {
+			id := b.byHand("a", field, "chat")
+			b.sim.SetExpires(id, b.clock.Add(5*24*time.Hour))
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
+			b.run(5 * 24 * time.Hour)
+			b.rest()
+			b.ends()
+			if r := b.record("chat"); b.key() == id || r.Policy.LastSuccess.After(b.clock.Add(-3*time.Hour)) {
+				b.violated("a key that expires was not replaced in time")
+			}
+		}},
+		{"an adopted key that is too old", xaisim.Options{}, func(b *bench) {
+			id := b.byHand("a", field, "chat")
+			b.sim.SetCreated(id, b.clock.Add(-400*24*time.Hour))
+			b.load(policyDoc("chat", "adopt: true\nmax_age: 30d"+quick, targetA))
+			b.rest()
+			b.ends()
+			if !b.gone(id) {
+				b.violated("a key over its age was kept")
+			}
+		}},
+		{"max_age before the schedule", xaisim.Options{}, func(b *bench) {
+			b.lives("max_age: 10d"+quick, targetA)
+			b.run(10 * 24 * time.Hour)
+			b.rest()
+			b.ends()
+			if n := b.count(journal.Promoted); n != 2 || b.count(journal.AgeOverLimit) > 0 {
+				b.violated("%d rotations in ten days, %d alerts", n, b.count(journal.AgeOverLimit))
+			}
+		}},
+	})
+}
+
+func TestWaysBack(t *testing.T) {
+	retiring := func(b *bench, k journal.OrderKind) (old, young string) {
+		b.lives(quick, targetA, targetB)
+		old = b.key()
+		b.reach(journal.Retiring)
+		b.order(journal.Order{Policy: "chat", Kind: k})
+		return old, b.key()
+	}
+	play(t, []liar{
+		{"a disable that lands after the rollback", xaisim.Options{DisableLag: 2 * time.Minute, LateDisableWins: true}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.reach(journal.Live)
+			b.run(2*time.Hour + time.Second) // the disable was sent, and has not landed
+			b.exempt[old] = true             // for seconds, when it lands
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.rest()
+			delete(b.exempt, old)
+			b.live()
+			b.ends()
+			if b.key() != old {
+				b.violated("the key in use is %s", b.key())
+			}
+		}},
+		{"the old key was deleted by a human before the rollback", xaisim.Options{}, func(b *bench) {
+			old, young := retiring(b, journal.OrderRollback)
+			b.human(old, b.sim.DeleteKey)
+			b.run(24 * time.Hour)
+			if b.state() != journal.RollingBack || b.gone(young) {
+				b.violated("the rollback is %q", b.state())
+			}
+			if p := b.record("chat").Policy; !rotation.NeedsHuman(p.Reason) || p.Error == "" {
+				b.violated("waits for %q: %s", p.Reason, p.Error)
+			}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+			b.rest()
+			b.ends()
+		}},
+		{"no store has the old value", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
+			b.reach(journal.Retiring)
+			b.worn["a"] = forgetful{b.stores["a"]}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.NoOldValue, true)
+			b.stores["a"].Set("chat", field(v.Reveal())) // by hand, as the message says
+			b.rest()
+			b.ends()
+			if b.key() != old {
+				b.violated("the key in use is %s", b.key())
+			}
+		}},
+		{"revive keeps both until released", xaisim.Options{}, func(b *bench) {
+			old, young := retiring(b, journal.OrderRevive)
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.Held, false)
+			for _, k := range b.sim.Live(teamID) {
+				if (k.ID == old || k.ID == young) && k.Disabled {
+					b.violated("%s is off", k.ID)
+				}
+			}
+		}},
+		{"a chain of three", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(journal.Live)
+			for range 3 {
+				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+				b.run(time.Minute)
+			}
+			if n := len(b.sim.Live(teamID)); n != 6 { // the first, four successors, and the stranger's
+				b.violated("%d keys during the overlap", n)
+			}
+			b.rest()
+			b.ends()
+		}},
+		{"the old key is back because the new one is bad", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.reach(journal.Retiring)
+			b.human(b.successor(), b.sim.DeleteKey)
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: 3})
+			b.runUntil(time.Hour, func() bool { return b.count(journal.TakenOver) > 0 })
+			for _, k := range b.sim.Live(teamID) {
+				if k.ID == old && k.Disabled {
+					b.violated("the old key was not turned on")
+				}
+			}
+			b.rest()
+			b.ends()
+		}},
+		{"a bad new key costs one key a pause", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.sim.Inject(xaisim.Fault{Call: "chat", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":"invalid-argument","error":"Incorrect API key provided: xa***gA"}`})
+			before := b.sim.Calls()["create"]
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(time.Hour)
+			if n := b.sim.Calls()["create"] - before; n > 5 {
+				b.violated("%d keys in an hour", n)
+			}
+			b.sim.ClearFaults()
+			b.rest()
+			b.settled()
+		}},
+	})
+}
+
+// forgetful is a store that keeps no former values.
+type forgetful struct{ stores.Store }
+
+func TestRetirementIsEarned(t *testing.T) {
+	noUsage := xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7,"message":"forbidden","details":[]}`}
+	play(t, []liar{
+		{"unknown use is not idleness", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(noUsage)
+			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
+			b.reach(journal.Live)
+			b.run(20 * 24 * time.Hour)
+			b.waits("chat", rotation.WaitIdle, false)
+			if b.deletions() > 0 {
+				b.violated("a key whose use is not known was destroyed")
+			}
+			b.sim.ClearFaults()
+			b.rest()
+		}},
+		{"max_wait bounds it, and tells", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(noUsage)
+			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+			b.reach(journal.Live)
+			b.run(3 * 24 * time.Hour)
+			b.ends()
+			if n := b.count(journal.Unretired); n != 1 {
+				b.violated("told %d times", n)
+			}
+		}},
+		{"a target that was removed and holds the old key", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.load(policyDoc("chat", quick, targetA))
+			b.rotates()
+			b.waits("chat", rotation.TargetHoldsKey, true)
+			if b.gone(old) || b.deletions() > 0 {
+				b.violated("a key that a target holds was destroyed")
+			}
+			b.stores["b"].Set("chat", "something else")
+			b.rest()
+			b.ends()
+		}},
+		{"a target that was removed and is forgotten", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.load(policyDoc("chat", quick, targetA))
+			b.rotates()
+			if err := b.journal.Forget(b.t.Context(), b.clock, "chat", &atB, journal.Event{At: b.clock, Kind: journal.Forgotten}); err != nil {
+				b.t.Fatal(err)
+			}
+			b.rest()
+			b.ends()
+			if !b.gone(old) {
+				b.violated("the old key was not retired")
+			}
+		}},
+		{"an unreadable target", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(journal.Live)
+			b.stores["b"].OnCall(func(memstore.Call) error { return errFault })
+			b.run(24 * time.Hour)
+			if b.deletions() > 0 {
+				b.violated("a key was destroyed while a target could not be read")
+			}
+			b.stores["b"].OnCall(nil)
+			b.rest()
+			b.ends()
+		}},
+		{"a store that is no longer configured", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			b.reach(journal.Live)
+			b.worn["b"] = nil
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.ConfigMissing, true)
+			if b.deletions() > 0 {
+				b.violated("a key was destroyed while a store was missing")
+			}
+			delete(b.worn, "b")
+			b.rest()
+			b.ends()
+		}},
+		{"another policy's target holds the old key", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			doc, _ := b.stores["a"].Doc("chat")
+			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, `{store: b, path: copy, field: api_key}`))
+			b.stores["b"].Set("copy", doc)
+			b.run(time.Hour)
+			b.stores["b"].Set("copy", doc) // talk made a key of its own; a human puts the old one back
+			b.run(20 * time.Minute)
+			b.rotates()
+			b.waits("chat", rotation.TargetHoldsKey, true)
+			if b.gone(old) {
+				b.violated("a key that another policy's target holds was destroyed")
+			}
+		}},
+		{"a hold that comes while the gate looks", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Live)
+			set := false
+			b.sim.OnCall(func(c xaisim.Call) {
+				if c.Op == "validate" && !set { // the gate has begun
+					set = true
+					hold := journal.Hold{Reason: "stop", By: "tester", At: b.clock}
+					if err := b.journal.SetHold(b.t.Context(), b.clock, "chat", hold, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+						b.t.Error(err)
+					}
+				}
+			})
+			b.run(24 * time.Hour)
+			if !set || b.deletions() > 0 {
+				b.violated("a key was destroyed after the hold was set")
+			}
+			b.waits("chat", rotation.Held, false)
+		}},
+		{"the successor stops working in the overlap", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Live)
+			b.sim.SetBilling(teamID, xaisim.NoCredits) // not proved: neither good nor bad
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.Billing, false)
+			if b.deletions() > 0 {
+				b.violated("the old key was destroyed while the new one could not be proved")
+			}
+		}},
+	})
+}
