@@ -90,9 +90,6 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	if control != nil {
 		working.Go(func() { a.serve(ctx, control, p.console.Control()) })
 	}
-	if err := p.tellRestored(ctx); err != nil {
-		return err
-	}
 	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
 	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only

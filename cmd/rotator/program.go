@@ -89,6 +89,9 @@ func (a *app) openProgram(ctx context.Context, only ...string) (*program, error)
 	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	if err := p.tellRestored(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
 	return p, nil
 }
 
