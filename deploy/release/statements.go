@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+)
+
+// bom writes what is linked into each binary, as CycloneDX 1.5.
+func (r *release) bom(ctx context.Context) error {
+	type license struct {
+		License map[string]string `json:"license"`
+	}
+	type component struct {
+		Type     string    `json:"type"`
+		Name     string    `json:"name"`
+		Version  string    `json:"version"`
+		PURL     string    `json:"purl"`
+		Licenses []license `json:"licenses"`
+	}
+	of := func(id string) []license { return []license{{map[string]string{"id": id}}} }
+	for _, arch := range r.arches {
+		all, err := r.modules(ctx, r.binary(arch))
+		if err != nil {
+			return err
+		}
+		list := make([]component, 0, len(all))
+		for _, m := range all {
+			list = append(list, component{"library", m.path, m.version, "pkg:golang/" + m.path + "@" + m.version, of(m.license)})
+		}
+		err = r.statement("rotator-linux-"+arch+".cdx.json", map[string]any{
+			"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+			"metadata": map[string]any{
+				"timestamp": r.date.Format("2006-01-02T15:04:05Z"),
+				"component": component{"application", "rotator", r.version, "pkg:golang/rotator@" + r.version, of("Apache-2.0")},
+			},
+			"components": list,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// provenance writes how the release was made, as an in-toto statement with a SLSA 1.0 predicate. It names no machine: who
+// runs the same again gets the same bytes.
+func (r *release) provenance(context.Context) error {
+	sums, err := r.sums()
+	if err != nil {
+		return err
+	}
+	type subject struct {
+		Name   string            `json:"name"`
+		Digest map[string]string `json:"digest"`
+	}
+	subjects := make([]subject, 0, len(sums))
+	for _, s := range sums {
+		subjects = append(subjects, subject{s.name, map[string]string{"sha256": s.sum}})
+	}
+	return r.statement("provenance.json", map[string]any{
+		"_type": "https://in-toto.io/Statement/v1", "subject": subjects, "predicateType": "https://slsa.dev/provenance/v1",
+		"predicate": map[string]any{
+			"buildDefinition": map[string]any{
+				"buildType":            "make release",
+				"externalParameters":   map[string]any{"version": r.version, "architectures": r.arches, "epoch": r.date.Unix()},
+				"resolvedDependencies": []any{map[string]any{"name": "source", "digest": map[string]string{"gitCommit": r.commit}}, map[string]any{"name": runtime.Version()}, map[string]any{"name": nfpm}},
+			},
+			"runDetails": map[string]any{"builder": map[string]string{"id": "deploy/release"}},
+		},
+	})
+}
+
+func (r *release) statement(name string, v any) error {
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.out, name), append(b, '\n'), 0o644)
+}
+
+type sum struct{ name, sum string }
+
+// sums are the SHA-256 of every file made so far, by name.
+func (r *release) sums() ([]sum, error) {
+	var all []sum
+	err := filepath.WalkDir(r.out, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(r.out, path)
+		all = append(all, sum{name, fmt.Sprintf("%x", sha256.Sum256(b))})
+		return err
+	})
+	slices.SortFunc(all, func(a, b sum) int { return bytes.Compare([]byte(a.name), []byte(b.name)) })
+	return all, err
+}
+
+// checksums writes SHA256SUMS, as `sha256sum -c` reads it, and where a key is given its signature, which
+// `openssl pkeyutl -verify -pubin -inkey KEY.pub -rawin -in SHA256SUMS -sigfile SHA256SUMS.sig` checks.
+func (r *release) checksums(context.Context) error {
+	sums, err := r.sums()
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	for _, s := range sums {
+		fmt.Fprintf(&b, "%s  %s\n", s.sum, s.name)
+	}
+	path := filepath.Join(r.out, "SHA256SUMS")
+	if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil || r.key == "" {
+		return err
+	}
+	text, err := os.ReadFile(r.key)
+	if err != nil {
+		return err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return errors.New("the signing key is not PEM")
+	}
+	parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return errors.New("the signing key is not PKCS 8")
+	}
+	key, ok := parsed.(ed25519.PrivateKey)
+	if !ok {
+		return errors.New("the signing key is not Ed25519")
+	}
+	signature, err := key.Sign(nil, b.Bytes(), crypto.Hash(0))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path+".sig", signature, 0o644)
+}
