@@ -12,6 +12,7 @@ import (
 	"rotator/stores"
 	"rotator/stores/aws"
 	"rotator/stores/file"
+	"rotator/stores/kubernetes"
 	"rotator/stores/vault"
 )
 
@@ -39,6 +40,13 @@ func newStore(ctx context.Context, name string, c config.Store, log *slog.Logger
 			o.Identity = c.File.Identity.Read
 		}
 		return file.New(o)
+	case c.Kubernetes != nil:
+		k := c.Kubernetes
+		o := kubernetes.Options{Server: k.Server, CACert: k.CACert, ServerName: k.ServerName, Timeout: k.Timeout.Std()}
+		if !k.Token.IsZero() {
+			o.Token = k.Token.Read
+		}
+		return kubernetes.New(o)
 	}
 	return nil, fmt.Errorf("type %q is not known", c.Type)
 }

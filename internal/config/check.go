@@ -85,6 +85,8 @@ func (d *decoder) checkStores(c *Config, root *yaml.Node) {
 			if e := s.AWS.Endpoint; e != "" && insecure(e) != "" {
 				at("endpoint "+insecure(e), "https://HOST, or http:// on loopback", "endpoint")
 			}
+		case s.Kubernetes != nil:
+			checkKubernetes(s.Kubernetes, d.dir, at)
 		case s.File != nil:
 			s.File.Dir = absolute(d.dir, s.File.Dir)
 			if (len(s.File.Recipients) > 0) == s.File.Identity.IsZero() {

@@ -106,7 +106,7 @@ func TestProblems(t *testing.T) {
 		{"inline secret", "teams:\n  t: {management_key: " + token + "}\nstores: {s: {type: file, dir: /s}}", []string{"2: teams.t.management_key is no reference; want a reference, env:NAME, file:PATH or credential:NAME"}},
 		{"secret as a key", base + token + ": 1", []string{"3: unknown key in the file"}},
 		{"secret as a name", "teams: {" + token + token + ": {}}\nstores: {s: {type: file, dir: /s}}", []string{"1: a name in teams is not valid"}},
-		{"secret as a store's type", "teams: {t: {}}\nstores: {s: {type: " + token + "}}", []string{"2: stores.s.type is not known; want vault, aws or file"}},
+		{"secret as a store's type", "teams: {t: {}}\nstores: {s: {type: " + token + "}}", []string{"2: stores.s.type is not known; want vault, aws, file or kubernetes"}},
 		{"inline token of Vault", "teams: {t: {}}\nstores:\n  v: {type: vault, address: https://v, auth: {method: token, token: hvs.CAESIabc}}", []string{"3: stores.v.auth.token is no reference"}},
 		{"two teams of one id", "teams:\n  a: {id: x}\n  b: {id: x}\nstores: {s: {type: file, dir: /s}}", []string{"3: teams.b has the same id as teams.a"}},
 		{"plain http", base + "xai: {management_url: \"http://management-api.x.ai\"}", []string{"3: xai.management_url is not https"}},

@@ -209,22 +209,23 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 // store decodes one store: its type says into what.
 func (d *decoder) store(n *yaml.Node, s *Store, path string) {
 	kinds := map[string]func() reflect.Value{
-		"vault": func() reflect.Value { s.Vault = &Vault{}; return reflect.ValueOf(s.Vault).Elem() },
-		"aws":   func() reflect.Value { s.AWS = &AWS{}; return reflect.ValueOf(s.AWS).Elem() },
-		"file":  func() reflect.Value { s.File = &File{}; return reflect.ValueOf(s.File).Elem() },
+		"vault":      func() reflect.Value { s.Vault = &Vault{}; return reflect.ValueOf(s.Vault).Elem() },
+		"aws":        func() reflect.Value { s.AWS = &AWS{}; return reflect.ValueOf(s.AWS).Elem() },
+		"file":       func() reflect.Value { s.File = &File{}; return reflect.ValueOf(s.File).Elem() },
+		"kubernetes": func() reflect.Value { s.Kubernetes = &Kubernetes{}; return reflect.ValueOf(s.Kubernetes).Elem() },
 	}
 	if n.Kind != yaml.MappingNode {
-		d.fail(n, path+" is "+kind(n)+", not a mapping", "{type: vault|aws|file, ...}")
+		d.fail(n, path+" is "+kind(n)+", not a mapping", "{type: vault|aws|file|kubernetes, ...}")
 		return
 	}
 	t := find(n, "type")
 	if t == n || t.Kind != yaml.ScalarNode {
-		d.fail(n, path+".type is missing", "vault, aws or file")
+		d.fail(n, path+".type is missing", "vault, aws, file or kubernetes")
 		return
 	}
 	into := kinds[t.Value]
 	if into == nil {
-		d.fail(t, path+".type is not known", "vault, aws or file"+meant(t.Value, []string{"vault", "aws", "file"}))
+		d.fail(t, path+".type is not known", "vault, aws, file or kubernetes"+meant(t.Value, []string{"vault", "aws", "file", "kubernetes"}))
 		return
 	}
 	s.Type = t.Value

@@ -47,7 +47,7 @@ func schemaOf(t *testing.T) []byte {
 			for _, of := range []struct {
 				kind string
 				as   any
-			}{{"vault", &Vault{}}, {"aws", &AWS{}}, {"file", &File{}}} {
+			}{{"vault", &Vault{}}, {"aws", &AWS{}}, {"file", &File{}}, {"kubernetes", &Kubernetes{}}} {
 				one := r.Reflect(of.as)
 				one.Version = ""
 				one.Properties.Set("type", &generate.Schema{Const: of.kind})

@@ -2,12 +2,13 @@ package config
 
 import "rotator/policies"
 
-// Store is one store of secrets: exactly one of Vault, AWS and File is set, as Type says.
+// Store is one store of secrets: exactly one of Vault, AWS, File and Kubernetes is set, as Type says.
 type Store struct {
-	Type  string // vault, aws or file
-	Vault *Vault
-	AWS   *AWS
-	File  *File
+	Type       string // vault, aws, file or kubernetes
+	Vault      *Vault
+	AWS        *AWS
+	File       *File
+	Kubernetes *Kubernetes
 }
 
 // Vault is a KV engine of HashiCorp Vault or OpenBao.
