@@ -41,6 +41,7 @@ func BenchmarkScale(b *testing.B) {
 				<-tick.C
 			}
 			b.ReportMetric(time.Since(began).Seconds(), "s-to-ready")
+			b.ReportMetric(cpuOf(b, running.Process.Pid).Seconds(), "CPU-s-to-ready")
 			// The state that it stays in is what counts: the garbage of the start is given back after a while.
 			const settling, watched = 10 * time.Second, 30 * time.Second
 			time.Sleep(settling)
