@@ -168,10 +168,6 @@ func (d *daemon) look(t testing.TB) *sqldb.DB {
 // complain prints the end of the daemon's log when the test failed.
 func (d *daemon) complain(t testing.TB) {
 	t.Cleanup(func() {
-		b := d.read(t, "log")
-		os.WriteFile("/tmp/e2e-"+strings.ReplaceAll(t.Name(), "/", "_")+".log", []byte(b), 0o600)
-	})
-	t.Cleanup(func() {
 		if !t.Failed() {
 			return
 		}
