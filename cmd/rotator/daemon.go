@@ -95,7 +95,7 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
 	working.Go(func() { p.watch(ctx, hangup) })
 	working.Go(func() { p.reportToSystemd(ctx) })
-	a.log.Info("rotating", "version", programVersion(), "policies", len(v.policies), "state", v.config.State, "config", v.config.File)
+	a.log.Info("rotating", "version", programVersion(), "policies", len(v.policies), "state", v.config.State.String(), "config", v.config.File)
 	err = p.engine.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	a.log.Info("stopped")
 	return err

@@ -82,7 +82,7 @@ type replica struct {
 // newCluster starts everything but the replicas.
 func newCluster(t testing.TB, replicas, policies int) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, dir: t.TempDir(), postgres: postgrestest.Start(t), sim: xaisim.New(xaisim.Options{ListLag: time.Second})}
+	c := &cluster{TB: t, dir: t.TempDir(), postgres: postgrestest.Start(t), sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
 	c.url = c.postgres.Database(t)
 	web := httptest.NewUnstartedServer(c.sim)
 	web.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that break are no news
@@ -126,18 +126,18 @@ func (c *cluster) write(name, text string) {
 	}
 }
 
-// schedule writes the policies: each a file in the folder that all replicas share.
-func (c *cluster) schedule(every string) {
+// schedule writes the policies: each a file in the folder that all replicas share. They come due some time apart.
+func (c *cluster) schedule(every time.Duration) {
 	c.Helper()
 	var docs []string
-	for _, name := range c.names {
+	for i, name := range c.names {
 		docs = append(docs, fmt.Sprintf(`name: %s
 team: research
 schedule: "@every %s"
 key: {acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]}
 targets: [{store: local, path: %s}]
 retire: {overlap: %s, soak: 1s}
-`, name, every, name, overlap))
+`, name, every+time.Duration(i%len(c.replicas)*2)*time.Second, name, overlap))
 	}
 	c.write("policies/all.yaml", strings.Join(docs, "---\n"))
 }

@@ -1,6 +1,7 @@
 package replicas
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -14,10 +15,11 @@ type proxy struct {
 	dial func() (net.Conn, error)
 
 	mu     sync.Mutex
-	cut    bool          // guarded by mu: connections are refused
-	silent chan struct{} // guarded by mu: not nil while nothing passes; closed when it passes again
-	late   time.Duration // guarded by mu: what the client sends arrives so much later, even when the client is gone by then
-	conns  map[net.Conn]bool
+	cut    bool              // guarded by mu: connections are refused
+	silent chan struct{}     // guarded by mu: not nil while nothing passes; closed when it passes again
+	late   time.Duration     // guarded by mu: what the client sends arrives so much later, even when the client is gone by then
+	conns  map[net.Conn]bool // guarded by mu
+	trap   func()            // guarded by mu: called once, before the next create goes through
 }
 
 func newProxy(t testing.TB, dial func() (net.Conn, error)) *proxy {
@@ -79,6 +81,7 @@ func (p *proxy) copy(to, from net.Conn, fromClient bool) {
 		n, err := from.Read(buffer)
 		p.pass()
 		if fromClient && n > 0 {
+			p.spring(buffer[:n])
 			time.Sleep(p.lateness())
 		}
 		if n > 0 {
@@ -121,6 +124,27 @@ func (p *proxy) pass() {
 	}
 }
 
+// spring calls the trap when a request to make a key comes by.
+func (p *proxy) spring(request []byte) {
+	if !bytes.HasPrefix(request, []byte("POST /auth/teams/")) {
+		return
+	}
+	p.mu.Lock()
+	trap := p.trap
+	p.trap = nil
+	p.mu.Unlock()
+	if trap != nil {
+		trap()
+	}
+}
+
+// lay sets the trap; nil takes it away.
+func (p *proxy) lay(trap func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = trap
+}
+
 func (p *proxy) lateness() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -158,6 +182,7 @@ func (p *proxy) delay(d time.Duration) {
 func (p *proxy) mend() {
 	p.setCut(false)
 	p.delay(0)
+	p.lay(nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.silent != nil {

@@ -1,0 +1,198 @@
+package replicas
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/xai/xaisim"
+)
+
+// order runs a command through a replica and returns what it said and its exit code.
+func (r *replica) order(args ...string) (string, int) {
+	r.Helper()
+	path, err := binary()
+	if err != nil {
+		r.Fatal(err)
+	}
+	cmd := exec.Command(path, append(args, "--config", r.path(r.name("replica")+".yaml"))...)
+	cmd.Dir = r.dir
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState == nil {
+		r.Fatal(err)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// must is order for what succeeds.
+func (r *replica) must(args ...string) string {
+	r.Helper()
+	out, code := r.order(args...)
+	if code != 0 {
+		r.Fatalf("%s through %s: exit %d\n%s", strings.Join(args, " "), r.name("replica"), code, out)
+	}
+	return out
+}
+
+// probe asks the replica's web address.
+func (r *replica) probe(path string) (status int, body string) {
+	client := http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	answer, err := client.Get("http://" + r.web + path)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer func() { _ = answer.Body.Close() }()
+	b, _ := io.ReadAll(answer.Body)
+	return answer.StatusCode, string(b)
+}
+
+// ready waits until the replica says whether it is ready.
+func (r *replica) ready(want int, why string) {
+	r.Helper()
+	last := ""
+	defer func() {
+		if r.Failed() {
+			r.Logf("%s said %s", r.name("replica"), last)
+		}
+	}()
+	eventually(r, time.Minute, fmt.Sprintf("readyz is %d: %s", want, why), func() bool {
+		status, body := r.probe("/readyz")
+		last = body
+		return status == want
+	})
+	if status, body := r.probe("/healthz"); status != http.StatusOK {
+		r.Errorf("healthz %d %q: a database's trouble is no reason to start a replica again", status, body)
+	}
+}
+
+// say runs statements in the database, in one session.
+func (c *cluster) say(statements ...string) {
+	c.Helper()
+	db, err := sql.Open("pgx", c.url)
+	if err != nil {
+		c.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	db.SetMaxOpenConns(1)
+	for _, s := range statements {
+		if _, err := db.ExecContext(context.Background(), s); err != nil {
+			c.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// TestAnyReplica: what people say to one replica holds for all, and each shows the same.
+func TestAnyReplica(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 3)
+	c.complain()
+	c.schedule(720 * time.Hour)
+	a, b := c.replicas[0], c.replicas[1]
+	a.start()
+	b.start()
+	a.ready(http.StatusOK, "it has just begun")
+	b.ready(http.StatusOK, "it has just begun")
+	eventually(t, time.Minute, "the first keys are live and at rest", func() bool { return c.live() == len(c.names) && c.owner() == nil })
+
+	a.must("hold", "p000", "--reason", "audit")
+	if out, code := b.order("status", "p000"); code != 3 || !strings.Contains(out, "audit") {
+		t.Errorf("a hold is not seen through the other replica: exit %d\n%s", code, out)
+	}
+	b.must("release", "p000")
+	a.must("status", "p000")
+
+	c.sim.Inject(xaisim.LieNotPropagated(1_000_000)) // a rotation that cannot get on
+	a.must("rotate", "p001", "--supersede", "--wait", "none", "--why", "to be aborted")
+	eventually(t, time.Minute, "the rotation waits for its key to spread", func() bool {
+		return c.count(`SELECT count(*) FROM rotations WHERE policy = 'p001' AND state = 'staged'`) == 1
+	})
+	b.must("abort", "p001", "--why", "changed my mind")
+	c.sim.ClearFaults()
+	eventually(t, time.Minute, "it is aborted", func() bool {
+		return c.count(`SELECT count(*) FROM rotations WHERE policy = 'p001' AND state = 'aborted'`) == 1
+	})
+	b.must("rotate", "p002", "--supersede") // and waits until it is live, whoever made it so
+	if n := c.count(`SELECT count(*) FROM rotations WHERE policy = 'p002' AND live_at IS NOT NULL`); n != 2 {
+		t.Errorf("p002 became live %d times, want 2", n)
+	}
+	if one, other := a.must("history", "-o", "json"), b.must("history", "-o", "json"); one != other {
+		t.Errorf("two replicas tell two histories:\n%s\n%s", one, other)
+	}
+	j := c.look()
+	defer func() { _ = j.Close() }()
+	if h, err := j.HoldOf(t.Context(), "p001"); err != nil || !h.Active(time.Now()) {
+		t.Errorf("an abort leaves a hold: %+v, %v", h, err)
+	}
+	if _, err := j.Load(t.Context(), "p003"); err == nil || !strings.Contains(err.Error(), journal.ErrNotFound.Error()) {
+		t.Errorf("a policy that nobody has: %v", err)
+	}
+}
+
+// count reads a number from the database.
+func (c *cluster) count(query string) (n int) {
+	c.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := c.query(ctx, query, &n); err != nil {
+		c.Fatal(err)
+	}
+	return n
+}
+
+// TestDatabaseTrouble: a replica that cannot act says so, lives on, and goes on by itself.
+func TestDatabaseTrouble(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 2)
+	c.complain()
+	c.schedule(720 * time.Hour)
+	a, b := c.replicas[0], c.replicas[1]
+	a.start()
+	b.start()
+	a.ready(http.StatusOK, "it has just begun")
+	b.ready(http.StatusOK, "it has just begun")
+	pid := a.pid()
+
+	a.database.silence()
+	a.ready(http.StatusServiceUnavailable, "the line is silent")
+	b.ready(http.StatusOK, "its own line is well")
+	a.mend()
+	a.ready(http.StatusOK, "the line is mended")
+
+	a.database.setCut(true)
+	a.ready(http.StatusServiceUnavailable, "the line is cut")
+	a.mend()
+	a.ready(http.StatusOK, "the line is mended")
+
+	// As a standby that was not promoted yet.
+	const others = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
+	c.say(`ALTER ROLE postgres SET default_transaction_read_only = on`, others)
+	a.ready(http.StatusServiceUnavailable, "the database only reads")
+	b.ready(http.StatusServiceUnavailable, "the database only reads")
+	c.say(`SET default_transaction_read_only = off`, `ALTER ROLE postgres RESET default_transaction_read_only`, others)
+	a.ready(http.StatusOK, "the database writes again")
+
+	c.postgres.Kill(t)
+	a.ready(http.StatusServiceUnavailable, "there is no database")
+	c.postgres.Restart(t)
+	a.ready(http.StatusOK, "the database is back")
+	b.ready(http.StatusOK, "the database is back")
+	if a.pid() != pid {
+		t.Error("the replica was started again")
+	}
+	select {
+	case <-a.ended:
+		t.Error("the replica ended")
+	default:
+	}
+	if out := a.must("rotate", "p000", "--supersede"); !strings.Contains(out, "live") && !strings.Contains(out, "done") {
+		t.Errorf("it does not rotate any more:\n%s", out)
+	}
+}
