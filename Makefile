@@ -5,10 +5,10 @@ LDFLAGS  = -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross test race lint bench soak fuzz demo generate
+.PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 build: ## bin/rotator, one static binary for this machine
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/rotator ./cmd/rotator
@@ -43,3 +43,11 @@ fuzz: ## every fuzz target, 30 seconds each
 
 generate: ## the policy schema and the tables in docs/, from the code
 	$(GO) generate ./...
+
+release: ## dist/: binaries, packages, image, licences, checksums; SIGNING_KEY=FILE signs them
+	cd deploy/release && $(GO) run . -version '$(VERSION)' -out ../../dist $(if $(SIGNING_KEY),-key '$(abspath $(SIGNING_KEY))')
+
+test-deploy: ## the service, packages and releases for real: needs root and Debian, installs what it lacks
+	$(GO) vet -tags deploy ./deploy/...
+	$(GO) test -tags deploy -count=1 -timeout=30m ./deploy/...
+	cd deploy/release && $(GO) vet ./... && $(GO) test -count=1 -timeout=30m ./...

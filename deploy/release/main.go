@@ -84,14 +84,18 @@ func (r *release) run(ctx context.Context) error {
 	return os.Rename(r.out, final)
 }
 
-// dated finds the commit and its time. $SOURCE_DATE_EPOCH goes before; outside of a repository it is the epoch.
+// dated finds the commit and its time. $SOURCE_DATE_EPOCH goes before; outside of a repository it is a day that packagers
+// do not take for a mistake.
 func (r *release) dated(ctx context.Context) {
 	git := func(args ...string) string {
 		out, _ := exec.CommandContext(ctx, "git", append([]string{"-C", r.root}, args...)...).Output() // an archive has no commit
 		return strings.TrimSpace(string(out))
 	}
 	r.commit = git("rev-parse", "HEAD")
-	seconds, _ := strconv.ParseInt(git("log", "-1", "--format=%ct"), 10, 64)
+	seconds, err := strconv.ParseInt(git("log", "-1", "--format=%ct"), 10, 64)
+	if err != nil {
+		seconds = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	}
 	if n, err := strconv.ParseInt(os.Getenv("SOURCE_DATE_EPOCH"), 10, 64); err == nil {
 		seconds = n
 	}

@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestRelease makes a release twice: all of it must be the same, to the byte, and say what it is.
+func TestRelease(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key.pem")
+	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var sums [2][]byte
+	for i, name := range []string{"one", "another"} {
+		r := release{root: "../..", out: filepath.Join(dir, name), version: "1.2.3", key: key, arches: []string{"amd64", "arm64"}}
+		if err := r.run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = read(t, dir, name, "SHA256SUMS")
+	}
+	if !bytes.Equal(sums[0], sums[1]) {
+		t.Errorf("two builds differ:\n%s\n%s", sums[0], sums[1])
+	}
+	for _, file := range []string{"rotator-linux-amd64", "rotator-linux-arm64", "rotator_1.2.3-1_amd64.deb", "rotator_1.2.3-1_arm64.deb",
+		"rotator-1.2.3-1.x86_64.rpm", "rotator-1.2.3-1.aarch64.rpm", "image/index.json", "rotator-linux-amd64.cdx.json", "provenance.json", "licenses.txt"} {
+		if !strings.Contains(string(sums[0]), "  "+file+"\n") {
+			t.Errorf("%s is not there", file)
+		}
+	}
+	check := exec.Command("sha256sum", "--check", "--quiet", "SHA256SUMS")
+	check.Dir = filepath.Join(dir, "one")
+	if said, err := check.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	if !ed25519.Verify(public, sums[0], read(t, dir, "one", "SHA256SUMS.sig")) {
+		t.Error("the signature is wrong")
+	}
+	image(t, filepath.Join(dir, "one/image"))
+}
+
+// image follows every descriptor of a layout to its blob, and looks into the configuration.
+func image(t *testing.T, layout string) {
+	t.Helper()
+	load := func(d descriptor, v any) {
+		t.Helper()
+		b := read(t, layout, "blobs/sha256", strings.TrimPrefix(d.Digest, "sha256:"))
+		if digest(b) != d.Digest || len(b) != d.Size {
+			t.Errorf("%s: %d bytes, want %d, or another digest", d.Digest, len(b), d.Size)
+		}
+		if v != nil {
+			if err := json.Unmarshal(b, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	type manifest struct {
+		Manifests, Layers []descriptor
+		Config            descriptor
+	}
+	var top, index manifest
+	if err := json.Unmarshal(read(t, layout, "index.json"), &top); err != nil || len(top.Manifests) != 1 {
+		t.Fatalf("index.json: %+v, %v", top, err)
+	}
+	load(top.Manifests[0], &index)
+	var arches []string
+	for _, d := range index.Manifests {
+		var m manifest
+		load(d, &m)
+		var c struct {
+			Architecture string
+			Config       struct{ User string }
+		}
+		load(m.Config, &c)
+		if c.Config.User != "65532:65532" || c.Architecture != d.Platform.Architecture || len(m.Layers) != 1 {
+			t.Errorf("configuration %+v of %+v", c, d)
+		}
+		for _, layer := range m.Layers {
+			load(layer, nil)
+		}
+		arches = append(arches, c.Architecture)
+	}
+	if strings.Join(arches, " ") != "amd64 arm64" {
+		t.Errorf("architectures %s", arches)
+	}
+}
+
+// TestLicenses: what is not allowed is refused, however a module calls it.
+func TestLicenses(t *testing.T) {
+	for text, want := range map[string]string{
+		"Permission is hereby granted, free of charge, to any person obtaining a copy":    "MIT",
+		"Apache License\n        Version 2.0, January 2004":                               "Apache-2.0",
+		"Mozilla Public License, version 2.0":                                             "MPL-2.0",
+		"Redistribution and use in source and binary forms, … Neither the name of Google": "BSD-3-Clause",
+		"Business Source License 1.1\nLicensor: somebody":                                 "",
+		"GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007":                             "",
+		"GNU AFFERO GENERAL PUBLIC LICENSE":                                               "",
+		"Server Side Public License":                                                      "",
+		"All rights reserved.":                                                            "",
+	} {
+		if got := licenseOf([]byte(text)); got != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+	dir := t.TempDir()
+	m := module{path: "example.com/closed", version: "v1.0.0"}
+	if err := m.read(dir); err == nil {
+		t.Error("a module without a licence is taken")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "LICENSE.txt"), []byte("Business Source License 1.1"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.read(dir); err == nil || !strings.Contains(err.Error(), "example.com/closed") {
+		t.Errorf("a module under a licence that is not allowed is taken: %v", err)
+	}
+}
+
+func read(t *testing.T, path ...string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(path...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
