@@ -23,6 +23,8 @@ import (
 	"rotator/xai"
 )
 
+//go:generate go test . -run ^TestDocs$ -update
+
 // KeyPrefix begins the name of every key that the rotator creates: "rotator-<policy>-<attempt id>".
 const KeyPrefix = "rotator-"
 
@@ -139,6 +141,8 @@ type Engine struct {
 	observe func(Step)
 	pause   func(context.Context, time.Duration) error
 	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
+
+	crowd crowd
 
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
 

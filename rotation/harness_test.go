@@ -44,6 +44,8 @@ type bench struct {
 	limits  rotation.Limits
 	log     *slog.Logger
 
+	real    bool                    // time is time.Now: that of a bubble
+	mu      sync.Mutex              // held at a point
 	skew    time.Duration           // how far xAI's clock is ahead of ours
 	worn    map[string]stores.Store // by name: what stands before a store, to lie
 	dieIn   journal.State           // the engine dies once a rotation's arrival in this state is written
@@ -88,11 +90,17 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
 		worn: map[string]stores.Store{}, exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
 	}
-	now := func() time.Time { return b.clock }
-	o.Now = func() time.Time { return b.clock.Add(b.skew) }
+	now := b.now
+	o.Now = func() time.Time { return b.now().Add(b.skew) }
 	b.sim = xaisim.New(o)
 	b.token = b.sim.NewManagementKey(teamID)
-	sleep := func(ctx context.Context, d time.Duration) error { b.clock = b.clock.Add(d); return ctx.Err() }
+	sleep := func(ctx context.Context, d time.Duration) error {
+		if b.real {
+			return b.pause(ctx, d)
+		}
+		b.clock = b.clock.Add(d)
+		return ctx.Err()
+	}
 	hc := &http.Client{Transport: b.sim.Transport()}
 	var err error
 	b.mgmt, err = xai.NewManagement(xai.ManagementOptions{
@@ -128,8 +136,18 @@ func when(done bool) string {
 	return "before"
 }
 
+// now is the time of the engine's machine.
+func (b *bench) now() time.Time {
+	if b.real {
+		return time.Now().UTC()
+	}
+	return b.clock
+}
+
 // point is passed before and after every call to anything outside the engine.
 func (b *bench) point(what string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.calls++
 	if b.keep {
 		b.trace = append(b.trace, what)
@@ -173,7 +191,7 @@ func (b *bench) violated(format string, args ...any) {
 func (b *bench) birth() {
 	b.engine = rotation.New(rotation.Options{
 		Journal: faultyJournal{b.journal, b}, World: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
-		Now: func() time.Time { return b.clock }, Pause: b.pause,
+		Now: b.now, Pause: b.pause,
 	})
 }
 

@@ -49,7 +49,11 @@ func TestRehearsal(t *testing.T) {
 	b.check()
 }
 
-func (b *bench) pause(_ context.Context, d time.Duration) error {
+func (b *bench) pause(ctx context.Context, d time.Duration) error {
+	if b.real {
+		time.Sleep(d)
+		return ctx.Err()
+	}
 	b.clock = b.clock.Add(d)
 	return nil
 }

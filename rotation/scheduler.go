@@ -47,9 +47,10 @@ func (e *Engine) Run(ctx context.Context) error {
 		e.looked(err)
 		for _, c := range claims {
 			slots <- struct{}{}
+			place := sync.OnceFunc(func() { <-slots; e.Wake() })
 			working.Go(func() {
-				defer func() { <-slots; e.Wake() }()
-				e.attend(turns, ctx, c, asked)
+				defer place()
+				e.attend(turns, ctx, c, asked, place)
 			})
 		}
 		if len(claims) == 0 {
@@ -75,51 +76,64 @@ func (e *Engine) looked(err error) {
 	}
 }
 
-// sleep waits until the next policy is due, somebody wakes the scheduler, or ctx ends.
+// sleep waits until a policy is due, somebody wakes the scheduler, or ctx ends. Idle, it costs one question a second.
 func (e *Engine) sleep(ctx context.Context, failed error) {
-	d := pollPace
-	if failed == nil {
-		look, enough := context.WithTimeout(ctx, lookLimit)
-		defer enough()
-		if at, err := e.journal.Next(look); err == nil && !at.IsZero() {
-			if d = min(d, at.Sub(e.now())); d <= 0 { // the journal's clock is a little behind, or another was faster
-				d = lookPause
-			}
+	for !e.nap(ctx, failed) {
+		e.looked(nil)
+	}
+}
+
+// nap is one second of sleep, or less. It reports whether it is time to look.
+func (e *Engine) nap(ctx context.Context, failed error) (look bool) {
+	d, look := pollPace, failed != nil
+	if !look {
+		at, err := e.journal.Next(ctx)
+		if err != nil {
+			look = true // and learn what is wrong
+		} else if until := at.Sub(e.now()); !at.IsZero() && until < pollPace {
+			d, look = max(until, time.Millisecond), true
 		}
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		return look
 	case <-e.wake:
 	case <-ctx.Done():
 	}
+	return true
 }
 
 // attend gives one policy its turn. A defect that panics costs that policy a pause, and not the daemon.
-func (e *Engine) attend(ctx, stop context.Context, c journal.Claim, asked time.Duration) {
+func (e *Engine) attend(ctx, stop context.Context, c journal.Claim, asked time.Duration, place func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			e.log.Error("a step panicked", "policy", c.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			e.postpone(ctx, c)
+			e.postpone(ctx, c, defectPause)
 		}
 	}()
-	err := e.turn(ctx, stop, c, asked)
+	err := e.turn(ctx, stop, c, asked, place)
 	switch {
 	case err == nil:
 	case errors.Is(err, journal.ErrLost):
 		e.log.Warn("another replica took the policy over; nothing more is written", "policy", c.Policy)
+	case errors.Is(err, errCrowded):
+		e.postpone(ctx, c, crowdedPause)
 	default:
 		e.log.Error("a turn could not be taken", "policy", c.Policy, "err", err)
-		e.postpone(ctx, c)
+		e.postpone(ctx, c, defectPause)
 	}
 }
 
-// postpone gives a claim back after a turn that could not even record its failure.
-func (e *Engine) postpone(ctx context.Context, c journal.Claim) {
+// defectPause is the pause of a policy whose turn could not even record its failure.
+const defectPause = time.Minute
+
+// postpone gives a claim back unchanged.
+func (e *Engine) postpone(ctx context.Context, c journal.Claim, pause time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	if err := e.journal.Release(ctx, c, e.now().Add(time.Minute)); err != nil && !errors.Is(err, journal.ErrLost) {
+	if err := e.journal.Release(ctx, c, e.now().Add(pause)); err != nil && !errors.Is(err, journal.ErrLost) {
 		e.log.Error("a claim could not be released", "policy", c.Policy, "err", err)
 	}
 }
@@ -136,7 +150,7 @@ func (e *Engine) RunOnce(ctx context.Context) error {
 		}
 		var working sync.WaitGroup
 		for _, c := range claims {
-			working.Go(func() { e.attend(ctx, ctx, c, asked) })
+			working.Go(func() { e.attend(ctx, ctx, c, asked, func() {}) })
 		}
 		working.Wait()
 		if len(claims) > 0 {
@@ -146,7 +160,7 @@ func (e *Engine) RunOnce(ctx context.Context) error {
 		if err != nil || !moving {
 			return err
 		}
-		e.sleep(ctx, nil)
+		e.nap(ctx, nil)
 	}
 	return ctx.Err()
 }

@@ -56,8 +56,12 @@ func dieAt(k int) func(int) error {
 // each call to xAI in every way.
 func failures(points []string) []fault {
 	var out []fault
-	nth := map[string]int{} // operation of xAI → calls so far
+	nth := map[string]int{}  // operation of xAI → calls so far
+	met := map[string]bool{} // operations since the last commit: another one of the kind fails just like the first
 	for i, p := range points {
+		if p == "commit after" {
+			clear(met)
+		}
 		op, isXAI := strings.CutPrefix(p, "xai ")
 		if !isXAI {
 			out = append(out, fault{fmt.Sprintf("fault at point %d, %s", i+1, p), func(b *bench) {
@@ -75,6 +79,9 @@ func failures(points []string) []fault {
 			continue
 		}
 		for name, f := range wrongAnswers {
+			if met[op] || f.When != xaisim.Before && f.Kind != xaisim.HalfBody && f.Kind != xaisim.EmptyObject && !writes[op] {
+				continue // whether a read that failed had its effect is all the same
+			}
 			f.Call, f.Skip = op, nth[op]
 			for _, count := range counts(op) {
 				f.Count = count
@@ -83,9 +90,13 @@ func failures(points []string) []fault {
 			}
 		}
 		nth[op]++
+		met[op] = true
 	}
 	return out
 }
+
+// writes are the operations that change something.
+var writes = map[string]bool{"create": true, "update": true, "delete": true}
 
 // counts says how often in a row an operation must go wrong: so often that the client gives up, and, for what changes
 // something and is tried again, also once, so that it is done twice.
@@ -120,9 +131,12 @@ var wrongAnswers = map[string]xaisim.Fault{
 func sweep(t *testing.T, choose func(*rand.Rand, []string) []fault) {
 	t.Parallel()
 	seed := rand.Uint64()
-	if testing.Short() || os.Getenv("ROTATOR_SOAK") != "" {
-		t.Logf("seed %d", seed)
+	if s := os.Getenv("ROTATOR_SEED"); s != "" {
+		if _, err := fmt.Sscan(s, &seed); err != nil {
+			t.Fatal(err)
+		}
 	}
+	t.Logf("seed %d", seed) // ROTATOR_SEED=… takes it again
 	var cases atomic.Int64
 	t.Cleanup(func() { t.Logf("%d cases", cases.Load()) })
 	for _, s := range scenarios() {
@@ -153,6 +167,52 @@ func TestEveryCrash(t *testing.T) {
 // TestEveryFault breaks every call of every scenario in every way.
 func TestEveryFault(t *testing.T) {
 	sweep(t, func(r *rand.Rand, points []string) []fault { return sample(r, failures(points)) })
+}
+
+// pairs are two faults after one another: the second strikes while the engine recovers from the first.
+func pairs(r *rand.Rand, points []string, n int) []fault {
+	all := append(deaths(points), failures(points)...)
+	var out []fault
+	for range n {
+		first, second := all[r.IntN(len(all))], r.IntN(len(points))+1
+		dies := r.IntN(2) == 0
+		out = append(out, fault{fmt.Sprintf("%s, then at %d points after a death %t", first.what, second, dies), func(b *bench) {
+			first.arm(b)
+			b.trap = then(b, b.trap, second, dies)
+		}})
+	}
+	return out
+}
+
+// then has a second fault strike so many points after the engine was born again, or after the first point when the first
+// fault kills nobody.
+func then(b *bench, first func(int) error, after int, dies bool) func(int) error {
+	deaths, from := b.deaths, 0
+	return func(n int) error {
+		var err error
+		if first != nil {
+			err = first(n)
+		}
+		if from == 0 && (b.deaths > deaths || err != nil || first == nil) {
+			from = n
+		}
+		if from > 0 && n == from+after/3 {
+			if dies {
+				panic(crash{})
+			}
+			return errFault
+		}
+		return err
+	}
+}
+
+// TestTwoFaults strikes twice, at random; ROTATOR_SOAK=1 has it do so for long.
+func TestTwoFaults(t *testing.T) {
+	n := 12
+	if os.Getenv("ROTATOR_SOAK") != "" {
+		n = 2000
+	}
+	sweep(t, func(r *rand.Rand, points []string) []fault { return pairs(r, points, n) })
 }
 
 // report fails the test with the trace of a case that broke an invariant; one case is enough to look at.

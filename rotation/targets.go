@@ -20,6 +20,14 @@ type spot struct {
 	store stores.Store
 	fence func() error
 	limit time.Duration // of each call
+	watch func() func() // begins to watch for a call that takes long, until what it returns is called
+}
+
+// begin bounds one call.
+func (s spot) begin(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, s.limit)
+	done := s.watch()
+	return ctx, func() { done(); cancel() }
 }
 
 func (s spot) String() string { return s.id.String() }
@@ -44,7 +52,10 @@ func (t *turn) spot(pt policies.Target) (spot, error) {
 			at.Options[k] = v
 		}
 	}
-	return spot{id: idOf(pt), at: at, store: st, fence: t.fence, limit: t.limits.Call}, nil
+	return spot{
+		id: idOf(pt), at: at, store: st, fence: t.fence, limit: t.limits.Call,
+		watch: func() func() { return t.patience(pt.Store) },
+	}, nil
 }
 
 // spots returns the targets of the plan that are the rotation's to write: all but those a human left or dropped.
@@ -82,8 +93,8 @@ func (t *turn) row(id journal.TargetID) *journal.Target {
 }
 
 func (s spot) current(ctx context.Context) (secret.Text, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	ctx, done := s.begin(ctx)
+	defer done()
 	v, err := s.store.Current(ctx, s.at)
 	return v, s.wrap("read", err)
 }
@@ -98,8 +109,8 @@ func (s spot) currentOrNothing(ctx context.Context) (secret.Text, error) {
 }
 
 func (s spot) staged(ctx context.Context, attempt string) (secret.Text, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	ctx, done := s.begin(ctx)
+	defer done()
 	v, err := s.store.Staged(ctx, s.at, attempt)
 	return v, s.wrap("read what is staged in", err)
 }
@@ -110,8 +121,8 @@ func (s spot) check(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	ctx, done := s.begin(ctx)
+	defer done()
 	return s.wrap("check", c.Check(ctx, s.at))
 }
 
@@ -120,8 +131,8 @@ func (s spot) previous(ctx context.Context, want secret.Fingerprint) (secret.Tex
 	if !ok {
 		return secret.Text{}, s.wrap("read the former value of", stores.ErrNotFound)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	ctx, done := s.begin(ctx)
+	defer done()
 	v, err := p.Previous(ctx, s.at, want)
 	return v, s.wrap("read the former value of", err)
 }
@@ -131,8 +142,8 @@ func (s spot) write(ctx context.Context, what string, do func(context.Context) e
 	if err := s.fence(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.limit)
-	defer cancel()
+	ctx, done := s.begin(ctx)
+	defer done()
 	return s.wrap(what, do(ctx))
 }
 

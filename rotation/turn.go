@@ -27,6 +27,7 @@ type turn struct {
 	worried journal.Reason   // a failure beside the rotation, shown unless the rotation has one of its own
 	read    secret.Text      // the value of the rotation's key, once this turn has read it
 	log     *slog.Logger
+	place   func() // gives the turn's place among the turns up
 }
 
 // next is what a step says: go on at once, or wait until a time for a reason.
@@ -56,20 +57,20 @@ func (t *turn) now() time.Time {
 // Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
 // now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
 func (e *Engine) Turn(ctx context.Context, c journal.Claim) error {
-	return e.turn(ctx, ctx, c, e.boot())
+	return e.turn(ctx, ctx, c, e.boot(), func() {})
 }
 
 // turn parks between two steps once stop has ended; ctx ends the calls themselves. asked is the boot time before the
-// claim was asked for.
-func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Duration) error {
+// claim was asked for. place gives the turn's place up to another, early when a store hangs; it may be called twice.
+func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Duration, place func()) error {
 	if c.Until.IsZero() {
-		return e.act(ctx, stop, c, nil)
+		return e.act(ctx, stop, c, nil, place)
 	}
 	l := newLease(e.journal, c, asked, e.boot, e.now)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer l.hold(ctx, cancel)()
-	err := e.act(ctx, stop, c, l)
+	err := e.act(ctx, stop, c, l, place)
 	if errors.Is(context.Cause(ctx), journal.ErrLost) {
 		return fmt.Errorf("turn of %s: %w", c.Policy, journal.ErrLost)
 	}
@@ -77,7 +78,7 @@ func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Dur
 }
 
 // act loads the policy and acts for it, under a lease that is being held (nil: none is needed).
-func (e *Engine) act(ctx, stop context.Context, c journal.Claim, l *lease) error {
+func (e *Engine) act(ctx, stop context.Context, c journal.Claim, l *lease, place func()) error {
 	began := e.now()
 	rec, err := e.journal.Load(ctx, c.Policy)
 	if err != nil {
@@ -85,13 +86,16 @@ func (e *Engine) act(ctx, stop context.Context, c journal.Claim, l *lease) error
 	}
 	t := &turn{
 		Engine: e, claim: c, lease: l, began: began, rec: rec, world: e.theWorld(),
-		log: e.log.With("policy", c.Policy),
+		log: e.log.With("policy", c.Policy), place: place,
 	}
 	if t.policy, err = policies.Decode([]byte(rec.Policy.Spec)); err != nil {
 		return fmt.Errorf("policy %s in the journal: %w", c.Policy, err)
 	}
 	if err := t.recall(); err != nil {
 		return err
+	}
+	if t.crowded() {
+		return errCrowded
 	}
 	return t.run(ctx, stop)
 }

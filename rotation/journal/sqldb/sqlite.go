@@ -167,8 +167,9 @@ func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }
 
 func (e *sqliteDB) claim() string {
+	// LIMIT $4 alone would have SQLite plan the statement anew whenever another limit is bound.
 	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
-		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' ORDER BY next_run_at LIMIT $4)
+		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' ORDER BY next_run_at LIMIT $4 + 0)
 		RETURNING name, lease_epoch, wake_seq, next_run_at`
 }
 

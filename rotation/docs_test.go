@@ -1,0 +1,98 @@
+package rotation_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"rotator/rotation"
+	"rotator/rotation/journal"
+)
+
+var update = flag.Bool("update", false, "write docs/states.md and docs/reasons.md anew")
+
+// TestDocs keeps the pages that are made from the tables in step with them.
+func TestDocs(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]string{"states.md": statesPage(), "reasons.md": reasonsPage()} {
+		path := filepath.Join("..", "docs", name)
+		if *update {
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != want {
+			t.Errorf("%s is not up to date (%v): run `go generate ./rotation`", path, err)
+		}
+	}
+}
+
+const made = "<!-- Made by `go generate ./rotation`. Do not edit. -->\n"
+
+func statesPage() string {
+	var b strings.Builder
+	b.WriteString("# The states of a rotation\n\n" + made + `
+Every step records its intent, acts outside, and records the effect. A process that dies between any two of them leaves a
+journal from which the same step, taken by whoever comes next, finds out what happened: a crash, a retry and a takeover
+by another replica are the same code.
+
+` + "```mermaid\nstateDiagram-v2\n  [*] --> planned\n")
+	for _, s := range journal.States {
+		for _, to := range s.To {
+			fmt.Fprintf(&b, "  %s --> %s\n", s.State, to)
+		}
+		if s.State.Ended() {
+			fmt.Fprintf(&b, "  %s --> [*]\n", s.State)
+		}
+	}
+	b.WriteString("```\n\n| state | what is durably true | what the next step does, also after a crash |\n|---|---|---|\n")
+	for _, s := range journal.States {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.State, cell(s.True), cell(s.Next))
+	}
+	b.WriteString(`
+Before ` + "`promoting`" + ` a rotation can go back without a trace; from there on it goes forward, is rolled back by a human, or is
+taken over by a newer rotation. Every rotation in the database bears the marks that its state requires, which CHECK
+constraints enforce:
+
+| state | must have | must not have |
+|---|---|---|
+`)
+	for _, s := range journal.States {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.State, marks(s.Needs), marks(s.Never))
+	}
+	return b.String()
+}
+
+func reasonsPage() string {
+	var b strings.Builder
+	b.WriteString("# Why a policy waits\n\n" + made + "\n" + `The reasons in ` + "`rotator status`" + `, the API, metrics and notifications. The list is closed. Where a human is asked for, trying again
+alone is unlikely to help; it is tried all the same, and the reason clears itself.
+
+| reason | waits for a human | what it means | what to do |
+|---|---|---|---|
+`)
+	for _, r := range rotation.Reasons {
+		human := "no"
+		if r.Human {
+			human = "yes"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Reason, human, cell(r.Means), cell(r.Do))
+	}
+	return b.String()
+}
+
+func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }
+
+func marks(list []journal.Mark) string {
+	var out []string
+	for _, m := range list {
+		out = append(out, "`"+string(m)+"`")
+	}
+	return strings.Join(out, ", ")
+}

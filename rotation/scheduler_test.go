@@ -1,0 +1,224 @@
+package rotation_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/stores/memstore"
+	"rotator/xai/xaisim"
+)
+
+// bubble gives a test a world whose time is that of a synctest bubble.
+func bubble(t *testing.T, test func(*bench)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, xaisim.Options{})
+		b.real, b.clock = true, time.Now()
+		test(b)
+		b.check()
+	})
+}
+
+// runs lets the scheduler run for d.
+func (b *bench) runs(d time.Duration) {
+	b.t.Helper()
+	ctx, cancel := context.WithTimeout(b.t.Context(), d)
+	defer cancel()
+	if err := b.engine.Run(ctx); err != nil {
+		b.t.Fatal(err)
+	}
+	b.clock = time.Now()
+}
+
+func TestRun(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var docs []string
+		for i := range 5 {
+			doc := policyDoc(fmt.Sprint("p", i), quick, fmt.Sprintf("{store: a, path: p%d}", i), targetOf("b", i))
+			docs = append(docs, strings.Replace(doc, "@every 720h", "@every 4h", 1))
+		}
+		b.load(docs...)
+		b.runs(time.Minute)
+		for name := range b.specs {
+			if b.record(name).Policy.KeyID == "" {
+				b.violated("%s has no key", name)
+			}
+		}
+		b.runs(8*time.Hour - 10*time.Minute)
+		b.settled()
+		if n := b.count(journal.Promoted); n != 10 {
+			b.violated("%d rotations, want two of each", n)
+		}
+	})
+}
+
+func targetOf(store string, i int) string {
+	return fmt.Sprintf("{store: %s, path: p%d, field: key}", store, i)
+}
+
+// TestStopParks stops the scheduler at every point of a rotation: each time it ends by itself, and the next one goes on
+// without another key.
+func TestStopParks(t *testing.T) {
+	t.Parallel()
+	rotate := func(b *bench) {
+		b.load(policyDoc("chat", quick, targetA, targetB))
+		b.runs(time.Minute)
+		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+		b.calls = 0
+	}
+	points := 0
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, xaisim.Options{})
+		b.real = true
+		rotate(b)
+		b.trap = func(n int) error { points = n; return nil }
+		b.runs(10 * time.Second)
+	})
+	for k := 1; k <= points; k += 3 {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBench(t, xaisim.Options{})
+			b.real = true
+			rotate(b)
+			ctx, cancel := context.WithCancel(t.Context())
+			b.trap = func(n int) error {
+				if n == k {
+					cancel()
+				}
+				return nil
+			}
+			if err := b.engine.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			cancel()
+			if n := b.record("chat").Policy.Failures; n > 0 {
+				b.violated("stopping counts as a failure: %s", b.record("chat").Policy.Error)
+			}
+			b.birth()
+			b.runs(10 * time.Second)
+			b.real = false
+			b.rest()
+			b.ends()
+			if n := b.sim.Calls()["create"]; n != 2 {
+				b.violated("%d keys were made", n)
+			}
+			b.report(t, fmt.Sprintf("stopped at point %d of %d", k, points))
+		})
+	}
+	t.Logf("%d points", points)
+}
+
+// A step that panics costs its policy a pause, and nobody else anything.
+func TestPanicCostsOnePolicyAPause(t *testing.T) {
+	bubble(t, func(b *bench) {
+		var tries atomic.Int64
+		b.worn["c"] = coat{Store: b.stores["c"], stage: func(context.Context, stores.Target, string, secret.Text) error {
+			tries.Add(1)
+			panic("a defect")
+		}}
+		b.load(policyDoc("good", quick, targetA), policyDoc("bad", quick, targetC))
+		b.runs(10*time.Minute + 30*time.Second)
+		if b.record("good").Policy.KeyID == "" {
+			b.violated("a healthy policy suffered")
+		}
+		if n := tries.Load(); n < 8 || n > 12 {
+			b.violated("%d tries in ten minutes", n)
+		}
+		delete(b.worn, "c")
+		b.runs(time.Hour)
+		b.settled()
+	})
+}
+
+// deaf is a journal that does not answer for a while.
+type deaf struct {
+	journal.Journal
+	deaf            atomic.Bool
+	claims, glances atomic.Int64
+}
+
+func (d *deaf) Claim(ctx context.Context, owner string, now time.Time, limit int) ([]journal.Claim, error) {
+	d.claims.Add(1)
+	if d.deaf.Load() {
+		return nil, errFault
+	}
+	return d.Journal.Claim(ctx, owner, now, limit)
+}
+
+func (d *deaf) Next(ctx context.Context) (time.Time, error) {
+	d.glances.Add(1)
+	if d.deaf.Load() {
+		return time.Time{}, errFault
+	}
+	return d.Journal.Next(ctx)
+}
+
+func TestJournalThatDoesNotAnswer(t *testing.T) {
+	bubble(t, func(b *bench) {
+		d := &deaf{Journal: b.journal}
+		b.engine = rotation.New(rotation.Options{Journal: d, World: b, Owner: "deaf"})
+		b.load(policyDoc("chat", quick, targetA))
+		d.deaf.Store(true)
+		look := b.engine.LastLook()
+		b.runs(10 * time.Minute)
+		if n := d.claims.Load(); b.sim.Calls()["create"] > 0 || n > 700 || n < 100 {
+			b.violated("%d looks, %d creates without a journal", n, b.sim.Calls()["create"])
+		}
+		if b.engine.LastLook() != look {
+			b.violated("a look that failed counts as one")
+		}
+		d.deaf.Store(false)
+		b.runs(10 * time.Second)
+		b.ends()
+		// Idle, it asks one cheap question a second.
+		claims, glances := d.claims.Load(), d.glances.Load()
+		b.runs(5 * time.Minute)
+		if c, g := d.claims.Load()-claims, d.glances.Load()-glances; c > 5 || g > 310 {
+			b.violated("%d claims and %d glances in five idle minutes", c, g)
+		}
+	})
+}
+
+// A store that never answers takes no place from policies that do not need it.
+func TestHangingStoreStarvesNobody(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.limits = rotation.Limits{Concurrency: 4}
+		b.birth()
+		b.worn["b"] = hanging{b.stores["b"]}
+		var docs []string
+		for i := range 60 {
+			docs = append(docs, policyDoc(fmt.Sprintf("a-stuck-%02d", i), quick, targetOf("b", i)))
+		}
+		for i := range 10 {
+			docs = append(docs, policyDoc(fmt.Sprint("well-", i), quick, targetOf("a", i)))
+		}
+		b.load(docs...)
+		b.runs(20 * time.Second)
+		for i := range 10 {
+			if p := b.record(fmt.Sprint("well-", i)).Policy; p.KeyID == "" {
+				b.violated("%s has no key: %s", p.Name, p.Reason)
+			}
+		}
+		delete(b.worn, "b")
+		b.engine.Reload(b)
+		b.runs(30 * time.Minute)
+		b.settled()
+	})
+}
+
+// hanging is a store whose reads end with the caller's patience.
+type hanging struct{ *memstore.Store }
+
+func (hanging) Current(ctx context.Context, _ stores.Target) (secret.Text, error) {
+	<-ctx.Done()
+	return secret.Text{}, ctx.Err()
+}
