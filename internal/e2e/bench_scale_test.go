@@ -106,6 +106,9 @@ func settled(b *testing.B, n int) *daemon {
 		b.Fatal(err)
 	}
 	seed(b, p, j, loaded)
+	if err := j.SaveTeam(b.Context(), journal.Team{Name: "research", ID: team, Scope: "SCOPE_TEAM", ValidatedAt: time.Now().Add(-time.Hour)}); err != nil {
+		b.Fatal(err)
+	}
 	if err := j.Close(); err != nil {
 		b.Fatal(err)
 	}

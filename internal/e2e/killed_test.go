@@ -44,7 +44,7 @@ func newFleet(t *testing.T) *fleet {
 	p.xaiURL, p.key = sandbox(t, p.dir, 5*time.Millisecond)
 	p.vault.Write(t, p.mount, "llm/one", `{"other":"kept"}`)
 	p.write(t, "secrets/two.json", `{"other": "kept"}`)
-	stores := p.vaultStore(t, p.vault.Address, "1s", "llm/one", "llm/two", "llm/both") + p.fileStore()
+	stores := p.vaultStore(t, p.vault.Address, "3s", "llm/one", "llm/two", "llm/both") + p.fileStore()
 	f := &fleet{daemon: newDaemon(t, p, "watch: 2s, quarantine: 3s", stores), rng: rand.New(rand.NewPCG(seed, 2))}
 	f.complain(t)
 	f.schedule(t, "@every 3s")
@@ -62,7 +62,7 @@ func (f *fleet) schedule(t testing.TB, every string) {
 	var docs []string
 	for name, targets := range fleetPolicies {
 		f.names = append(f.names, name)
-		docs = append(docs, fmt.Sprintf("name: %s\nteam: research\nschedule: %q\nkey: {acls: %s}\ntargets: [%s]\nretire: {overlap: 1500ms, soak: 500ms}\n",
+		docs = append(docs, fmt.Sprintf("name: %s\nteam: research\nschedule: %q\nkey: {acls: %s}\ntargets: [%s]\nretire: {overlap: 2s, soak: 500ms}\n",
 			name, every, acls, targets))
 	}
 	f.write(t, "policies/all.yaml", strings.Join(docs, "---\n"))
@@ -79,7 +79,7 @@ func (f *fleet) settle(t *testing.T) {
 	f.schedule(t, "@every 720h")
 	d := f.start(t)
 	client := f.client()
-	eventually(t, 2*time.Minute, "every rotation ends", func() bool {
+	eventually(t, 5*time.Minute, "every rotation ends", func() bool {
 		rows, err := client.Status(t.Context())
 		if err != nil || len(rows) != len(f.names) {
 			return false
@@ -258,7 +258,7 @@ func TestFrozen(t *testing.T) {
 	}
 	freezes := make([]time.Duration, rounds(1, 4, 50))
 	for i := range freezes {
-		freezes[i] = 3 * time.Second // Vault's limit here is one, the quarantine three
+		freezes[i] = 4 * time.Second // longer than Vault's limit here and the quarantine
 	}
 	if !testing.Short() {
 		freezes = append(freezes, 33*time.Second) // xAI's is thirty
