@@ -360,12 +360,26 @@ func (b *bench) order(o journal.Order) int64 {
 	return id
 }
 
+// known are the names of all policies in the journal, also of those that were removed.
+func (b *bench) known() []string {
+	b.t.Helper()
+	all, err := b.journal.Summaries(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	var names []string
+	for _, s := range all {
+		names = append(names, s.Policy.Name)
+	}
+	return names
+}
+
 // settled checks I2 and I3 after everything had time to end: xAI holds exactly the keys that the journal names as in
 // use, and those of others as they were; nothing is staged; every target holds the key in use.
 func (b *bench) settled() {
 	b.t.Helper()
 	want := map[string]bool{}
-	for name := range b.specs {
+	for _, name := range b.known() {
 		r := b.record(name)
 		if r.Rotation != nil {
 			b.violated("rotation %s of %s is still %s: %s %s", r.Rotation.ID, name, r.Rotation.State, r.Policy.Reason, r.Policy.Error)

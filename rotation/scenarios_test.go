@@ -133,12 +133,8 @@ func (b *bench) calm() bool {
 	if next, err := b.journal.Next(b.t.Context()); err != nil || !next.IsZero() && next.Before(b.clock.Add(10*time.Minute)) {
 		return false
 	}
-	all, err := b.journal.Summaries(b.t.Context())
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for _, s := range all {
-		r := b.record(s.Policy.Name)
+	for _, name := range b.known() {
+		r := b.record(name)
 		if r.Rotation != nil || len(r.Attempts)+len(r.Orders) > 0 || r.Policy.Failures > 0 ||
 			r.Policy.NextRunAt.Before(r.Policy.WatchAt) && !r.Policy.NextRunAt.Equal(r.Policy.DueAt) {
 			return false

@@ -1,0 +1,197 @@
+package sqldb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// copied names every table and its columns, in an order in which rows may be written. What is not copied of a policy is
+// its claim: nobody holds one when a journal moves.
+var copied = []struct{ table, columns string }{
+	{"meta", "name, value"},
+	{"policies", policies.columns + ", wake_seq, lease_epoch"},
+	{"rotations", rotations.columns},
+	{"attempts", attempts.columns},
+	{"keys", keys.columns},
+	{"targets", targets.columns},
+	{"orders", orders.columns},
+	{"holds", "policy, " + holds.columns},
+	{"events", "id, at, policy, rotation, kind, data"},
+	{"chores", "name, at"},
+	{"teams", teams.columns},
+}
+
+// ErrNotEmpty: the journal that was to be written holds something already.
+var ErrNotEmpty = errors.New("the journal is not empty")
+
+// copyLimit bounds a copy.
+const copyLimit = time.Hour
+
+// Copy writes all that from holds into to, which must be empty, in one transaction, and returns how many rows that were.
+// Both must have been opened to write, and nobody else may have either: a file's lock sees to that, and a database's
+// other connections of the same user are refused with journal.ErrInUse, before and after.
+//
+// On success from is marked like a journal that was restored from a backup: a daemon that begins with it by mistake only
+// looks until every target was compared. A crash before the mark leaves two equal journals, one before the commit leaves
+// to empty.
+func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
+	for _, db := range []*DB{from, to} {
+		if err := db.alone(ctx); err != nil {
+			return 0, fmt.Errorf("copy: %w", err)
+		}
+	}
+	err = to.write(ctx, func(ctx context.Context, dst tx) error {
+		if err := to.unhurried(ctx, dst); err != nil {
+			return err
+		}
+		if err := empty(ctx, dst); err != nil {
+			return err
+		}
+		rows = 0
+		err := from.read(ctx, func(ctx context.Context, src tx) error {
+			if err := from.unhurried(ctx, src); err != nil {
+				return err
+			}
+			for _, c := range copied {
+				n, err := copyTable(ctx, src, dst, c.table, c.columns)
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.table, err)
+				}
+				rows += n
+			}
+			return nil
+		})
+		if err == nil {
+			err = to.countOn(ctx, dst)
+		}
+		for _, db := range []*DB{from, to} {
+			if err == nil {
+				err = db.alone(ctx)
+			}
+		}
+		return err
+	})
+	if err == nil {
+		err = from.SetMeta(ctx, journal.MetaRestored, "1")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("copy: %w", err)
+	}
+	return rows, nil
+}
+
+// empty refuses a journal in which something happened.
+func empty(ctx context.Context, t tx) error {
+	for _, c := range copied {
+		found := 0
+		if _, err := one(ctx, t, []any{&found}, "SELECT count(*) FROM "+c.table); err != nil {
+			return err
+		}
+		if found > 0 {
+			return fmt.Errorf("%w: %d rows in %s", ErrNotEmpty, found, c.table)
+		}
+	}
+	return nil
+}
+
+// copyTable copies a table's rows, many in one statement: a database on the network takes a millisecond for each.
+func copyTable(ctx context.Context, src, dst tx, table, columns string) (rows int, err error) {
+	const most = 200
+	width := strings.Count(columns, ",") + 1
+	args := make([]any, 0, most*width)
+	flush := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		_, err := dst.exec(ctx, insertRows(table, columns, width, len(args)/width), args...)
+		args = args[:0]
+		return err
+	}
+	row := make([]any, width)
+	fields := make([]any, width)
+	for i := range row {
+		fields[i] = &row[i]
+	}
+	err = src.query(ctx, func(scan func(...any) error) error {
+		if err := scan(fields...); err != nil {
+			return err
+		}
+		rows++
+		if args = append(args, row...); len(args) == cap(args) {
+			return flush()
+		}
+		return nil
+	}, "SELECT "+columns+" FROM "+table)
+	if err == nil {
+		err = flush()
+	}
+	return rows, err
+}
+
+// insertRows is the statement for n rows.
+func insertRows(table, columns string, width, n int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "INSERT INTO %s (%s) VALUES ", table, columns)
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteByte('(')
+		for j := range width {
+			if j > 0 {
+				b.WriteString(", ")
+			}
+			fmt.Fprintf(&b, "$%d", i*width+j+1)
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// alone refuses a database that somebody else of the same user is connected to. A file's lock has done so already.
+func (db *DB) alone(ctx context.Context) error {
+	e, ok := db.engine.(*postgresDB)
+	if !ok {
+		return nil
+	}
+	e.total = copyLimit
+	e.pool.SetMaxIdleConns(1) // what other connections there were are closed: those left are not ours
+	mine, others := 0, 0
+	err := e.read(ctx, func(ctx context.Context, t tx) error {
+		mine = e.pool.Stats().OpenConnections
+		_, err := one(ctx, t, []any{&others}, `SELECT count(*) FROM pg_stat_activity
+			WHERE datname = current_database() AND usename = current_user`)
+		return err
+	})
+	if others -= mine; err == nil && others > 0 {
+		err = fmt.Errorf("%w: %d more connections of this user to the database; stop every replica, and the pooler before it", journal.ErrInUse, others)
+	}
+	return err
+}
+
+// unhurried lifts the limits of a transaction that lasts as long as a copy.
+func (db *DB) unhurried(ctx context.Context, t tx) error {
+	if _, ok := db.engine.(*postgresDB); !ok {
+		return nil
+	}
+	_, err := t.exec(ctx, `SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0`)
+	return err
+}
+
+// countOn lets a database that counts ids up itself go on after those that were copied. SQLite does by itself.
+func (db *DB) countOn(ctx context.Context, t tx) error {
+	if _, ok := db.engine.(*postgresDB); !ok {
+		return nil
+	}
+	for _, table := range []string{"orders", "events"} {
+		if _, err := t.exec(ctx, `SELECT setval(pg_get_serial_sequence('`+table+`', 'id'), max(id)) FROM `+table+` HAVING max(id) IS NOT NULL`); err != nil {
+			return err
+		}
+	}
+	return nil
+}
