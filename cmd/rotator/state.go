@@ -27,6 +27,7 @@ it creates and destroys nothing until every target was compared: rotations after
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), args[0]) },
 	})
+	c.AddCommand(a.copyCommand())
 	return c
 }
 

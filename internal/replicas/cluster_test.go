@@ -212,6 +212,20 @@ func (r *replica) kill() {
 	r.process = nil
 }
 
+// terminate asks the process to stop, as a service manager does.
+func (r *replica) terminate() {
+	r.Helper()
+	r.signal(syscall.SIGTERM)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.ended:
+		r.process = nil
+	case <-time.After(35 * time.Second):
+		r.Fatal("SIGTERM took more than 30 seconds")
+	}
+}
+
 // revive starts the replica again where it ended by itself: without a database it does.
 func (r *replica) revive() {
 	r.mu.Lock()
