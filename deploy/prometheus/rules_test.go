@@ -1,0 +1,116 @@
+// Package prometheus holds the alerts and the dashboard to the program. It has no code of its own.
+package prometheus
+
+import (
+	"encoding/json"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"rotator/rotation"
+)
+
+const runbooks = "https://example.com/rotator/docs/runbooks.md#"
+
+type rule struct {
+	Alert, Expr         string
+	Labels, Annotations map[string]string
+}
+
+func rules(t *testing.T) []rule {
+	t.Helper()
+	var file struct{ Groups []struct{ Rules []rule } }
+	if err := yaml.Unmarshal(read(t, "alerts.yaml"), &file); err != nil {
+		t.Fatal(err)
+	}
+	if len(file.Groups) != 1 || len(file.Groups[0].Rules) == 0 {
+		t.Fatalf("got %+v", file)
+	}
+	return file.Groups[0].Rules
+}
+
+// TestRunbooks: every alert and every reason that waits for a human leads to what to do.
+func TestRunbooks(t *testing.T) {
+	t.Parallel()
+	book := string(read(t, "../../docs/runbooks.md"))
+	has := func(heading string) bool { return strings.Contains(book, "\n### "+heading+"\n") }
+	for _, r := range rules(t) {
+		anchor, ok := strings.CutPrefix(r.Annotations["runbook_url"], runbooks)
+		if !ok || r.Annotations["summary"] == "" || r.Labels["severity"] == "" {
+			t.Errorf("%s: annotations %v, labels %v", r.Alert, r.Annotations, r.Labels)
+		}
+		if !has(r.Alert) || anchor != strings.ToLower(r.Alert) && anchor != "{{ $labels.reason }}" {
+			t.Errorf("%s has no runbook at #%s", r.Alert, anchor)
+		}
+	}
+	for _, reason := range rotation.Reasons {
+		want := "\n### " + string(reason.Reason) + "\n\n" + reason.Means + "\n\n**Do**: " + reason.Do + "\n"
+		if reason.Human && !strings.Contains(book, want) {
+			t.Errorf("docs/runbooks.md lacks:\n%s", want)
+		}
+	}
+	for _, link := range regexp.MustCompile(`\]\(#([a-z_]+)\)`).FindAllStringSubmatch(book, -1) {
+		if !strings.Contains(strings.ToLower(book), "\n### "+link[1]+"\n") {
+			t.Errorf("docs/runbooks.md points to #%s, which is not there", link[1])
+		}
+	}
+}
+
+// TestMetricsExist: rules and dashboard ask only for what the program tells.
+func TestMetricsExist(t *testing.T) {
+	t.Parallel()
+	source := read(t, "../../internal/console/metrics.go")
+	var told []string
+	for _, m := range regexp.MustCompile(`(desc|counter|histogram)\("(\w+)"|"rotator_(\w+)"`).FindAllSubmatch(source, -1) {
+		name := "rotator_" + string(m[2]) + string(m[3])
+		told = append(told, name)
+		if string(m[1]) == "histogram" {
+			told = append(told, name+"_bucket")
+		}
+	}
+	var board struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal(read(t, "dashboard.json"), &board); err != nil {
+		t.Fatal(err)
+	}
+	asked := make(map[string]string) // expression → where it stands
+	for _, p := range board.Panels {
+		for _, target := range p.Targets {
+			asked[target.Expr] = p.Title
+		}
+	}
+	for _, r := range rules(t) {
+		asked[r.Expr] = r.Alert
+	}
+	if len(asked) < 20 {
+		t.Errorf("only %d expressions", len(asked))
+	}
+	for expr, where := range asked {
+		names := regexp.MustCompile(`rotator_\w+`).FindAllString(expr, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for nothing of ours: %s", where, expr)
+		}
+		for _, name := range names {
+			if !slices.Contains(told, name) {
+				t.Errorf("%s asks for %s, which is not told", where, name)
+			}
+		}
+	}
+}
+
+func read(t *testing.T, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
