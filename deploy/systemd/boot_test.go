@@ -203,6 +203,29 @@ func TestOnceOnSystemd(t *testing.T) {
 	noSecrets(t, m)
 }
 
+// TestFolderOfConsumers: with the change that docs/systemd.md names, the service writes where a group of consumers reads.
+func TestFolderOfConsumers(t *testing.T) {
+	t.Parallel()
+	m := boot(t)
+	_, change, ok := strings.Cut(read(t, "../../docs/systemd.md"), "```ini\n")
+	change, _, _ = strings.Cut(change, "```")
+	if !ok || !strings.Contains(change, "ReadWritePaths=/srv/keys") {
+		t.Fatalf("docs/systemd.md names no such change: %s", change)
+	}
+	m.Run(t, "groupadd", "app")
+	m.Run(t, "install", "-d", "-o", "rotator", "-g", "app", "-m", "0750", "/srv/keys")
+	m.Write(t, "etc/systemd/system/rotator.service.d/override.conf", change, 0o644)
+	m.Write(t, "etc/rotator/rotator.yaml", strings.ReplaceAll(read(t, "rotator.yaml"), "/var/lib/rotator/secrets", "/srv/keys")+loopback, 0o644)
+	m.Write(t, "etc/rotator/policies/chat.yaml", strings.NewReplacer("path: NAME", `path: chat, group: app, mode: "0640"`, "NAME", "chat").Replace(policy), 0o644)
+	m.Run(t, "systemctl", "daemon-reload")
+	m.Run(t, "systemctl", "start", "rotator")
+	state(t, m, "chat", "idle")
+	if got := m.Run(t, "stat", "-c", "%a %U:%G", "/srv/keys/chat"); got != "640 rotator:app\n" {
+		t.Errorf("the key's file is %s", got)
+	}
+	m.Run(t, "setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=app", "cat", "/srv/keys/chat")
+}
+
 // noSecrets fails when a key stands anywhere that others read: the journal of the machine, or what systemd shows.
 func noSecrets(t *testing.T, m *machine.Machine) {
 	t.Helper()

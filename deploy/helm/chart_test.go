@@ -1,0 +1,147 @@
+//go:build deploy
+
+// Package helm holds the chart to its promises, with helm itself and a real API server. It has no code of its own.
+package helm
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v4"
+
+	"rotator/internal/kubetest"
+)
+
+const chart = "rotator"
+
+// shapes are the ways to install that every test tries: files of values in testdata.
+var shapes = []string{"sqlite", "postgres"}
+
+// run runs a built tool and returns what it says.
+func run(t *testing.T, tool kubetest.Tool, env []string, args ...string) (string, error) {
+	t.Helper()
+	binary, err := tool.Build(t.Context(), func(what string) { t.Log(what) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), binary, args...)
+	home := t.TempDir()
+	command.Env = append(append(os.Environ(), "HOME="+home, "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home), env...)
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+func helm(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := run(t, kubetest.Helm, nil, args...)
+	if err != nil {
+		t.Fatalf("helm %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func values(shape string) string { return filepath.Join("testdata", shape+".yaml") }
+
+func TestLint(t *testing.T) {
+	t.Parallel()
+	for _, shape := range shapes {
+		helm(t, "lint", "--strict", chart, "-f", values(shape))
+	}
+}
+
+func TestUnittest(t *testing.T) {
+	t.Parallel()
+	if out, err := run(t, kubetest.Unittest, nil, "--strict", chart); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// TestSchema: values that could not work, or that hold a secret, are refused before anything is rendered.
+func TestSchema(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, shape, set, want string }{
+		{"several replicas with SQLite", "sqlite", "replicas=2", "journal/type"},
+		{"PostgreSQL without its address", "sqlite", "journal.type=postgres", "credential"},
+		{"a key inline", "sqlite", "config.teams.research.management_key=xai-token-abc", "management_key"},
+		{"a Vault token inline", "postgres", "config.stores.vault.auth.token=hvs.abc", "token"},
+		{"no teams", "sqlite", "config.teams=null", "teams"},
+		{"no stores", "sqlite", "config.stores=null", "stores"},
+		{"the journal in config", "sqlite", "config.state=sqlite:/tmp/x", "config"},
+		{"listen in config", "sqlite", "config.listen=:1", "config"},
+		{"an unknown value", "sqlite", "replicaCount=2", "replicaCount"},
+		{"an unknown type of store", "sqlite", "config.stores.cluster.type=consul", "type"},
+		{"a policy without targets", "sqlite", "policies.chat.targets=null", "targets"},
+		{"a policy that is named twice", "sqlite", "policies.chat.name=other", "policies"},
+		{"a policy's name", "sqlite", "policies.Chat.team=a", "Chat"},
+		{"a target that is a Secret beside one", "sqlite", "targets[0].secret=chat.rotator", "secret"},
+		{"a target that restarts a pod", "sqlite", "targets[0].restart[0]=pod/chat", "restart"},
+		{"a credential that leaves its folder", "sqlite", "credentials[0].name=../x", "name"},
+		{"a token without an audience", "postgres", "tokens[0].audience=", "audience"},
+		{"a token that is too short", "postgres", "tokens[0].expirationSeconds=60", "expirationSeconds"},
+		{"a digest cut short", "sqlite", "image.digest=sha256:abc", "digest"},
+		{"a shared file system", "sqlite", "journal.sqlite.accessMode=ReadWriteMany", "accessMode"},
+		{"a port", "sqlite", "service.port=70000", "port"},
+		{"too little time to stop", "sqlite", "terminationGracePeriodSeconds=10", "terminationGracePeriodSeconds"},
+		{"a level of logs", "sqlite", "logLevel=verbose", "logLevel"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := run(t, kubetest.Helm, nil, "template", "r", chart, "-f", values(c.shape), "--set", c.set)
+			if err == nil || !strings.Contains(out, "don't meet the specifications of the schema") || !strings.Contains(out, c.want) {
+				t.Fatalf("%s is not refused for %q: %v\n%.2000s", c.set, c.want, err, out)
+			}
+			if strings.Contains(out, "xai-token-abc") || strings.Contains(out, "hvs.abc") {
+				t.Fatalf("the refusal shows the secret:\n%s", out)
+			}
+		})
+	}
+}
+
+// object is a rendered manifest.
+type object map[string]any
+
+func (o object) text(path ...string) string {
+	var at any = map[string]any(o)
+	for _, step := range path {
+		members, _ := at.(map[string]any)
+		at = members[step]
+	}
+	s, _ := at.(string)
+	return s
+}
+
+// render returns all manifests of the chart, its hooks among them.
+func render(t *testing.T, namespace string, args ...string) []object {
+	t.Helper()
+	binary, err := kubetest.Helm.Build(t.Context(), func(what string) { t.Log(what) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), binary, append([]string{"template", "r", chart, "-n", namespace}, args...)...)
+	out, err := command.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	loader, err := yaml.NewLoader(bytes.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []object
+	for {
+		var o map[string]any
+		if loader.Load(&o) != nil {
+			break
+		}
+		if len(o) > 0 {
+			all = append(all, o)
+		}
+	}
+	if len(all) < 6 {
+		t.Fatalf("only %d objects are rendered", len(all))
+	}
+	return all
+}
