@@ -22,12 +22,16 @@ type Tool struct {
 	module  string // folder of its go.mod
 	of      string // the package to build
 	sources []string
+	values  string // of variables, for the linker: what the projects' own Makefiles set
 }
 
 // The programs that tests use.
 var (
-	Server   = Tool{name: "kube-apiserver", module: "server", of: ".", sources: []string{"main.go"}}
-	Helm     = Tool{name: "helm", module: "helm", of: "helm.sh/helm/v3/cmd/helm"}
+	Server = Tool{name: "kube-apiserver", module: "server", of: ".", sources: []string{"main.go"},
+		values: " -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36"}
+	Helm = Tool{name: "helm", module: "helm", of: "helm.sh/helm/v3/cmd/helm",
+		values: " -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36" +
+			" -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36"}
 	Unittest = Tool{name: "helm-unittest", module: "helm", of: "github.com/helm-unittest/helm-unittest/cmd/helm-unittest"}
 )
 
@@ -76,7 +80,7 @@ func (t Tool) compile(ctx context.Context, source, binary string) error {
 	ctx, cancel := context.WithTimeout(ctx, buildLimit)
 	defer cancel()
 	partial := binary + ".partial"
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", partial, t.of)
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w"+t.values, "-o", partial, t.of)
 	build.Dir = source
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "GOOS=", "GOARCH=")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -88,7 +92,7 @@ func (t Tool) compile(ctx context.Context, source, binary string) error {
 // version names what the program is built from.
 func (t Tool) version(source string) (string, error) {
 	sum := sha256.New()
-	_, _ = io.WriteString(sum, runtime.Version()+runtime.GOOS+runtime.GOARCH+t.of)
+	_, _ = io.WriteString(sum, runtime.Version()+runtime.GOOS+runtime.GOARCH+t.of+t.values)
 	for _, name := range append([]string{"go.mod", "go.sum"}, t.sources...) {
 		content, err := os.ReadFile(filepath.Join(source, name))
 		if err != nil {
