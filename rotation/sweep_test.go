@@ -79,8 +79,8 @@ func failures(points []string) []fault {
 			continue
 		}
 		for name, f := range wrongAnswers {
-			if met[op] || f.When != xaisim.Before && f.Kind != xaisim.HalfBody && f.Kind != xaisim.EmptyObject && !writes[op] {
-				continue // whether a read that failed had its effect is all the same
+			if met[op] || !writes[op] && !readsToo[name] {
+				continue
 			}
 			f.Call, f.Skip = op, nth[op]
 			for _, count := range counts(op) {
@@ -94,6 +94,9 @@ func failures(points []string) []fault {
 	}
 	return out
 }
+
+// readsToo are the ways that a read is broken in: whether one that failed had an effect is all the same.
+var readsToo = map[string]bool{"refused connection": true, "503 text": true, "half a body": true, "empty object": true, "429": true}
 
 // writes are the operations that change something.
 var writes = map[string]bool{"create": true, "update": true, "delete": true}
