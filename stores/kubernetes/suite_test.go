@@ -3,7 +3,6 @@
 package kubernetes
 
 import (
-	"context"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -13,20 +12,10 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"rotator/internal/kubetest"
-	"rotator/internal/secret"
 	"rotator/stores"
 	"rotator/stores/storetest"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// text returns a reference to a fixed secret.
-func text(s string) func(context.Context) (secret.Text, error) {
-	return func(context.Context) (secret.Text, error) { return secret.New(s), nil }
-}
 
 // store makes a store that speaks to the cluster with the token.
 func store(t *testing.T, o Options) *Store {
