@@ -17,16 +17,25 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	json := false
+	json, live := false, false
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
 		Long: `Check reads configuration and policies, asks xAI what each management key may do and which models and endpoints a team
 has, and tries in each store whether each target could be written. Nothing is changed. Where a daemon runs, it is the
-daemon that asks, with its own rights.`,
+daemon that asks, with its own rights.
+
+With --live it instead takes a key with the least rights through its whole life at xAI, says of each assumption about xAI
+whether it holds, measures the delays, and deletes the key.`,
 		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return a.check(c.Context(), json) },
+		RunE: func(c *cobra.Command, _ []string) error {
+			if live {
+				return a.checkLive(c.Context(), json)
+			}
+			return a.check(c.Context(), json)
+		},
 	}
+	c.Flags().BoolVar(&live, "live", false, "rehearse a key's whole life at xAI, for one policy of each team")
 	outputFlag(c, &json)
 	return c
 }

@@ -97,6 +97,8 @@ func sentence(e console.EventRow) string {
 		return "key " + d["key_id"] + " is on again"
 	case journal.KeyDeleted:
 		return "key " + d["key_id"] + " is deleted"
+	case journal.Assumption:
+		return d["answer"] + ": " + d["assumption"] + " " + d["detail"]
 	case journal.Finished:
 		return "done"
 	case journal.OrderRefused, journal.WaitsForHuman:

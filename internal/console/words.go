@@ -99,7 +99,7 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		o.Target = journal.TargetID(*q.Target)
 	}
 	kinds := []journal.OrderKind{journal.OrderRotate, journal.OrderAbort, journal.OrderRollback, journal.OrderRevive,
-		journal.OrderResolve, journal.OrderPropagation}
+		journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
 	rotates, resolves := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve
 	if rotates && o.Trigger == "" {
 		o.Trigger = journal.ByHand

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"rotator/internal/console"
+	"rotator/rotation/journal"
+)
+
+// checkLive takes a key with the least rights through its whole life at xAI, for one policy of each team, and says of
+// each assumption whether it held. The daemon does it where one runs; the key is deleted whatever happens, also when
+// nobody looks any more.
+func (a *app) checkLive(ctx context.Context, json bool) error {
+	f, err := a.readFiles()
+	if err != nil {
+		return err
+	}
+	var names, teams []string // the first policy of each team stands for it
+	for _, s := range f.specs() {
+		if !slices.Contains(teams, s.Team) {
+			names, teams = append(names, s.Name), append(teams, s.Team)
+		}
+	}
+	if len(names) == 0 {
+		return failed(errors.New("there is no policy to rehearse for"), "Write one first: a rehearsal's key is kept in its part of the journal.")
+	}
+	l, err := a.act(ctx, names...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = l.close() }()
+	after, err := l.Present(ctx)
+	if err != nil {
+		return err
+	}
+	var errands []*errand
+	for i, name := range names {
+		fmt.Fprintf(a.stderr, "%s: a key with the least rights of this policy lives and dies at xAI, for team %s; this takes minutes\n", name, teams[i])
+		errands = append(errands, &errand{request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
+	}
+	if err := a.place(ctx, l, errands); err != nil || ctx.Err() != nil {
+		return err
+	}
+	rows, err := assumptions(ctx, l, after)
+	if err != nil {
+		return err
+	}
+	if err := a.print(json, rows, func(t *table) {
+		t.row("POLICY", "ANSWER", "ASSUMPTION", "DETAIL")
+		for _, r := range rows {
+			t.row(r.Policy, r.Answer, r.Assumption, or(r.Detail))
+		}
+	}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(rows, func(r assumption) bool { return r.Answer != "confirmed" }) {
+		return failed(errors.New("not every assumption holds"), "docs/xai.md says for each what the daemon does when it does not hold.")
+	}
+	return nil
+}
+
+// assumption is what a rehearsal saw of one thing that is assumed of xAI.
+type assumption struct {
+	Policy     string  `json:"policy"`
+	Assumption string  `json:"assumption"`
+	Answer     string  `json:"answer"` // confirmed, or not confirmed
+	Detail     *string `json:"detail"` // a delay that was measured, or an error
+}
+
+// assumptions collects them from the events since after.
+func assumptions(ctx context.Context, l *link, after int64) ([]assumption, error) {
+	rows := []assumption{}
+	present, err := l.Present(ctx)
+	for err == nil && after < present {
+		var got console.Events
+		if got, err = l.Events(ctx, after, ""); err != nil {
+			break
+		}
+		for _, e := range got.Events {
+			if e.Kind != string(journal.Assumption) {
+				continue
+			}
+			row := assumption{Policy: or(e.Policy), Assumption: e.Data["assumption"], Answer: e.Data["answer"]}
+			if d, ok := e.Data["detail"]; ok {
+				row.Detail = &d
+			}
+			rows = append(rows, row)
+		}
+		after = got.Next
+	}
+	return rows, err
+}
