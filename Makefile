@@ -47,7 +47,8 @@ generate: ## the policy schema and the tables in docs/, from the code
 release: ## dist/: binaries, packages, image, licences, checksums; SIGNING_KEY=FILE signs them
 	cd deploy/release && $(GO) run . -version '$(VERSION)' -out ../../dist $(if $(SIGNING_KEY),-key '$(abspath $(SIGNING_KEY))')
 
-test-deploy: ## the service, packages and releases for real: needs root and Debian, installs what it lacks
-	$(GO) vet -tags deploy ./deploy/...
-	$(GO) test -tags deploy -count=1 -timeout=30m ./deploy/...
+test-deploy: ## the service, packages, chart and releases for real: needs root and Debian, installs what it lacks
+	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes
+	$(GO) run ./internal/kubetest/build
+	$(GO) test -tags deploy -count=1 -timeout=30m ./deploy/... ./stores/kubernetes
 	cd deploy/release && $(GO) vet ./... && $(GO) test -count=1 -timeout=30m ./...
