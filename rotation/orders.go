@@ -10,8 +10,8 @@ import (
 )
 
 // orders carries out what people asked for, oldest first. An order that can't be carried out is refused with a reason;
-// one that needs an answer from outside that does not come stays open and is tried again.
-func (t *turn) orders(ctx context.Context) error {
+// one that needs an answer from outside that does not come stays open and is tried again. obeyed: one was closed.
+func (t *turn) orders(ctx context.Context) (obeyed bool, err error) {
 	for i := range t.rec.Orders {
 		o := &t.rec.Orders[i]
 		if !o.DoneAt.IsZero() {
@@ -19,8 +19,9 @@ func (t *turn) orders(ctx context.Context) error {
 		}
 		refused, err := t.obey(ctx, o)
 		if err != nil {
-			return err
+			return obeyed, err
 		}
+		obeyed = true
 		o.DoneAt, o.Refused = t.now(), refused
 		if r := t.rec.Rotation; r != nil && o.RotationID == "" {
 			o.RotationID = r.ID
@@ -31,7 +32,7 @@ func (t *turn) orders(ctx context.Context) error {
 			t.tell(journal.OrderRefused, "order", string(o.Kind), "by", o.By, "error", refused)
 		}
 	}
-	return nil
+	return obeyed, nil
 }
 
 func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err error) {
@@ -41,7 +42,7 @@ func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err 
 	case journal.OrderAbort:
 		return t.orderAbort(o), nil
 	case journal.OrderRollback:
-		return t.orderRollback(o), nil
+		return t.orderRollback(ctx, o)
 	case journal.OrderRevive:
 		return t.orderRevive(ctx, o)
 	case journal.OrderResolve:
@@ -133,21 +134,31 @@ func because(why string) string {
 	return ": " + why
 }
 
-func (t *turn) orderRollback(o *journal.Order) string {
+func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused string, err error) {
 	r := t.rec.Rotation
 	switch {
 	case r == nil:
-		return "no rotation is in flight: the old key is gone"
+		return "no rotation is in flight: the old key is gone", nil
 	case r.State == journal.RollingBack:
-		return ""
+		return "", nil
 	case r.State.CanAbort():
-		return fmt.Sprintf("nothing was promoted yet; `rotator abort %s`", t.claim.Policy)
+		return fmt.Sprintf("nothing was promoted yet; `rotator abort %s`", t.claim.Policy), nil
 	case !r.State.May(journal.RollingBack):
-		return fmt.Sprintf("the rotation is %s", r.State)
+		return fmt.Sprintf("the rotation is %s", r.State), nil
 	}
 	old := t.oldKey()
 	if old == nil {
-		return "there is no old key to go back to"
+		return "there is no old key to go back to", nil
+	}
+	spots, err := t.spots(t.plan)
+	if err != nil {
+		return "", err
+	}
+	switch _, err := t.oldValue(ctx, spots, *old); {
+	case isReason(err, NoOldValue): // begun, it could go neither back nor forward
+		return fmt.Sprintf("%v; `rotator revive %s` turns the old key on again and keeps both", err, t.claim.Policy), nil
+	case err != nil:
+		return "", err
 	}
 	t.tell(journal.RollbackBegun, "key_id", old.ID, "by", o.By, "why", o.Why)
 	t.enter(journal.RollingBack)
@@ -157,7 +168,7 @@ func (t *turn) orderRollback(o *journal.Order) string {
 	if k := t.key(r.KeyID); k != nil && k.Use == journal.UseSuccessor {
 		k.Use = journal.UsePredecessor // from now on it is a key to be retired, behind the gate's strictest rules
 	}
-	return ""
+	return "", nil
 }
 
 // oldKey is the key that a rollback goes back to: the one that the targets held before, else the youngest old one.

@@ -62,3 +62,25 @@ func TestOrdinaryRotation(t *testing.T) {
 	b.settled()
 	b.check()
 }
+
+// TestAbortBeforeTheFirstAttempt: a plan that never got to a create is turned back as well.
+func TestAbortBeforeTheFirstAttempt(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.stores["a"].Set("chat", `{"api_key":"a password"}`)
+	b.exempt["an unknown value"] = true
+	b.load(policyDoc("chat", "", targetA))
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.run(time.Minute)
+	if r := b.record("chat").Rotation; r == nil || r.State != journal.Planned {
+		t.Fatalf("the rotation waits for no human: %+v", r)
+	}
+	id := b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort})
+	b.run(time.Minute)
+	o, err := b.journal.OrderByID(t.Context(), id)
+	if r := b.record("chat"); err != nil || o.DoneAt.IsZero() || o.Refused != "" || r.Rotation != nil || r.Hold.At.IsZero() {
+		t.Errorf("the abort was not carried out: %+v, %v; %+v", o, err, r.Rotation)
+	}
+	b.settled()
+	b.check()
+}

@@ -157,8 +157,11 @@ func (t *turn) run(ctx, stop context.Context) error {
 
 // step does whatever is to be done first.
 func (t *turn) step(ctx context.Context) (next, error) {
-	if err := t.orders(ctx); err != nil {
+	switch obeyed, err := t.orders(ctx); {
+	case err != nil:
 		return next{}, err
+	case obeyed:
+		return again, nil // what was decided is recorded before anything follows from it
 	}
 	if err := t.sweep(ctx); err != nil {
 		return next{}, err
