@@ -212,6 +212,23 @@ func TestXAILies(t *testing.T) {
 			b.rest()
 			b.ends()
 		}},
+		{"yes to a delete, and the key stays", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.exempt[b.key()] = true
+			b.strange[b.key()] = true // never touched again: it counts as deleted
+			b.sim.Inject(xaisim.Fault{Call: "delete", When: xaisim.Before, Kind: xaisim.EmptyObject})
+			b.reach(journal.Retiring)
+			b.sim.EnableKey(b.record("chat").Rotation.OldKeyIDs.List()[0])
+			b.rest()
+			b.clock = b.clock.Add(time.Hour)
+			if err := b.engine.RunOnce(b.t.Context()); err != nil {
+				b.t.Fatal(err)
+			}
+			if n := b.count(journal.OrphansSeen); n != 1 {
+				b.violated("a key that outlived its delete was told %d times", n)
+			}
+			b.ends()
+		}},
 		{"a name of ours on a key we never made", xaisim.Options{}, func(b *bench) {
 			b.stranger("rotator-chat-0198c5f2-0000-7000-8000-000000000000")
 			b.lives(quick, targetA)

@@ -109,7 +109,7 @@ const (
 	KindManaged     KeyKind = "managed"     // in use, or about to be
 	KindPredecessor KeyKind = "predecessor" // to be retired
 	KindInDoubt     KeyKind = "in_doubt"    // of an attempt that is not settled: will be deleted
-	KindOrphan      KeyKind = "orphan"      // bears our prefix, and no intent names it: reported, never deleted
+	KindOrphan      KeyKind = "orphan"      // bears our prefix, and no intent names it, or should be gone: reported, never deleted
 	KindUnmanaged   KeyKind = "unmanaged"   // somebody else's
 )
 
@@ -151,10 +151,12 @@ func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, byName map[str
 	l := ListedKey{Key: k, Kind: KindUnmanaged}
 	if ours, ok := byID[k.ID]; ok {
 		l.Policy, l.Attempt = ours.Policy, ours.Attempt
-		switch ours.Use {
-		case journal.UsePredecessor:
+		switch {
+		case !ours.DeletedAt.IsZero() && e.now().Sub(ours.DeletedAt) > e.limits.Quarantine:
+			l.Kind = KindOrphan // xAI said that it was gone
+		case ours.Use == journal.UsePredecessor:
 			l.Kind = KindPredecessor
-		case journal.UseRejected:
+		case ours.Use == journal.UseRejected:
 			l.Kind = KindInDoubt
 		default:
 			l.Kind = KindManaged
