@@ -68,7 +68,8 @@ func (l *bareLoop) run() (err error) {
 	return all.Wait()
 }
 
-// rotate stops at the first error.
+// rotate is one rotation from top to bottom, long because that is its point: nothing is factored, nothing is retried.
+// After the first error it does nothing more.
 func (l *bareLoop) rotate(name string) (err error) {
 	step := 0
 	commit := func() {
