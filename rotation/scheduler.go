@@ -87,11 +87,16 @@ func (e *Engine) sleep(ctx context.Context, failed error) {
 func (e *Engine) nap(ctx context.Context, failed error) (look bool) {
 	d, look := pollPace, failed != nil
 	if !look {
-		at, err := e.journal.Next(ctx)
+		asking, enough := context.WithTimeout(ctx, lookLimit)
+		at, err := e.journal.Next(asking)
+		enough()
 		if err != nil {
 			look = true // and learn what is wrong
 		} else if until := at.Sub(e.now()); !at.IsZero() && until < pollPace {
-			d, look = max(until, time.Millisecond), true
+			d, look = until, true
+			if until <= 0 { // the journal's clock is a little behind, or another replica was faster
+				d = lookPause
+			}
 		}
 	}
 	timer := time.NewTimer(d)

@@ -53,3 +53,6 @@ func (s *Server) Restart(t testing.TB) {
 
 // Socket is the path of the server's socket, for a proxy in front of it.
 func (s *Server) Socket() string { return filepath.Join(s.dir, ".s.PGSQL.5432") }
+
+// LogFile is where the server writes what it has to say.
+func (s *Server) LogFile() string { return filepath.Join(s.dir, "log") }

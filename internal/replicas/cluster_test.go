@@ -63,6 +63,8 @@ type cluster struct {
 	url      string // of the database, without a proxy
 	sim      *xaisim.Sim
 	names    []string // of the policies
+	lease    time.Duration
+	watch    time.Duration
 	replicas []*replica
 }
 
@@ -82,7 +84,7 @@ type replica struct {
 // newCluster starts everything but the replicas.
 func newCluster(t testing.TB, replicas, policies int) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, dir: t.TempDir(), postgres: postgrestest.Start(t), sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
+	c := &cluster{TB: t, lease: lease, watch: 3 * time.Second, dir: t.TempDir(), postgres: postgrestest.Start(t), sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
 	c.url = c.postgres.Database(t)
 	web := httptest.NewUnstartedServer(c.sim)
 	web.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that break are no news
@@ -105,6 +107,14 @@ func newCluster(t testing.TB, replicas, policies int) *cluster {
 		r := &replica{cluster: c, number: i}
 		r.database = newProxy(t, func() (net.Conn, error) { return net.Dial("unix", c.postgres.Socket()) })
 		r.xai = newProxy(t, func() (net.Conn, error) { return net.Dial("tcp", web.Listener.Addr().String()) })
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.web = l.Addr().String()
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 		r.configure()
 		c.replicas = append(c.replicas, r)
 	}
@@ -146,14 +156,6 @@ func (r *replica) name(of string) string { return fmt.Sprintf("%s-%d", of, r.num
 
 func (r *replica) configure() {
 	r.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		r.Fatal(err)
-	}
-	r.web = l.Addr().String()
-	if err := l.Close(); err != nil {
-		r.Fatal(err)
-	}
 	u, err := url.Parse(r.url)
 	if err != nil {
 		r.Fatal(err)
@@ -165,8 +167,8 @@ socket: %s.sock
 xai: {management_url: "http://%[5]s", inference_url: "http://%[5]s"}
 teams: {research: {management_key: "file:management.key"}}
 stores: {local: {type: file, dir: secrets, shared: true}}
-limits: {min_interval: 1s, quarantine: %s, watch: 3s, lease: %s, concurrency: 8}
-`, r.database.address(), u.Path, r.web, r.name("replica"), r.xai.address(), quarantine, lease))
+limits: {min_interval: 1s, quarantine: %s, watch: %s, lease: %s, concurrency: 8}
+`, r.database.address(), u.Path, r.web, r.name("replica"), r.xai.address(), quarantine, r.watch, r.lease))
 }
 
 // start runs the replica. What it says goes to a file.

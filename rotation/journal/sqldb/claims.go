@@ -99,7 +99,7 @@ func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error 
 // Next implements journal.Claimer. A claim whose owner died counts from when it ends by itself. Where
 // this process's clock is more than a second off the database's, the answer is on its own: nobody sleeps too long by it.
 func (db *DB) Next(ctx context.Context) (next time.Time, err error) {
-	err = db.read(ctx, func(ctx context.Context, t tx) error {
+	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		here := db.now()
 		there, err := db.clock(ctx, t, here)
 		if err != nil {

@@ -53,6 +53,8 @@ type engine interface {
 	write(ctx context.Context, do func(context.Context, tx) error) error
 	// read runs do on one consistent state of the database.
 	read(ctx context.Context, do func(context.Context, tx) error) error
+	// ask is read for single statements that need not agree with each other.
+	ask(ctx context.Context, do func(context.Context, tx) error) error
 	// readEvents is read, for events alone: no event with a lower id than one seen may appear later.
 	readEvents(ctx context.Context, do func(context.Context, tx) error) error
 	// beforeEvents runs before a transaction's first event, beforeLoading before policies are set.

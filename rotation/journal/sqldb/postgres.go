@@ -114,6 +114,16 @@ func (e *postgresDB) read(ctx context.Context, do func(context.Context, tx) erro
 	return e.transact(ctx, &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true}, do)
 }
 
+// ask sends each statement by itself: what is asked every second of an idle database should not cost a transaction.
+func (e *postgresDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.over.Load() {
+		return ErrClosed
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.total)
+	defer cancel()
+	return do(ctx, pgTx{e.pool})
+}
+
 // readEvents waits until nobody is about to commit events. Ids are given before a commit and seen after it: without
 // the lock a reader could see event 12, go on from there, and miss event 11, which was committed a moment later.
 // Each statement has its own snapshot here, so that the one after the lock sees all that was committed before it.
@@ -199,11 +209,16 @@ func (e *postgresDB) close() error {
 	return e.pool.Close()
 }
 
-// pgTx is a transaction in PostgreSQL.
-type pgTx struct{ *sql.Tx }
+// pgTx is a transaction in PostgreSQL, or, for single statements, the pool itself.
+type pgTx struct {
+	to interface {
+		ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+		QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	}
+}
 
 func (t pgTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := t.ExecContext(ctx, query, args...)
+	res, err := t.to.ExecContext(ctx, query, args...)
 	if err != nil {
 		return 0, postgresError(err)
 	}
@@ -211,7 +226,7 @@ func (t pgTx) exec(ctx context.Context, query string, args ...any) (int64, error
 }
 
 func (t pgTx) query(ctx context.Context, each func(func(...any) error) error, query string, args ...any) error {
-	rows, err := t.QueryContext(ctx, query, args...)
+	rows, err := t.to.QueryContext(ctx, query, args...)
 	if err != nil {
 		return postgresError(err)
 	}

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // sqliteDB is a journal in one file, for one process.
@@ -151,6 +153,10 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 	return do(ctx, s)
 }
 
+func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.read(ctx, do)
+}
+
 func (e *sqliteDB) clock(_ context.Context, _ tx, caller time.Time) (time.Time, error) {
 	return caller, nil
 }
@@ -191,7 +197,8 @@ func (e *sqliteDB) close() error {
 		}
 	}
 	if e.lock != nil {
-		errs = append(errs, e.lock.Close())
+		// Not left to Close alone: a child that is just being started still has the file open.
+		errs = append(errs, unix.Flock(int(e.lock.Fd()), unix.LOCK_UN), e.lock.Close())
 	}
 	return errors.Join(errs...)
 }
