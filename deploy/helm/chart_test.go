@@ -48,8 +48,18 @@ func values(shape string) string { return filepath.Join("testdata", shape+".yaml
 
 func TestLint(t *testing.T) {
 	t.Parallel()
+	helm(t, "lint", "--strict", chart)
 	for _, shape := range shapes {
 		helm(t, "lint", "--strict", chart, "-f", values(shape))
+	}
+}
+
+// TestNothingConfigured: the chart's own values install nothing, and say what is missing.
+func TestNothingConfigured(t *testing.T) {
+	t.Parallel()
+	out, err := run(t, kubetest.Helm, nil, "template", "r", chart)
+	if err == nil || !strings.Contains(out, "at least one team") {
+		t.Fatalf("%v\n%s", err, out)
 	}
 }
 

@@ -189,32 +189,26 @@ var errBusy = errors.New("other writers change the Secret all the time")
 // out which by reading.
 func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, error)) (object, error) {
 	held, err := s.read(ctx, r)
-	for range tries {
-		if err != nil {
-			return object{}, err
-		}
-		wanted, err := decide(held)
-		if err != nil || wanted == nil {
-			return held, err
+	for try := 0; err == nil && try < tries; try++ {
+		wanted, refused := decide(held)
+		if refused != nil || wanted == nil {
+			return held, refused
 		}
 		if !held.exists() {
 			// Somebody may have made it in the meantime: then it is theirs that comes back, and is looked at anew.
-			if held, err = s.ensure(ctx, r, false); err != nil {
-				return object{}, err
-			}
-			if wanted, err = decide(held); err != nil || wanted == nil {
-				return held, err
-			}
+			held, err = s.ensure(ctx, r, false)
+			continue
 		}
-		changed, err := s.patch(ctx, r, held, *wanted)
-		if !errors.Is(err, errMoved) && !errors.Is(err, stores.ErrNotFound) {
-			return changed, err
+		changed, failed := s.patch(ctx, r, held, *wanted)
+		if !errors.Is(failed, errMoved) && !errors.Is(failed, stores.ErrNotFound) {
+			return changed, failed
 		}
-		if held, err = s.read(ctx, r); err != nil {
-			return object{}, err
-		}
+		held, err = s.read(ctx, r)
 	}
-	return object{}, errBusy
+	if err == nil {
+		err = errBusy
+	}
+	return object{}, err
 }
 
 // note is what an annotation tells of one field's key.

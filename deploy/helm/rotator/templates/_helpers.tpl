@@ -34,8 +34,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
 {{- /* Whether a store speaks to this cluster as the pod: it needs the token that the kubelet projects. */}}
-{{- define "rotator.speaksToCluster" -}}
-{{- range .Values.config.stores }}{{ if and (eq .type "kubernetes") (not .server) }}true{{ end }}{{ end }}
+{{- define "rotator.automount" -}}
+{{- $own := false }}
+{{- range .Values.config.stores }}{{ if and (eq .type "kubernetes") (not .server) }}{{ $own = true }}{{ end }}{{ end }}
+{{- $own }}
 {{- end }}
 
 {{- define "rotator.podSecurity" -}}
