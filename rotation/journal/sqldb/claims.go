@@ -101,25 +101,17 @@ func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error 
 func (db *DB) Next(ctx context.Context) (next time.Time, err error) {
 	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		here := db.now()
-		there, err := db.clock(ctx, t, here)
-		if err != nil {
-			return err
+		var there, due, ends time.Time
+		_, err := one(ctx, t, []any{instant{&there}, instant{&due}, instant{&ends}}, `SELECT `+db.clockColumn()+`,
+			(SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL ORDER BY next_run_at LIMIT 1),
+			(SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL ORDER BY lease_until LIMIT 1)`)
+		if next = due; next.IsZero() || !ends.IsZero() && ends.Before(next) {
+			next = ends
 		}
-		for _, query := range []string{
-			`SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL ORDER BY next_run_at LIMIT 1`,
-			`SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL ORDER BY lease_until LIMIT 1`,
-		} {
-			var at time.Time
-			if found, err := one(ctx, t, []any{instant{&at}}, query); err != nil {
-				return err
-			} else if found && (next.IsZero() || at.Before(next)) {
-				next = at
-			}
-		}
-		if off := here.Sub(there); !next.IsZero() && off.Abs() > time.Second {
+		if off := here.Sub(there); !next.IsZero() && !there.IsZero() && off.Abs() > time.Second {
 			next = next.Add(off)
 		}
-		return nil
+		return err
 	})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("next due: %w", err)

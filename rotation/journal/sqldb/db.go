@@ -62,6 +62,8 @@ type engine interface {
 	beforeLoading(ctx context.Context, t tx) error
 	// clock is the time that leases and wakes go by: that of the caller, or that of a database that replicas share.
 	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)
+	// clockColumn is the database's clock in a SELECT, NULL where the caller's counts.
+	clockColumn() string
 	// lease is when a claim made or renewed at now ends; the zero time when it never does.
 	lease(now time.Time) time.Time
 	// claim is the statement that claims: $1 now, $2 owner, $3 until, $4 limit; it returns name, epoch, wake count and

@@ -174,8 +174,12 @@ func (e *postgresDB) transact(ctx context.Context, o *sql.TxOptions, do func(con
 
 // clock is the database's: no replica's clock is ever compared with another's.
 func (e *postgresDB) clock(ctx context.Context, t tx, _ time.Time) (now time.Time, err error) {
-	_, err = one(ctx, t, []any{instant{&now}}, `SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`)
+	_, err = one(ctx, t, []any{instant{&now}}, "SELECT "+e.clockColumn())
 	return now, err
+}
+
+func (e *postgresDB) clockColumn() string {
+	return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 }
 
 func (e *postgresDB) lease(now time.Time) time.Time { return now.Add(e.dur) }

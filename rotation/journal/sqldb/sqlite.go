@@ -161,6 +161,8 @@ func (e *sqliteDB) clock(_ context.Context, _ tx, caller time.Time) (time.Time, 
 	return caller, nil
 }
 
+func (e *sqliteDB) clockColumn() string { return "NULL" }
+
 func (e *sqliteDB) lease(time.Time) time.Time { return time.Time{} }
 
 // readEvents needs nothing more: there is one writer, so that ids are given in the order they are committed.
