@@ -61,10 +61,7 @@ func (s *Store) check(ctx context.Context, p place) error {
 	if _, err := held.text(p.field); err != nil {
 		return err
 	}
-	if _, err := held.workloads(); err != nil {
-		return err
-	}
-	return errors.Join(held.writable(), s.admitted(ctx, p))
+	return errors.Join(held.writable(), s.restartable(ctx, p, held), s.admitted(ctx, p))
 }
 
 // asks returns the rights that depend on what the target is.

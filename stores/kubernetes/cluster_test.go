@@ -141,6 +141,9 @@ func TestRestart(t *testing.T) {
 	human(t, c, target, map[string][]byte{"api_key": []byte(key("1").Reveal())}, nil)
 
 	names("deployment/chat")
+	if err := s.Check(t.Context(), target); !errors.Is(err, stores.ErrInvalid) || !strings.Contains(err.Error(), "deployments chat") {
+		t.Fatalf("check of a workload that is not there: %v", err)
+	}
 	if err := s.Promote(t.Context(), target, attempt, key("2"), key("1").Fingerprint()); !errors.Is(err, stores.ErrInvalid) {
 		t.Fatalf("a workload that is not there: %v", err)
 	}
@@ -154,6 +157,9 @@ func TestRestart(t *testing.T) {
 			"spec":     map[string]any{"containers": []any{map[string]any{"name": "chat", "image": "chat"}}},
 		}},
 	})
+	if err := s.Check(t.Context(), target); err != nil || generation() != 1 {
+		t.Fatalf("check of a workload that is there: %v, generation %d", err, generation())
+	}
 	for range 3 { // the call after a crash, which finds the value there, restarts; the next ones do not
 		if err := s.Promote(t.Context(), target, attempt, key("2"), key("1").Fingerprint()); err != nil {
 			t.Fatal(err)

@@ -46,12 +46,28 @@ func (s *Store) restart(ctx context.Context, p place, held object, key secret.Fi
 	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
 		"annotations": map[string]string{"rotator/key-" + hex.EncodeToString(field[:4]): string(key)},
 	}}}}
+	if err := s.patchWorkloads(ctx, p, all, url.Values{"fieldManager": {manager}}, body); err != nil {
+		return fmt.Errorf("the key is promoted, but: %w", err)
+	}
+	return nil
+}
+
+// restartable tries without effect whether every workload could be told.
+func (s *Store) restartable(ctx context.Context, p place, held object) error {
+	all, err := held.workloads()
+	if err != nil {
+		return err
+	}
+	return s.patchWorkloads(ctx, p, all, url.Values{"dryRun": {"All"}}, map[string]any{})
+}
+
+// patchWorkloads tells all of them, also when one fails.
+func (s *Store) patchWorkloads(ctx context.Context, p place, all []workload, query url.Values, body any) error {
 	var failed []error
 	for _, w := range all {
 		path := "apis/apps/v1/namespaces/" + p.namespace + "/" + w.resource + "/" + w.name
-		err := s.call(ctx, http.MethodPatch, path, url.Values{"fieldManager": {manager}}, mergePatch, body, nil)
-		if err != nil {
-			failed = append(failed, fmt.Errorf("the key is promoted, but restart %s %s: %w", w.resource, w.name, err))
+		if err := s.call(ctx, http.MethodPatch, path, query, mergePatch, body, nil); err != nil {
+			failed = append(failed, fmt.Errorf("restart %s %s: %w", w.resource, w.name, err))
 		}
 	}
 	return errors.Join(failed...)
