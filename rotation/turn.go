@@ -126,7 +126,11 @@ func (t *turn) run(ctx, stop context.Context) error {
 			state = t.rec.Rotation.State
 		}
 		n, err = t.step(ctx)
-		t.observe(Step{Policy: t.claim.Policy, State: state, Took: t.now().Sub(start), Reason: n.reason})
+		reason := n.reason
+		if err != nil {
+			reason = reasonOf(err)
+		}
+		t.observe(Step{Policy: t.claim.Policy, State: state, Took: t.now().Sub(start), Reason: reason})
 		if err != nil || !n.again {
 			break
 		}
