@@ -4,6 +4,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
+# What runs goroutines of its own is tested with the race detector too.
+RACE = ./rotation ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai
+
 .DEFAULT_GOAL := help
 .PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
 
@@ -24,17 +27,18 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
+	$(GO) run ./internal/vaulttest/build
 	$(GO) test -shuffle=on -timeout=30m ./...
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m ./rotation/... ./internal/... ./stores/memstore ./stores/file ./xai/... ./cmd/...
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m $(RACE)
 
 lint: ## golangci-lint, installed by go run
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
 
 bench: ## what a rotation costs, as ratios within one run
-	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./rotation/... ./policies
+	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./internal/e2e ./internal/replicas ./rotation/... ./policies
 
 soak: ## the long proofs: pairs of faults, hundreds of real kills
-	ROTATOR_SOAK=1 $(GO) test -count=1 -timeout=120m -run='Soak|Every|Kill' ./rotation/... ./cmd/rotator
+	ROTATOR_SOAK=1 $(GO) test -count=1 -timeout=120m -v ./rotation ./internal/e2e ./internal/replicas | grep -vE '^=== '
 
 fuzz: ## every fuzz target, 30 seconds each
 	@set -e; for pkg in $$($(GO) list ./...); do \
