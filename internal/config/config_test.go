@@ -264,3 +264,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// TestValueAsItStands: what may be a text or a reference is read either way.
+func TestValueAsItStands(t *testing.T) {
+	t.Parallel()
+	const url = "https://hooks.example.com/x"
+	c, err := Parse("rotator.yaml", []byte(`
+teams: {a: {management_key: "env:KEY"}}
+stores: {local: {type: file, dir: /tmp}}
+notify: {webhook: {url: "`+url+`", secret: "env:SECRET"}}
+`), Env{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Notify.Webhook.URL.Read(t.Context()); err != nil || got.Reveal() != url {
+		t.Errorf("a URL as it stands: %v", err)
+	}
+}

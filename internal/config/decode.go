@@ -129,8 +129,9 @@ func (d *decoder) special(n *yaml.Node, to any, path string) {
 	case *State:
 		d.state(n, to, ref, isRef)
 	case *Value:
-		to.ref = ref
-		if !isRef {
+		if isRef {
+			to.ref = ref
+		} else {
 			to.text = n.Value
 		}
 	}
