@@ -53,6 +53,11 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 		return err
 	}
 	known.Scope, known.ManagementKeyID, known.ValidatedAt = mk.Scope, mk.ID, e.now()
+	if known.ListedAt.IsZero() { // a long list is not worth waiting for: the team is known to be ours
+		if err := e.journal.SaveTeam(ctx, *known); err != nil {
+			return err
+		}
+	}
 	list, err := team.Keys.ListKeys(ctx, team.ID)
 	if err != nil {
 		return err
