@@ -185,13 +185,26 @@ func TestWaysBack(t *testing.T) {
 			b.rest()
 			b.ends()
 		}},
-		{"no store has the old value", xaisim.Options{}, func(b *bench) {
+		{"no store has the old value: refused", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Retiring)
+			b.worn["a"] = forgetful{b.stores["a"]}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.rest()
+			b.ends()
+			if b.count(journal.OrderRefused) != 1 {
+				b.violated("a rollback without a value to go back to was begun")
+			}
+		}},
+		{"no store has the old value any more", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			old := b.key()
 			v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
 			b.reach(journal.Retiring)
-			b.worn["a"] = forgetful{b.stores["a"]}
+			b.dieIn = journal.RollingBack
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.runUntil(time.Minute, func() bool { return b.state() == journal.RollingBack })
+			b.worn["a"] = forgetful{b.stores["a"]}
 			b.run(24 * time.Hour)
 			b.waits("chat", rotation.NoOldValue, true)
 			b.stores["a"].Set("chat", field(v.Reveal())) // by hand, as the message says
