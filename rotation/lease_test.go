@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -87,24 +88,24 @@ func once(do func(context.Context) error) func(context.Context) error {
 func TestLeaseFrozen(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		asked, slept := 0, time.Duration(0)
-		l := newTestLease(func(context.Context) error { asked++; return nil })
+		var asked, slept atomic.Int64
+		l := newTestLease(func(context.Context) error { asked.Add(1); return nil })
 		awake := l.boot
-		l.boot = func() time.Duration { return awake() + slept }
+		l.boot = func() time.Duration { return awake() + time.Duration(slept.Load()) }
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stop := l.hold(ctx, cancel)
 		defer stop()
 		time.Sleep(7 * time.Second)
-		if asked != 1 || l.valid() != nil {
-			t.Fatalf("asked %d times, %v", asked, l.valid())
+		if asked.Load() != 1 || l.valid() != nil {
+			t.Fatalf("asked %d times, %v", asked.Load(), l.valid())
 		}
-		slept = time.Hour
+		slept.Store(int64(time.Hour))
 		if l.valid() == nil {
 			t.Error("the fence lets it pass after an hour of sleep")
 		}
 		<-ctx.Done()
-		if asked != 1 || !errors.Is(context.Cause(ctx), journal.ErrLost) {
-			t.Errorf("asked %d times, cancelled with %v", asked, context.Cause(ctx))
+		if asked.Load() != 1 || !errors.Is(context.Cause(ctx), journal.ErrLost) {
+			t.Errorf("asked %d times, cancelled with %v", asked.Load(), context.Cause(ctx))
 		}
 	})
 }
