@@ -95,7 +95,7 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 		want string
 	}{
 		{console.OrderRequest{Policy: "embed", Kind: "destroy", By: "ann"},
-			`unknown order "destroy"; want one of [rotate abort rollback revive resolve propagation]`},
+			`unknown order "destroy"; want one of [rotate abort rollback revive resolve propagation rehearse]`},
 		{console.OrderRequest{Policy: "embed", Kind: "rotate"}, "by must say who gives the order"},
 		{console.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "schedule", By: "ann"}, "a human's trigger is manual or compromised"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", Supersede: true, By: "ann"}, "trigger and supersede belong to rotate"},
