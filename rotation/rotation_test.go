@@ -84,3 +84,19 @@ func TestAbortBeforeTheFirstAttempt(t *testing.T) {
 	b.settled()
 	b.check()
 }
+
+// TestQuarantineGoesByXAIsClock: a clock that jumps ahead does not end the quarantine of a create whose answer was lost
+// while xAI's lists still lack the key.
+func TestQuarantineGoesByXAIsClock(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{ListLag: 20 * time.Second})
+	b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
+	b.load(policyDoc("chat", quick, targetA))
+	b.run(2 * time.Second)
+	b.clock, b.skew = b.clock.Add(50*time.Hour), b.skew-50*time.Hour
+	b.run(5 * time.Second)
+	b.clock, b.skew = b.clock.Add(-50*time.Hour), b.skew+50*time.Hour
+	b.run(12 * time.Hour)
+	b.settled()
+	b.check()
+}

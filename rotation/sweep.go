@@ -95,6 +95,9 @@ func (t *turn) find(ctx context.Context, a *journal.Attempt) error {
 	case len(found) == 0 && asked.Before(a.QuarantineUntil):
 		a.SweepAt = minTime(t.now().Add(sweepPace), a.QuarantineUntil)
 		return nil
+	case len(found) == 0 && !list.Date.IsZero() && t.now().Sub(list.Date).Abs() > t.limits.ClockSkew:
+		// By xAI's clock the quarantine may have only begun.
+		return stuckf(ClockSkew, "our clock and xAI's differ by %s: the quarantine of %s can't be told to be over", t.now().Sub(list.Date).Abs().Round(time.Second), a.Name)
 	case len(found) == 0:
 		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), ""
 		t.tell(journal.KeySettled, "attempt", a.ID)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -170,7 +169,7 @@ func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, byName map[str
 	}
 	if a, ok := byName[k.Name]; ok {
 		l.Kind, l.Policy, l.Attempt = KindInDoubt, a.Policy, a.ID
-		l.Reopen = a.State == journal.Settled && a.KeyID == "" && e.now().Sub(a.SettledAt) > time.Minute
+		l.Reopen = a.State == journal.Settled && a.KeyID == ""
 		return l
 	}
 	if strings.HasPrefix(k.Name, KeyPrefix) {
