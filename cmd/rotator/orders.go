@@ -84,8 +84,8 @@ func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s 
 		if err := l.visit(ctx, e, s); err != nil {
 			return err
 		}
-		if e.over { // with what happened in between
-			if err := l.news(ctx, lookPace/10, after, errands, s); err != nil {
+		if e.over {
+			if err := l.lastNews(ctx, after, errands, s); err != nil {
 				return err
 			}
 		}
@@ -113,6 +113,18 @@ func (l *link) news(ctx context.Context, wait time.Duration, after *int64, erran
 		}
 	}
 	return nil
+}
+
+// lastNews tells all that happened until now.
+func (l *link) lastNews(ctx context.Context, after *int64, errands []*errand, s *scene) error {
+	present, err := l.Present(ctx)
+	for err == nil && *after < present {
+		told := *after
+		if err = l.news(ctx, 10*lookPace, after, errands, s); *after == told {
+			break // the journal is too slow for the rest
+		}
+	}
+	return err
 }
 
 // visit looks how far one errand is.
