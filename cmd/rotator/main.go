@@ -20,6 +20,7 @@ import (
 
 func main() {
 	closeMemory()
+	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is a write that fails, not the end of the process
 	// The first signal asks to stop; from then on signals act as they do on any program, so the second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
