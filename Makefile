@@ -4,8 +4,10 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-# What runs goroutines of its own is tested with the race detector too; the sweeps run one step at a time.
-RACE = ./rotation ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai
+# What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
+# scheduler and its leases.
+RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai
+CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First)
 
 .DEFAULT_GOAL := help
 .PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
@@ -29,7 +31,8 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	$(MAKE) --no-print-directory cross
 	$(GO) run ./internal/vaulttest/build
 	$(GO) test -shuffle=on -timeout=30m ./...
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m -skip='^Test(Every|TwoFaults|Chaos)' $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=20m -run='$(CONCURRENT)' ./rotation
 
 lint: ## golangci-lint, installed by go run
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
