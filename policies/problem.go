@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"rotator/internal/typo"
 )
 
 // Problem is one thing that is wrong in a policy file, and what would be right.
@@ -79,33 +81,9 @@ func suggest(typed string, known []string) string {
 		if len(k) < 4 {
 			limit = 1
 		}
-		if d := distance(strings.ToLower(typed), k); d <= limit && d < nearest {
+		if d := typo.Distance(strings.ToLower(typed), k); d <= limit && d < nearest {
 			best, nearest = k, d
 		}
 	}
 	return best
-}
-
-// distance is the Levenshtein distance, over bytes, for short words. Words too long to be a typing error are far.
-func distance(a, b string) int {
-	if len(a) > 40 || len(b) > 40 {
-		return 40
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substitute := diagonal
-			if a[i] != b[j] {
-				substitute++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substitute, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
