@@ -29,6 +29,9 @@ func (t *turn) rehearse(ctx context.Context) (refused string, err error) {
 	if t.held() {
 		return "held: " + t.rec.Hold.Reason, nil
 	}
+	if err := t.mayCreate(ctx); err != nil { // a key that the gate would keep from being deleted must not be made
+		return err.Error(), nil
+	}
 	team, err := t.team(ctx, t.policy.Team)
 	if err != nil {
 		return err.Error(), nil
