@@ -23,7 +23,7 @@ var (
 	ErrLost = errors.New("the claim on the policy was lost")
 	// ErrInUse: another process has the journal. The error names it.
 	ErrInUse = errors.New("the journal is in use")
-	// ErrNewer: the journal was written by a newer version of the program.
+	// ErrNewer: the journal was changed by a newer version of the program, in a way that this one cannot work with.
 	ErrNewer = errors.New("the journal is from a newer version")
 )
 

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Options struct {
 	Address func(context.Context) (string, error)
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
+
+	migrations fs.FS // nil: those of this program
 }
 
 // ErrClosed: the journal was closed.
@@ -84,7 +87,8 @@ type tx interface {
 }
 
 // Open opens the journal at url and brings its schema up to date: sqlite:PATH, sqlite::memory: (gone with the process,
-// for tests and trials) or postgres://…. Errors: journal.ErrInUse, journal.ErrNewer. No error names url's password.
+// for tests and trials) or postgres://…. A newer schema is left as it is when it allows this program beside its own.
+// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder. No error names url's password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -95,14 +99,20 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Lease == 0 {
 		o.Lease = 15 * time.Second
 	}
+	if o.migrations == nil {
+		o.migrations = migrations
+	}
+	known, err := readSchema(o.migrations)
+	if err != nil {
+		return nil, err
+	}
 	scheme, rest, _ := strings.Cut(url, ":")
 	var e engine
-	var err error
 	switch scheme {
 	case "sqlite":
-		e, err = openSQLite(ctx, rest, o)
+		e, err = openSQLite(ctx, rest, known, o)
 	case "postgres", "postgresql":
-		e, err = openPostgres(ctx, url, o)
+		e, err = openPostgres(ctx, url, known, o)
 	default:
 		return nil, fmt.Errorf("open journal: unknown kind %q: want sqlite:PATH or postgres://USER@HOST/DATABASE", scheme)
 	}

@@ -121,33 +121,6 @@ func TestUnknownJournals(t *testing.T) {
 	}
 }
 
-func TestNewerSchemaIsRefused(t *testing.T) {
-	t.Parallel()
-	_, url := newFile(t)
-	db := open(t, url)
-	err := db.write(t.Context(), func(ctx context.Context, tx tx) error {
-		_, err := tx.exec(ctx, `INSERT INTO schema_version (version, file, at, program) VALUES (99, 'x', 0, 'rotator 9.0')`)
-		return err
-	})
-	if err == nil {
-		err = db.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, o := range []Options{{}, {ReadOnly: true}} {
-		_, err := Open(t.Context(), url, o)
-		if !errors.Is(err, journal.ErrNewer) {
-			t.Fatalf("%+v: %v", o, err)
-		}
-		for _, want := range []string{"99", "rotator 9.0", "up to 1", "restore a backup"} {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%q does not say %q", err, want)
-			}
-		}
-	}
-}
-
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	path, url := newFile(t)

@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
@@ -10,7 +11,10 @@ import (
 	"rotator/rotation/journal"
 )
 
-// The schema, as numbered files that are applied in order, each once. A file that was released is never edited.
+// The schema, as numbered files that are applied in order, each once. A file that was released is never edited. Each
+// begins with a line that says the oldest schema whose programs may go on reading and writing beside it: see
+// [compatibleMark]. Replicas are upgraded one after the other, so that a file that only adds (tables, and columns with
+// defaults and without constraints) names the oldest schema that it can.
 //
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -18,7 +22,42 @@ var migrations embed.FS
 // sqliteIdentity is how the files write a key that is counted up; an id that was given is never given again.
 const sqliteIdentity = "INTEGER PRIMARY KEY AUTOINCREMENT"
 
-// statements splits a file at the semicolons that end a line; those are the only ones that migrations use.
+// compatibleMark begins a migration's first line; the number after it is a schema's.
+const compatibleMark = "-- compatible with schema "
+
+// ErrOlder: the journal's schema is older than this program, which was asked to look only and so cannot change it.
+var ErrOlder = errors.New("the journal is from an older version")
+
+// schema is what a program knows of the journal's tables: its migrations, in order.
+type schema []migration
+
+type migration struct {
+	file, text string
+	compatible int // programs that know schemas up to this one may run beside it
+}
+
+// readSchema reads the migrations in files.
+func readSchema(files fs.FS) (schema, error) {
+	names, err := fs.Glob(files, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	known := make(schema, len(names))
+	for i, name := range names {
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		m := migration{file: name, text: string(text)}
+		if n, err := fmt.Sscanf(m.text, compatibleMark+"%d\n", &m.compatible); n != 1 || err != nil || m.compatible > i+1 {
+			return nil, fmt.Errorf("%s: the first line does not say %qN, with N up to %d", name, compatibleMark, i+1)
+		}
+		known[i] = m
+	}
+	return known, nil
+}
+
+// statements splits a migration at the semicolons that end a line; those are the only ones that migrations use.
 func statements(text string) []string {
 	var list []string
 	for s := range strings.SplitSeq(text, ";\n") {
@@ -29,61 +68,58 @@ func statements(text string) []string {
 	return list
 }
 
-// migrate brings the schema up to date, in the transaction in hand. The files are written for SQLite; identity is what
-// the database calls a key that it counts up itself, the one type that differs. journal.ErrNewer.
-func migrate(ctx context.Context, t tx, identity string, o Options) error {
+// migrate brings the schema up to date, in the transaction in hand, or leaves it as it is when it is newer and this
+// program may run beside it. The files are written for SQLite; identity is what the database calls a key that it counts
+// up itself, the one type that differs. journal.ErrNewer.
+func (known schema) migrate(ctx context.Context, t tx, identity string, o Options) error {
 	if _, err := t.exec(ctx, `CREATE TABLE IF NOT EXISTS schema_version (
-		version BIGINT PRIMARY KEY, file TEXT NOT NULL, at BIGINT NOT NULL, program TEXT NOT NULL)`); err != nil {
+		version BIGINT PRIMARY KEY, file TEXT NOT NULL, at BIGINT NOT NULL, program TEXT NOT NULL,
+		compatible_with BIGINT NOT NULL)`); err != nil {
 		return err
 	}
-	if err := checkVersion(ctx, t); err != nil {
-		return err
-	}
-	files, err := fs.Glob(migrations, "migrations/*.sql")
+	have, err := known.check(ctx, t)
 	if err != nil {
 		return err
 	}
-	have, _, err := version(ctx, t)
-	if err != nil {
-		return err
-	}
-	for i := have; i < len(files); i++ {
-		text, err := migrations.ReadFile(files[i])
-		if err != nil {
-			return err
-		}
-		for _, s := range statements(strings.ReplaceAll(string(text), sqliteIdentity, identity)) {
+	for i := have; i < len(known); i++ {
+		m := &known[i]
+		for _, s := range statements(strings.ReplaceAll(m.text, sqliteIdentity, identity)) {
 			if _, err := t.exec(ctx, s); err != nil {
-				return fmt.Errorf("%s: %w", files[i], err)
+				return fmt.Errorf("%s: %w", m.file, err)
 			}
 		}
-		if _, err := t.exec(ctx, `INSERT INTO schema_version (version, file, at, program) VALUES ($1, $2, $3, $4)`,
-			int64(i+1), files[i], micros(o.Now()), o.Program); err != nil {
+		if _, err := t.exec(ctx, `INSERT INTO schema_version (version, file, at, program, compatible_with) VALUES ($1, $2, $3, $4, $5)`,
+			int64(i+1), m.file, micros(o.Now()), o.Program, int64(m.compatible)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// version is the schema's version and the program that brought it there; 0 for a new database.
-func version(ctx context.Context, t tx) (v int, program string, err error) {
-	_, err = one(ctx, t, []any{&v, &program}, `SELECT version, program FROM schema_version ORDER BY version DESC LIMIT 1`)
-	return v, program, err
+// check returns the journal's schema, 0 of a new database. journal.ErrNewer: it is newer, and its programs changed what
+// this one relies on.
+func (known schema) check(ctx context.Context, t tx) (have int, err error) {
+	var program string
+	var oldest int
+	// A later file cannot make up for what an earlier one broke: the highest number counts.
+	_, err = one(ctx, t, []any{&have, &program, &oldest}, `SELECT version, program,
+		(SELECT max(compatible_with) FROM schema_version) FROM schema_version ORDER BY version DESC LIMIT 1`)
+	if err != nil {
+		return 0, fmt.Errorf("schema version: %w", err)
+	}
+	if have > len(known) && oldest > len(known) {
+		return have, fmt.Errorf("%w: its schema is %d, from %s, for programs that know schema %d, and this program knows schemas up to %d: "+
+			"run that version or a later one, or restore a backup from before the upgrade", journal.ErrNewer, have, program, oldest, len(known))
+	}
+	return have, nil
 }
 
-// checkVersion refuses a schema that is newer than this program. journal.ErrNewer.
-func checkVersion(ctx context.Context, t tx) error {
-	have, program, err := version(ctx, t)
-	if err != nil {
-		return fmt.Errorf("schema version: %w", err)
+// checkToLook is check for who changes nothing. ErrOlder.
+func (known schema) checkToLook(ctx context.Context, t tx) error {
+	have, err := known.check(ctx, t)
+	if err == nil && have < len(known) {
+		err = fmt.Errorf("%w: its schema is %d, and this program reads schema %d: start this version's daemon on it once",
+			ErrOlder, have, len(known))
 	}
-	files, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	if have > len(files) {
-		return fmt.Errorf("%w: its schema is %d, from %s, and this program knows schemas up to %d: "+
-			"run that version or a later one, or restore a backup from before the upgrade", journal.ErrNewer, have, program, len(files))
-	}
-	return nil
+	return err
 }

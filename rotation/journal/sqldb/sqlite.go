@@ -28,7 +28,7 @@ type sqliteDB struct {
 // nReaders is how many look at the same time.
 const nReaders = 4
 
-func openSQLite(ctx context.Context, path string, o Options) (_ engine, err error) {
+func openSQLite(ctx context.Context, path string, known schema, o Options) (_ engine, err error) {
 	e := &sqliteDB{}
 	defer func() {
 		if err != nil {
@@ -36,7 +36,7 @@ func openSQLite(ctx context.Context, path string, o Options) (_ engine, err erro
 		}
 	}()
 	if path == ":memory:" {
-		if err := e.openWriter(ctx, "file::memory:?_pragma=foreign_keys(1)", o); err != nil {
+		if err := e.openWriter(ctx, "file::memory:?_pragma=foreign_keys(1)", known, o); err != nil {
 			return nil, err
 		}
 		return e, nil
@@ -53,12 +53,12 @@ func openSQLite(ctx context.Context, path string, o Options) (_ engine, err erro
 		}
 		// FULL: a commit is on the disk before anything is done that relies on it.
 		err := e.openWriter(ctx, e.dsn("_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-			"&_pragma=foreign_keys(1)&_pragma=journal_size_limit(67108864)"), o)
+			"&_pragma=foreign_keys(1)&_pragma=journal_size_limit(67108864)"), known, o)
 		if err != nil {
 			return nil, err
 		}
 	}
-	return e, e.openReaders(ctx)
+	return e, e.openReaders(ctx, known)
 }
 
 func (e *sqliteDB) dsn(query string) string {
@@ -85,7 +85,7 @@ func (e *sqliteDB) prepareFile(o Options) (err error) {
 	return errors.Join(f.Chmod(0o600), f.Close())
 }
 
-func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err error) {
+func (e *sqliteDB) openWriter(ctx context.Context, dsn string, known schema, o Options) (err error) {
 	if e.pool, err = sql.Open("sqlite", dsn); err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err e
 	}
 	e.group = newGroup(s)
 	return e.group.run(ctx, func(ctx context.Context, t tx) error {
-		if err := migrate(ctx, t, sqliteIdentity, o); err != nil {
+		if err := known.migrate(ctx, t, sqliteIdentity, o); err != nil {
 			return err
 		}
 		// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
@@ -105,7 +105,7 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, o Options) (err e
 	})
 }
 
-func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
+func (e *sqliteDB) openReaders(ctx context.Context, known schema) (err error) {
 	if e.readers, err = sql.Open("sqlite", e.dsn("mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)")); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (e *sqliteDB) openReaders(ctx context.Context) (err error) {
 	}
 	s := <-e.idle
 	defer func() { e.idle <- s }()
-	return checkVersion(ctx, s)
+	return known.checkToLook(ctx, s)
 }
 
 func (e *sqliteDB) write(ctx context.Context, do func(context.Context, tx) error) error {

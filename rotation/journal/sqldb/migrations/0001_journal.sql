@@ -1,3 +1,4 @@
+-- compatible with schema 1
 -- Times are microseconds since 1970 UTC; NULL is "not yet". Flags are 0 or 1. No column ever holds a secret.
 
 CREATE TABLE meta (
