@@ -60,8 +60,8 @@ func (l *loader) crossTargets(docs []document) Problems {
 			}
 			kind := l.options.Stores[t.Store]
 			name := t.Field
-			if name == "" && kind == "vault" {
-				name = vaultField
+			if name == "" && (kind == "vault" || kind == "kubernetes") {
+				name = defaultField
 			}
 			where := [2]string{t.Store, t.Path}
 			at := fmt.Sprintf("%s:%d", d.policy.File, d.targets[i].line)

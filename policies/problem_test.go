@@ -17,7 +17,7 @@ targets:
 `
 
 var options = Options{
-	Stores: map[string]string{"vault": "vault", "aws": "aws", "local": "file"},
+	Stores: map[string]string{"vault": "vault", "aws": "aws", "local": "file", "cluster": "kubernetes"},
 	Teams:  map[string]string{"research": "", "support": ""},
 }
 
@@ -83,7 +83,7 @@ func badCases() []badCase {
 
 		// Sense: only the code can tell.
 		bad("unknown team", with("research", "reserch"), false, `p.yaml:2: unknown team "reserch"; want one of research, support (did you mean research?)`),
-		bad("unknown store", with("store: vault", "store: consul"), false, `p.yaml:7: unknown store "consul"; want one of aws, local, vault`),
+		bad("unknown store", with("store: vault", "store: consul"), false, `p.yaml:7: unknown store "consul"; want one of aws, cluster, local, vault`),
 		bad("mistyped endpoint", with("endpoint:chat", "endpoint:chta"), false, `p.yaml:5: key.acls[1] "api-key:endpoint:chta" is no known endpoint; want api-key:endpoint:chat`),
 		bad("day of week 7", with(`"0 3 1 * *"`, `"0 3 * * 7"`), false, `p.yaml:3: schedule: day of week "7" is not valid; want 0 or sun for Sunday`),
 		bad("zone in front", with(`"0 3 1 * *"`, `"TZ=Europe/Berlin 0 3 1 * *"`), false, "p.yaml:3: schedule has a time zone in front; want the zone in timezone: instead"),
@@ -111,6 +111,11 @@ func badCases() []badCase {
 		bad("file outside, hidden", with("{store: vault, path: ", "{store: local, path: a/../../"), false, "p.yaml:7: targets[0].path"),
 		bad("file where staging lies", with("{store: vault, path: ", "{store: local, path: .rotator/"), false, "p.yaml:7: targets[0].path"),
 		bad("Vault path with a slash in front", with("path: ", "path: /"), false, `p.yaml:7: targets[0].path "/llm/chat-prod" has '..', '.', or a slash`),
+		bad("a Secret without its namespace", with("{store: vault, path: llm/", "{store: cluster, path: "), false, `p.yaml:7: targets[0].path "chat-prod" is no Secret; want NAMESPACE/NAME`),
+		bad("a Secret below a Secret", with("{store: vault, path: ", "{store: cluster, path: a/"), false, `p.yaml:7: targets[0].path "a/llm/chat-prod" is no Secret`),
+		bad("a Secret in upper case", with("{store: vault, path: llm", "{store: cluster, path: LLM"), false, `p.yaml:7: targets[0].path "LLM/chat-prod" is no Secret`),
+		bad("a Secret where staging lies", with("{store: vault, path: llm/chat-prod", "{store: cluster, path: llm/chat-prod.rotator"), false, `p.yaml:7: targets[0].path "llm/chat-prod.rotator" is where the store stages`),
+		bad("a Secret's default field twice", with("{store: vault, path: llm/chat-prod, field: api_key}", "{store: cluster, path: llm/chat-prod}")+"  - {store: cluster, path: llm/chat-prod, field: value}\n", false, "p.yaml:8: this target is written by p.yaml:7 too"),
 		bad("owner in Vault", with("store: vault", "store: vault, owner: root"), false, "p.yaml:7: targets[0].owner is given, but a store of type vault has no files"),
 		bad("renamed from itself", good+"renamed_from: chat-prod\n", false, "p.yaml:8: renamed_from is the policy's own name"),
 		bad("the same name twice", good+"---\n"+strings.Replace(good, "path: llm", "path: other", 1), false, `p.yaml:9: the name "chat-prod" is taken by the policy in p.yaml:1`),

@@ -17,7 +17,7 @@ import (
 
 const (
 	defaultMinInterval = time.Hour
-	vaultField         = "value" // where a Vault target without a field keeps the key
+	defaultField       = "value" // where a target without a field keeps the key, in Vault and in a Kubernetes Secret
 )
 
 // The forms of names and rights. The struct tags of Policy repeat the first three for the schema; a test compares them.
@@ -28,6 +28,9 @@ var (
 	tpmForm   = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
 	modelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
 	aclForm   = regexp.MustCompile(`^api-key:(model|endpoint):(\*|[A-Za-z0-9][A-Za-z0-9._:/-]{0,127})$`)
+
+	// A namespace and a Secret's name, by k8s.io/apimachinery's validation: a DNS label and a DNS subdomain.
+	secretForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 )
 
 const (
@@ -247,6 +250,13 @@ func badPath(p, kind string) (what, want string) {
 	case "vault":
 		if path.Clean("/"+p) != "/"+p || p == "/" {
 			return "has '..', '.', or a slash at its beginning, end or twice", "the plain path below the mount, such as llm/chat-prod"
+		}
+	case "kubernetes":
+		if !secretForm.MatchString(p) {
+			return "is no Secret", "NAMESPACE/NAME, in lower case, as Kubernetes names them"
+		}
+		if strings.HasSuffix(p, ".rotator") {
+			return "is where the store stages", "the Secret that consumers read"
 		}
 	}
 	return "", ""
