@@ -86,6 +86,8 @@ var cacheTimes = map[string]struct {
 }{
 	"aws":   {time.Hour, "AWS's caching clients ask once an hour"},
 	"vault": {5 * time.Minute, "Vault Agent renders static secrets every 5 minutes"},
+	// https://kubernetes.io/docs/concepts/configuration/secret/: its sync period and its cache, one minute each.
+	"kubernetes": {2 * time.Minute, "the kubelet brings a mounted Secret within about 2 minutes"},
 }
 
 // warn adds what is risky in the policy itself.
