@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rotator/internal/kubetest"
+	"rotator/internal/testcache"
 )
 
 const chart = "rotator"
@@ -22,7 +23,7 @@ const chart = "rotator"
 var shapes = []string{"sqlite", "postgres"}
 
 // run runs a built tool and returns what it says.
-func run(t *testing.T, tool kubetest.Tool, env []string, args ...string) (string, error) {
+func run(t *testing.T, tool testcache.Program, env []string, args ...string) (string, error) {
 	t.Helper()
 	binary, err := tool.Build(t.Context(), func(what string) { t.Log(what) })
 	if err != nil {

@@ -15,39 +15,17 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"rotator/internal/debian"
+	"rotator/internal/testcache"
 )
 
 const (
 	suite = "bookworm"
 	// include is what the smallest tree lacks: an init, names for its users, and what a service that speaks TLS needs.
-	include = "systemd,systemd-sysv,libnss-systemd,ca-certificates"
-	// cacheVariable names the folder of the tree; otherwise it is rotator-test in the user's cache folder.
-	cacheVariable = "ROTATOR_TEST_CACHE"
-	bootLimit     = 90 * time.Second
-	runLimit      = 3 * time.Minute
+	include   = "systemd,systemd-sysv,libnss-systemd,ca-certificates"
+	bootLimit = 90 * time.Second
+	runLimit  = 3 * time.Minute
 )
-
-// Need installs Debian packages that hold commands which are missing: command → package.
-func Need(t *testing.T, commands map[string]string) {
-	t.Helper()
-	var missing []string
-	for command, pkg := range commands {
-		if _, err := exec.LookPath(command); err != nil {
-			missing = append(missing, pkg)
-		}
-	}
-	if len(missing) == 0 {
-		return
-	}
-	for _, args := range [][]string{{"update", "-qq"}, append([]string{"install", "-qq", "--no-install-recommends"}, missing...)} {
-		c := exec.Command("apt-get", args...)
-		c.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
-		if out, err := c.CombinedOutput(); err != nil {
-			t.Fatalf("%s cannot be installed: %v\n%s", strings.Join(missing, ", "), err, out)
-		}
-	}
-}
 
 // New returns a copy of the tree, not booted, which goes with the test.
 func New(t *testing.T) *Machine {
@@ -55,8 +33,10 @@ func New(t *testing.T) *Machine {
 	if os.Getuid() != 0 {
 		t.Fatal("only root can boot a machine")
 	}
-	Need(t, map[string]string{"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container"})
-	tree, err := build()
+	if err := debian.Need(t.Context(), map[string]string{"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container"}); err != nil {
+		t.Fatal(err)
+	}
+	tree, err := tree()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,44 +56,19 @@ func New(t *testing.T) *Machine {
 	return &Machine{Root: dir}
 }
 
-// build makes the tree once, also when several tests ask at once.
-func build() (string, error) {
-	folder := os.Getenv(cacheVariable)
-	if folder == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return "", err
+// tree returns what debootstrap made, once.
+func tree() (string, error) {
+	return testcache.Keep("debian-"+suite, func(path string) error {
+		if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, path).CombinedOutput(); err != nil {
+			return fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
 		}
-		folder = filepath.Join(cache, "rotator-test")
-	}
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return "", err
-	}
-	tree := filepath.Join(folder, "debian-"+suite)
-	lock, err := os.OpenFile(tree+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = lock.Close() }() // which also releases the lock
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", fmt.Errorf("lock %s: %w", lock.Name(), err)
-	}
-	if _, err := os.Stat(tree); err == nil {
-		return tree, nil
-	}
-	partial := tree + ".partial"
-	if err := os.RemoveAll(partial); err != nil {
-		return "", err
-	}
-	if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, partial).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
-	}
-	for _, heavy := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"} {
-		if err := os.RemoveAll(filepath.Join(partial, heavy)); err != nil {
-			return "", err
+		for _, heavy := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"} {
+			if err := os.RemoveAll(filepath.Join(path, heavy)); err != nil {
+				return err
+			}
 		}
-	}
-	return tree, os.Rename(partial, tree)
+		return nil
+	})
 }
 
 // Machine is a Debian system of a test.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rotator/deploy/machine"
+	"rotator/internal/debian"
 )
 
 // build makes the packages of one version for this architecture, and returns the paths of the .deb and the .rpm.
@@ -63,7 +64,9 @@ targets: [{store: local, path: chat}]
 // TestPackages leads both packages through install, upgrade, remove and what comes after.
 func TestPackages(t *testing.T) {
 	t.Parallel()
-	machine.Need(t, map[string]string{"lintian": "lintian", "rpm": "rpm"})
+	if err := debian.Need(t.Context(), map[string]string{"lintian": "lintian", "rpm": "rpm"}); err != nil {
+		t.Fatal(err)
+	}
 	oldDeb, oldRPM := build(t, "1.0.0")
 	newDeb, newRPM := build(t, "1.1.0")
 	t.Run("lintian", func(t *testing.T) {
@@ -74,15 +77,15 @@ func TestPackages(t *testing.T) {
 	})
 	t.Run("deb", func(t *testing.T) {
 		t.Parallel()
-		debian(t, oldDeb, newDeb)
+		deb(t, oldDeb, newDeb)
 	})
 	t.Run("rpm", func(t *testing.T) {
 		t.Parallel()
-		redHat(t, oldRPM, newRPM)
+		rpm(t, oldRPM, newRPM)
 	})
 }
 
-func debian(t *testing.T, oldDeb, newDeb string) {
+func deb(t *testing.T, oldDeb, newDeb string) {
 	m := machine.New(t)
 	m.Boot(t)
 	m.Run(t, "dpkg", "-i", put(t, m, oldDeb))
@@ -123,8 +126,8 @@ func debian(t *testing.T, oldDeb, newDeb string) {
 	}
 }
 
-// redHat goes by rpm --root: the files and what becomes of them, without scripts, for which there is no system here.
-func redHat(t *testing.T, oldRPM, newRPM string) {
+// rpm goes by rpm --root: the files and what becomes of them, without scripts, for which there is no system here.
+func rpm(t *testing.T, oldRPM, newRPM string) {
 	m := &machine.Machine{Root: t.TempDir()}
 	rpm := func(args ...string) string {
 		t.Helper()

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rotator/internal/debian"
 )
 
 // promtool is the tool of Debian's package prometheus, which is unpacked rather than installed: it would start a server.
@@ -22,16 +24,11 @@ func promtool(t *testing.T) string {
 	if path, err := exec.LookPath("promtool"); err == nil {
 		return path
 	}
-	dir := t.TempDir()
-	for _, args := range [][]string{{"apt-get", "update", "-qq"}, {"apt-get", "download", "-qq", "prometheus"}} {
-		run(t, dir, nil, args...)
+	files, err := debian.Unpack(t.Context(), "prometheus")
+	if err != nil {
+		t.Fatal(err)
 	}
-	packages, err := filepath.Glob(filepath.Join(dir, "*.deb"))
-	if err != nil || len(packages) != 1 {
-		t.Fatalf("%q, %v", packages, err)
-	}
-	run(t, dir, nil, "dpkg", "-x", packages[0], ".")
-	return filepath.Join(dir, "usr/bin/promtool")
+	return filepath.Join(files, "usr/bin/promtool")
 }
 
 func run(t *testing.T, dir string, stdin io.Reader, args ...string) {

@@ -10,10 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"rotator/internal/config"
+	"rotator/internal/debian"
 )
 
 var units = []string{"rotator.service", "rotator-once.service", "rotator-once.timer"}
@@ -25,22 +25,9 @@ var newer = []string{"RestartSteps", "RestartMaxDelaySec"}
 // the network, gives files to a group, and reads the time of day.
 const maxExposure = 12
 
-// installed makes sure once that systemd-analyze is there.
-var installed = sync.OnceValue(func() error {
-	if _, err := exec.LookPath("systemd-analyze"); err == nil {
-		return nil
-	}
-	for _, c := range [][]string{{"apt-get", "update", "-qq"}, {"apt-get", "install", "-qq", "--no-install-recommends", "systemd"}} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-			return fmt.Errorf("systemd-analyze is needed (Debian's package systemd), and could not be installed: %w\n%s", err, out)
-		}
-	}
-	return nil
-})
-
 func analyze(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
-	if err := installed(); err != nil {
+	if err := debian.Need(t.Context(), map[string]string{"systemd-analyze": "systemd"}); err != nil {
 		t.Fatal(err)
 	}
 	return exec.Command("systemd-analyze", args...)

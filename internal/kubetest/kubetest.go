@@ -1,7 +1,7 @@
 // Package kubetest starts a real kube-apiserver for tests and gives them native access to it.
 //
 // The server and its etcd are one program (the folder server, a Go module of its own) on loopback. The first use on a
-// machine builds it, which takes about four minutes and needs the Go module proxy; then it is cached ([Tool.Build]) and
+// machine builds it, which takes about four minutes and needs the Go module proxy; then it is cached ([testcache]) and
 // starts in a few seconds. A test whose server cannot be built fails. Nothing runs pods or controllers, and so nothing
 // fills in what controllers would: default service accounts, endpoints, garbage collection.
 //

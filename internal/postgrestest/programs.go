@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"rotator/internal/debian"
 )
 
 // programs finds the folder that holds initdb and postgres.
@@ -123,7 +125,7 @@ func newestPackage(ctx context.Context) (string, error) {
 	found, err := search()
 	if err == nil && found == "" && os.Getuid() == 0 {
 		// A new machine has no list of packages yet.
-		if _, err := output(ctx, "/", "apt-get", "update", "-qq"); err != nil {
+		if err := debian.Update(ctx); err != nil {
 			return "", err
 		}
 		found, err = search()

@@ -2,7 +2,7 @@
 //
 // The server is the core of Vault itself (the folder server, a Go module of its own), over memory, on loopback. The
 // first use on a machine builds it, which takes about three minutes and needs the Go module proxy; then the binary is
-// cached ([Build]) and a server starts in under a second. A test whose server cannot be built fails.
+// cached ([testcache]) and a server starts in under a second. A test whose server cannot be built fails.
 //
 //	server := vaulttest.Start(t)
 //	server.Policy(t, "reader", `path "secret/data/*" { capabilities = ["read"] }`)
@@ -49,7 +49,7 @@ const startLimit = time.Minute
 // Start runs a server of the test's own and stops it when the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	binary, err := Build(t.Context(), func(folder string) { t.Log(Slow, folder) })
+	binary, err := Program.Build(t.Context(), func(what string) { t.Log(what) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func Start(t testing.TB) *Server {
 
 // shared is the one piece of package state: a server for each test binary costs less than one for each test.
 var shared = sync.OnceValues(func() (*Server, error) {
-	binary, err := Build(context.Background(), func(folder string) { fmt.Fprintln(os.Stderr, Slow, folder) })
+	binary, err := Program.Build(context.Background(), func(what string) { fmt.Fprintln(os.Stderr, what) })
 	if err != nil {
 		return nil, err
 	}

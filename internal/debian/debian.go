@@ -1,0 +1,88 @@
+// Package debian gets for tests what is in Debian's packages, with the machine's own apt.
+package debian
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"rotator/internal/testcache"
+)
+
+// Need installs the packages that hold commands which are missing: command → package. Only root can.
+func Need(ctx context.Context, commands map[string]string) error {
+	if len(missing(commands)) == 0 {
+		return nil
+	}
+	unlock, err := testcache.Lock("apt") // apt does not wait for itself
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	packages := missing(commands) // others may have installed them while we waited
+	if len(packages) == 0 {
+		return nil
+	}
+	if os.Getuid() != 0 {
+		return fmt.Errorf("only root can install what is missing: %s", strings.Join(packages, ", "))
+	}
+	if err := run(ctx, "", "apt-get", "update", "-qq"); err != nil {
+		return err
+	}
+	return run(ctx, "", "apt-get", append([]string{"install", "-qq", "--no-install-recommends"}, packages...)...)
+}
+
+// Update renews the lists of packages, which a new machine does not have.
+func Update(ctx context.Context) error {
+	unlock, err := testcache.Lock("apt")
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return run(ctx, "", "apt-get", "update", "-qq")
+}
+
+// Unpack returns a folder with the files of a package, which is not installed, nor are those that it depends on.
+func Unpack(ctx context.Context, name string) (string, error) {
+	return testcache.Keep("package-"+name, func(path string) error {
+		if err := Update(ctx); err != nil {
+			return err
+		}
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return err
+		}
+		if err := run(ctx, path, "apt-get", "download", "-qq", name); err != nil {
+			return err
+		}
+		archives, err := filepath.Glob(filepath.Join(path, "*.deb"))
+		if err != nil || len(archives) != 1 {
+			return fmt.Errorf("apt-get download %s brought %q", name, archives)
+		}
+		return errors.Join(run(ctx, path, "dpkg", "-x", archives[0], "."), os.Remove(archives[0]))
+	})
+}
+
+func missing(commands map[string]string) []string {
+	var packages []string
+	for command, name := range commands {
+		if _, err := exec.LookPath(command); err != nil {
+			packages = append(packages, name)
+		}
+	}
+	slices.Sort(packages)
+	return slices.Compact(packages)
+}
+
+func run(ctx context.Context, dir, name string, args ...string) error {
+	c := exec.CommandContext(ctx, name, args...)
+	c.Dir, c.Env = dir, append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s %s: %w\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return nil
+}

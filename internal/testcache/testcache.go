@@ -1,0 +1,73 @@
+// Package testcache keeps what tests need and what takes minutes to make, programs and file systems, from one run to the
+// next: in the folder that $ROTATOR_TEST_CACHE names, otherwise in rotator-test in the user's cache folder.
+package testcache
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// variable names the folder.
+const variable = "ROTATOR_TEST_CACHE"
+
+// Keep returns the path of a file or folder in the cache. Where it is not there, create makes it at another path first,
+// where nothing is: it appears under its name only when it is whole. It is made once, also when several processes ask.
+func Keep(name string, create func(path string) error) (string, error) {
+	folder, err := folder()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil
+	}
+	unlock, err := Lock(name)
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if _, err := os.Stat(path); err == nil {
+		return path, nil // made by another while we waited
+	}
+	partial := path + ".partial"
+	if err := os.RemoveAll(partial); err != nil {
+		return "", err
+	}
+	if err := create(partial); err != nil {
+		return "", err
+	}
+	return path, os.Rename(partial, path)
+}
+
+// Lock waits until no other process, nor another call in this one, has the lock of this name.
+func Lock(name string) (unlock func(), err error) {
+	folder, err := folder()
+	if err != nil {
+		return nil, err
+	}
+	lock, err := os.OpenFile(filepath.Join(folder, name+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		_ = lock.Close() // nothing was locked
+		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
+	}
+	return func() { _ = lock.Close() }, nil // which also releases the lock
+}
+
+// folder returns the cache and makes sure that it is there.
+func folder() (string, error) {
+	folder := os.Getenv(variable)
+	if folder == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", fmt.Errorf("no place for what tests keep, set %s: %w", variable, err)
+		}
+		folder = filepath.Join(cache, "rotator-test")
+	}
+	return folder, os.MkdirAll(folder, 0o700)
+}

@@ -1,0 +1,46 @@
+package testcache
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"testing"
+)
+
+// TestKeep: what many ask for at once is made once; what could not be made is made by who asks next.
+func TestKeep(t *testing.T) {
+	t.Setenv(variable, t.TempDir())
+	failing := errors.New("no")
+	if _, err := Keep("thing", func(path string) error {
+		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
+			t.Error(err)
+		}
+		return failing
+	}); !errors.Is(err, failing) {
+		t.Fatalf("got %v", err)
+	}
+	made := 0 // guarded by the cache's lock
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			path, err := Keep("thing", func(path string) error {
+				made++
+				if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("something is left there: %v", err)
+				}
+				return os.WriteFile(path, []byte("whole"), 0o600)
+			})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if text, err := os.ReadFile(path); err != nil || string(text) != "whole" {
+				t.Errorf("got %q, %v", text, err)
+			}
+		})
+	}
+	all.Wait()
+	if made != 1 {
+		t.Errorf("made %d times", made)
+	}
+}
