@@ -33,6 +33,8 @@ type ManagementOptions struct {
 	Sleep     func(context.Context, time.Duration) error // nil: a timer; returns ctx's error when that ends first
 	Timeout   time.Duration                              // of each try, its answer included; 0: 30 s
 	UserAgent string                                     // "": rotator
+	// Pace is what several processes keep together for this key; nil: this one keeps its own.
+	Pace SharedPace
 	// Observe hears of each try's end; class is "" for a success.
 	Observe func(op string, class Class, took time.Duration)
 }
@@ -46,7 +48,7 @@ func NewManagement(o ManagementOptions) (*Management, error) {
 	if err != nil {
 		return nil, err
 	}
-	cl.pace = newPace()
+	cl.pace = newPace(o.Pace)
 	return &Management{cl: cl}, nil
 }
 

@@ -9,28 +9,38 @@ import (
 )
 
 // The pace's bounds. xAI publishes no rate limit, so it begins so high that no ordinary burst of rotations meets it, and
-// learns the rest from 429s.
+// learns the rest from 429s. A pace that processes share keeps to the same.
 const (
-	paceTop   rate.Limit = 200 // calls a second
-	paceBurst            = 400
-	paceFloor rate.Limit = 0.5
-	paceStep  rate.Limit = 2 // given back by a success, if the rate held for paceCalm
-	paceCalm             = time.Second
-	paceWait             = 10 * time.Second       // the longest that a call waits for its turn
-	paceWave             = 200 * time.Millisecond // 429s that come so soon after one that halved are of its wave
+	PaceTop   = 200.0 // calls a second
+	PaceBurst = 400   // calls at once, while the rate is at its top
+	PaceFloor = 0.5   // calls a second
+	PaceStep  = 2.0   // calls a second, given back by a success if the rate held for PaceCalm
+	PaceCalm  = time.Second
+	PaceWave  = 200 * time.Millisecond // 429s that come so soon after one that halved are of its wave
+
+	paceWait = 10 * time.Second // the longest that a call waits for its turn
 )
 
 // pace is the rate at which one management key is used: halved by a 429, given back slowly by successes, with a full stop
-// for as long as a Retry-After asks.
+// for as long as a Retry-After asks. Where it is shared, the rate is what all processes may do together, and a call also
+// needs its place in a block of calls that this process was given.
 type pace struct {
 	limiter *rate.Limiter
+	share   *share // nil: no other process uses the key
 
 	mu      sync.Mutex // guards what follows
-	changed time.Time  // when the rate last moved
+	changed time.Time  // when this process last moved the rate
 	resume  time.Time  // no call before
+	top     rate.Limit // what successes lead back to: the rate last shared
 }
 
-func newPace() *pace { return &pace{limiter: rate.NewLimiter(paceTop, paceBurst)} }
+func newPace(with SharedPace) *pace {
+	p := &pace{limiter: rate.NewLimiter(PaceTop, PaceBurst), top: PaceTop}
+	if with != nil {
+		p.share = &share{of: with}
+	}
+	return p
+}
 
 // wait returns when the next call may begin, with ctx's error, or at once with how long to stay away when that is too long
 // to sit and wait for: the caller has better things to do, and may be another one by then.
@@ -44,6 +54,11 @@ func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(contex
 	} else if stop > 0 {
 		if err := sleep(ctx, stop); err != nil {
 			return 0, err
+		}
+	}
+	if p.share != nil {
+		if away, err := p.share.wait(ctx, now, sleep, p.learn); away > 0 || err != nil {
+			return away, err
 		}
 	}
 	begun := now()
@@ -68,31 +83,51 @@ func (p *pace) stop(now time.Time) time.Duration {
 	return p.resume.Sub(now)
 }
 
-// note learns from the end of a call.
-func (p *pace) note(now time.Time, class Class, err *Error) {
+// note learns from the end of a call, and tells the other processes of a 429. ctx is of the call: its end keeps nobody
+// from telling.
+func (p *pace) note(ctx context.Context, now time.Time, class Class, err *Error) {
+	if p.noted(now, class, err) && p.share != nil {
+		p.share.slow(ctx, now, err.RetryAfter)
+	}
+}
+
+// noted reports whether a 429 was news.
+func (p *pace) noted(now time.Time, class Class, err *Error) (slower bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	current := p.limiter.Limit()
 	switch {
 	case class == ClassRateLimited:
 		if until := now.Add(err.RetryAfter); err.RetryAfter > 0 && until.After(p.resume) {
-			p.resume = until
+			p.resume, slower = until, true
 		}
-		if now.Sub(p.changed) >= paceWave {
-			p.set(now, max(current/2, paceFloor))
+		if now.Sub(p.changed) >= PaceWave {
+			p.changed, slower = now, true
+			p.set(now, max(current/2, PaceFloor))
 		}
-	case class == "" && current < paceTop && now.Sub(p.changed) >= paceCalm:
-		p.set(now, min(current+paceStep, paceTop))
+	case class == "" && current < p.top && now.Sub(p.changed) >= PaceCalm:
+		p.changed = now
+		p.set(now, min(current+PaceStep, p.top))
+	}
+	return slower
+}
+
+// learn takes over the rate that all processes share.
+func (p *pace) learn(now time.Time, shared float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.top = min(max(rate.Limit(shared), PaceFloor), PaceTop)
+	if p.limiter.Limit() != p.top {
+		p.set(now, p.top)
 	}
 }
 
 // set moves the rate. Below the top there are no bursts: what was saved up in quiet times would undo the slowing.
 func (p *pace) set(now time.Time, limit rate.Limit) {
-	p.changed = now
 	p.limiter.SetLimitAt(now, limit)
 	burst := 1
-	if limit == paceTop {
-		burst = paceBurst
+	if limit == PaceTop {
+		burst = PaceBurst
 	}
 	p.limiter.SetBurstAt(now, burst)
 }
