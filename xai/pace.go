@@ -17,8 +17,7 @@ const (
 	PaceStep  = 2.0   // calls a second, given back by a success if the rate held for PaceCalm
 	PaceCalm  = time.Second
 	PaceWave  = 200 * time.Millisecond // 429s that come so soon after one that halved are of its wave
-
-	paceWait = 10 * time.Second // the longest that a call waits for its turn
+	PaceWait  = 10 * time.Second       // the longest that a call waits for its turn
 )
 
 // pace is the rate at which one management key is used: halved by a 429, given back slowly by successes, with a full stop
@@ -49,7 +48,7 @@ func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(contex
 		return 0, err
 	}
 	// The stop comes first, so that those who waited for its end then queue for the limiter instead of starting at once.
-	if stop := p.stop(now()); stop > paceWait {
+	if stop := p.stop(now()); stop > PaceWait {
 		return stop, nil
 	} else if stop > 0 {
 		if err := sleep(ctx, stop); err != nil {
@@ -64,7 +63,7 @@ func (p *pace) wait(ctx context.Context, now func() time.Time, sleep func(contex
 	begun := now()
 	r := p.limiter.ReserveN(begun, 1)
 	switch pause := r.DelayFrom(begun); {
-	case pause > paceWait:
+	case pause > PaceWait:
 		r.CancelAt(begun)
 		return pause, nil
 	case pause > 0:

@@ -8,8 +8,8 @@ import (
 
 // SharedPace is a pace that several processes keep together, since xAI's limit is the team's and not a process's.
 type SharedPace interface {
-	// Take reserves calls: they may begin after delay, one each 1/rate of a second. An error is no answer: then the
-	// process keeps the last rate by itself.
+	// Take reserves calls: they may begin after delay, one each 1/rate of a second. A delay above PaceWait reserves
+	// none. An error is no answer: then the process keeps the last rate by itself.
 	Take(ctx context.Context, calls int) (delay time.Duration, rate float64, err error)
 	// Slow says that xAI answered 429: the rate falls for all, and nobody begins before retryAfter is over.
 	Slow(ctx context.Context, retryAfter time.Duration) error
@@ -41,7 +41,7 @@ type share struct {
 func (s *share) wait(ctx context.Context, now func() time.Time, sleep func(context.Context, time.Duration) error,
 	learn func(time.Time, float64)) (away time.Duration, err error) {
 	s.mu.Lock()
-	patience := now().Add(paceWait)
+	patience := now().Add(PaceWait)
 	if s.rate > 0 { // those who were here before go first
 		patience = patience.Add(-time.Duration(float64(s.waiting) / s.rate * float64(time.Second)))
 	}
@@ -109,6 +109,9 @@ func (s *share) ask(ctx context.Context, now func() time.Time, learn func(time.T
 	if err != nil {
 		s.deaf = t.Add(shareDeaf)
 		return
+	}
+	if delay > PaceWait {
+		calls = 0
 	}
 	s.begin = t.Add(delay)
 	s.end = s.begin.Add(shareBlock)

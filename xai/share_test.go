@@ -49,6 +49,9 @@ func (k *keeper) Take(_ context.Context, calls int) (time.Duration, float64, err
 		k.free = saved
 	}
 	delay := max(0, k.free.Sub(now))
+	if delay > xai.PaceWait {
+		return delay, k.rate, nil
+	}
 	k.free = k.free.Add(seconds(float64(calls) / k.rate))
 	return delay, k.rate, nil
 }
