@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/console"
 	"rotator/rotation"
 	"rotator/rotation/journal"
 )
@@ -135,6 +136,7 @@ func (a *app) serve(ctx context.Context, l net.Listener, h http.Handler) {
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       console.WithPeer,
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,7 +37,8 @@ func Dial(socket string) *Client {
 	}}
 }
 
-// InProcess makes a client that calls the handler itself, for commands that work without a daemon.
+// InProcess makes a client that calls the handler itself, for commands that work without a daemon. It speaks as the user
+// that this process runs as.
 func InProcess(h http.Handler) *Client { return &Client{direct{h}} }
 
 // Status tells where policies stand, all of them when none is named, by name.
@@ -181,7 +183,7 @@ type direct struct{ handler http.Handler }
 // RoundTrip implements http.RoundTripper.
 func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	w := &answer{header: make(http.Header), status: http.StatusOK}
-	d.handler.ServeHTTP(w, r)
+	d.handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), peer{}, os.Getuid())))
 	if err := r.Context().Err(); err != nil { // as over a wire
 		return nil, err
 	}

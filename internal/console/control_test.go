@@ -64,6 +64,7 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 		got, err := d.client.Order(t.Context(), placed.ID)
 		d.ok(err)
 		want := q
+		want.By = self(t, q.By)
 		if q.Kind == "rotate" && q.Trigger == "" {
 			want.Trigger = "manual"
 		}
@@ -183,7 +184,7 @@ func TestHoldAndRelease(t *testing.T) {
 	d.ok(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &until}))
 	h, err := d.journal.HoldOf(t.Context(), "a")
 	d.ok(err)
-	if want := (journal.Hold{Reason: "audit", By: "ann", At: noon, Until: until}); h != want {
+	if want := (journal.Hold{Reason: "audit", By: self(t, "ann"), At: noon, Until: until}); h != want {
 		t.Errorf("hold %+v, want %+v", h, want)
 	}
 	for range 2 { // the second finds nothing to release, and says nothing
@@ -194,7 +195,7 @@ func TestHoldAndRelease(t *testing.T) {
 	}
 	e, err := d.client.Events(t.Context(), 0, "a")
 	d.ok(err)
-	if len(e.Events) != 2 || e.Events[0].Kind != "hold" || e.Events[1].Kind != "release" || e.Events[1].Data["by"] != "bob" {
+	if len(e.Events) != 2 || e.Events[0].Kind != "hold" || e.Events[1].Kind != "release" || e.Events[1].Data["by"] != self(t, "bob") {
 		t.Errorf("events %+v, want one hold and one release", e.Events)
 	}
 	if d.engine.wakes.Load() != 2 {

@@ -19,7 +19,7 @@ type OrderRequest struct {
 	Target    *TargetRow `json:"target,omitempty"`    // resolve
 	Decision  string     `json:"decision,omitempty"`  // resolve: overwrite, leave or drop
 	Why       string     `json:"why,omitempty"`
-	By        string     `json:"by"`
+	By        string     `json:"by"` // what the client says; recorded with what the kernel says
 }
 
 // Placed is an order that was recorded.
@@ -72,6 +72,7 @@ func (c *Console) postOrder(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.By = speaker(r, o.By)
 	if err := c.mustKnow(r.Context(), o.Policy); err != nil {
 		return nil, err
 	}
@@ -141,8 +142,8 @@ func (c *Console) postHold(r *http.Request) (any, error) {
 		return nil, err
 	}
 	now := c.o.Now().UTC()
-	h := journal.Hold{Reason: q.Reason, By: q.By, At: now}
-	data := map[string]string{"reason": q.Reason, "by": q.By}
+	h := journal.Hold{Reason: q.Reason, By: speaker(r, q.By), At: now}
+	data := map[string]string{"reason": q.Reason, "by": h.By}
 	if q.Until != nil {
 		h.Until = q.Until.UTC()
 		data["until"] = h.Until.Format(time.RFC3339)
@@ -173,7 +174,7 @@ func (c *Console) deleteHold(r *http.Request) (any, error) {
 	} else if h.At.IsZero() {
 		return nil, c.mustKnow(r.Context(), policy)
 	}
-	e := journal.Event{At: now, Policy: policy, Kind: journal.HoldReleased, Data: map[string]string{"by": by}}
+	e := journal.Event{At: now, Policy: policy, Kind: journal.HoldReleased, Data: map[string]string{"by": speaker(r, by)}}
 	return nil, c.setHold(r, policy, journal.Hold{}, e)
 }
 
@@ -204,7 +205,7 @@ func (c *Console) postForget(r *http.Request) (any, error) {
 		return nil, err
 	}
 	now := c.o.Now().UTC()
-	e := journal.Event{At: now, Policy: q.Policy, Kind: journal.Forgotten, Data: map[string]string{"by": q.By}}
+	e := journal.Event{At: now, Policy: q.Policy, Kind: journal.Forgotten, Data: map[string]string{"by": speaker(r, q.By)}}
 	var target *journal.TargetID
 	if q.Target != nil {
 		id := journal.TargetID(*q.Target)
@@ -213,7 +214,7 @@ func (c *Console) postForget(r *http.Request) (any, error) {
 	if err := c.o.Journal.Forget(r.Context(), now, q.Policy, target, e); err != nil {
 		return nil, err
 	}
-	c.o.Log.Info("forgotten", "policy", q.Policy, "target", e.Data["target"], "by", q.By)
+	c.o.Log.Info("forgotten", "policy", q.Policy, "target", e.Data["target"], "by", e.Data["by"])
 	c.wake()
 	return nil, nil
 }
