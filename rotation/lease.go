@@ -50,6 +50,9 @@ func newLease(j journal.Claimer, c journal.Claim, asked time.Duration, boot func
 func (l *lease) left() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !journal.Fenced {
+		return l.length
+	}
 	return l.deadline - l.boot()
 }
 
@@ -76,7 +79,7 @@ func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop 
 			case <-timer.C:
 			}
 			err := l.extend(ctx)
-			if errors.Is(err, journal.ErrLost) {
+			if errors.Is(err, journal.ErrLost) && journal.Fenced {
 				cancel(journal.ErrLost)
 				return
 			}

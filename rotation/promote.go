@@ -54,15 +54,11 @@ func (t *turn) promote(ctx context.Context, s spot, a *journal.Attempt, value se
 	if errors.Is(err, stores.ErrConflict) {
 		err = stuckf(DriftFound, "%s was changed by somebody else; say `rotator resolve %s --target %s --overwrite|--leave|--drop`: %w", s.id, t.claim.Policy, s.id, err)
 	}
+	if err == nil && journal.Fenced {
+		err = reads(ctx, s, value)
+	}
 	if err != nil {
 		return err
-	}
-	v, err := s.current(ctx)
-	if err != nil {
-		return err
-	}
-	if !v.Equal(value) {
-		return fmt.Errorf("%s said yes to the new key and serves another value", s.id)
 	}
 	if row.Replaceable == a.Fingerprint {
 		return nil
@@ -76,6 +72,15 @@ func (t *turn) promote(ctx context.Context, s spot, a *journal.Attempt, value se
 	row.Decision, row.DecidedFor = journal.Undecided, ""
 	t.tell(journal.TargetPromoted, "target", s.id.String(), "key_id", a.KeyID)
 	return nil
+}
+
+// reads shows that consumers of a target now read the value: a store may say yes and serve another.
+func reads(ctx context.Context, s spot, value secret.Text) error {
+	v, err := s.current(ctx)
+	if err == nil && !v.Equal(value) {
+		err = fmt.Errorf("%s said yes to the new key and serves another value", s.id)
+	}
+	return err
 }
 
 // goLive records that every target holds the successor: the old keys become predecessors.
