@@ -14,6 +14,16 @@ import (
 // Kill kills the server's main process as a crash does: what was committed stays, connections break.
 func (s *Server) Kill(t testing.TB) {
 	t.Helper()
+	if err := syscall.Kill(s.pid(t), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.stop() // it ended with a signal
+	s.stop = func() error { return nil }
+}
+
+// pid is the server's main process.
+func (s *Server) pid(t testing.TB) int {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(s.data(), "postmaster.pid"))
 	if err != nil {
 		t.Fatal(err)
@@ -23,10 +33,7 @@ func (s *Server) Kill(t testing.TB) {
 	if err != nil || pid < 2 {
 		t.Fatalf("postmaster.pid begins with %q", line)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	_ = s.stop() // it ended with a signal
+	return pid
 }
 
 // Restart starts the server again after Kill, and waits until it has recovered.

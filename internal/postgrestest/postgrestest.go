@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,21 +36,36 @@ type Server struct {
 	bin   string
 	port  int          // that names the socket; 0: 5432
 	args  []string     // of the server
+	env   []string     // of the server, beside its usual
 	stop  func() error // ends the server that runs now
 	names atomic.Int64 // databases made
 }
 
 // Start starts a server that ends with the test, or with the test's process however that ends. Its disk is not synced:
-// a test of crashes needs another.
-func Start(t testing.TB) *Server {
+// a test of crashes needs another. settings are lines of its configuration, as "max_connections=20".
+func Start(t testing.TB, settings ...string) *Server {
 	t.Helper()
 	s := &Server{}
-	s.start(t, func() []string { return []string{"-c", "listen_addresses="} })
+	s.start(t, s.initdb, func() []string { return asArgs(append([]string{"listen_addresses="}, settings...)) })
 	return s
 }
 
-// start makes a database, lets prepare change its files and say how it is run, and runs it.
-func (s *Server) start(t testing.TB, prepare func() (args []string)) {
+// asArgs are settings as the server's program takes them.
+func asArgs(settings []string) (args []string) {
+	for _, one := range settings {
+		args = append(args, "-c", one)
+	}
+	return args
+}
+
+// initdb makes the files of a new, empty server. Its write-ahead log is in small pieces.
+func (s *Server) initdb(ctx context.Context) *exec.Cmd {
+	return s.command(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
+		"--locale=C", "--no-sync", "--wal-segsize=1")
+}
+
+// start makes the server's files, lets prepare change them and say how it is run, and runs it.
+func (s *Server) start(t testing.TB, files func(context.Context) *exec.Cmd, prepare func() (args []string)) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
@@ -67,10 +83,8 @@ func (s *Server) start(t testing.TB, prepare func() (args []string)) {
 		}
 	})
 	s.own(t, "")
-	initdb := s.command(ctx, filepath.Join(s.bin, "initdb"), "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8",
-		"--locale=C", "--no-sync")
-	if out, err := initdb.CombinedOutput(); err != nil {
-		t.Fatalf("initdb: %v\n%s", err, out)
+	if out, err := files(ctx).CombinedOutput(); err != nil {
+		t.Fatalf("the server's files: %v\n%s", err, out)
 	}
 	s.args = prepare()
 	t.Cleanup(func() {
@@ -118,8 +132,8 @@ func (s *Server) command(ctx context.Context, name string, args ...string) *exec
 func (s *Server) run(t testing.TB) {
 	t.Helper()
 	const script = `"$0" "$@" </dev/null >>log 2>&1 & server=$!; read -r _; kill -INT $server; wait $server`
-	args := append([]string{"-c", script, filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir,
-		"-c", "max_connections=300", "-c", "fsync=off", "-c", "shared_buffers=32MB", "-c", "jit=off"}, s.args...)
+	args := slices.Concat([]string{"-c", script, "env"}, s.env, []string{filepath.Join(s.bin, "postgres"), "-D", s.data(), "-k", s.dir},
+		asArgs([]string{"max_connections=300", "fsync=off", "shared_buffers=32MB", "jit=off", "dynamic_shared_memory_type=mmap"}), s.args)
 	cmd := s.command(context.Background(), "/bin/sh", args...)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

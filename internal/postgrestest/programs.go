@@ -27,7 +27,7 @@ func programs(ctx context.Context) (string, error) {
 	}
 	installed, _ := filepath.Glob("/usr/lib/postgresql/*/bin")
 	slices.Reverse(installed)
-	cache, err := cacheFolder()
+	cache, err := cacheFolder("postgresql")
 	if err != nil {
 		return "", err
 	}
@@ -37,7 +37,11 @@ func programs(ctx context.Context) (string, error) {
 			return dir, nil
 		}
 	}
-	if err := unpack(ctx, cache); err != nil {
+	server, err := newestPackage(ctx)
+	if err == nil {
+		err = unpack(ctx, cache, server, "libpq5")
+	}
+	if err != nil {
 		return "", fmt.Errorf("neither in PATH nor in /usr/lib/postgresql, and Debian's package could not be unpacked "+
 			"(install PostgreSQL, or put its initdb and postgres into PATH): %w", err)
 	}
@@ -57,25 +61,21 @@ func whole(dir string) bool {
 	return true
 }
 
-// cacheFolder is where the package is kept. Root's must be open to whom the server runs as.
-func cacheFolder() (string, error) {
+// cacheFolder is where a package is kept. Root's must be open to whom the server runs as.
+func cacheFolder(name string) (string, error) {
 	if os.Getuid() == 0 {
-		return "/var/lib/rotator-test/postgresql", nil
+		return filepath.Join("/var/lib/rotator-test", name), nil
 	}
 	if dir := os.Getenv("ROTATOR_TEST_CACHE"); dir != "" {
-		return filepath.Join(dir, "postgresql"), nil
+		return filepath.Join(dir, name), nil
 	}
 	dir, err := os.UserCacheDir()
-	return filepath.Join(dir, "rotator-test", "postgresql"), err
+	return filepath.Join(dir, "rotator-test", name), err
 }
 
-// unpack puts Debian's newest server, and the libraries that this machine lacks for it, into the folder. The folder
-// gets its name when all is there: who finds it finds it whole.
-func unpack(ctx context.Context, folder string) error {
-	server, err := newestPackage(ctx)
-	if err != nil {
-		return err
-	}
+// unpack puts Debian's packages, and the libraries that this machine lacks for the first of them, into the folder. The
+// folder gets its name when all is there: who finds it finds it whole.
+func unpack(ctx context.Context, folder string, packages ...string) error {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return err
 	}
@@ -87,11 +87,11 @@ func unpack(ctx context.Context, folder string) error {
 	if err := os.Chmod(part, 0o755); err != nil {
 		return err
 	}
-	wanted, err := output(ctx, part, "apt-get", "install", "--print-uris", "--no-install-recommends", "-qq", "-y", server)
+	wanted, err := output(ctx, part, "apt-get", "install", "--print-uris", "--no-install-recommends", "-qq", "-y", packages[0])
 	if err != nil {
 		return err
 	}
-	names := []string{server, "libpq5"}
+	names := packages
 	for _, m := range regexp.MustCompile(`(?m)^'\S+' ([a-z0-9.+-]+)_`).FindAllStringSubmatch(wanted, -1) {
 		names = append(names, m[1])
 	}
@@ -117,10 +117,10 @@ func unpack(ctx context.Context, folder string) error {
 	return nil
 }
 
-// newestPackage names the newest server that Debian has here.
-func newestPackage(ctx context.Context) (string, error) {
+// find lists Debian's packages whose names match the pattern, a line each.
+func find(ctx context.Context, pattern string) (string, error) {
 	search := func() (string, error) {
-		return output(ctx, "/", "apt-cache", "search", "--names-only", "^postgresql-[0-9]+$")
+		return output(ctx, "/", "apt-cache", "search", "--names-only", pattern)
 	}
 	found, err := search()
 	if err == nil && found == "" && os.Getuid() == 0 {
@@ -130,6 +130,12 @@ func newestPackage(ctx context.Context) (string, error) {
 		}
 		found, err = search()
 	}
+	return found, err
+}
+
+// newestPackage names the newest server that Debian has here.
+func newestPackage(ctx context.Context) (string, error) {
+	found, err := find(ctx, "^postgresql-[0-9]+$")
 	if err != nil {
 		return "", err
 	}
@@ -156,4 +162,22 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 		return "", fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(stderr.String()))
 	}
 	return string(out), nil
+}
+
+// fetch returns the folder with Debian's package of that name, unpacked into the cache.
+func fetch(ctx context.Context, name string) (string, error) {
+	folder, err := cacheFolder(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(folder); err == nil {
+		return folder, nil
+	}
+	if _, err := find(ctx, "^"+regexp.QuoteMeta(name)+"$"); err != nil {
+		return "", err
+	}
+	if err := unpack(ctx, folder, name); err != nil {
+		return "", fmt.Errorf("Debian's package %s: %w", name, err)
+	}
+	return folder, nil
 }

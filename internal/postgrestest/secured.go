@@ -46,7 +46,7 @@ func StartSecured(t testing.TB) *Secured {
 	ours.write(t, s.CA)
 	other.write(t, s.OtherCA)
 	ours.issue(t, Role, s.Cert, s.Key)
-	s.start(t, func() []string {
+	s.start(t, s.initdb, func() []string {
 		ours.write(t, filepath.Join(s.dir, "ca.pem"))
 		ours.issue(t, "127.0.0.1", filepath.Join(s.dir, "server.pem"), filepath.Join(s.dir, "server.key"))
 		s.own(t, "ca.pem", "server.pem", "server.key")

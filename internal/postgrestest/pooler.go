@@ -1,0 +1,64 @@
+package postgrestest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Pooler starts PgBouncer in front of the server and returns its address. It hands out connections, size of them, each
+// for one transaction. Its program is Debian's, unpacked into a cache folder.
+func (s *Server) Pooler(t testing.TB, size int) (address string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	folder, err := fetch(ctx, "pgbouncer")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = l.Addr().String()
+	_, port, _ := net.SplitHostPort(address)
+	config := fmt.Sprintf("[databases]\n* = host=%s user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\n"+
+		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = %d\nmax_client_conn = 500\n", s.dir, port, size)
+	if err := os.WriteFile(filepath.Join(s.dir, "pgbouncer.ini"), []byte(config), 0o644); err != nil { // for nobody to read
+		t.Fatal(err)
+	}
+	const script = `"$0" pgbouncer.ini </dev/null >>pgbouncer.log 2>&1 & pooler=$!; read -r _; kill -TERM $pooler; wait $pooler`
+	cmd := s.command(context.Background(), "/bin/sh", "-c", script, filepath.Join(folder, "usr/sbin/pgbouncer"))
+	libs, _ := filepath.Glob(filepath.Join(folder, "usr/lib/*-linux-gnu"))
+	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Close(), cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = stdin.Close()
+		_ = cmd.Wait() // it says 1 when it is ended with clients
+	})
+	for {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
+			_ = c.Close()
+			return address
+		}
+		select {
+		case <-ctx.Done():
+			log, _ := os.ReadFile(filepath.Join(s.dir, "pgbouncer.log"))
+			t.Fatalf("PgBouncer did not start: %v\n%s", err, log)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

@@ -1,0 +1,94 @@
+package postgrestest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// StartWithClock starts a server whose clock [Server.SetClock] sets, by Debian's libfaketime, unpacked into a cache
+// folder.
+func StartWithClock(t testing.TB, settings ...string) *Server {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	folder, err := fetch(ctx, "libfaketime")
+	if err != nil {
+		t.Fatal(err)
+	}
+	libs, err := filepath.Glob(filepath.Join(folder, "usr/lib/*-linux-gnu/faketime/libfaketime.so.1"))
+	if err != nil || len(libs) != 1 {
+		t.Fatalf("%s: no library (%v)", folder, err)
+	}
+	s := &Server{}
+	s.start(t, s.initdb, func() []string {
+		s.SetClock(t, 0)
+		s.env = []string{"LD_PRELOAD=" + libs[0], "FAKETIME_TIMESTAMP_FILE=" + s.clock(), "FAKETIME_CACHE_DURATION=1",
+			"DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"}
+		return asArgs(append([]string{"listen_addresses="}, settings...))
+	})
+	return s
+}
+
+func (s *Server) clock() string { return filepath.Join(s.dir, "clock") }
+
+// SetClock sets the clock of a server that StartWithClock started, so much ahead of this machine's, within a second.
+func (s *Server) SetClock(t testing.TB, ahead time.Duration) {
+	t.Helper()
+	next := s.clock() + "~"
+	if err := os.WriteFile(next, fmt.Appendf(nil, "%+.3f\n", ahead.Seconds()), 0o644); err != nil { // for nobody to read
+		t.Fatal(err)
+	}
+	if err := os.Rename(next, s.clock()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Fill lets no file of the server's grow beyond size bytes any more, as a full disk does; Unfill ends that. A file of
+// the write-ahead log has 1 MiB.
+func (s *Server) Fill(t testing.TB, size uint64) {
+	t.Helper()
+	s.limit(t, fmt.Sprint(size))
+}
+
+// Unfill lets files grow again.
+func (s *Server) Unfill(t testing.TB) {
+	t.Helper()
+	s.limit(t, "unlimited")
+}
+
+// limit bounds the files of the server's processes. Whom they run as may do it; root may lack the right.
+func (s *Server) limit(t testing.TB, size string) {
+	t.Helper()
+	for _, pid := range s.processes(t) {
+		c := s.command(t.Context(), "prlimit", "--pid", fmt.Sprint(pid), "--fsize="+size+":")
+		if out, err := c.CombinedOutput(); err != nil && !bytes.Contains(out, []byte("No such process")) {
+			t.Fatalf("prlimit: %v: %s", err, out)
+		}
+	}
+}
+
+// processes are the server's: the first, whose limits those that it starts later have, and its children.
+func (s *Server) processes(t testing.TB) []int {
+	t.Helper()
+	main := s.pid(t)
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", main, main))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []int{main}
+	for field := range strings.FieldsSeq(string(text)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, pid)
+	}
+	return all
+}
