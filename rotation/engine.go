@@ -119,16 +119,23 @@ type Options struct {
 	Now func() time.Time
 	// Pause waits within a turn, which only a rehearsal does; nil is a timer.
 	Pause func(ctx context.Context, d time.Duration) error
-	// Observe is told of every step taken, for metrics; nil is nobody.
-	Observe func(Step)
+	// Observe is told of every step before it is taken. It returns the context that the step is taken in, and what is
+	// told of the step when it has ended. It must not block. Nil is nobody.
+	Observe func(ctx context.Context, s Step) (context.Context, func(Step))
 }
 
 // Step tells of one step of one policy.
 type Step struct {
-	Policy string
-	State  journal.State // before the step; "" when no rotation was in flight
+	Policy   string
+	Rotation string        // id of the one in flight; "" when there was none, at the step's end the one that it began
+	State    journal.State // before the step; "" when no rotation was in flight
+
+	// Known at its end.
+	After  journal.State      // of the rotation in flight, "" when there is none
+	Reason journal.Reason     // why it did not go on, or ""
+	Failed bool               // it did not go on because something failed, rather than to wait
+	Ended  []journal.Rotation // what it brought to an end
 	Took   time.Duration
-	Reason journal.Reason // why it did not go on, or ""
 }
 
 // Engine rotates keys. It is safe for concurrent use.
@@ -138,7 +145,7 @@ type Engine struct {
 	log     *slog.Logger
 	owner   string
 	now     func() time.Time
-	observe func(Step)
+	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
 	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
 
@@ -179,7 +186,7 @@ func New(o Options) *Engine {
 		e.log = slog.New(slog.DiscardHandler)
 	}
 	if e.observe == nil {
-		e.observe = func(Step) {}
+		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
 	return e
 }

@@ -45,6 +45,7 @@ type bench struct {
 	specs   map[string]*policies.Policy
 	limits  rotation.Limits
 	log     *slog.Logger
+	observe func(context.Context, rotation.Step) (context.Context, func(rotation.Step))
 
 	real    bool                    // time is time.Now: that of a bubble
 	mu      sync.Mutex              // held at a point
@@ -201,7 +202,7 @@ func (b *bench) violated(format string, args ...any) {
 func (b *bench) birth() {
 	b.engine = rotation.New(rotation.Options{
 		Journal: faultyJournal{b.journal, b}, World: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
-		Now: b.now, Pause: b.pause,
+		Now: b.now, Pause: b.pause, Observe: b.observe,
 	})
 }
 

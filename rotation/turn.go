@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,11 +22,12 @@ type turn struct {
 	began   time.Time // our clock when the claim was made: only the time passed since is ever used
 	rec     *journal.Record
 	world   World
-	policy  *policies.Policy // as the files say now, or said last when it was removed
-	plan    *policies.Policy // as recorded by the rotation in flight, with the `retire` of policy
-	events  []journal.Event  // for the next commit
-	worried journal.Reason   // a failure beside the rotation, shown unless the rotation has one of its own
-	read    secret.Text      // the value of the rotation's key, once this turn has read it
+	policy  *policies.Policy   // as the files say now, or said last when it was removed
+	plan    *policies.Policy   // as recorded by the rotation in flight, with the `retire` of policy
+	events  []journal.Event    // for the next commit
+	ended   []journal.Rotation // by the step in hand
+	worried journal.Reason     // a failure beside the rotation, shown unless the rotation has one of its own
+	read    secret.Text        // the value of the rotation's key, once this turn has read it
 	log     *slog.Logger
 	place   func() // gives the turn's place among the turns up
 }
@@ -120,18 +122,7 @@ func (t *turn) run(ctx, stop context.Context) error {
 	var n next
 	var err error
 	for range maxSteps {
-		start := t.now()
-		state := journal.State("")
-		if t.rec.Rotation != nil {
-			state = t.rec.Rotation.State
-		}
-		n, err = t.step(ctx)
-		reason := n.reason
-		if err != nil {
-			reason = reasonOf(err)
-		}
-		t.observe(Step{Policy: t.claim.Policy, State: state, Took: t.now().Sub(start), Reason: reason})
-		if err != nil || !n.again {
+		if n, err = t.observed(ctx); err != nil || !n.again {
 			break
 		}
 		if stop.Err() != nil { // the process is stopping: park here
@@ -157,6 +148,27 @@ func (t *turn) run(ctx, stop context.Context) error {
 	t.settle(n, err)
 	t.rec.Policy.NextRunAt = t.agenda()
 	return t.commit(ctx, true)
+}
+
+// observed takes a step and tells of it.
+func (t *turn) observed(ctx context.Context) (next, error) {
+	s := Step{Policy: t.claim.Policy}
+	if r := t.rec.Rotation; r != nil {
+		s.Rotation, s.State = r.ID, r.State
+	}
+	start := t.now()
+	t.ended = nil
+	ctx, end := t.observe(ctx, s)
+	n, err := t.step(ctx)
+	if r := t.rec.Rotation; r != nil {
+		s.Rotation, s.After = cmp.Or(s.Rotation, r.ID), r.State
+	}
+	s.Reason, s.Failed, s.Ended, s.Took = n.reason, err != nil, t.ended, t.now().Sub(start)
+	if err != nil {
+		s.Reason = reasonOf(err)
+	}
+	end(s)
+	return n, err
 }
 
 // step does whatever is to be done first.
@@ -235,6 +247,7 @@ func (t *turn) end(s journal.State, why string) {
 	r.EndedAt, r.Error = t.now(), why
 	t.rec.Policy.RotationID = ""
 	t.rec.Ended = append(t.rec.Ended, *r)
+	t.ended = append(t.ended, *r)
 	t.rec.Rotation = nil
 	t.plan = t.policy
 }

@@ -177,7 +177,9 @@ func TestObserve(t *testing.T) {
 	var got []string
 	m, err := xai.NewManagement(xai.ManagementOptions{URL: "https://h", Key: fixed(b.token), HTTP: &http.Client{Transport: b.sim.Transport()},
 		Now: b.Now, Sleep: b.Sleep, UserAgent: "rotator/test",
-		Observe: func(op string, class xai.Class, _ time.Duration) { got = append(got, op+":"+string(class)) }})
+		Observe: func(_ context.Context, op string, class xai.Class, _ time.Duration) {
+			got = append(got, op+":"+string(class))
+		}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,7 +37,7 @@ type client struct {
 	sleep     func(context.Context, time.Duration) error
 	timeout   time.Duration // of one try, body included
 	userAgent string
-	observe   func(op string, class Class, took time.Duration)
+	observe   func(ctx context.Context, op string, class Class, took time.Duration)
 	token     func(context.Context) (secret.Text, error) // the management key; a call's own comes first
 	pace      *pace                                      // nil: none
 }
@@ -129,7 +129,7 @@ func (cl *client) paced(ctx context.Context, c call) (time.Time, *Error) {
 		cl.pace.note(ctx, cl.now(), class, err)
 	}
 	if cl.observe != nil {
-		cl.observe(c.op, class, cl.now().Sub(begun))
+		cl.observe(ctx, c.op, class, cl.now().Sub(begun))
 	}
 	return date, err
 }

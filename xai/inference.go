@@ -21,7 +21,7 @@ type InferenceOptions struct {
 	Sleep     func(context.Context, time.Duration) error
 	Timeout   time.Duration
 	UserAgent string
-	Observe   func(op string, class Class, took time.Duration)
+	Observe   func(ctx context.Context, op string, class Class, took time.Duration)
 }
 
 // NewInference checks the options. Nothing is sent.

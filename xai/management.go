@@ -35,8 +35,8 @@ type ManagementOptions struct {
 	UserAgent string                                     // "": rotator
 	// Pace is what several processes keep together for this key; nil: this one keeps its own.
 	Pace SharedPace
-	// Observe hears of each try's end; class is "" for a success.
-	Observe func(op string, class Class, took time.Duration)
+	// Observe hears of each try's end, with the call's own context; class is "" for a success.
+	Observe func(ctx context.Context, op string, class Class, took time.Duration)
 }
 
 // NewManagement checks the options. Nothing is sent.

@@ -18,6 +18,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/internal/console"
+	"rotator/internal/traces"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
@@ -61,6 +62,7 @@ type program struct {
 	journal journal.Journal
 	engine  *rotation.Engine
 	console *console.Console
+	traces  *traces.Traces // nil: none are asked for
 
 	loading sync.Mutex // one reload at a time
 	refused string     // guarded by loading: the problems of the last reload that was refused
@@ -123,13 +125,16 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 	if p.world, err = newWorld(ctx, f.config, known, p.hooks(), a.log); err != nil {
 		return nil, err
 	}
+	if p.traces, err = newTraces(f.config.Traces, p.owner, a.log); err != nil {
+		return nil, err
+	}
 	acted := j
 	if len(only) > 0 {
 		acted = someOnly{j, only}
 	}
 	p.engine = rotation.New(rotation.Options{
 		Journal: acted, World: p.world, Log: a.log, Owner: p.owner, Limits: limits(f.config),
-		Observe: func(s rotation.Step) { p.console.ObserveStep(string(s.State), string(s.Reason), s.Took) },
+		Observe: p.observeStep,
 	})
 	p.console = console.New(console.Options{
 		Journal: j, Scheduler: p.engine, Actions: p, Reasons: reasons(), Teams: func() []string { return p.present().world.names },
@@ -165,14 +170,6 @@ func reasons() []console.ReasonInfo {
 	return list
 }
 
-// hooks tells the console of calls. It is made after them, and before any call.
-func (p *program) hooks() hooks {
-	return hooks{
-		store: func(store, op, outcome string, took time.Duration) { p.console.ObserveStore(store, op, outcome, took) },
-		xai:   func(op, class string, took time.Duration) { p.console.ObserveXAI(op, class, took) },
-	}
-}
-
 // knownTeams returns team → id as the journal last saw them.
 func (p *program) knownTeams(ctx context.Context) (map[string]string, error) {
 	teams, err := p.journal.Teams(ctx)
@@ -198,7 +195,10 @@ func (p *program) present() view {
 	return view{p.files, p.world}
 }
 
-func (p *program) close() error { return p.journal.Close() }
+// close ends what the program began; nothing acts on the journal any more.
+func (p *program) close() error {
+	return errors.Join(p.journal.Close(), p.closeTraces())
+}
 
 // someOnly is a journal of which an engine acts for some policies only; the others are left to whoever runs next.
 type someOnly struct {

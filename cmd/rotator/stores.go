@@ -21,8 +21,8 @@ type keeper interface {
 	Run(ctx context.Context) error
 }
 
-// observer hears of each call to a store: its name, the call, and how it ended.
-type observer func(store, op, outcome string, took time.Duration)
+// observer hears of each call to a store: its context, the store's name, the call, and how it ended.
+type observer func(ctx context.Context, store, op, outcome string, took time.Duration)
 
 // newStore makes the store that the configuration describes. Nobody is called yet.
 func newStore(ctx context.Context, name string, c config.Store, log *slog.Logger) (stores.Store, error) {
@@ -97,32 +97,32 @@ type observed struct {
 	observe observer
 }
 
-func (o observed) tell(op string, begun time.Time, err error) {
-	o.observe(o.name, op, outcome(err), time.Since(begun))
+func (o observed) tell(ctx context.Context, op string, begun time.Time, err error) {
+	o.observe(ctx, o.name, op, outcome(err), time.Since(begun))
 }
 
 func (o observed) Stage(ctx context.Context, t stores.Target, attempt string, v secret.Text) (err error) {
-	defer func(begun time.Time) { o.tell("stage", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "stage", begun, err) }(time.Now())
 	return o.Store.Stage(ctx, t, attempt, v)
 }
 
 func (o observed) Staged(ctx context.Context, t stores.Target, attempt string) (v secret.Text, err error) {
-	defer func(begun time.Time) { o.tell("staged", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "staged", begun, err) }(time.Now())
 	return o.Store.Staged(ctx, t, attempt)
 }
 
 func (o observed) Promote(ctx context.Context, t stores.Target, attempt string, v secret.Text, expected secret.Fingerprint) (err error) {
-	defer func(begun time.Time) { o.tell("promote", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "promote", begun, err) }(time.Now())
 	return o.Store.Promote(ctx, t, attempt, v, expected)
 }
 
 func (o observed) Current(ctx context.Context, t stores.Target) (v secret.Text, err error) {
-	defer func(begun time.Time) { o.tell("current", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "current", begun, err) }(time.Now())
 	return o.Store.Current(ctx, t)
 }
 
 func (o observed) Discard(ctx context.Context, t stores.Target, attempt string) (err error) {
-	defer func(begun time.Time) { o.tell("discard", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "discard", begun, err) }(time.Now())
 	return o.Store.Discard(ctx, t, attempt)
 }
 
@@ -132,7 +132,7 @@ func (o observed) Check(ctx context.Context, t stores.Target) (err error) {
 	if !ok {
 		return nil
 	}
-	defer func(begun time.Time) { o.tell("check", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "check", begun, err) }(time.Now())
 	return c.Check(ctx, t)
 }
 
@@ -142,6 +142,6 @@ func (o observed) Previous(ctx context.Context, t stores.Target, want secret.Fin
 	if !ok {
 		return secret.Text{}, stores.ErrNotFound
 	}
-	defer func(begun time.Time) { o.tell("previous", begun, err) }(time.Now())
+	defer func(begun time.Time) { o.tell(ctx, "previous", begun, err) }(time.Now())
 	return p.Previous(ctx, t, want)
 }

@@ -29,19 +29,22 @@ var _ rotation.World = (*world)(nil)
 // hooks hear of the calls that a world makes.
 type hooks struct {
 	store observer
-	xai   func(op, class string, took time.Duration)
+	xai   func(ctx context.Context, op, class string, took time.Duration)
 }
 
 // noHooks is for commands that count nothing.
 func noHooks() hooks {
-	return hooks{store: func(string, string, string, time.Duration) {}, xai: func(string, string, time.Duration) {}}
+	return hooks{
+		store: func(context.Context, string, string, string, time.Duration) {},
+		xai:   func(context.Context, string, string, time.Duration) {},
+	}
 }
 
-func (h hooks) observeXAI(op string, class xai.Class, took time.Duration) {
+func (h hooks) observeXAI(ctx context.Context, op string, class xai.Class, took time.Duration) {
 	if class == "" {
 		class = "ok"
 	}
-	h.xai(op, string(class), took)
+	h.xai(ctx, op, string(class), took)
 }
 
 // newWorld makes all stores and clients, or tells everything that stands against it. Nobody is called yet. known says
@@ -184,8 +187,8 @@ type speaker struct {
 
 func newSpeaker(url string, ref config.Reference, h hooks) (*speaker, error) {
 	s := &speaker{ref: ref}
-	options := xai.ManagementOptions{URL: url, UserAgent: userAgent(), Observe: func(op string, class xai.Class, took time.Duration) {
-		h.observeXAI(op, class, took)
+	options := xai.ManagementOptions{URL: url, UserAgent: userAgent(), Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
+		h.observeXAI(ctx, op, class, took)
 		if class == "" || class == xai.ClassUnauthenticated {
 			s.mu.Lock()
 			s.refused = class != ""

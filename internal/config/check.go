@@ -54,6 +54,9 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	if w := c.Notify.Webhook; w != nil && w.URL.text != "" && insecure(w.URL.text) != "" {
 		at("notify", "webhook", "url")("notify.webhook.url "+insecure(w.URL.text), "https://HOST/PATH, http:// on loopback only, or env:NAME, file:PATH or credential:NAME when the address is a secret")
 	}
+	if t := c.Traces; t != nil && t.Endpoint != "" && insecure(t.Endpoint) != "" {
+		at("traces", "endpoint")("traces.endpoint "+insecure(t.Endpoint), "https://HOST:4318, or http:// on loopback")
+	}
 	d.checkTeams(c, root)
 	d.checkStores(c, root)
 }

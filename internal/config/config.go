@@ -10,6 +10,7 @@ package config
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,6 +38,8 @@ type Config struct {
 	Stores map[string]Store `yaml:"stores" jsonschema:"required"`
 	Limits Limits           `yaml:"limits"`
 	Notify Notify           `yaml:"notify"`
+	// Traces says where OpenTelemetry traces of rotations go. Not given: nowhere.
+	Traces *Traces `yaml:"traces"`
 
 	// File is where the configuration was read from.
 	File string `yaml:"-"`
@@ -79,6 +82,15 @@ type Webhook struct {
 	URL Value `yaml:"url" jsonschema:"required"`
 	// Secret signs what is sent.
 	Secret Reference `yaml:"secret" jsonschema:"required"`
+}
+
+// Traces is an OpenTelemetry collector.
+type Traces struct {
+	// Endpoint is https, or http on loopback: the base address for OTLP over HTTP, such as https://collector.example:4318.
+	// Spans are posted to /v1/traces below it.
+	Endpoint string `yaml:"endpoint" jsonschema:"required"`
+	// Headers are sent with every request: name → a reference to its value, which is read again each time.
+	Headers map[string]Reference `yaml:"headers"`
 }
 
 // Env is the environment that references and the search for the file look at.
@@ -194,6 +206,12 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		}
 		return w.URL.text + " " + w.URL.ref.String() + " " + w.Secret.String()
 	}
+	collector := func(t *Traces) string {
+		if t == nil {
+			return ""
+		}
+		return t.Endpoint + fmt.Sprint(t.Headers) // a map is printed in the order of its keys
+	}
 	paces := func(l Limits) Limits {
 		l.MinInterval = 0 // policies are checked against it at each load
 		return l
@@ -208,6 +226,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},
 		{"notify", webhook(c.Notify.Webhook) == webhook(next.Notify.Webhook)},
+		{"traces", collector(c.Traces) == collector(next.Traces)},
 	} {
 		if !k.same {
 			keys = append(keys, k.name)

@@ -51,6 +51,7 @@ stores:
   local: {type: file, dir: secrets, recipients: [age1x], identity: "file:/id", shared: true}
 limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d, lease: 2s}
 notify: {webhook: {url: "env:HOOK", secret: "file:hook"}}
+traces: {endpoint: "https://collector.example:4318", headers: {authorization: "file:collector"}}
 `
 
 func TestEveryKey(t *testing.T) {
@@ -59,12 +60,12 @@ func TestEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
-		c.Teams["prod"].ManagementKey.String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
+		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2"},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
-		"env:XAI_MANAGEMENT_KEY", "file:/etc/rotator/hook", "/etc/rotator/secrets",
+		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
 		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"},
 		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}}
 	if d := cmp.Diff(want, got); d != "" {
@@ -127,6 +128,8 @@ func TestProblems(t *testing.T) {
 		{"listen", base + "listen: here", []string{"3: listen is no address"}},
 		{"a long socket", base + "socket: /" + strings.Repeat("s", 110), []string{"3: the path of the socket"}},
 		{"webhook", base + "notify: {webhook: {url: \"https://u:p@h\"}}", []string{"3: notify.webhook.secret is missing", "3: notify.webhook.url holds a user"}},
+		{"traces", base + "traces:\n  endpoint: http://collector.example\n  headers: {authorization: Bearer " + token + "}", []string{"4: traces.endpoint is not https; want https://HOST:4318", "5: traces.headers.authorization is no reference"}},
+		{"traces to nowhere", base + "traces: {headers: {}}", []string{"3: traces.headers is a mapping", "3: traces.endpoint is missing"}},
 		{"null", base + "listen:", []string{"3: listen has no value"}},
 		{"types", base + "policies: [a]\nsocket: 5\nsocket_group: true", []string{"3: policies is a list", "4: socket is a number", "5: socket_group is true or false"}},
 	} {

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"rotator/internal/console"
+	"rotator/internal/traces/tracestest"
 	"rotator/internal/vaulttest"
 	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
@@ -84,9 +85,11 @@ func TestCanary(t *testing.T) {
 		"neighbour in Vault": `p+ss/w"rd&of the database in Vault`, "neighbour in the file": "password-of-the-mail-server-0123",
 		"AWS secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "foreign value": "a-password-that-is-no-api-key-at-all",
 		"pasted key": "xai-token-" + strings.Repeat("pasted0Wrong", 6), "webhook secret": "whsec-0123456789abcdefghijklmnop", "webhook path": "T0123456789/B0123456789/abcdefghijklmnop",
+		"collector token": "Bearer collector-0123456789abcdefghij",
 	}
 	proxy := p.vault.Proxy(t)
-	d := newCanary(t, p, proxy, secrets)
+	collector := tracestest.New(t)
+	d := newCanary(t, p, proxy, collector, secrets)
 	secrets["Vault token"] = strings.TrimSpace(p.read(t, "vault.token"))
 	p.spoil(proxy, secrets)
 
@@ -122,13 +125,14 @@ func TestCanary(t *testing.T) {
 	d.writtenToDisk(t, search) // while it runs: the journal's newest pages are in its log
 	running.terminate(t)
 	d.writtenToDisk(t, search)
+	heardByCollector(t, collector, secrets, search)
 	if len(p.sim.Keys(team)) < 4 {
 		t.Error("too few keys were made to show anything")
 	}
 }
 
 // newCanary configures a daemon that has something of everything.
-func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, secrets map[string]string) *daemon {
+func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, collector *tracestest.Collector, secrets map[string]string) *daemon {
 	doc := func(key, neighbour string) string { return fmt.Sprintf(`{"key":%q,"other":%q}`, key, neighbour) }
 	p.vault.Write(t, p.mount, "llm/chat", doc(secrets["adopted key"], secrets["neighbour in Vault"]))
 	p.aws.Region(region).Put("prod/chat", doc(secrets["adopted key"], secrets["neighbour in Vault"]))
@@ -142,9 +146,11 @@ func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, secrets map[strin
 		http.Error(w, secrets["management key"], http.StatusInternalServerError)
 	}))
 	d := newDaemon(t, p, "watch: 1s, quarantine: 2s", p.vaultStore(t, proxy.Address, "1s", "llm/chat")+p.fileStore()+
-		fmt.Sprintf("  aws: {type: aws, region: %s, endpoint: %q}\nnotify: {webhook: {url: \"file:webhook.url\", secret: \"file:webhook.secret\"}}\n", region, p.awsURL))
+		fmt.Sprintf("  aws: {type: aws, region: %s, endpoint: %q}\nnotify: {webhook: {url: \"file:webhook.url\", secret: \"file:webhook.secret\"}}\n", region, p.awsURL)+
+		fmt.Sprintf("traces: {endpoint: %q, headers: {authorization: \"file:collector.token\"}}\n", collector.URL))
 	p.write(t, "webhook.url", hook+"/"+secrets["webhook path"])
 	p.write(t, "webhook.secret", secrets["webhook secret"])
+	p.write(t, "collector.token", secrets["collector token"])
 	p.write(t, "aws.credentials", "[default]\naws_access_key_id = AKIACANARY\naws_secret_access_key = "+secrets["AWS secret"]+"\n")
 	d.env = []string{"AWS_SHARED_CREDENTIALS_FILE=" + p.path("aws.credentials")}
 	d.args = append(d.args, "--log-level", "debug")
@@ -248,10 +254,33 @@ func (d *daemon) shownByTheSystem(t *testing.T, running *process, search func(st
 	}
 }
 
+// heardByCollector searches what the collector of traces was sent, but for the header that is for it.
+func heardByCollector(t *testing.T, c *tracestest.Collector, secrets map[string]string, search func(string, []byte)) {
+	t.Helper()
+	headers, bodies := c.Heard()
+	search("traces", bodies)
+	for _, h := range headers {
+		if got := h.Get("Authorization"); got != secrets["collector token"] {
+			t.Errorf("the collector was sent another header than its own, of %d bytes", len(got))
+		}
+		h.Del("Authorization")
+		search("headers of traces", []byte(fmt.Sprint(h)))
+	}
+	whole := 0
+	for _, s := range c.Spans() {
+		if s.Name == "rotation" {
+			whole++
+		}
+	}
+	if whole < 2 {
+		t.Errorf("the collector was told of %d rotations that ended, in %d bytes", whole, len(bodies))
+	}
+}
+
 // writtenToDisk searches every file that the run left anywhere but where secrets belong.
 func (d *daemon) writtenToDisk(t *testing.T, search func(string, []byte)) {
 	t.Helper()
-	ours := map[string]bool{"secrets": true, "management.key": true, "vault.token": true, "aws.credentials": true, "webhook.secret": true, "webhook.url": true}
+	ours := map[string]bool{"secrets": true, "management.key": true, "vault.token": true, "aws.credentials": true, "webhook.secret": true, "webhook.url": true, "collector.token": true}
 	journal := false
 	err := filepath.WalkDir(d.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {

@@ -25,7 +25,7 @@ var concrete = []string{"rotator/stores/vault/...", "rotator/stores/aws/...", "r
 
 var sdks = []string{
 	"database/sql", "net/http", "github.com/aws/...", "github.com/hashicorp/...", "github.com/jackc/...", "modernc.org/...",
-	"k8s.io/...", "github.com/spf13/...", "github.com/prometheus/...",
+	"k8s.io/...", "github.com/spf13/...", "github.com/prometheus/...", "go.opentelemetry.io/...",
 }
 
 var rules = []rule{
@@ -42,6 +42,9 @@ var rules = []rule{
 	{of: "rotator/internal/secret", never: []string{"rotator/..."}, why: "everything else stands on it"},
 	{of: "rotator/internal/console", never: concrete, nowhere: slices.Concat([]string{"rotator/internal/secret"}, concrete),
 		why: "a page cannot show a secret, because it cannot see one"},
+	{of: "rotator/internal/traces", never: []string{"rotator/stores/...", "rotator/policies/..."},
+		nowhere: slices.Concat([]string{"rotator/internal/secret", "rotator/xai", "rotator/rotation"}, concrete),
+		why:     "a span cannot hold a secret, because nothing here can see one"},
 	{of: "rotator/internal/notify", never: slices.Concat(concrete, []string{"rotator/xai/..."}), nowhere: concrete,
 		why: "notifications tell of events alone"},
 }

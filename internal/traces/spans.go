@@ -1,0 +1,145 @@
+package traces
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
+	"rotator/rotation/journal"
+)
+
+// Step is one step of one policy, field by field as the engine tells it.
+type Step struct {
+	Policy   string
+	Rotation string
+	State    journal.State
+
+	After  journal.State
+	Reason journal.Reason
+	Failed bool
+	Ended  []journal.Rotation
+	Took   time.Duration
+}
+
+// began names the span of the step that began a rotation.
+const began = "begin"
+
+// Step begins the span of a step of a rotation in flight, and returns the context for its calls and what ends the span.
+// A step that began a rotation becomes a span at its end. Other steps of a policy at rest leave no trace.
+func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step)) {
+	if t == nil {
+		return ctx, func(Step) {}
+	}
+	begun := time.Now()
+	var span trace.Span
+	if root, ok := rootOf(s.Rotation); ok {
+		ctx, span = t.start(trace.ContextWithRemoteSpanContext(ctx, root), string(s.State), begun)
+	}
+	return ctx, func(s Step) {
+		if root, ok := rootOf(s.Rotation); ok && span == nil {
+			_, span = t.start(trace.ContextWithRemoteSpanContext(context.Background(), root), began, begun)
+		}
+		if span != nil {
+			span.SetAttributes(known(
+				"rotator.policy", s.Policy, "rotator.rotation", s.Rotation, "rotator.state", string(s.State),
+				"rotator.state.after", string(s.After), "rotator.reason", string(s.Reason), "rotator.outcome", s.outcome())...)
+			if s.Failed {
+				span.SetStatus(codes.Error, string(s.Reason))
+			}
+			span.End()
+		}
+		for _, r := range s.Ended {
+			t.rotation(r)
+		}
+	}
+}
+
+// outcome is how the step ended, in a word.
+func (s Step) outcome() string {
+	switch {
+	case s.Failed:
+		return "failed"
+	case len(s.Ended) > 0:
+		return "ended"
+	case s.Reason != "":
+		return "waits"
+	}
+	return "moved"
+}
+
+// rotation is the span of a whole rotation, told when it has ended. Its id was known from the beginning: every step stands
+// below it. A crash before the end is recorded lets it be told twice, as one span.
+func (t *Traces) rotation(r journal.Rotation) {
+	root, ok := rootOf(r.ID)
+	if !ok {
+		return
+	}
+	ctx := context.WithValue(context.Background(), rootKey{}, root)
+	_, span := t.start(ctx, "rotation", r.StartedAt, known("rotator.policy", r.Policy, "rotator.rotation", r.ID,
+		"rotator.trigger", string(r.Trigger), "rotator.outcome", string(r.State), "rotator.key_id", r.KeyID)...)
+	span.End(trace.WithTimestamp(r.EndedAt))
+}
+
+// Call tells of a call to xAI or to a store that ended now: whom it was to, which call, and how it ended, in words of
+// closed lists. Outside of a rotation's step it leaves no trace.
+func (t *Traces) Call(ctx context.Context, to, op, outcome string, took time.Duration) {
+	if t == nil || !trace.SpanContextFromContext(ctx).IsValid() {
+		return
+	}
+	now := time.Now()
+	_, span := t.start(ctx, to+" "+op, now.Add(-took), known("peer.service", to, "rotator.op", op, "rotator.outcome", outcome)...)
+	if outcome != "ok" && outcome != "not_found" && outcome != "no_staging" {
+		span.SetStatus(codes.Error, outcome)
+	}
+	span.End(trace.WithTimestamp(now))
+}
+
+func (t *Traces) start(ctx context.Context, name string, at time.Time, about ...attribute.KeyValue) (context.Context, trace.Span) {
+	return t.tracer.Start(ctx, cmp.Or(name, began), trace.WithTimestamp(at), trace.WithAttributes(about...))
+}
+
+// known are pairs of name and value, without those that have none.
+func known(pairs ...string) (list []attribute.KeyValue) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			list = append(list, attribute.String(pairs[i], pairs[i+1]))
+		}
+	}
+	return list
+}
+
+// rootOf is the span of a whole rotation: its trace bears the rotation's id, and it the random half of that. It is the same
+// for every process.
+func rootOf(rotation string) (trace.SpanContext, bool) {
+	id, err := uuid.Parse(rotation)
+	if err != nil {
+		return trace.SpanContext{}, false
+	}
+	sc := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID(id), SpanID: trace.SpanID(id[8:]), TraceFlags: trace.FlagsSampled, Remote: true,
+	})
+	return sc, sc.IsValid()
+}
+
+type rootKey struct{}
+
+// ids gives a rotation's own span the id that its steps have named since it began.
+type ids struct{}
+
+// NewIDs implements sdk.IDGenerator: nothing but a rotation is without a parent.
+func (g ids) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
+	root, _ := ctx.Value(rootKey{}).(trace.SpanContext)
+	return root.TraceID(), root.SpanID()
+}
+
+// NewSpanID implements sdk.IDGenerator.
+func (ids) NewSpanID(context.Context, trace.TraceID) (id trace.SpanID) {
+	_, _ = rand.Read(id[:]) // it never fails: crypto/rand says so
+	return id
+}
