@@ -56,10 +56,20 @@ func (s *Server) Policy(t testing.TB, name, rules string) {
 // Token returns a new renewable token without a parent, which lives for ttl (0: Vault's default, an hour here).
 func (s *Server) Token(t testing.TB, ttl time.Duration, policies ...string) string {
 	t.Helper()
+	return s.token(t, &api.TokenCreateRequest{Policies: policies, TTL: ttl.String(), NoParent: true})
+}
+
+// BareToken is Token without Vault's default policy: it may do what policies say and nothing else.
+func (s *Server) BareToken(t testing.TB, ttl time.Duration, policies ...string) string {
+	t.Helper()
+	return s.token(t, &api.TokenCreateRequest{Policies: policies, TTL: ttl.String(), NoParent: true, NoDefaultPolicy: true})
+}
+
+func (s *Server) token(t testing.TB, r *api.TokenCreateRequest) string {
+	t.Helper()
 	renewable := true
-	made, err := s.root.Auth().Token().Create(&api.TokenCreateRequest{
-		Policies: policies, TTL: ttl.String(), Renewable: &renewable, NoParent: true,
-	})
+	r.Renewable = &renewable
+	made, err := s.root.Auth().Token().Create(r)
 	if err != nil {
 		t.Fatal(err)
 	}

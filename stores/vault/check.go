@@ -16,7 +16,13 @@ import (
 type right struct {
 	path         string
 	capabilities []string
+	why          string
 }
+
+const (
+	whyTarget = `Consumers read this; the successor is written over it. "create" only while there is nothing yet.`
+	whyStaged = "A successor waits here until it is proved, under the id of the attempt."
+)
 
 // probe stands for an attempt where rights are asked.
 const probe = "check"

@@ -88,9 +88,9 @@ func (e kv2) erase(ctx context.Context, path string) error {
 
 func (e kv2) rights(target, staged string) []right {
 	return []right{
-		{e.mount + "/data/" + target, []string{"read", "create", "update"}},
-		{e.mount + "/data/" + staged, []string{"read", "create", "update"}},
-		{e.mount + "/metadata/" + staged, []string{"delete"}},
+		{e.mount + "/data/" + target, []string{"create", "read", "update"}, whyTarget},
+		{e.mount + "/data/" + staged, []string{"create", "read", "update"}, whyStaged},
+		{e.mount + "/metadata/" + staged, []string{"delete"}, "What was staged goes with all its traces."},
 	}
 }
 
@@ -125,8 +125,8 @@ func (e kv1) erase(ctx context.Context, path string) error {
 
 func (e kv1) rights(target, staged string) []right {
 	return []right{
-		{e.mount + "/" + target, []string{"read", "create", "update"}},
-		{e.mount + "/" + staged, []string{"read", "create", "update", "delete"}},
+		{e.mount + "/" + target, []string{"create", "read", "update"}, whyTarget},
+		{e.mount + "/" + staged, []string{"create", "read", "update", "delete"}, whyStaged},
 	}
 }
 

@@ -23,7 +23,8 @@
 //
 // # Rights
 //
-// For KV 2, at mount secret and path llm/chat ([Store.Check] names what is missing):
+// For KV 2, at mount secret and path llm/chat ([Options.Permissions] writes the whole policy, [Store.Check] names what is
+// missing):
 //
 //	path "secret/data/llm/chat"               { capabilities = ["create", "read", "update"] }
 //	path "secret/data/llm/chat.rotator/*"     { capabilities = ["create", "read", "update"] }

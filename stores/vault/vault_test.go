@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -45,6 +46,7 @@ func open(t *testing.T, server *vaulttest.Server, o Options) *Store {
 	return s
 }
 
+// TestSuite runs the suite with the rights that Permissions names for its targets, and no others.
 func TestSuite(t *testing.T) {
 	server := vaulttest.Shared(t)
 	for name, tc := range map[string]struct {
@@ -58,10 +60,15 @@ func TestSuite(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			mount, proxy := server.Mount(t, tc.version), server.Proxy(t)
+			o := Options{Address: proxy.Address, Mount: mount, KVVersion: tc.version, StagingPrefix: tc.prefix}
+			rights := entitle(t, server, o)
+			o.Auth = Auth{Method: "token", Secret: text(server.BareToken(t, time.Hour, rights.policy))}
 			storetest.Run(t, storetest.Harness{
-				Store: open(t, server, Options{Address: proxy.Address, Mount: mount, StagingPrefix: tc.prefix}),
-				Structured: func(*testing.T) stores.Target {
-					return stores.Target{Path: "llm/" + server.Name("chat"), Field: "api_key"}
+				Store: open(t, server, o),
+				Structured: func(t *testing.T) stores.Target {
+					target := stores.Target{Path: "llm/" + server.Name("chat"), Field: "api_key"}
+					rights.add(t, target)
+					return target
 				},
 				Seed: func(t *testing.T, target stores.Target, doc string) {
 					if tc.version == 1 && doc == "{}" {
