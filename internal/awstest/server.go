@@ -3,8 +3,8 @@
 // It speaks the JSON 1.1 protocol that the SDK speaks and keeps the rules that AWS documents for versions and staging
 // labels: a version never changes, a label sits on one version at a time, the first version becomes AWSCURRENT whatever
 // label was asked, AWSPREVIOUS follows AWSCURRENT, and a version without labels may vanish. Regions are apart, told by
-// the scope of the signature. It also plays STS for AssumeRole, answers with AWS's error codes, and breaks on request:
-// before the effect of a call, or after it, when only the answer is lost.
+// the scope of the signature. It also plays STS for AssumeRole, holds access keys to IAM policies, answers with AWS's error
+// codes, and breaks on request: before the effect of a call, or after it, when only the answer is lost.
 //
 // A [Server] is an http.Handler for a real listener and an http.RoundTripper for none at all.
 package awstest
@@ -34,6 +34,7 @@ type Server struct {
 	keys     map[string]string             // access key id → session token that it needs; empty map: any key is fine
 	roles    map[string]string             // role ARN → external id that AssumeRole must bring
 	denied   map[string]bool               // actions that answer AccessDeniedException
+	policies map[string][]iamPolicy        // access key id → what alone it may do
 	faults   []*Fault
 	kmsOff   bool
 	onCall   func(Call)
@@ -49,6 +50,8 @@ func New() *Server {
 		keys:    map[string]string{},
 		roles:   map[string]string{},
 		denied:  map[string]bool{},
+
+		policies: map[string][]iamPolicy{},
 	}
 }
 
@@ -86,7 +89,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	scope, err := s.authenticate(r)
 	if err == nil && scope.service == "sts" {
-		s.serveSTS(w, body)
+		s.serveSTS(w, scope.key, body)
 		return
 	}
 	var answer []byte
@@ -122,9 +125,13 @@ func (s *Server) call(scope scope, target string, body []byte) ([]byte, error) {
 	s.mu.Lock()
 	s.calls = append(s.calls, c)
 	denied, hook := s.denied[action], s.onCall
+	unauthorized := s.authorize(scope, action, &in)
 	s.mu.Unlock()
 	if denied {
 		return nil, fail("AccessDeniedException", "User: arn:aws:iam::%s:user/test is not authorized to perform: secretsmanager:%s on resource: %s", account, action, in.id())
+	}
+	if unauthorized != nil {
+		return nil, unauthorized
 	}
 	if hook != nil {
 		hook(c)

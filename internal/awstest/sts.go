@@ -42,13 +42,15 @@ type stsErrorResponse struct {
 }
 
 // serveSTS answers AssumeRole, the one call of STS that it knows.
-func (s *Server) serveSTS(w http.ResponseWriter, body []byte) {
+func (s *Server) serveSTS(w http.ResponseWriter, key string, body []byte) {
 	w.Header().Set("Content-Type", "text/xml")
 	form, err := url.ParseQuery(string(body))
 	arn := form.Get("RoleArn")
 	s.mu.Lock()
 	externalID, known := s.roles[arn]
+	policies, limited := s.policies[key]
 	s.mu.Unlock()
+	known = known && (!limited || allows(policies, need{action: "sts:AssumeRole", resource: arn}))
 	switch {
 	case err != nil || form.Get("Action") != "AssumeRole" || form.Get("RoleSessionName") == "":
 		w.WriteHeader(http.StatusBadRequest)
