@@ -23,7 +23,7 @@
 //
 // The rights needed are secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and UpdateSecretVersionStage on
 // the secret, ListSecretVersionIds for Previous, CreateSecret where a secret may be absent, and kms:Decrypt and
-// kms:GenerateDataKey where a KMS key of one's own encrypts it.
+// kms:GenerateDataKey where a KMS key of one's own encrypts it. [Options.Permissions] writes the policy.
 package aws
 
 import (

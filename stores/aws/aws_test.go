@@ -2,9 +2,7 @@ package aws
 
 import (
 	"os"
-	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -30,29 +28,36 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// accessKey is the id of the key that stores log in with.
+const accessKey = "AKIDEXAMPLE"
+
 // open returns a store over the server.
 func open(t testing.TB, s *awstest.Server) *Store {
 	t.Helper()
-	store, err := New(t.Context(), Options{
-		Region: region, HTTPClient: s.Client(), KMSKeyID: "alias/rotator",
-		Credentials: credentials.NewStaticCredentialsProvider("AKIDEXAMPLE", "secret", ""),
-	})
+	return openWith(t, s, Options{KMSKeyID: "alias/rotator"})
+}
+
+func openWith(t testing.TB, s *awstest.Server, o Options) *Store {
+	t.Helper()
+	o.Region, o.HTTPClient = region, s.Client()
+	o.Credentials = credentials.NewStaticCredentialsProvider(accessKey, "secret", "")
+	store, err := New(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return store
 }
 
+// TestContract runs the suite with the rights that Permissions names for its targets, and no others.
 func TestContract(t *testing.T) {
 	t.Parallel()
 	server := awstest.New()
 	r := server.Region(region)
-	var n atomic.Int64
-	path := func() string { return "team/secret+" + strconv.FormatInt(n.Add(1), 10) }
+	rights := entitlement{server: server}
 	storetest.Run(t, storetest.Harness{
 		Store:      open(t, server),
-		Structured: func(*testing.T) stores.Target { return stores.Target{Path: path(), Field: "api_key"} },
-		Whole:      func(*testing.T) stores.Target { return stores.Target{Path: path()} },
+		Structured: func(t *testing.T) stores.Target { return rights.add(t, "api_key") },
+		Whole:      func(t *testing.T) stores.Target { return rights.add(t, "") },
 		Seed:       func(_ *testing.T, t stores.Target, doc string) { r.Put(t.Path, doc) },
 		Read:       func(_ *testing.T, t stores.Target) (string, bool) { return r.Value(t.Path, "AWSCURRENT") },
 		Leftovers:  func(_ *testing.T, t stores.Target) []string { return leftovers(r, t.Path) },

@@ -45,7 +45,7 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	if _, err := d.value(t); err != nil {
 		return err
 	}
-	return s.checkWrites(ctx, t, d)
+	return s.checkRights(ctx, t, d)
 }
 
 // obstacle says why the secret cannot be rotated by us, and what would help.
@@ -66,18 +66,18 @@ func (s *Store) obstacle(d *secretsmanager.DescribeSecretOutput) string {
 	return ""
 }
 
-// checkWrites tries the rights to put and to move labels. AWS ignores a put of a version that exists with the same
-// content, and removes no label that is not attached, yet asks for the rights first. Where an endpoint did attach the
-// label, on a version that nobody could tell from before, the second call takes it away.
-func (s *Store) checkWrites(ctx context.Context, t stores.Target, d document) error {
-	if _, err := s.put(ctx, t, d.version, d.text, labelCheck); err != nil {
-		return err
+// checkRights tries the rights to put, to move labels and to list versions, and names all that are missing. AWS ignores a
+// put of a version that exists with the same content, and removes no label that is not attached, yet asks for the rights
+// first. Where an endpoint did attach the label, on a version that nobody could tell from before, the second call takes it
+// away.
+func (s *Store) checkRights(ctx context.Context, t stores.Target, d document) error {
+	_, put := s.put(ctx, t, d.version, d.text, labelCheck)
+	move := s.move(ctx, t, labelCheck, d.version, "")
+	if answered(move, codeMismatch) {
+		move = nil
 	}
-	err := s.move(ctx, t, labelCheck, d.version, "")
-	if answered(err, codeMismatch) {
-		return nil
-	}
-	return err
+	_, list := s.client.ListSecretVersionIds(ctx, &secretsmanager.ListSecretVersionIdsInput{SecretId: &t.Path, MaxResults: aws.Int32(1)})
+	return errors.Join(put, move, failed(ctx, t.Path, list))
 }
 
 // maxPages bounds the list of a secret's versions, 100 each. AWS keeps about 100, and all of the last 24 hours.

@@ -61,7 +61,7 @@ func TestCheck(t *testing.T) {
 // TestCheckDenied: every right that a rotation of this target needs is missed before, by its name.
 func TestCheckDenied(t *testing.T) {
 	t.Parallel()
-	for _, action := range []string{"DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage"} {
+	for _, action := range []string{"DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage", "ListSecretVersionIds"} {
 		t.Run(action, func(t *testing.T) {
 			t.Parallel()
 			server := awstest.New()
