@@ -17,7 +17,7 @@ import (
 )
 
 func (a *app) checkCommand() *cobra.Command {
-	json, live := false, false
+	json, live, permissions, store := false, false, false, ""
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
@@ -26,16 +26,29 @@ has, and tries in each store whether each target could be written. Nothing is ch
 daemon that asks, with its own rights.
 
 With --live it instead takes a key with the least rights through its whole life at xAI, says of each assumption about xAI
-whether it holds, measures the delays, and deletes the key.`,
+whether it holds, measures the delays, and deletes the key.
+
+With --permissions it instead prints the least rights that it all needs, each in its own language: policies of Vault and
+IAM, Roles of Kubernetes, folders, and what a management key is for. It reads the configuration and the policies, but no
+secret, and calls nobody: use it before there is any login. With --store only those in one store are printed; a document
+that is alone and of JSON comes without the comments above it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			if live {
+			switch {
+			case live:
 				return a.checkLive(c.Context(), json)
+			case permissions:
+				return a.permissions(json, store)
+			case store != "":
+				return usage(errors.New("--store goes with --permissions"), "Without them everything is checked.")
 			}
 			return a.check(c.Context(), json)
 		},
 	}
 	c.Flags().BoolVar(&live, "live", false, "rehearse a key's whole life at xAI, for one policy of each team")
+	c.Flags().BoolVar(&permissions, "permissions", false, "print the least rights needed in each store and at xAI")
+	c.Flags().StringVar(&store, "store", "", "`NAME` of the only store whose rights are printed")
+	c.MarkFlagsMutuallyExclusive("live", "permissions")
 	outputFlag(c, &json)
 	return c
 }
@@ -83,7 +96,7 @@ func (a *app) check(ctx context.Context, json bool) error {
 func checked(subject string, err error, do string) console.CheckRow {
 	r := console.CheckRow{Subject: subject, Result: console.CheckOK}
 	if err != nil {
-		detail := err.Error()
+		detail := strings.ReplaceAll(err.Error(), "\n", "; ") // several at once
 		r.Result, r.Detail = console.CheckProblem, &detail
 		if do != "" {
 			r.Do = &do
@@ -138,16 +151,14 @@ func (v view) checkTeam(ctx context.Context, name string) (rows []console.CheckR
 	return append(rows, v.checkACLs(ctx, name, t.ID, m)...)
 }
 
-// rights that the rotator uses. Only the first is seen in xAI's reference; the others follow its pattern.
-var rightsUsed = []string{"ListApiKeys", "CreateApiKey", "UpdateApiKey", "DeleteApiKey"}
-
+// lackingRights lists those of rightsUsed that the ACLs of a management key do not name.
 func lackingRights(acls []string) (lacking []string) {
 	if len(acls) == 0 || slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, "*") }) {
 		return nil
 	}
 	for _, r := range rightsUsed {
-		if !slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, ":"+r) }) {
-			lacking = append(lacking, r)
+		if !slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, ":"+r.name) }) {
+			lacking = append(lacking, r.name)
 		}
 	}
 	return lacking
@@ -201,7 +212,7 @@ func (v view) checkTargets(ctx context.Context, policy *policies.Policy) (rows [
 		do := "It is not known now; try again when the store answers."
 		switch {
 		case errors.Is(err, stores.ErrDenied):
-			do = "Give the daemon's login that right."
+			do = "Give the daemon's login that right: `rotator check --permissions --store " + t.Store + "` prints all that it needs."
 		case errors.Is(err, stores.ErrInvalid):
 			do = "Mend the target, or name another one in the policy."
 		}

@@ -23,6 +23,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"rotator/internal/awstest"
 	"rotator/internal/console"
 	"rotator/internal/secret"
 	"rotator/xai"
@@ -90,6 +91,7 @@ func TestScripts(t *testing.T) {
 			"get":    cmdGet,
 			"hooked": cmdHooked,
 			"newkey": cmdNewKey,
+			"aws":    cmdAWS,
 		},
 	})
 }
@@ -268,6 +270,21 @@ func cmdNewKey(ts *testscript.TestScript, _ bool, args []string) {
 	o.sim.RevokeManagementKey(o.key)
 	o.key = o.sim.NewManagementKey(args[0])
 	ts.Check(os.WriteFile(ts.MkAbs("management.key"), []byte(o.key.Reveal()), 0o600))
+}
+
+// cmdAWS starts an AWS at $AWS that has one secret, for an access key with these actions: aws SECRET ACTION...
+func cmdAWS(ts *testscript.TestScript, _ bool, args []string) {
+	const key = "AKIDSCRIPT"
+	aws := awstest.New()
+	actions, err := json.Marshal(args[1:])
+	ts.Check(err)
+	ts.Check(aws.Attach(key, fmt.Sprintf(`{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": %s, "Resource": "*"}]}`, actions)))
+	aws.Region("eu-west-1").Put(args[0], "{}")
+	server := httptest.NewServer(aws)
+	ts.Defer(server.Close)
+	for name, value := range map[string]string{"AWS": server.URL, "AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": "canary", "AWS_EC2_METADATA_DISABLED": "true"} {
+		ts.Setenv(name, value)
+	}
 }
 
 // cmdSignal sends a signal to the process that has the journal, which its lock names: signal TERM|HUP.

@@ -30,45 +30,73 @@ func newStore(ctx context.Context, name string, c config.Store, log *slog.Logger
 	case c.Vault != nil:
 		return newVault(ctx, c.Vault, log.With("store", name))
 	case c.AWS != nil:
-		return aws.New(ctx, aws.Options{
-			Region: c.AWS.Region, Endpoint: c.AWS.Endpoint, Profile: c.AWS.Profile, KMSKeyID: c.AWS.KMSKeyID,
-			Role: aws.Role(c.AWS.AssumeRole),
-		})
+		return aws.New(ctx, awsOptions(c.AWS))
 	case c.File != nil:
-		o := file.Options{Dir: c.File.Dir, Recipients: c.File.Recipients}
-		if !c.File.Identity.IsZero() {
-			o.Identity = c.File.Identity.Read
-		}
-		return file.New(o)
+		return file.New(fileOptions(c.File))
 	case c.Kubernetes != nil:
-		k := c.Kubernetes
-		o := kubernetes.Options{Server: k.Server, CACert: k.CACert, ServerName: k.ServerName, Timeout: k.Timeout.Std()}
-		if !k.Token.IsZero() {
-			o.Token = k.Token.Read
-		}
-		return kubernetes.New(o)
+		return kubernetes.New(kubernetesOptions(c.Kubernetes))
 	}
 	return nil, fmt.Errorf("type %q is not known", c.Type)
 }
 
-func newVault(ctx context.Context, c *config.Vault, log *slog.Logger) (stores.Store, error) {
-	a := vault.Auth{Method: c.Auth.Method, Mount: c.Auth.Mount, Role: c.Auth.Role}
-	secrets := map[string]config.Reference{"token": c.Auth.Token, "approle": c.Auth.SecretID, "kubernetes": c.Auth.JWT, "jwt": c.Auth.JWT}
-	if ref := secrets[a.Method]; !ref.IsZero() {
-		a.Secret = ref.Read
+// permissionsOf is what the configuration of a store says of the rights that it needs; no secret of it is read.
+func permissionsOf(c config.Store) stores.Permissions {
+	switch {
+	case c.Vault != nil:
+		return vaultOptions(c.Vault)
+	case c.AWS != nil:
+		return awsOptions(c.AWS)
+	case c.File != nil:
+		return fileOptions(c.File)
 	}
-	if a.Method == "approle" {
+	return kubernetesOptions(c.Kubernetes) // one of them is set
+}
+
+func newVault(ctx context.Context, c *config.Vault, log *slog.Logger) (stores.Store, error) {
+	o := vaultOptions(c)
+	o.Logger = log
+	o.Auth = vault.Auth{Method: c.Auth.Method, Mount: c.Auth.Mount, Role: c.Auth.Role}
+	secrets := map[string]config.Reference{"token": c.Auth.Token, "approle": c.Auth.SecretID, "kubernetes": c.Auth.JWT, "jwt": c.Auth.JWT}
+	if ref := secrets[c.Auth.Method]; !ref.IsZero() {
+		o.Auth.Secret = ref.Read
+	}
+	if c.Auth.Method == "approle" {
 		id, err := c.Auth.RoleID.Read(ctx)
 		if err != nil {
 			return nil, err
 		}
-		a.Role = id.Reveal()
+		o.Auth.Role = id.Reveal()
 	}
-	return vault.New(vault.Options{
+	return vault.New(o)
+}
+
+// vaultOptions are those without the login.
+func vaultOptions(c *config.Vault) vault.Options {
+	return vault.Options{
 		Address: c.Address, Namespace: c.Namespace, Mount: c.Mount, KVVersion: c.KVVersion, StagingPrefix: c.StagingPrefix,
-		Auth: a, CACert: c.TLS.CACert, ClientCert: c.TLS.ClientCert, ClientKey: c.TLS.ClientKey, ServerName: c.TLS.ServerName,
-		Timeout: c.Timeout.Std(), Logger: log,
-	})
+		CACert: c.TLS.CACert, ClientCert: c.TLS.ClientCert, ClientKey: c.TLS.ClientKey, ServerName: c.TLS.ServerName,
+		Timeout: c.Timeout.Std(),
+	}
+}
+
+func awsOptions(c *config.AWS) aws.Options {
+	return aws.Options{Region: c.Region, Endpoint: c.Endpoint, Profile: c.Profile, KMSKeyID: c.KMSKeyID, Role: aws.Role(c.AssumeRole)}
+}
+
+func fileOptions(c *config.File) file.Options {
+	o := file.Options{Dir: c.Dir, Recipients: c.Recipients}
+	if !c.Identity.IsZero() {
+		o.Identity = c.Identity.Read
+	}
+	return o
+}
+
+func kubernetesOptions(c *config.Kubernetes) kubernetes.Options {
+	o := kubernetes.Options{Server: c.Server, CACert: c.CACert, ServerName: c.ServerName, Timeout: c.Timeout.Std()}
+	if !c.Token.IsZero() {
+		o.Token = c.Token.Read
+	}
+	return o
 }
 
 // outcome is how a call to a store ended, in a word of a closed list.

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"rotator/internal/config"
+	"rotator/policies"
+	"rotator/stores"
+)
+
+// permissionsRow is one document of rights, of a store or of a team's management key.
+type permissionsRow struct {
+	Store    string   `json:"store"` // its name; "team NAME" for a management key
+	Type     string   `json:"type"`  // of the store; xai for a management key
+	Format   string   `json:"format"`
+	About    []string `json:"about"`
+	Document string   `json:"document"`
+}
+
+// permissions prints the least rights that the configuration and the policies need: of everybody, or of the named store
+// alone. Nobody is called, and no secret is read.
+func (a *app) permissions(asJSON bool, store string) error {
+	f, err := a.readFiles()
+	if err != nil {
+		return err
+	}
+	rows, err := f.permissions()
+	if err != nil {
+		return usage(err, "Rename the target, in its store and in the policy, and try again.")
+	}
+	if store != "" {
+		rows = slices.DeleteFunc(rows, func(r permissionsRow) bool { return r.Store != store })
+		if len(rows) == 0 {
+			return usage(fmt.Errorf("no policy has a target in a store called %q", store), "`rotator check --permissions` prints the rights in every store.")
+		}
+	}
+	if asJSON {
+		return a.print(true, rows, nil)
+	}
+	for i, r := range rows {
+		if i > 0 {
+			fmt.Fprintln(a.stdout)
+		}
+		if len(rows) > 1 || r.Format != "json" { // which has no comments
+			fmt.Fprintf(a.stdout, "# %s (%s)\n# %s\n", r.subject(), r.Type, strings.Join(r.About, "\n# "))
+		}
+		fmt.Fprint(a.stdout, r.Document)
+	}
+	return nil
+}
+
+func (r permissionsRow) subject() string {
+	if r.Type == "xai" {
+		return r.Store
+	}
+	return "store " + r.Store
+}
+
+// permissions are sorted by store; those for xAI come first.
+func (f files) permissions() (rows []permissionsRow, err error) {
+	targets := map[string][]stores.Target{} // store → its targets
+	for _, s := range f.specs() {
+		for _, t := range f.policies[s.Name].Targets {
+			targets[t.Store] = append(targets[t.Store], storeTarget(t))
+		}
+	}
+	for _, team := range slices.Sorted(maps.Keys(f.config.Teams)) {
+		rows = append(rows, f.managementKey(team, f.config.Teams[team]))
+	}
+	var wrong []error
+	for _, name := range slices.Sorted(maps.Keys(targets)) {
+		documents, err := permissionsOf(f.config.Stores[name]).Permissions(targets[name])
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("store %s: %w", name, err))
+		}
+		for _, d := range documents {
+			rows = append(rows, permissionsRow{Store: name, Type: f.config.Stores[name].Type, Format: d.Format, About: d.About, Document: d.Text})
+		}
+	}
+	return rows, errors.Join(wrong...)
+}
+
+// rightsUsed of a management key, each with what fails without it. Only the first is seen in xAI's reference; the others
+// follow its pattern.
+var rightsUsed = []struct{ name, why string }{
+	{"ListApiKeys", "nothing is rotated: a key is known as ours by its name"},
+	{"CreateApiKey", "no successor"},
+	{"UpdateApiKey", "an old key is deleted without having been disabled, and no rollback enables one"},
+	{"DeleteApiKey", "old keys stay"},
+}
+
+// managementKey says what a team's management key is for.
+func (f files) managementKey(name string, team config.Team) permissionsRow {
+	var acls []string
+	idle := false
+	for _, p := range f.policies {
+		if p.Team == name {
+			acls = append(acls, p.Key.ACLs...)
+			idle = idle || p.Retire.RequireIdle > policies.Duration(0)
+		}
+	}
+	slices.Sort(acls)
+	of := "the team that it is made in"
+	if team.ID != "" {
+		of = "team " + team.ID
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "for    %s\n", of)
+	for _, r := range rightsUsed {
+		fmt.Fprintf(&b, "right  %-13s without it: %s\n", r.name, r.why)
+	}
+	b.WriteString("right  to read propagation, models and endpoints; their names are not documented\n")
+	if idle {
+		b.WriteString("right  to read usage, for retire.require_idle; its name is not documented\n")
+	}
+	for _, acl := range slices.Compact(acls) {
+		fmt.Fprintf(&b, "gives  %s\n", acl)
+	}
+	return permissionsRow{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: []string{
+		"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation.",
+		"The keys that it makes get what `gives` names, from the policies' key.acls.",
+	}}
+}
