@@ -60,14 +60,19 @@ func look(t *testing.T, c *kubetest.Cluster, target stores.Target, suffix string
 	return o, found
 }
 
+// TestSuite runs the suite with the Role that Permissions names for its targets, and no other rights.
 func TestSuite(t *testing.T) {
 	c := kubetest.Shared(t)
 	namespace := c.Namespace(t, nil)
 	between := newInterposer(t, c)
+	s := store(t, Options{Server: between.address, Token: text(bound(t, c, namespace))})
+	rights := entitlement{c: c}
 	storetest.Run(t, storetest.Harness{
-		Store: store(t, Options{Server: between.address, Token: text(c.Token)}),
-		Structured: func(*testing.T) stores.Target {
-			return stores.Target{Path: namespace + "/" + c.Name("chat"), Field: "api_key"}
+		Store: s,
+		Structured: func(t *testing.T) stores.Target {
+			target := stores.Target{Path: namespace + "/" + c.Name("chat"), Field: "api_key"}
+			rights.add(t, s, target)
+			return target
 		},
 		Seed: func(t *testing.T, target stores.Target, doc string) { human(t, c, target, data(t, doc), nil) },
 		Read: func(t *testing.T, target stores.Target) (string, bool) {

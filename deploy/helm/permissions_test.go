@@ -1,0 +1,63 @@
+//go:build deploy
+
+package helm
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v4"
+
+	"rotator/stores"
+	"rotator/stores/kubernetes"
+)
+
+// TestSameAsPermissions: the Role that `rotator check --permissions` prints grants what the chart's does, of which
+// TestRights shows that it is enough and that none is too many.
+func TestSameAsPermissions(t *testing.T) {
+	t.Parallel()
+	made, err := kubernetes.Options{}.Permissions([]stores.Target{{Path: "rotator-consumers/chat", Field: "api_key"}})
+	if err != nil || len(made) != 1 {
+		t.Fatal(made, err)
+	}
+	// The rule for workloads is there to be filled in.
+	filled := strings.Replace(made[0].Text, "NAME", "chat-api", 1)
+	for _, line := range strings.SplitAfter(filled, "\n") {
+		if rest, is := strings.CutPrefix(line, "  # "); is && (strings.HasPrefix(rest, "- ") || strings.HasPrefix(rest, "  ")) {
+			filled = strings.Replace(filled, line, "  "+rest, 1)
+		}
+	}
+	var printed map[string]any
+	if err := yaml.Unmarshal([]byte(filled), &printed); err != nil {
+		t.Fatalf("%v\n%s", err, filled)
+	}
+	chart := roleOf(t)
+	if diff := cmp.Diff(grants(chart), grants(printed)); diff != "" {
+		t.Errorf("the chart grants other than what is printed (-chart +printed):\n%s", diff)
+	}
+	namespace := func(o object) any { return o["metadata"].(map[string]any)["namespace"] }
+	if namespace(chart) != namespace(printed) || len(grants(printed)) != 8 {
+		t.Errorf("it is\n%s", filled)
+	}
+}
+
+// grants spells out a Role: one entry for each verb on each object.
+func grants(role object) map[string]bool {
+	all := map[string]bool{}
+	for _, r := range role["rules"].([]any) {
+		rule := r.(map[string]any)
+		each := func(member string) []any { list, _ := rule[member].([]any); return list }
+		for _, group := range each("apiGroups") {
+			for _, resource := range each("resources") {
+				for _, name := range each("resourceNames") {
+					for _, verb := range each("verbs") {
+						all[fmt.Sprintf("%v %v/%v %v", verb, group, resource, name)] = true
+					}
+				}
+			}
+		}
+	}
+	return all
+}
