@@ -72,7 +72,7 @@ var Reasons = []ReasonInfo{
 	{Billing, false, "The team has no credits or reached its spending limit: a key cannot be proved.", "Settle the team's billing; nothing is aborted or deleted because of it."},
 	{Internal, false, "The program met a state that it does not understand.", "Report it with the log lines around it."},
 
-	{StoreDenied, true, "A store refuses our login or our rights.", "rotator check names the missing right; see the store's audit log."},
+	{StoreDenied, true, "A store refuses our login or our rights.", "rotator check names the missing right, rotator check --permissions prints all that are needed; see the store's audit log."},
 	{TargetInvalid, true, "A target cannot work as it is (a symlink, a field in a text that is not JSON, a secret that another system rotates).", "rotator check names what is wrong with it."},
 	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it anew."},
 	{ForeignValue, true, "A target held something that is not an API key when it was first read.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
