@@ -280,6 +280,9 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 			return true
 		}
 		claims, err := b.journal.Claim(b.t.Context(), "bench", b.clock, 1)
+		if err == nil && len(claims) == 0 {
+			claims, err = b.journal.ClaimResting(b.t.Context(), "bench", b.clock, 1)
+		}
 		if err != nil {
 			b.t.Fatal(err)
 		}
@@ -287,9 +290,12 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 			b.turn(claims[0])
 			continue
 		}
-		next, err := b.journal.Next(b.t.Context())
+		next, rest, err := b.journal.Next(b.t.Context())
 		if err != nil {
 			b.t.Fatal(err)
+		}
+		if next.IsZero() || !rest.IsZero() && rest.Before(next) {
+			next = rest
 		}
 		if next.After(b.clock.Add(journal.Horizon)) { // as the scheduler's chores do
 			if err := b.journal.Hasten(b.t.Context(), b.clock); err != nil {

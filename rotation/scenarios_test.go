@@ -130,7 +130,7 @@ func (b *bench) rest() {
 
 // calm reports that nothing is due soon, and that nothing but watches will be.
 func (b *bench) calm() bool {
-	if next, err := b.journal.Next(b.t.Context()); err != nil || !next.IsZero() && next.Before(b.clock.Add(10*time.Minute)) {
+	if next, _, err := b.journal.Next(b.t.Context()); err != nil || !next.IsZero() && next.Before(b.clock.Add(10*time.Minute)) {
 		return false
 	}
 	for _, name := range b.known() {

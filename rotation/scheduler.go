@@ -42,7 +42,7 @@ func (e *Engine) Run(ctx context.Context) error {
 		}
 		asked := e.boot()
 		look, enough := context.WithTimeout(ctx, lookLimit)
-		claims, err := e.journal.Claim(look, e.owner, e.now(), cap(slots)-len(slots))
+		claims, err := e.claim(look, cap(slots)-len(slots))
 		enough()
 		e.looked(err)
 		for _, c := range claims {
@@ -61,6 +61,19 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer parked.Stop()
 	working.Wait()
 	return nil
+}
+
+// claim takes what is due, and then what is at rest and to be watched.
+func (e *Engine) claim(ctx context.Context, limit int) ([]journal.Claim, error) {
+	claims, err := e.journal.Claim(ctx, e.owner, e.now(), limit)
+	if err != nil || len(claims) == limit {
+		return claims, err
+	}
+	resting, err := e.journal.ClaimResting(ctx, e.owner, e.now(), limit-len(claims))
+	if len(claims) > 0 {
+		err = nil // those that we have are acted for
+	}
+	return append(claims, resting...), err
 }
 
 // looked notes how a look for due policies ended. Any end shows that the scheduler is alive.
@@ -88,8 +101,11 @@ func (e *Engine) nap(ctx context.Context, failed error) (look bool) {
 	d, look := pollPace, failed != nil
 	if !look {
 		asking, enough := context.WithTimeout(ctx, lookLimit)
-		at, err := e.journal.Next(asking)
+		at, rest, err := e.journal.Next(asking)
 		enough()
+		if at.IsZero() || !rest.IsZero() && rest.Before(at) {
+			at = rest
+		}
 		if err != nil {
 			look = true // and learn what is wrong
 		} else if until := at.Sub(e.now()); !at.IsZero() && until < pollPace {
@@ -149,7 +165,7 @@ func (e *Engine) RunOnce(ctx context.Context) error {
 	e.chores(ctx)
 	for ctx.Err() == nil {
 		asked := e.boot()
-		claims, err := e.journal.Claim(ctx, e.owner, e.now(), e.limits.Concurrency)
+		claims, err := e.claim(ctx, e.limits.Concurrency)
 		if err != nil {
 			return err
 		}

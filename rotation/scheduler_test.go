@@ -146,18 +146,18 @@ type deaf struct {
 	claims, glances atomic.Int64
 }
 
-func (d *deaf) Claim(ctx context.Context, owner string, now time.Time, limit int) ([]journal.Claim, error) {
+func (d *deaf) Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
 	d.claims.Add(1)
 	if d.deaf.Load() {
 		return nil, errFault
 	}
-	return d.Journal.Claim(ctx, owner, now, limit)
+	return d.Journal.Claim(ctx, owner, now, limit, only...)
 }
 
-func (d *deaf) Next(ctx context.Context) (time.Time, error) {
+func (d *deaf) Next(ctx context.Context) (due, rest time.Time, err error) {
 	d.glances.Add(1)
 	if d.deaf.Load() {
-		return time.Time{}, errFault
+		return time.Time{}, time.Time{}, errFault
 	}
 	return d.Journal.Next(ctx)
 }

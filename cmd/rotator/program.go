@@ -200,34 +200,20 @@ func (p *program) close() error {
 	return errors.Join(p.journal.Close(), p.closeTraces())
 }
 
-// someOnly is a journal of which an engine acts for some policies only; the others are left to whoever runs next.
+// someOnly is a journal of which an engine acts for some policies only; the others are left to whoever runs besides or next.
 type someOnly struct {
 	journal.Journal
 	policies []string
 }
 
-// leftAlone is how long a policy that came due and is not ours is not handed out again.
-const leftAlone = 10 * time.Second
-
 // Claim implements journal.Claimer.
-func (s someOnly) Claim(ctx context.Context, owner string, now time.Time, limit int) (ours []journal.Claim, err error) {
-	for len(ours) < limit {
-		claims, err := s.Journal.Claim(ctx, owner, now, limit-len(ours))
-		for _, c := range claims {
-			if slices.Contains(s.policies, c.Policy) {
-				ours = append(ours, c)
-			} else if released := s.Release(ctx, c, now.Add(leftAlone)); err == nil {
-				err = released
-			}
-		}
-		if len(ours) == 0 && err != nil {
-			return nil, err
-		}
-		if len(claims) == 0 || err != nil {
-			break
-		}
-	}
-	return ours, nil
+func (s someOnly) Claim(ctx context.Context, owner string, now time.Time, limit int, _ ...string) ([]journal.Claim, error) {
+	return s.Journal.Claim(ctx, owner, now, limit, s.policies...)
+}
+
+// ClaimResting implements journal.Claimer.
+func (s someOnly) ClaimResting(ctx context.Context, owner string, now time.Time, limit int, _ ...string) ([]journal.Claim, error) {
+	return s.Journal.ClaimResting(ctx, owner, now, limit, s.policies...)
 }
 
 // userName says who gives an order.

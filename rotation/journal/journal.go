@@ -32,11 +32,19 @@ type Journal interface {
 	Claimer
 	Reader
 	Words
+	Pacer
 
 	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
 	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at
 	// once when somebody woke it meanwhile. On success rec counts as loaded afresh. ErrLost: nothing was written.
 	Commit(ctx context.Context, c Claim, rec *Record, release bool, events ...Event) error
+
+	// CommitAll releases many claims at once, each with what its owner changed of the policy's own row, of targets and of
+	// keys that were there when it was loaded; nothing else may have changed. It returns an error for each of done:
+	// nil (its record counts as loaded afresh), ErrLost, or ErrForbidden for what only [Journal.Commit] writes; those
+	// claims are not released, and the others are all the same. The last error is of the whole: none was released, as far
+	// as is known.
+	CommitAll(ctx context.Context, done []Outcome) ([]error, error)
 
 	// SetPolicies makes specs the policies there are: new ones are added (FirstSeen now, due now), changed ones updated
 	// and woken, those missing get RemovedAt. A spec with RenamedFrom takes over all that belongs to the old name.
@@ -66,10 +74,20 @@ type Journal interface {
 // MetaRestored is set in a journal that was made from a backup: until every target was matched, the engine only looks.
 const MetaRestored = "restored"
 
-// Claimer hands out policies, each to one owner at a time.
+// Outcome is a claim that ends, and the record that its owner changed.
+type Outcome struct {
+	Claim  Claim
+	Record *Record
+}
+
+// Claimer hands out policies, each to one owner at a time. A policy is at rest while no rotation is in flight, nothing is
+// due before its watch (NextRunAt is WatchAt), and nobody woke it; those are handed out apart, many at once.
 type Claimer interface {
-	// Claim takes up to limit policies whose NextRunAt has come, oldest first. An error is not a claim.
-	Claim(ctx context.Context, owner string, now time.Time, limit int) ([]Claim, error)
+	// Claim takes up to limit policies whose NextRunAt has come, oldest first, of those named (all when none is), but not
+	// those at rest. An error is not a claim.
+	Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
+	// ClaimResting is Claim for those at rest alone.
+	ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
 	// Renew prolongs a claim. ErrLost: it is no longer ours.
 	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)
 	// Release gives a claim back unchanged, to be handed out again from at on.
@@ -77,10 +95,39 @@ type Claimer interface {
 	// Hasten makes policies due that were put off beyond the Horizon. No owner puts one off so far, so that this happens
 	// only when the clock was set back.
 	Hasten(ctx context.Context, now time.Time) error
-	// Next is when the next policy comes due; the zero time when none ever does.
-	Next(ctx context.Context) (time.Time, error)
+	// Next is when the next policy comes due for Claim, and the next one at rest for ClaimResting; the zero time when
+	// none ever does. A claim whose owner died counts for both from when it ends by itself.
+	Next(ctx context.Context) (due, rest time.Time, err error)
+	// Wakes calls wake soon after somebody woke a policy, on whatever replica, until ctx ends, and returns ctx's error. It
+	// is a convenience: what wake tells of may be missed, so that whoever relies on it asks Next from time to time.
+	Wakes(ctx context.Context, wake func()) error
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
+	// Beat records that a replica is alive, for people to see; its Claims are not looked at, and its StartedAt is on this
+	// process's clock like now. Replicas that nobody saw for a day are dropped.
+	Beat(ctx context.Context, now time.Time, r Replica) error
+	// Leave drops a replica that stops. One that is not known is no error.
+	Leave(ctx context.Context, name string) error
+}
+
+// Pacer shares one pace of calls among all who use one journal: the limit of the one who is called is that of all together.
+type Pacer interface {
+	// Take reserves calls calls at the pace of that name: they may begin after delay, one each 1/rate seconds; what is
+	// not used lapses. When delay is above b.Wait nothing was reserved.
+	Take(ctx context.Context, now time.Time, name string, calls int, b PaceBounds) (delay time.Duration, rate float64, err error)
+	// Slow halves the pace after a call was refused for coming too soon, once per wave of refusals, and lets nobody begin
+	// before retryAfter has passed.
+	Slow(ctx context.Context, now time.Time, name string, retryAfter time.Duration, b PaceBounds) error
+}
+
+// PaceBounds bound a pace. It begins at the top and comes back to it after it was slowed.
+type PaceBounds struct {
+	Top, Floor float64       // calls a second
+	Burst      int           // calls that may begin at once after a quiet time, at the top alone
+	Step       float64       // calls a second, given back by a Take when the pace held for Calm
+	Calm       time.Duration //
+	Wave       time.Duration // refusals that come so soon after one that halved are of its wave
+	Wait       time.Duration // the longest that calls are reserved ahead; 0: any time
 }
 
 // Horizon is further than any policy is put off: its targets are watched more often.
@@ -100,6 +147,8 @@ type Claim struct {
 type Reader interface {
 	// Load returns all that an owner needs to act for a policy. ErrNotFound.
 	Load(ctx context.Context, policy string) (*Record, error)
+	// LoadAll is Load for many policies, in the order asked; nil stands for one that there is not.
+	LoadAll(ctx context.Context, policies []string) ([]*Record, error)
 	// Summaries returns every policy with its rotation in flight and its hold, by name.
 	Summaries(ctx context.Context) ([]Summary, error)
 	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
@@ -119,6 +168,8 @@ type Reader interface {
 	Teams(ctx context.Context) ([]Team, error)
 	// Events returns events with an id above after, oldest first, at most limit.
 	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+	// Replicas returns the replicas that beat and did not leave, by name.
+	Replicas(ctx context.Context) ([]Replica, error)
 	// HoldOf returns the policy's hold as it is now; the zero Hold when there is none.
 	HoldOf(ctx context.Context, policy string) (Hold, error)
 }

@@ -315,9 +315,21 @@ type Event struct {
 	Data             map[string]string
 }
 
-// Summary is a policy with what is in flight.
+// Summary is a policy with what is in flight, and who acts for it at this moment.
 type Summary struct {
-	Policy   Policy
-	Rotation *Rotation
-	Hold     Hold
+	Policy     Policy
+	Rotation   *Rotation
+	Hold       Hold
+	Owner      string    // "" nobody: also when his lease ran out
+	OwnedSince time.Time // when he claimed it; zero: not known
+}
+
+// Replica is one of the processes that act for the policies of a journal. Its times are on the journal's clock.
+type Replica struct {
+	Name      string // the owner of its claims
+	Host      string
+	Version   string
+	StartedAt time.Time
+	SeenAt    time.Time // when it last beat
+	Claims    int       // policies that it acts for at this moment
 }

@@ -77,7 +77,7 @@ var claims = []promise{
 		k.equal("order", order, []string{"b", "a", "c"})
 	}},
 	{"nothing is handed out before its time", func(k *kit) {
-		next, err := k.j.Next(k.Context())
+		next, _, err := k.j.Next(k.Context())
 		k.ok(err)
 		k.equal("next of an empty journal", next, time.Time{})
 		k.policies("a")
@@ -85,7 +85,7 @@ var claims = []promise{
 		at := now().Add(time.Hour)
 		k.ok(k.j.Release(k.Context(), c, at))
 		k.unclaimable()
-		next, err = k.j.Next(k.Context())
+		next, _, err = k.j.Next(k.Context())
 		k.ok(err)
 		k.equal("next", next, at)
 		k.equal("next of the row", k.load("a").Policy.NextRunAt, at)

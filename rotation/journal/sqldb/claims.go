@@ -10,43 +10,50 @@ import (
 	"rotator/rotation/journal"
 )
 
+// A policy is at rest, or moving, by its row. The indexes of the two kinds have the same words.
+const (
+	resting = `rotation_id = '' AND next_run_at = watch_at`
+	moving  = `(rotation_id <> '' OR next_run_at IS DISTINCT FROM watch_at)`
+)
+
 // Claim implements journal.Claimer.
-func (db *DB) Claim(ctx context.Context, owner string, now time.Time, limit int) ([]journal.Claim, error) {
+func (db *DB) Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
+	return db.claimAll(ctx, moving, owner, now, limit, only)
+}
+
+// ClaimResting implements journal.Claimer.
+func (db *DB) ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
+	return db.claimAll(ctx, resting, owner, now, limit, only)
+}
+
+func (db *DB) claimAll(ctx context.Context, which, owner string, now time.Time, limit int, only []string) ([]journal.Claim, error) {
 	if owner == "" || limit < 1 {
 		return nil, fmt.Errorf("claim: owner %q, limit %d", owner, limit)
 	}
-	var claims []journal.Claim
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		now, err := db.clock(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		claims, err = claimDue(ctx, t, db.claim(), owner, now, db.lease(now), limit)
-		return err
-	})
-	if err != nil {
-		// An error is not a claim, even if the database may have done it: the claim then ends with its lease.
-		return nil, fmt.Errorf("claim: %w", err)
+	args := []any{micros(now), owner, db.lease(), int64(limit)}
+	if len(only) > 0 {
+		which += " AND name " + db.among(5)
+		args = append(args, db.list(only))
 	}
-	return claims, nil
-}
-
-func claimDue(ctx context.Context, t tx, query, owner string, now, until time.Time, limit int) ([]journal.Claim, error) {
 	type due struct {
 		journal.Claim
 		at time.Time
 	}
 	var found []due
-	err := t.query(ctx, func(scan func(...any) error) error {
-		d := due{Claim: journal.Claim{Owner: owner, Now: now, Until: until}}
-		if err := scan(&d.Policy, &d.Epoch, &d.Seq, instant{&d.at}); err != nil {
-			return err
-		}
-		found = append(found, d)
-		return nil
-	}, query, micros(now), owner, micros(until), int64(limit))
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		found = nil
+		return t.query(ctx, func(scan func(...any) error) error {
+			d := due{Claim: journal.Claim{Owner: owner}}
+			if err := scan(&d.Policy, &d.Epoch, &d.Seq, instant{&d.at}, instant{&d.Now}, instant{&d.Until}); err != nil {
+				return err
+			}
+			found = append(found, d)
+			return nil
+		}, db.claim(which), args...)
+	})
 	if err != nil {
-		return nil, err
+		// An error is not a claim, even if the database may have done it: the claim then ends with its lease.
+		return nil, fmt.Errorf("claim: %w", err)
 	}
 	// RETURNING promises no order.
 	slices.SortFunc(found, func(a, b due) int { return a.at.Compare(b.at) })
@@ -59,15 +66,11 @@ func claimDue(ctx context.Context, t tx, query, owner string, now, until time.Ti
 
 // Renew implements journal.Claimer.
 func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journal.Claim, error) {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		now, err := db.clock(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		c.Until = db.lease(now)
-		n, err := t.exec(ctx, `UPDATE policies SET lease_until = $1 WHERE name = $2 AND lease_epoch = $3 AND lease_owner = $4`,
-			micros(c.Until), c.Policy, c.Epoch, c.Owner)
-		if err == nil && n == 0 {
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		found, err := one(ctx, t, []any{instant{&c.Until}}, `UPDATE policies SET lease_until = `+db.at(1)+` + CAST($2 AS BIGINT)
+			WHERE name = $3 AND lease_epoch = $4 AND lease_owner = $5 RETURNING lease_until`,
+			micros(now), db.lease(), c.Policy, c.Epoch, c.Owner)
+		if err == nil && !found {
 			err = journal.ErrLost
 		}
 		return err
@@ -80,8 +83,8 @@ func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journa
 
 // Release implements journal.Claimer.
 func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		n, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL,
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		n, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, claimed_at = NULL,
 			next_run_at = CASE WHEN wake_seq = $4 THEN CAST($5 AS BIGINT) ELSE CAST($6 AS BIGINT) END
 			WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`,
 			c.Policy, c.Epoch, c.Owner, c.Seq, micros(at), micros(c.Now))
@@ -98,41 +101,52 @@ func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error 
 
 // Next implements journal.Claimer. A claim whose owner died counts from when it ends by itself. Where
 // this process's clock is more than a second off the database's, the answer is on its own: nobody sleeps too long by it.
-func (db *DB) Next(ctx context.Context) (next time.Time, err error) {
+func (db *DB) Next(ctx context.Context) (due, rest time.Time, err error) {
 	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		here := db.now()
-		var there, due, ends time.Time
-		_, err := one(ctx, t, []any{instant{&there}, instant{&due}, instant{&ends}}, `SELECT `+db.clockColumn()+`,
-			(SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL ORDER BY next_run_at LIMIT 1),
-			(SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL ORDER BY lease_until LIMIT 1)`)
-		if next = due; next.IsZero() || !ends.IsZero() && ends.Before(next) {
-			next = ends
-		}
-		if off := here.Sub(there); !next.IsZero() && !there.IsZero() && off.Abs() > time.Second {
-			next = next.Add(off)
+		var there time.Time
+		var free, ends [2]time.Time // of those that move, and of those at rest
+		_, err := one(ctx, t, []any{instant{&there}, instant{&free[0]}, instant{&ends[0]}, instant{&free[1]}, instant{&ends[1]}},
+			`SELECT `+db.clockColumn()+nextOf(moving)+nextOf(resting))
+		for i, next := range []*time.Time{&due, &rest} {
+			if *next = free[i]; next.IsZero() || !ends[i].IsZero() && ends[i].Before(*next) {
+				*next = ends[i]
+			}
+			if off := here.Sub(there); !next.IsZero() && !there.IsZero() && off.Abs() > time.Second {
+				*next = next.Add(off)
+			}
 		}
 		return err
 	})
 	if err != nil {
-		return time.Time{}, fmt.Errorf("next due: %w", err)
+		return time.Time{}, time.Time{}, fmt.Errorf("next due: %w", err)
 	}
-	return next, nil
+	return due, rest, nil
+}
+
+// nextOf are two more columns: when the first policy of a kind comes due that nobody has, and that somebody has.
+func nextOf(which string) string {
+	return `,
+		(SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL AND ` + which + ` ORDER BY next_run_at LIMIT 1),
+		(SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL AND ` + which + ` ORDER BY lease_until LIMIT 1)`
 }
 
 // wake makes the policy's owner look again: at once where nobody has it, and otherwise when the claim is released.
 // It reports whether there is such a policy.
 func (db *DB) wake(ctx context.Context, t tx, now time.Time, policy string) (bool, error) {
-	now, err := db.clock(ctx, t, now)
-	if err != nil {
-		return false, err
+	n, err := t.exec(ctx, `UPDATE policies SET `+woken(db.at(2))+` WHERE name = $1`, policy, micros(now))
+	if err == nil && n > 0 {
+		err = db.tell(ctx, t)
 	}
-	// While it is claimed next_run_at lies in the past already.
-	n, err := t.exec(ctx, `UPDATE policies SET `+woken+` WHERE name = $1`, policy, micros(now))
 	return n > 0, err
 }
 
-// woken is a policy's row after somebody spoke at $2.
-const woken = `wake_seq = wake_seq + 1, next_run_at = CASE WHEN next_run_at <= $2 THEN next_run_at ELSE $2 END`
+// woken is a policy's row after somebody spoke at now. While it is claimed next_run_at lies in the past already. Whoever
+// was at rest is not any more, even if its watch is due.
+func woken(now string) string {
+	return `wake_seq = wake_seq + 1, next_run_at = CASE WHEN next_run_at <= ` + now + ` AND next_run_at IS DISTINCT FROM watch_at
+		THEN next_run_at ELSE ` + now + ` END`
+}
 
 // patience is how long what needs an unclaimed policy waits for its owner, and look how often it looks. Claims are
 // held for a step, which takes seconds; waits are not claimed.

@@ -65,7 +65,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 var (
 	commitPolicy     = ownedPolicies.update(fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", nOwned+1, nOwned+2), "name")
 	commitAndRelease = strings.Replace(commitPolicy, " SET ", fmt.Sprintf(
-		" SET lease_owner = '', lease_until = NULL, "+
+		" SET lease_owner = '', lease_until = NULL, claimed_at = NULL, "+
 			"next_run_at = CASE WHEN wake_seq = $%d THEN CAST($%d AS BIGINT) ELSE CAST($%d AS BIGINT) END, ",
 		nOwned+4, nOwned+3, nOwned+5), 1)
 	nOwned = len(ownedPolicies.names)

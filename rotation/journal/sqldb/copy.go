@@ -10,8 +10,8 @@ import (
 	"rotator/rotation/journal"
 )
 
-// copied names every table and its columns, in an order in which rows may be written. What is not copied of a policy is
-// its claim: nobody holds one when a journal moves.
+// copied names every table and its columns, in an order in which rows may be written. Claims and replicas are not copied:
+// there are none when a journal moves. Nor are paces, which are soon learned anew.
 var copied = []struct{ table, columns string }{
 	{"meta", "name, value"},
 	{"policies", policies.columns + ", wake_seq, lease_epoch"},

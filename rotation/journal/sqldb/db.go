@@ -56,10 +56,12 @@ type engine interface {
 	write(ctx context.Context, do func(context.Context, tx) error) error
 	// read runs do on one consistent state of the database.
 	read(ctx context.Context, do func(context.Context, tx) error) error
-	// ask is read for single statements that need not agree with each other.
+	// ask is read for single statements that need not agree with each other, and say write for a single statement.
 	ask(ctx context.Context, do func(context.Context, tx) error) error
-	// readEvents is read, for events alone: no event with a lower id than one seen may appear later.
-	readEvents(ctx context.Context, do func(context.Context, tx) error) error
+	say(ctx context.Context, do func(context.Context, tx) error) error
+	// readEvents is read, for the events above one alone: none with a lower id than one seen may appear later. Where
+	// there are none it may return without do.
+	readEvents(ctx context.Context, after int64, do func(context.Context, tx) error) error
 	// beforeEvents runs before a transaction's first event, beforeLoading before policies are set.
 	beforeEvents(ctx context.Context, t tx) error
 	beforeLoading(ctx context.Context, t tx) error
@@ -67,11 +69,20 @@ type engine interface {
 	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)
 	// clockColumn is the database's clock in a SELECT, NULL where the caller's counts.
 	clockColumn() string
-	// lease is when a claim made or renewed at now ends; the zero time when it never does.
-	lease(now time.Time) time.Time
-	// claim is the statement that claims: $1 now, $2 owner, $3 until, $4 limit; it returns name, epoch, wake count and
-	// the time since when the policy was due.
-	claim() string
+	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: for ever.
+	lease() any
+	// claim is the statement that claims policies for which the condition which holds: $1 the caller's clock, $2 owner,
+	// $3 lease, $4 limit, $5 the list of names where some are named. It returns name, epoch, wake count, the time since
+	// when the policy was due, when it was claimed and until when.
+	claim(which string) string
+	// among is the end of a condition: "is in the list that is parameter n"; list is such a parameter.
+	among(n int) string
+	list(values []string) any
+	// batch is how many rows are written by one statement.
+	batch() int
+	// tell has [DB.Wakes] of every replica called when the transaction commits; hear calls wake for each until ctx ends.
+	tell(ctx context.Context, t tx) error
+	hear(ctx context.Context, wake func()) error
 	// lockRow is appended to a SELECT whose row must stay as it is until the transaction ends.
 	lockRow() string
 	backup(ctx context.Context, path string) error
@@ -133,17 +144,18 @@ func (db *DB) Backup(ctx context.Context, path string) error {
 	return nil
 }
 
+// at is the time of a statement: the database's clock where that counts, and otherwise the caller's, parameter n.
+func (db *DB) at(n int) string {
+	return fmt.Sprintf("coalesce(%s, CAST($%d AS BIGINT))", db.clockColumn(), n)
+}
+
 // Chore implements journal.Claimer.
 func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.Duration) (mine bool, err error) {
-	err = db.write(ctx, func(ctx context.Context, t tx) error {
-		now, err := db.clock(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		n, err := t.exec(ctx, `INSERT INTO chores (name, at) VALUES ($1, $2)
+	err = db.say(ctx, func(ctx context.Context, t tx) error {
+		// A time that lies further ahead than one interval was written before the clock was set back.
+		n, err := t.exec(ctx, `INSERT INTO chores (name, at) VALUES ($1, `+db.at(2)+`)
 			ON CONFLICT (name) DO UPDATE SET at = excluded.at
-			WHERE chores.at <= $3 OR chores.at > $4`, name, micros(now), micros(now.Add(-every)),
-			micros(now.Add(every))) // the last: the clock was set back
+			WHERE chores.at <= excluded.at - $3 OR chores.at > excluded.at + $3`, name, micros(now), every.Microseconds())
 		mine = n > 0
 		return err
 	})
@@ -155,7 +167,7 @@ func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.
 
 // SetMeta implements journal.Journal.
 func (db *DB) SetMeta(ctx context.Context, key, value string) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, setMeta, key, value)
 		return err
 	})
@@ -169,7 +181,7 @@ const setMeta = `INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (nam
 
 // Meta implements journal.Journal.
 func (db *DB) Meta(ctx context.Context, key string) (value string, err error) {
-	err = db.read(ctx, func(ctx context.Context, t tx) error {
+	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		_, err := one(ctx, t, []any{&value}, `SELECT value FROM meta WHERE name = $1`, key)
 		return err
 	})

@@ -41,17 +41,17 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		}
 		for _, name := range changed {
 			s := named[name]
-			if _, err := t.exec(ctx, `UPDATE policies SET team = $3, owner = $4, spec = $5, removed_at = NULL, `+woken+`
+			if _, err := t.exec(ctx, `UPDATE policies SET team = $3, owner = $4, spec = $5, removed_at = NULL, `+woken(`$2`)+`
 				WHERE name = $1`, name, micros(at), s.Team, s.Owner, s.Canonical); err != nil {
 				return fmt.Errorf("policy %s: %w", name, err)
 			}
 		}
 		for _, name := range gone {
-			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken+` WHERE name = $1`, name, micros(at)); err != nil {
+			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name = $1`, name, micros(at)); err != nil {
 				return fmt.Errorf("policy %s: %w", name, err)
 			}
 		}
-		return nil
+		return db.tell(ctx, t)
 	})
 	if err != nil {
 		return fmt.Errorf("set policies: %w", err)
@@ -146,7 +146,7 @@ func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, specs []journa
 			continue
 		}
 		// An owner who died and wakes up finds the epoch grown.
-		if _, err := t.exec(ctx, `UPDATE policies SET name = $2, lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL
+		if _, err := t.exec(ctx, `UPDATE policies SET name = $2, lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL, claimed_at = NULL
 			WHERE name = $1`, from, to); err != nil {
 			return fmt.Errorf("rename %s to %s: %w", from, to, err)
 		}

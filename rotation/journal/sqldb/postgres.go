@@ -18,11 +18,13 @@ import (
 // postgresDB is a journal that replicas share. It keeps nothing in a session between transactions, neither prepared
 // statements nor settings nor locks, so that it works through a pooler that hands out connections per transaction.
 type postgresDB struct {
-	pool  *sql.DB
-	dur   time.Duration // of a lease
-	total time.Duration // bounds a transaction
-	look  bool          // only
-	over  atomic.Bool   // closed
+	pool    *sql.DB
+	config  *pgx.ConnConfig                              // of every connection
+	refresh func(context.Context, *pgx.ConnConfig) error // brings a copy of config up to date before it is used
+	dur     time.Duration                                // of a lease
+	total   time.Duration                                // bounds a transaction
+	look    bool                                         // only
+	over    atomic.Bool                                  // closed
 }
 
 // The numbers of our advisory locks.
@@ -46,7 +48,10 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
-	e := &postgresDB{pool: stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(o.refresh)), dur: o.Lease, total: 2 * time.Minute, look: o.ReadOnly}
+	e := &postgresDB{
+		pool:   stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(o.refresh)),
+		config: cfg, refresh: o.refresh, dur: o.Lease, total: 2 * time.Minute, look: o.ReadOnly,
+	}
 	e.pool.SetMaxOpenConns(16)
 	e.pool.SetMaxIdleConns(8)
 	e.pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -124,10 +129,28 @@ func (e *postgresDB) ask(ctx context.Context, do func(context.Context, tx) error
 	return do(ctx, pgTx{e.pool})
 }
 
+// say lets a statement be its own transaction. It has no limits of the server's then: one that waits for a lock goes on
+// to wait when its caller has given up. Whoever uses it does not mind that it may still be done.
+func (e *postgresDB) say(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.look {
+		return ErrReadOnly
+	}
+	return e.ask(ctx, do)
+}
+
 // readEvents waits until nobody is about to commit events. Ids are given before a commit and seen after it: without
 // the lock a reader could see event 12, go on from there, and miss event 11, which was committed a moment later.
 // Each statement has its own snapshot here, so that the one after the lock sees all that was committed before it.
-func (e *postgresDB) readEvents(ctx context.Context, do func(context.Context, tx) error) error {
+// Mostly there is nothing new, and that takes neither lock nor transaction to see.
+func (e *postgresDB) readEvents(ctx context.Context, after int64, do func(context.Context, tx) error) error {
+	some := false
+	err := e.ask(ctx, func(ctx context.Context, t tx) error {
+		_, err := one(ctx, t, []any{&some}, `SELECT EXISTS (SELECT 1 FROM events WHERE id > $1)`, after)
+		return err
+	})
+	if err != nil || !some {
+		return err
+	}
 	return e.transact(ctx, nil, func(ctx context.Context, t tx) error {
 		if err := advisory(ctx, t, "pg_advisory_xact_lock", lockEvents); err != nil {
 			return err
@@ -182,26 +205,34 @@ func (e *postgresDB) clockColumn() string {
 	return "CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)"
 }
 
-func (e *postgresDB) lease(now time.Time) time.Time { return now.Add(e.dur) }
+func (e *postgresDB) lease() any { return e.dur.Microseconds() }
+
+func (e *postgresDB) among(n int) string { return fmt.Sprintf("= ANY($%d)", n) }
+
+func (e *postgresDB) list(values []string) any { return values }
+
+func (e *postgresDB) batch() int { return 500 }
 
 func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 
 // claim skips rows that others are about to claim. Among the oldest it takes from every team in turn, so that one
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
 // saw it before the lock.
-func (e *postgresDB) claim() string {
-	const free = `next_run_at <= $1 AND (lease_owner = '' OR lease_until < $1)`
-	return `WITH oldest AS (
+func (e *postgresDB) claim(which string) string {
+	free := `next_run_at <= (SELECT now FROM clock) AND (lease_owner = '' OR lease_until < (SELECT now FROM clock)) AND ` + which
+	return `WITH clock AS MATERIALIZED (
+			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now
+		), oldest AS (
 			SELECT name, team, next_run_at FROM policies WHERE ` + free + ` ORDER BY next_run_at LIMIT 1000
 		), ranked AS (
-			SELECT name, row_number() OVER (PARTITION BY team ORDER BY next_run_at, name) AS turn FROM oldest
+			SELECT name AS of, row_number() OVER (PARTITION BY team ORDER BY next_run_at, name) AS turn FROM oldest
 		), due AS MATERIALIZED (
-			SELECT policies.name FROM policies JOIN ranked ON ranked.name = policies.name WHERE ` + free + `
-			ORDER BY ranked.turn, policies.next_run_at FOR UPDATE OF policies SKIP LOCKED LIMIT $4
+			SELECT policies.name FROM policies JOIN ranked ON of = name WHERE ` + free + `
+			ORDER BY turn, next_run_at FOR UPDATE OF policies SKIP LOCKED LIMIT $4
 		)
-		UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
-		FROM due WHERE policies.name = due.name
-		RETURNING policies.name, policies.lease_epoch, policies.wake_seq, policies.next_run_at`
+		UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, claimed_at = now, lease_until = now + $3
+		FROM due, clock WHERE policies.name = due.name
+		RETURNING policies.name, lease_epoch, wake_seq, next_run_at, claimed_at, lease_until`
 }
 
 func (e *postgresDB) backup(context.Context, string) error {

@@ -6,69 +6,36 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
 	"rotator/rotation/journal"
 )
-
-// Load implements journal.Reader.
-func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) {
-	rec := &journal.Record{}
-	err := db.read(ctx, func(ctx context.Context, t tx) (err error) {
-		*rec = journal.Record{}
-		if rec.Policy, err = policies.first(ctx, t, "WHERE name = $1", policy); err != nil {
-			return err
-		}
-		inFlight := ""
-		found, err := rotations.all(ctx, t, "WHERE policy = $1 AND ended_at IS NULL", policy)
-		if err != nil {
-			return err
-		}
-		if len(found) > 0 {
-			rec.Rotation, inFlight = &found[0], found[0].ID
-		}
-		rec.Attempts, err = attempts.all(ctx, t, "WHERE policy = $1 AND state <> 'settled' UNION ALL SELECT "+attempts.columns+
-			" FROM attempts WHERE rotation = $2 AND rotation <> '' AND state = 'settled' ORDER BY created_at, id", policy, inFlight)
-		if err != nil {
-			return err
-		}
-		if rec.Keys, err = keys.all(ctx, t, "WHERE policy = $1 AND deleted_at IS NULL ORDER BY created_at, id", policy); err != nil {
-			return err
-		}
-		if rec.Targets, err = targets.all(ctx, t, "WHERE policy = $1", policy); err != nil {
-			return err
-		}
-		if rec.Hold, err = holdOf(ctx, t, policy); err != nil {
-			return err
-		}
-		rec.Orders, err = orders.all(ctx, t, "WHERE policy = $1 AND done_at IS NULL ORDER BY id", policy)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load %s: %w", policy, err)
-	}
-	// Databases order text each by its own rules.
-	slices.SortFunc(rec.Targets, byTarget)
-	rec.Base = rec.Clone()
-	return rec, nil
-}
 
 func byTarget(a, b journal.Target) int {
 	return cmp.Or(cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Store, b.Store), cmp.Compare(a.Path, b.Path),
 		cmp.Compare(a.Field, b.Field))
 }
 
-func holdOf(ctx context.Context, t tx, policy string) (journal.Hold, error) {
-	found, err := holds.all(ctx, t, "WHERE policy = $1", policy)
-	if err != nil || len(found) == 0 {
-		return journal.Hold{}, err
-	}
-	return found[0], nil
+// holdsOf are the holds that the rest of a SELECT finds, by policy.
+func holdsOf(ctx context.Context, t tx, rest string, args ...any) (map[string]journal.Hold, error) {
+	held := make(map[string]journal.Hold)
+	err := t.query(ctx, func(scan func(...any) error) error {
+		var policy string
+		var h journal.Hold
+		err := scan(append([]any{&policy}, holds.fields(&h)...)...)
+		held[policy] = h
+		return err
+	}, "SELECT policy, "+holds.columns+" FROM holds "+rest, args...)
+	return held, err
 }
 
 // HoldOf implements journal.Reader.
 func (db *DB) HoldOf(ctx context.Context, policy string) (h journal.Hold, err error) {
-	err = db.read(ctx, func(ctx context.Context, t tx) (err error) {
-		h, err = holdOf(ctx, t, policy)
+	err = db.ask(ctx, func(ctx context.Context, t tx) error {
+		found, err := holds.all(ctx, t, "WHERE policy = $1", policy)
+		if len(found) > 0 {
+			h = found[0]
+		}
 		return err
 	})
 	if err != nil {
@@ -89,24 +56,21 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 		for i := range inFlight {
 			ofPolicy[inFlight[i].Policy] = &inFlight[i]
 		}
-		held := make(map[string]journal.Hold) // policy name → its hold
-		err = t.query(ctx, func(scan func(...any) error) error {
-			var policy string
-			var h journal.Hold
-			err := scan(append([]any{&policy}, holds.fields(&h)...)...)
-			held[policy] = h
-			return err
-		}, "SELECT policy, "+holds.columns+" FROM holds")
+		held, err := holdsOf(ctx, t, "")
 		if err != nil {
 			return err
 		}
-		var p journal.Policy
-		fields := policies.fields(&p)
+		var s journal.Summary
+		fields := append(policies.fields(&s.Policy), &s.Owner, instant{&s.OwnedSince})
+		list = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			err := scan(fields...)
-			list = append(list, journal.Summary{Policy: p, Rotation: ofPolicy[p.Name], Hold: held[p.Name]})
+			s.Rotation, s.Hold = ofPolicy[s.Policy.Name], held[s.Policy.Name]
+			if list = append(list, s); s.Owner == "" {
+				list[len(list)-1].OwnedSince = time.Time{}
+			}
 			return err
-		}, "SELECT "+policies.columns+" FROM policies")
+		}, "SELECT "+policies.columns+", "+db.ownerColumn()+", claimed_at FROM policies")
 	})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: %w", err)
@@ -117,7 +81,7 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 
 // rows reads the rows that the rest of a SELECT finds.
 func rows[T any](ctx context.Context, db *DB, from table[T], rest string, args ...any) (found []T, err error) {
-	err = db.read(ctx, func(ctx context.Context, t tx) (err error) {
+	err = db.ask(ctx, func(ctx context.Context, t tx) (err error) {
 		found, err = from.all(ctx, t, rest, args...)
 		return err
 	})
@@ -203,7 +167,8 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Eve
 		limit = 1000
 	}
 	var events []journal.Event
-	err := db.readEvents(ctx, func(ctx context.Context, t tx) error {
+	err := db.readEvents(ctx, after, func(ctx context.Context, t tx) error {
+		events = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			var e journal.Event
 			var data string

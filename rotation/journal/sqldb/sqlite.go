@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -99,7 +101,7 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, known schema, o O
 			return err
 		}
 		// The lock is ours, so whoever held these claims is gone. What they were doing is due at once.
-		_, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, lease_epoch = lease_epoch + 1
+		_, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, claimed_at = NULL, lease_epoch = lease_epoch + 1
 			WHERE lease_owner <> ''`)
 		return err
 	})
@@ -157,16 +159,40 @@ func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) 
 	return e.read(ctx, do)
 }
 
+func (e *sqliteDB) say(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.write(ctx, do)
+}
+
 func (e *sqliteDB) clock(_ context.Context, _ tx, caller time.Time) (time.Time, error) {
 	return caller, nil
 }
 
 func (e *sqliteDB) clockColumn() string { return "NULL" }
 
-func (e *sqliteDB) lease(time.Time) time.Time { return time.Time{} }
+func (e *sqliteDB) lease() any { return nil }
+
+func (e *sqliteDB) among(n int) string {
+	return fmt.Sprintf("IN (SELECT value FROM json_each($%d))", n)
+}
+
+func (e *sqliteDB) list(values []string) any {
+	text, _ := json.Marshal(values) // of strings, it cannot go wrong
+	return string(text)
+}
+
+// batch: nothing lies between the rows but a call.
+func (e *sqliteDB) batch() int { return 1 }
+
+// tell and hear have nobody to tell: who looks sees what this process wrote.
+func (e *sqliteDB) tell(context.Context, tx) error { return nil }
+
+func (e *sqliteDB) hear(ctx context.Context, _ func()) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
 
 // readEvents needs nothing more: there is one writer, so that ids are given in the order they are committed.
-func (e *sqliteDB) readEvents(ctx context.Context, do func(context.Context, tx) error) error {
+func (e *sqliteDB) readEvents(ctx context.Context, _ int64, do func(context.Context, tx) error) error {
 	return e.read(ctx, do)
 }
 
@@ -174,11 +200,11 @@ func (e *sqliteDB) beforeEvents(context.Context, tx) error  { return nil }
 func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }
 
-func (e *sqliteDB) claim() string {
+func (e *sqliteDB) claim(which string) string {
 	// LIMIT $4 alone would have SQLite plan the statement anew whenever another limit is bound.
-	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, lease_until = $3
-		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' ORDER BY next_run_at LIMIT $4 + 0)
-		RETURNING name, lease_epoch, wake_seq, next_run_at`
+	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, claimed_at = $1, lease_until = $1 + $3
+		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' AND ` + which + ` ORDER BY next_run_at LIMIT $4 + 0)
+		RETURNING name, lease_epoch, wake_seq, next_run_at, claimed_at, lease_until`
 }
 
 // close waits for those who read and for what is being written, and gives the lock back last.

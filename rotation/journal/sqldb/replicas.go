@@ -1,0 +1,75 @@
+package sqldb
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// forgetAfter is how long a replica that nobody sees is remembered.
+const forgetAfter = 24 * time.Hour
+
+// Beat implements journal.Claimer. A replica that was known keeps its start: its name is of one process.
+func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error {
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		n := 0
+		_, err := one(ctx, t, []any{&n}, `INSERT INTO replicas (name, host, version, started_at, seen_at)
+			SELECT $1, $2, $3, now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
+			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, seen_at = excluded.seen_at
+			RETURNING (SELECT count(*) FROM replicas AS others WHERE others.seen_at < replicas.seen_at - $6)`,
+			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds())
+		if err == nil && n > 0 {
+			_, err = t.exec(ctx, `DELETE FROM replicas WHERE seen_at < (SELECT max(seen_at) FROM replicas) - $1`, forgetAfter.Microseconds())
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("beat of %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// Leave implements journal.Claimer.
+func (db *DB) Leave(ctx context.Context, name string) error {
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `DELETE FROM replicas WHERE name = $1`, name)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("leave of %s: %w", name, err)
+	}
+	return nil
+}
+
+// Replicas implements journal.Reader.
+func (db *DB) Replicas(ctx context.Context) (all []journal.Replica, err error) {
+	err = db.ask(ctx, func(ctx context.Context, t tx) error {
+		all = nil
+		return t.query(ctx, func(scan func(...any) error) error {
+			var r journal.Replica
+			err := scan(&r.Name, &r.Host, &r.Version, instant{&r.StartedAt}, instant{&r.SeenAt}, &r.Claims)
+			all = append(all, r)
+			return err
+		}, `SELECT name, host, version, started_at, seen_at,
+			(SELECT count(*) FROM policies WHERE `+db.ownerColumn()+` = replicas.name AND lease_owner <> '') FROM replicas`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("replicas: %w", err)
+	}
+	slices.SortFunc(all, func(a, b journal.Replica) int { return cmp.Compare(a.Name, b.Name) })
+	return all, nil
+}
+
+// ownerColumn is who acts for a policy now: a claim that ran out is nobody's.
+func (db *DB) ownerColumn() string {
+	return `CASE WHEN lease_until < ` + db.clockColumn() + ` THEN '' ELSE lease_owner END`
+}
+
+// Wakes implements journal.Claimer. On PostgreSQL it has a session of its own, listens for notifications, and connects
+// again when it breaks. Behind a pooler that hands out connections per transaction nothing arrives; in SQLite there is
+// nobody else to hear of. Whoever asks Next from time to time then hears of it a little later.
+func (db *DB) Wakes(ctx context.Context, wake func()) error { return db.hear(ctx, wake) }
