@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -8,40 +9,47 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker for a release: -X main.version=1.2.3.
-var version string
+// version and commit are set by the linker for a release: -X main.version=1.2.3 -X main.commit=HASH.
+var version, commit string
 
-// programVersion is the release, or else the revision that the binary was built from.
+// programVersion is the release, or else the commit that the binary was built from.
 func programVersion() string {
-	if version != "" {
+	switch c := programCommit(); {
+	case version != "":
 		return version
+	case c != "":
+		return "devel-" + c
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	revision, dirty := "", ""
-	for _, s := range info.Settings {
-		switch {
-		case s.Key == "vcs.revision" && len(s.Value) >= 12:
-			revision = s.Value[:12]
-		case s.Key == "vcs.modified" && s.Value == "true":
-			dirty = "+changes"
+	return "devel"
+}
+
+// programCommit is the commit that the binary was built from, its first 12 digits, "" where nothing tells.
+func programCommit() string {
+	revision, dirty := commit, ""
+	if info, ok := debug.ReadBuildInfo(); ok && commit == "" {
+		for _, s := range info.Settings {
+			switch {
+			case s.Key == "vcs.revision":
+				revision = s.Value
+			case s.Key == "vcs.modified" && s.Value == "true":
+				dirty = "+changes"
+			}
 		}
 	}
 	if revision == "" {
-		return "devel"
+		return ""
 	}
-	return "devel-" + revision + dirty
+	return revision[:min(12, len(revision))] + dirty
 }
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version",
+		Short: "Print the version and the commit that it was built from",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "rotator %s (%s %s/%s)\n", programVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(a.stdout, "rotator %s (commit %s, %s %s/%s)\n",
+				programVersion(), cmp.Or(programCommit(), "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
