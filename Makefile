@@ -1,7 +1,7 @@
 # Everything is built and tested with Go alone; what else a target needs, it installs or says.
 GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-LDFLAGS  = -s -w -X main.version=$(VERSION)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 
 # What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
@@ -51,8 +51,9 @@ fuzz: ## every fuzz target, 30 seconds each
 generate: ## the policy schema and the tables in docs/, from the code
 	$(GO) generate ./...
 
-release: ## dist/: binaries, packages, image, licences, checksums; SIGNING_KEY=FILE signs them
-	cd deploy/release && $(GO) run . -version '$(VERSION)' -out ../../dist $(if $(SIGNING_KEY),-key '$(abspath $(SIGNING_KEY))')
+release: ## dist/: all that is published; IMAGE=REPOSITORY for the chart, SIGNING_KEY=FILE, VULNDB=URL or none
+	cd deploy/release && $(GO) run . -version '$(VERSION)' -out ../../dist $(if $(IMAGE),-image '$(IMAGE)') \
+	  $(if $(VULNDB),-vulndb '$(VULNDB)') $(if $(SIGNING_KEY),-key '$(abspath $(SIGNING_KEY))')
 
 test-deploy: ## the service, packages, chart and releases for real: needs root and Debian, installs what it lacks
 	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes

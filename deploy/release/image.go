@@ -58,6 +58,7 @@ func (r *release) image(context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.imageDigest = index.Digest
 	index.Annotations = map[string]string{"org.opencontainers.image.ref.name": r.version}
 	top, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": []descriptor{index}})
 	if err != nil {

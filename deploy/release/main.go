@@ -1,6 +1,6 @@
-// Command release makes everything that is published, the same bytes each time: binaries, packages, an image, a list of
-// what is inside, checksums, provenance, and a signature when a key is given. It is a module of its own, so that the
-// program depends on none of it.
+// Command release makes everything that is published, the same bytes each time: binaries, packages, an image, a chart,
+// lists of what is inside, checksums, provenance, and a signature when a key is given. It is a module of its own, so that
+// the program depends on none of it.
 //
 //	cd deploy/release && go run . -version 1.2.3 -out ../../dist
 package main
@@ -29,6 +29,8 @@ func main() {
 	flag.StringVar(&r.out, "out", "../../dist", "folder that is replaced by the release")
 	flag.StringVar(&r.root, "root", "../..", "the project's folder")
 	flag.StringVar(&r.key, "key", "", "file with an Ed25519 key (PKCS 8, PEM) to sign the checksums with")
+	flag.StringVar(&r.repository, "image", "rotator", "repository that the chart takes the image from")
+	flag.StringVar(&r.vulndb, "vulndb", "https://vuln.go.dev", "database of known vulnerabilities, or none")
 	flag.Parse()
 	r.arches = strings.Split(*arches, ",")
 	if err := r.run(ctx); err != nil {
@@ -43,11 +45,13 @@ const nfpm = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0"
 // release is one release in the making.
 type release struct {
 	root, out, version, key string
+	repository, vulndb      string
 	arches                  []string
 
-	commit string    // "" outside of a repository
-	date   time.Time // of the commit: what every file made here bears
-	stage  string    // folder of what goes into packages
+	commit      string    // "" outside of a repository
+	date        time.Time // of the commit: what every file made here bears
+	stage       string    // folder of what goes into packages
+	imageDigest string    // of its index, when it is made
 }
 
 // run makes the release in a folder beside its own, which it replaces at the end: a release that failed leaves none.
@@ -76,7 +80,9 @@ func (r *release) run(ctx context.Context) error {
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context) error{r.binaries, r.documents, r.licenses, r.packages, r.image, r.bom, r.provenance, r.checksums} {
+	for _, step := range []func(context.Context) error{
+		r.vulnerabilities, r.binaries, r.documents, r.licenses, r.packages, r.image, r.chart, r.bom, r.provenance, r.checksums,
+	} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -127,7 +133,7 @@ func (r *release) output(ctx context.Context, env []string, name string, args ..
 func (r *release) binaries(ctx context.Context) error {
 	for _, arch := range r.arches {
 		if err := r.command(ctx, []string{"GOOS=linux", "GOARCH=" + arch}, "go", "build", "-trimpath", "-buildvcs=false",
-			"-ldflags=-s -w -buildid= -X main.version="+r.version, "-o", r.binary(arch), "./cmd/rotator"); err != nil {
+			"-ldflags=-s -w -buildid= -X main.version="+r.version+" -X main.commit="+r.commit, "-o", r.binary(arch), "./cmd/rotator"); err != nil {
 			return err
 		}
 	}
@@ -143,6 +149,15 @@ func (r *release) packageVersion() string {
 	}
 	clean := regexp.MustCompile(`[^A-Za-z0-9.]+`).ReplaceAllString(r.version, ".")
 	return "0.0.0~" + r.date.Format("20060102") + "." + clean
+}
+
+// chartVersion is the version as Helm wants it: a semantic one, whose parts are no numbers that begin with 0.
+func (r *release) chartVersion() string {
+	release, rest, found := strings.Cut(r.packageVersion(), "~")
+	if !found {
+		return release
+	}
+	return release + "-" + strings.ReplaceAll(rest, ".", "-")
 }
 
 func (r *release) packages(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
+	"debug/elf"
 	"encoding/json"
 	"encoding/pem"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestRelease makes a release twice: all of it must be the same, to the byte, and say what it is.
@@ -31,7 +33,7 @@ func TestRelease(t *testing.T) {
 	}
 	var sums [2][]byte
 	for i, name := range []string{"one", "another"} {
-		r := release{root: "../..", out: filepath.Join(dir, name), version: "1.2.3", key: key, arches: []string{"amd64", "arm64"}}
+		r := release{root: "../..", out: filepath.Join(dir, name), version: "1.2.3", key: key, repository: "registry.example/rotator", vulndb: "none", arches: []string{"amd64", "arm64"}}
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -41,7 +43,8 @@ func TestRelease(t *testing.T) {
 		t.Errorf("two builds differ:\n%s\n%s", sums[0], sums[1])
 	}
 	for _, file := range []string{"rotator-linux-amd64", "rotator-linux-arm64", "rotator_1.2.3-1_amd64.deb", "rotator_1.2.3-1_arm64.deb",
-		"rotator-1.2.3-1.x86_64.rpm", "rotator-1.2.3-1.aarch64.rpm", "image/index.json", "rotator-linux-amd64.cdx.json", "provenance.json", "licenses.txt"} {
+		"rotator-1.2.3-1.x86_64.rpm", "rotator-1.2.3-1.aarch64.rpm", "image/index.json", "rotator-1.2.3.tgz",
+		"rotator-linux-amd64.cdx.json", "rotator-linux-arm64.cdx.json", "rotator.cdx.json", "provenance.json", "licenses.txt"} {
 		if !strings.Contains(string(sums[0]), "  "+file+"\n") {
 			t.Errorf("%s is not there", file)
 		}
@@ -55,6 +58,59 @@ func TestRelease(t *testing.T) {
 		t.Error("the signature is wrong")
 	}
 	image(t, filepath.Join(dir, "one/image"))
+	binaries(t, filepath.Join(dir, "one"))
+	chart(t, filepath.Join(dir, "one/rotator-1.2.3.tgz"))
+}
+
+// binaries: each is a static program for its machine.
+func binaries(t *testing.T, dir string) {
+	t.Helper()
+	for arch, machine := range map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64} {
+		f, err := elf.Open(filepath.Join(dir, "rotator-linux-"+arch))
+		if err != nil {
+			t.Fatal(err)
+		}
+		libraries, err := f.ImportedLibraries()
+		if f.Machine != machine || f.Type != elf.ET_EXEC || len(libraries) > 0 || f.Section(".interp") != nil || err != nil {
+			t.Errorf("%s: %v %v, libraries %q, %v", arch, f.Machine, f.Type, libraries, err)
+		}
+		if err := f.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// chart: it is of this version and takes this image; its authors' tests are not in it.
+func chart(t *testing.T, path string) {
+	t.Helper()
+	list, err := exec.Command("tar", "-tzf", path).CombinedOutput()
+	if err != nil || !strings.Contains(string(list), "rotator/templates/tests/check.yaml\n") || strings.Contains(string(list), "rotator/tests/") {
+		t.Errorf("%v\n%s", err, list)
+	}
+	for file, want := range map[string]string{
+		"rotator/Chart.yaml":  "\nversion: 1.2.3\nappVersion: \"1.2.3\"\n",
+		"rotator/values.yaml": "\n  repository: registry.example/rotator\n",
+	} {
+		if text, err := exec.Command("tar", "-xzOf", path, file).CombinedOutput(); err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%s lacks %q: %v\n%s", file, want, err, text)
+		}
+	}
+}
+
+// TestVersions: every kind of package orders versions in its own way, and takes what is no release too.
+func TestVersions(t *testing.T) {
+	date := time.Date(2026, 11, 2, 3, 4, 5, 0, time.UTC)
+	for version, want := range map[string][2]string{
+		"1.2.3":             {"1.2.3", "1.2.3"},
+		"v1.2.3":            {"1.2.3", "1.2.3"},
+		"v1.2.3-4-gabcdef0": {"0.0.0~20261102.v1.2.3.4.gabcdef0", "0.0.0-20261102-v1-2-3-4-gabcdef0"},
+		"0123456-dirty":     {"0.0.0~20261102.0123456.dirty", "0.0.0-20261102-0123456-dirty"},
+	} {
+		r := release{version: version, date: date}
+		if got := [2]string{r.packageVersion(), r.chartVersion()}; got != want {
+			t.Errorf("%s: got %q, want %q", version, got, want)
+		}
+	}
 }
 
 // image follows every descriptor of a layout to its blob, and looks into the configuration.

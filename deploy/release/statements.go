@@ -16,21 +16,32 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 )
 
-// bom writes what is linked into each binary, as CycloneDX 1.5.
+// component is a part of a list of contents, see the CycloneDX 1.5 specification.
+type component struct {
+	Type     string    `json:"type"`
+	Name     string    `json:"name"`
+	Version  string    `json:"version"`
+	PURL     string    `json:"purl"`
+	Licenses []license `json:"licenses"`
+	Hashes   []hash    `json:"hashes,omitempty"`
+}
+
+type license struct {
+	License map[string]string `json:"license"`
+}
+
+type hash struct {
+	Algorithm string `json:"alg"`
+	Content   string `json:"content"`
+}
+
+func licensed(id string) []license { return []license{{map[string]string{"id": id}}} }
+
+// bom writes what is linked into each binary, and what the image and the chart are and hold beside it.
 func (r *release) bom(ctx context.Context) error {
-	type license struct {
-		License map[string]string `json:"license"`
-	}
-	type component struct {
-		Type     string    `json:"type"`
-		Name     string    `json:"name"`
-		Version  string    `json:"version"`
-		PURL     string    `json:"purl"`
-		Licenses []license `json:"licenses"`
-	}
-	of := func(id string) []license { return []license{{map[string]string{"id": id}}} }
 	for _, arch := range r.arches {
 		all, err := r.modules(ctx, r.binary(arch))
 		if err != nil {
@@ -38,21 +49,41 @@ func (r *release) bom(ctx context.Context) error {
 		}
 		list := make([]component, 0, len(all))
 		for _, m := range all {
-			list = append(list, component{"library", m.path, m.version, "pkg:golang/" + m.path + "@" + m.version, of(m.license)})
+			list = append(list, component{"library", m.path, m.version, "pkg:golang/" + m.path + "@" + m.version, licensed(m.license), nil})
 		}
-		err = r.statement("rotator-linux-"+arch+".cdx.json", map[string]any{
-			"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
-			"metadata": map[string]any{
-				"timestamp": r.date.Format("2006-01-02T15:04:05Z"),
-				"component": component{"application", "rotator", r.version, "pkg:golang/rotator@" + r.version, of("Apache-2.0")},
-			},
-			"components": list,
-		})
-		if err != nil {
+		if err := r.contents("rotator-linux-"+arch, list); err != nil {
 			return err
 		}
 	}
-	return nil
+	const roots = "golang.org/x/crypto/x509roots/fallback"
+	version, err := r.output(ctx, nil, "go", "-C", "deploy/release", "list", "-m", "-f", "{{.Version}}", roots)
+	if err != nil {
+		return err
+	}
+	chart, err := os.ReadFile(filepath.Join(r.out, r.chartName()))
+	if err != nil {
+		return err
+	}
+	v := strings.TrimSpace(string(version))
+	return r.contents("rotator", []component{
+		{"container", "image", r.version, "pkg:oci/rotator@" + r.imageDigest, licensed("Apache-2.0"), []hash{sha(r.imageDigest)}},
+		{"data", roots, v, "pkg:golang/" + roots + "@" + v, licensed("BSD-3-Clause"), nil},
+		{"application", "chart", r.chartVersion(), "pkg:helm/rotator@" + r.chartVersion(), licensed("Apache-2.0"), []hash{sha(digest(chart))}},
+	})
+}
+
+func sha(digest string) hash { return hash{"SHA-256", strings.TrimPrefix(digest, "sha256:")} }
+
+// contents writes a list of contents as CycloneDX 1.5.
+func (r *release) contents(of string, list []component) error {
+	return r.statement(of+".cdx.json", map[string]any{
+		"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+		"metadata": map[string]any{
+			"timestamp": r.date.Format("2006-01-02T15:04:05Z"),
+			"component": component{"application", "rotator", r.version, "pkg:golang/rotator@" + r.version, licensed("Apache-2.0"), nil},
+		},
+		"components": list,
+	})
 }
 
 // provenance writes how the release was made, as an in-toto statement with a SLSA 1.0 predicate. It names no machine: who
