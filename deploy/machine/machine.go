@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -21,8 +22,9 @@ import (
 
 const (
 	suite = "bookworm"
-	// include is what the smallest tree lacks: an init, names for its users, and what a service that speaks TLS needs.
-	include   = "systemd,systemd-sysv,libnss-systemd,ca-certificates"
+	// include is what the smallest tree lacks: an init, names for its users, what a service that speaks TLS needs, and the
+	// package manager of others.
+	include   = "systemd,systemd-sysv,libnss-systemd,ca-certificates,rpm"
 	bootLimit = 90 * time.Second
 	runLimit  = 3 * time.Minute
 )
@@ -50,15 +52,16 @@ func New(t *testing.T) *Machine {
 			t.Error(err)
 		}
 	})
-	if out, err := exec.Command("cp", "-a", "--reflink=auto", tree+"/.", dir).CombinedOutput(); err != nil {
+	root := filepath.Join(dir, "root") // beside it lies the lock of systemd-nspawn
+	if out, err := exec.Command("cp", "-a", "--reflink=auto", tree, root).CombinedOutput(); err != nil {
 		t.Fatalf("copy the tree: %v\n%s", err, out)
 	}
-	return &Machine{Root: dir}
+	return &Machine{Root: root}
 }
 
 // tree returns what debootstrap made, once.
 func tree() (string, error) {
-	return testcache.Keep("debian-"+suite, func(path string) error {
+	return testcache.Keep(fmt.Sprintf("debian-%s-%08x", suite, crc32.ChecksumIEEE([]byte(include))), func(path string) error {
 		if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, path).CombinedOutput(); err != nil {
 			return fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
 		}

@@ -4,6 +4,7 @@
 package packages
 
 import (
+	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,18 +15,19 @@ import (
 
 	"rotator/deploy/machine"
 	"rotator/internal/debian"
+	"rotator/internal/kubetest"
 )
 
-// build makes the packages of one version for this architecture, and returns the paths of the .deb and the .rpm.
-func build(t *testing.T, version string) (deb, rpm string) {
+// build makes the release of one version for some architectures, and returns its folder.
+func build(t *testing.T, version, arches string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), version)
-	c := exec.Command("go", "run", ".", "-version", version, "-arch", runtime.GOARCH, "-out", out)
+	c := exec.Command("go", "run", ".", "-version", version, "-arch", arches, "-out", out, "-image", "registry.example/rotator", "-vulndb", "none")
 	c.Dir = "../release"
 	if said, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
-	return one(t, out, "*.deb"), one(t, out, "*.rpm")
+	return out
 }
 
 func one(t *testing.T, dir, pattern string) string {
@@ -35,17 +37,6 @@ func one(t *testing.T, dir, pattern string) string {
 		t.Fatalf("%s: %q, %v", pattern, found, err)
 	}
 	return found[0]
-}
-
-// put copies a package into the machine.
-func put(t *testing.T, m *machine.Machine, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m.Write(t, "root/"+filepath.Base(path), string(b), 0o644)
-	return "/root/" + filepath.Base(path)
 }
 
 // changed is what an administrator did to the configuration: xAI is the sandbox.
@@ -59,39 +50,72 @@ team: main
 schedule: "@every 720h"
 key: {acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]}
 targets: [{store: local, path: chat}]
+retire: {overlap: 1s, soak: 1s}
 `
 
-// TestPackages leads both packages through install, upgrade, remove and what comes after.
+const soon = time.Minute
+
+// TestPackages leads both kinds of packages through install, upgrade, downgrade, removal and what comes after.
 func TestPackages(t *testing.T) {
 	t.Parallel()
-	if err := debian.Need(t.Context(), map[string]string{"lintian": "lintian", "rpm": "rpm"}); err != nil {
+	if err := debian.Need(t.Context(), map[string]string{"lintian": "lintian"}); err != nil {
 		t.Fatal(err)
 	}
-	oldDeb, oldRPM := build(t, "1.0.0")
-	newDeb, newRPM := build(t, "1.1.0")
+	older, newer := build(t, "1.0.0", runtime.GOARCH), build(t, "1.1.0", "amd64,arm64")
+	native := func(dir string) (deb, rpm string) {
+		return one(t, dir, "*_"+runtime.GOARCH+".deb"), one(t, dir, "*."+map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]+".rpm")
+	}
+	olderDeb, olderRPM := native(older)
+	newerDeb, newerRPM := native(newer)
 	t.Run("lintian", func(t *testing.T) {
 		t.Parallel()
-		if said, err := exec.Command("lintian", "--fail-on=error", newDeb).CombinedOutput(); err != nil {
+		if said, err := exec.Command("lintian", "--fail-on=error", newerDeb).CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, said)
 		}
 	})
+	t.Run("arm64", func(t *testing.T) {
+		t.Parallel()
+		emulated(t, one(t, newer, "*_arm64.deb"))
+	})
+	t.Run("chart", func(t *testing.T) {
+		t.Parallel()
+		packed(t, one(t, newer, "*.tgz"))
+	})
 	t.Run("deb", func(t *testing.T) {
 		t.Parallel()
-		deb(t, oldDeb, newDeb)
+		m := machine.New(t)
+		put := func(path string) { m.Run(t, "dpkg", "--install", copied(t, m, path)) }
+		lead(t, m, put, olderDeb, newerDeb)
+		m.Run(t, "dpkg", "--remove", "rotator")
+		exist(t, m, true, "etc/rotator/rotator.yaml")
+		removed(t, m)
+		m.Run(t, "dpkg", "--purge", "rotator")
+		exist(t, m, false, "etc/rotator", "var/lib/rotator")
+		healthy(t, m)
 	})
 	t.Run("rpm", func(t *testing.T) {
 		t.Parallel()
-		rpm(t, oldRPM, newRPM)
+		m := machine.New(t)
+		rpm := func(args ...string) {
+			t.Helper()
+			m.Run(t, append([]string{"rpm"}, args...)...)
+		}
+		// What Debian has as packages is no dependency that an rpm could find.
+		put := func(path string) { rpm("--upgrade", "--oldpackage", "--nodeps", copied(t, m, path)) }
+		lead(t, m, put, olderRPM, newerRPM)
+		rpm("--erase", "rotator")
+		exist(t, m, true, "etc/rotator/rotator.yaml.rpmsave")
+		removed(t, m)
+		healthy(t, m)
 	})
 }
 
-func deb(t *testing.T, oldDeb, newDeb string) {
-	m := machine.New(t)
+// lead installs one version, has it rotate, goes up to another and back down.
+func lead(t *testing.T, m *machine.Machine, put func(path string), older, newer string) {
+	t.Helper()
 	m.Boot(t)
-	m.Run(t, "dpkg", "-i", put(t, m, oldDeb))
-	if said := m.Run(t, "systemctl", "show", "--value", "-p", "ActiveState", "-p", "UnitFileState", "rotator"); said != "inactive\ndisabled\n" {
-		t.Errorf("after the installation the service is %q", said)
-	}
+	put(older)
+	service(t, m, "inactive", "disabled")
 	config := filepath.Join(m.Root, "etc/rotator/rotator.yaml")
 	example, err := os.ReadFile(config)
 	if err != nil {
@@ -100,66 +124,119 @@ func deb(t *testing.T, oldDeb, newDeb string) {
 	m.Write(t, "etc/rotator/rotator.yaml", string(example)+changed, 0o644)
 	m.Write(t, "etc/rotator/policies/chat.yaml", policy, 0o644)
 	m.Run(t, "systemd-run", "--unit=sandbox", "rotator", "sandbox", "--team", "main", "--propagation", "100ms", "--key-file", "/etc/rotator/credentials/management-key")
-	m.Until(t, time.Minute, "management-key", "ls", "/etc/rotator/credentials")
+	m.Until(t, soon, "management-key", "ls", "/etc/rotator/credentials")
 	m.Run(t, "systemctl", "enable", "--now", "rotator")
-	m.Until(t, time.Minute, `"state": "idle"`, "rotator", "status", "-o", "json")
+	first := key(t, m)
 
-	m.Run(t, "dpkg", "-i", put(t, m, newDeb))
-	if said := m.Run(t, "rotator", "version"); !strings.HasPrefix(said, "rotator 1.1.0 ") {
-		t.Errorf("after the upgrade: %s", said)
+	put(newer)
+	exist(t, m, true, "usr/share/man/man1/rotator.1.gz", "usr/share/bash-completion/completions/rotator", "usr/share/rotator/policy.schema.json")
+	runs(t, m, "1.1.0")
+	if got := key(t, m); got != first {
+		t.Errorf("after the upgrade the journal knows the key %s, not %s", got, first)
 	}
-	m.Until(t, time.Minute, "rotating version=1.1.0", "journalctl", "--no-pager", "-u", "rotator")
-	if said := m.Run(t, "systemctl", "show", "--value", "-p", "ActiveState", "-p", "UnitFileState", "rotator"); said != "active\nenabled\n" {
-		t.Errorf("after the upgrade the service is %q", said)
+	m.Run(t, "rotator", "rotate", "chat", "--wait", "retired")
+	second := key(t, m)
+	if second == first {
+		t.Error("the new version did not rotate")
+	}
+	put(older)
+	runs(t, m, "1.0.0")
+	if got := key(t, m); got != second {
+		t.Errorf("after the downgrade the journal knows the key %s, not %s", got, second)
 	}
 	if now, err := os.ReadFile(config); err != nil || string(now) != string(example)+changed {
-		t.Errorf("the upgrade changed the configuration: %v", err)
+		t.Errorf("the configuration was changed: %v", err)
 	}
+}
 
-	m.Run(t, "dpkg", "-r", "rotator")
-	exist(t, m, true, "etc/rotator/rotator.yaml", "etc/rotator/policies/chat.yaml", "etc/rotator/credentials/management-key", "var/lib/rotator/rotator.db", "var/lib/rotator/secrets/chat")
-	exist(t, m, false, "usr/bin/rotator", "lib/systemd/system/rotator.service", "etc/systemd/system/multi-user.target.wants/rotator.service")
-	m.Run(t, "dpkg", "--purge", "rotator")
-	exist(t, m, false, "etc/rotator", "var/lib/rotator")
+// key is the id of the policy's key once nothing is left to do for it.
+func key(t *testing.T, m *machine.Machine) string {
+	t.Helper()
+	out := m.Until(t, soon, `"state": "idle"`, "rotator", "status", "-o", "json")
+	var rows []struct {
+		KeyID string `json:"key_id"`
+	}
+	if err := json.Unmarshal([]byte(out), &rows); err != nil || len(rows) != 1 || rows[0].KeyID == "" {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return rows[0].KeyID
+}
+
+// runs: the service was started anew with this version.
+func runs(t *testing.T, m *machine.Machine, version string) {
+	t.Helper()
+	if said := m.Run(t, "rotator", "version"); !strings.HasPrefix(said, "rotator "+version+" (commit ") {
+		t.Errorf("installed is %s", said)
+	}
+	m.Until(t, soon, "rotating version="+version, "journalctl", "--no-pager", "-u", "rotator", "-n", "20")
+	service(t, m, "active", "enabled")
+}
+
+func service(t *testing.T, m *machine.Machine, active, enabled string) {
+	t.Helper()
+	if said := m.Run(t, "systemctl", "show", "--value", "-p", "ActiveState", "-p", "UnitFileState", "rotator"); said != active+"\n"+enabled+"\n" {
+		t.Errorf("the service is %q, want %s and %s", said, active, enabled)
+	}
+}
+
+// removed: the program is gone, and what it keeps is there.
+func removed(t *testing.T, m *machine.Machine) {
+	t.Helper()
+	exist(t, m, true, "etc/rotator/policies/chat.yaml", "etc/rotator/credentials/management-key", "var/lib/rotator/rotator.db", "var/lib/rotator/secrets/chat")
+	exist(t, m, false, "usr/bin/rotator", "usr/lib/systemd/system/rotator.service", "etc/systemd/system/multi-user.target.wants/rotator.service")
+	if said, _ := m.Try("systemctl", "is-active", "rotator"); said != "inactive\n" { // which is an error too
+		t.Errorf("the service is %q", said)
+	}
+}
+
+func healthy(t *testing.T, m *machine.Machine) {
+	t.Helper()
 	if said, _ := m.Try("systemctl", "is-system-running"); strings.TrimSpace(said) != "running" { // it fails when degraded
 		t.Errorf("in the end the machine is %s", said)
 	}
 }
 
-// rpm goes by rpm --root: the files and what becomes of them, without scripts, for which there is no system here.
-func rpm(t *testing.T, oldRPM, newRPM string) {
-	m := &machine.Machine{Root: t.TempDir()}
-	rpm := func(args ...string) string {
-		t.Helper()
-		said, err := exec.Command("rpm", append([]string{"--root=" + m.Root}, args...)...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("rpm %s: %v\n%s", strings.Join(args, " "), err, said)
-		}
-		return string(said)
+// emulated runs the program of a package for another machine.
+func emulated(t *testing.T, deb string) {
+	emulator, err := debian.Program(t.Context(), "qemu-user-static", "usr/bin/qemu-aarch64-static")
+	if err != nil {
+		t.Fatal(err)
 	}
-	rpm("--install", "--noscripts", "--nodeps", oldRPM)
-	m.Write(t, "etc/rotator/rotator.yaml", "changed: true\n", 0o644)
-	m.Write(t, "var/lib/rotator/rotator.db", "journal", 0o600)
-	rpm("--upgrade", "--noscripts", "--nodeps", newRPM)
-	if said := rpm("--query", "rotator"); !strings.HasPrefix(said, "rotator-1.1.0-") {
-		t.Errorf("after the upgrade: %s", said)
+	dir := t.TempDir()
+	if said, err := exec.Command("dpkg-deb", "--extract", deb, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
 	}
-	if now, err := os.ReadFile(filepath.Join(m.Root, "etc/rotator/rotator.yaml")); err != nil || string(now) != "changed: true\n" {
-		t.Errorf("the upgrade changed the configuration: %s, %v", now, err)
+	said, err := exec.Command(emulator, filepath.Join(dir, "usr/bin/rotator"), "version").CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(said), "rotator 1.1.0 (") || !strings.Contains(string(said), " linux/arm64)") {
+		t.Errorf("%v\n%s", err, said)
 	}
-	exist(t, m, true, "usr/bin/rotator", "usr/lib/systemd/system/rotator.service", "usr/share/man/man1/rotator.1.gz", "usr/share/rotator/policy.schema.json")
-	rpm("--erase", "--noscripts", "rotator")
-	exist(t, m, true, "etc/rotator/rotator.yaml.rpmsave", "var/lib/rotator/rotator.db")
-	exist(t, m, false, "usr/bin/rotator", "usr/lib/systemd/system/rotator.service")
-	scripts, err := exec.Command("rpm", "--query", "--scripts", "--package", newRPM).CombinedOutput()
-	if err != nil || !strings.Contains(string(scripts), "systemd-sysusers rotator.conf") {
-		t.Errorf("the scripts are missing: %v\n%s", err, scripts)
+}
+
+// packed: helm takes the chart, which takes the image of its own version.
+func packed(t *testing.T, chart string) {
+	helm, err := kubetest.Helm.Build(t.Context(), func(what string) { t.Log(what) })
+	if err != nil {
+		t.Fatal(err)
 	}
-	check := exec.Command("sh", "-n")
-	check.Stdin = strings.NewReader(strings.Join([]string{read(t, "rpm/post"), read(t, "rpm/preun"), read(t, "rpm/postun")}, "\n"))
-	if said, err := check.CombinedOutput(); err != nil {
-		t.Errorf("a script is no shell script: %v\n%s", err, said)
+	values := "../helm/testdata/sqlite.yaml"
+	if said, err := exec.Command(helm, "lint", "--strict", chart, "-f", values).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, said)
 	}
+	said, err := exec.Command(helm, "template", "r", chart, "-f", values).CombinedOutput()
+	if err != nil || strings.Count(string(said), "image: registry.example/rotator:1.1.0\n") != 2 || !strings.Contains(string(said), "helm.sh/chart: rotator-1.1.0\n") {
+		t.Errorf("%v\n%s", err, said)
+	}
+}
+
+// copied puts a file into the machine, and returns its path there.
+func copied(t *testing.T, m *machine.Machine, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Write(t, "root/"+filepath.Base(path), string(b), 0o644)
+	return "/root/" + filepath.Base(path)
 }
 
 func exist(t *testing.T, m *machine.Machine, want bool, paths ...string) {
@@ -169,13 +246,4 @@ func exist(t *testing.T, m *machine.Machine, want bool, paths ...string) {
 			t.Errorf("%s: there is %v, want %v (%v)", path, err == nil, want, err)
 		}
 	}
-}
-
-func read(t *testing.T, path string) string {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
 }

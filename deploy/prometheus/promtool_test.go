@@ -24,11 +24,11 @@ func promtool(t *testing.T) string {
 	if path, err := exec.LookPath("promtool"); err == nil {
 		return path
 	}
-	files, err := debian.Unpack(t.Context(), "prometheus")
+	tool, err := debian.Program(t.Context(), "prometheus", "usr/bin/promtool")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(files, "usr/bin/promtool")
+	return tool
 }
 
 func run(t *testing.T, dir string, stdin io.Reader, args ...string) {

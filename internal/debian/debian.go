@@ -3,7 +3,6 @@ package debian
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,23 +46,28 @@ func Update(ctx context.Context) error {
 	return run(ctx, "", "apt-get", "update", "-qq")
 }
 
-// Unpack returns a folder with the files of a package, which is not installed, nor are those that it depends on.
-func Unpack(ctx context.Context, name string) (string, error) {
-	return testcache.Keep("package-"+name, func(path string) error {
+// Program returns one program of a package, which is kept without installing it or what it depends on.
+func Program(ctx context.Context, name, path string) (string, error) {
+	return testcache.Keep(name+"-"+filepath.Base(path), func(kept string) error {
 		if err := Update(ctx); err != nil {
 			return err
 		}
-		if err := os.Mkdir(path, 0o755); err != nil {
+		dir, err := os.MkdirTemp(filepath.Dir(kept), "unpacking-")
+		if err != nil {
 			return err
 		}
-		if err := run(ctx, path, "apt-get", "download", "-qq", name); err != nil {
+		defer os.RemoveAll(dir) //nolint:errcheck // a rest in a cache folder does no harm
+		if err := run(ctx, dir, "apt-get", "download", "-qq", name); err != nil {
 			return err
 		}
-		archives, err := filepath.Glob(filepath.Join(path, "*.deb"))
+		archives, err := filepath.Glob(filepath.Join(dir, "*.deb"))
 		if err != nil || len(archives) != 1 {
 			return fmt.Errorf("apt-get download %s brought %q", name, archives)
 		}
-		return errors.Join(run(ctx, path, "dpkg", "-x", archives[0], "."), os.Remove(archives[0]))
+		if err := run(ctx, dir, "dpkg", "-x", archives[0], "."); err != nil {
+			return err
+		}
+		return os.Rename(filepath.Join(dir, path), kept)
 	})
 }
 
