@@ -103,9 +103,14 @@ func (t *turn) unmet(p *policies.Policy) error {
 		}
 	}
 	if len(live) > 1 {
-		return stuckf(DifferentKeys, "the targets of %s hold %d different live keys; name those that may be replaced with `rotator resolve %s --target T --overwrite`", p.Name, len(live), p.Name)
+		return t.differentKeys(len(live))
 	}
 	return nil
+}
+
+func (t *turn) differentKeys(n int) error {
+	name := t.claim.Policy
+	return stuckf(DifferentKeys, "the targets of %s hold %d different live keys; name those that may be replaced with `rotator resolve %s --target T --overwrite`", name, n, name)
 }
 
 // adopt makes the live key that the targets hold a predecessor of this policy: it will be retired like one of our own.

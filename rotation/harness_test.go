@@ -43,6 +43,7 @@ type bench struct {
 	mgmt    *xai.Management
 	infer   *xai.Inference
 	specs   map[string]*policies.Policy
+	docs    []string // as last loaded
 	limits  rotation.Limits
 	log     *slog.Logger
 	observe func(context.Context, rotation.Step) (context.Context, func(rotation.Step))
@@ -51,6 +52,7 @@ type bench struct {
 	mu      sync.Mutex              // held at a point
 	skew    time.Duration           // how far xAI's clock is ahead of ours
 	worn    map[string]stores.Store // by name: what stands before a store, to lie
+	dieAt   string                  // the engine dies at the next point of that name
 	dieIn   journal.State           // the engine dies once a rotation's arrival in this state is written
 	calls   int                     // points passed since the engine's birth was last reset
 	trap    func(int) error         // asked at every point with its number; may panic with crash{}
@@ -164,6 +166,10 @@ func (b *bench) point(what string) error {
 	if strings.HasSuffix(what, "after") { // before the next call all is as it was after the last
 		b.live()
 	}
+	if what == b.dieAt {
+		b.dieAt = ""
+		panic(crash{})
+	}
 	if b.trap != nil {
 		return b.trap(b.calls)
 	}
@@ -251,6 +257,7 @@ func (b *bench) load(docs ...string) {
 		b.t.Fatal(problems)
 	}
 	var specs []journal.Spec
+	b.docs = docs
 	b.specs = map[string]*policies.Policy{}
 	for _, p := range ps {
 		b.specs[p.Name] = p

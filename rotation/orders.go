@@ -46,6 +46,9 @@ func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err 
 	case journal.OrderRevive:
 		return t.orderRevive(ctx, o)
 	case journal.OrderResolve:
+		if o.Decision == journal.Adopt {
+			return t.orderAdopt(ctx, o)
+		}
 		return t.orderResolve(ctx, o)
 	case journal.OrderRehearse:
 		return t.rehearse(ctx)
@@ -141,6 +144,8 @@ func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused str
 		return "no rotation is in flight: the old key is gone", nil
 	case r.State == journal.RollingBack:
 		return "", nil
+	case r.Trigger == journal.ByAdoption:
+		return "the rotation adopted the key in use and replaced none: there is nothing to go back to", nil
 	case r.State.CanAbort():
 		return fmt.Sprintf("nothing was promoted yet; `rotator abort %s`", t.claim.Policy), nil
 	case !r.State.May(journal.RollingBack):

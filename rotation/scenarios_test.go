@@ -84,6 +84,12 @@ func scenarios() []scenario {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
 				b.rest()
 			}, inUse},
+			scenario{"journal lost, " + n.name, func(b *bench) { // with a predecessor, and a successor that is staged
+				midway(journal.Live)(b)
+				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+				b.runUntil(time.Hour, func() bool { return b.state() == journal.Verified })
+				b.lose()
+			}, func(b *bench) { b.adopt(); b.rest() }, inUse},
 			scenario{"target added, " + n.name, live, func(b *bench) {
 				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added, field: k}`}, n.targets...)...))
 				b.rest()

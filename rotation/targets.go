@@ -194,14 +194,23 @@ func (t *turn) look(ctx context.Context, s spot) (secret.Text, error) {
 	return v, nil
 }
 
-// discardStaged removes what the rotation in flight staged, once.
+// discardStaged removes, once, what the rotation in flight staged, and what may be staged of keys that were adopted: whose
+// rotation nobody remembers.
 func (t *turn) discardStaged(ctx context.Context) error {
 	r := t.rec.Rotation
 	if r.Discarded {
 		return nil
 	}
-	if err := t.discardAll(ctx, r.Attempt); err != nil {
-		return err
+	attempts := []string{r.Attempt}
+	for _, k := range t.rec.Keys {
+		if _, attempt, ok := keyName(k.Name); ok && k.Origin == journal.OfAdoption {
+			attempts = append(attempts, attempt)
+		}
+	}
+	for _, attempt := range attempts {
+		if err := t.discardAll(ctx, attempt); err != nil {
+			return err
+		}
 	}
 	r.Discarded = true
 	return nil

@@ -235,6 +235,7 @@ const (
 	Overwrite Decision = "overwrite" // what stands there now may be replaced
 	Leave     Decision = "leave"     // what stands there now stays, and is no news
 	Drop      Decision = "drop"      // the target is no longer ours to write
+	Adopt     Decision = "adopt"     // of an order, on keys: they become this policy's
 )
 
 // Target is a row of the map "target → key last seen", which spans all policies and every target ever used.
@@ -276,7 +277,7 @@ const (
 	OrderAbort       OrderKind = "abort"
 	OrderRollback    OrderKind = "rollback"
 	OrderRevive      OrderKind = "revive"
-	OrderResolve     OrderKind = "resolve"     // Target and Decision
+	OrderResolve     OrderKind = "resolve"     // Target and Decision; or Adopt and KeyIDs
 	OrderPropagation OrderKind = "propagation" // pass over a propagation map that stays incomplete
 	OrderRehearse    OrderKind = "rehearse"    // take a key with the least rights through its whole life, to see what holds of xAI
 )
@@ -290,6 +291,7 @@ type Order struct {
 	Supersede  bool    // rotate: also while an earlier rotation is live or retiring
 	Target     TargetID
 	Decision   Decision
+	KeyIDs     IDs // Adopt: the keys that were agreed to
 	Why, By    string
 	At, DoneAt time.Time
 	Refused    string // why it was not carried out; "" when it was

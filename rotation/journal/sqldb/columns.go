@@ -78,13 +78,13 @@ var targets = newTable("targets", `policy store path field status key_id fingerp
 	})
 
 // orderColumns and orderFields leave out the id, which the database gives.
-const orderColumns = `policy kind trigger supersede target_store target_path target_field decision why said_by
+const orderColumns = `policy kind trigger supersede target_store target_path target_field decision key_ids why said_by
 	at done_at refused rotation_id`
 
 func orderFields(o *journal.Order) []any {
 	return []any{
 		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, &o.Target.Store, &o.Target.Path,
-		&o.Target.Field, (*string)(&o.Decision), &o.Why, &o.By, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
+		&o.Target.Field, (*string)(&o.Decision), (*string)(&o.KeyIDs), &o.Why, &o.By, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
 	}
 }
 

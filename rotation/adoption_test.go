@@ -1,0 +1,373 @@
+package rotation_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai/xaisim"
+)
+
+// lose throws the journal away, with the process that had it. The policies' files, the stores and xAI are still there.
+func (b *bench) lose() {
+	b.t.Helper()
+	if err := b.journal.Clear(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	b.birth()
+	b.load(b.docs...)
+}
+
+// adoptions asks what would be adopted. done is false when the engine died of it.
+func (b *bench) adoptions(only ...string) (rows []rotation.Adoption, done bool) {
+	b.t.Helper()
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(crash); !ok {
+				panic(p)
+			}
+			b.deaths++
+			b.birth()
+		}
+	}()
+	rows, err := b.engine.Adoptions(b.t.Context(), only...)
+	return rows, err == nil
+}
+
+// adopt agrees to all that is to be adopted, and asks again, as a human would, until nothing is left.
+func (b *bench) adopt(only ...string) {
+	b.t.Helper()
+	for range 10 {
+		rows, done := b.adoptions(only...)
+		agreed := make(map[string]journal.IDs)
+		for _, a := range rows {
+			done = done && a.As != rotation.AdoptWaits
+			if a.As == rotation.AdoptCurrent || a.As == rotation.AdoptPredecessor {
+				agreed[a.Policy] = agreed[a.Policy].With(a.Key.ID)
+			}
+		}
+		if done && len(agreed) == 0 {
+			return
+		}
+		for policy, ids := range agreed {
+			b.agree(policy, ids)
+		}
+		b.run(time.Minute)
+	}
+}
+
+func (b *bench) agree(policy string, ids journal.IDs) int64 {
+	return b.order(journal.Order{Policy: policy, Kind: journal.OrderResolve, Decision: journal.Adopt, KeyIDs: ids})
+}
+
+// refused returns why an order was not carried out.
+func (b *bench) refused(id int64) string {
+	b.t.Helper()
+	o, err := b.journal.OrderByID(b.t.Context(), id)
+	if err != nil || o.DoneAt.IsZero() {
+		b.t.Fatalf("order %d was not looked at: %v", id, err)
+	}
+	return o.Refused
+}
+
+// adopted says what would become of each key.
+func (b *bench) adopted() map[string]rotation.AdoptAs {
+	rows, _ := b.adoptions()
+	as := make(map[string]rotation.AdoptAs)
+	for _, a := range rows {
+		as[a.Key.ID] = a.As
+	}
+	return as
+}
+
+// secretOf is a key's plaintext, which only xAI's simulator and the stores know.
+func (b *bench) secretOf(id string) secret.Text {
+	b.t.Helper()
+	for _, k := range b.sim.Keys(teamID) {
+		if k.ID == id {
+			return k.Secret
+		}
+	}
+	b.t.Fatalf("there is no key %s", id)
+	return secret.Text{}
+}
+
+func (b *bench) accepts(id string) bool { return b.sim.Accepts(b.secretOf(id)) }
+
+const (
+	aName  = "rotator-chat-01961f1c-9a5e-7c3b-8f00-0123456789ab"
+	noName = "rotator-nobody-01961f1c-9a5e-7c3b-8f00-0123456789ab"
+)
+
+// TestJournalLost loses the journal in every phase of a rotation, and has an empty one run for a while or not at all
+// before the keys are adopted.
+func TestJournalLost(t *testing.T) {
+	var lives []liar
+	phases := map[string]func(*bench){
+		"idle":      func(b *bench) {},
+		"planned":   func(b *bench) { b.reach(journal.Planned); b.dieAfter("xai create after") },
+		"staged":    func(b *bench) { b.reach(journal.Staged) },
+		"verified":  func(b *bench) { b.reach(journal.Verified) },
+		"promoting": func(b *bench) { b.reach(journal.Promoting) },
+		"half promoted": func(b *bench) {
+			b.reach(journal.Promoting)
+			b.dieAfter("store a promote after")
+		},
+		"live":     func(b *bench) { b.reach(journal.Live) },
+		"retiring": func(b *bench) { b.reach(journal.Retiring) },
+		"rolling back": func(b *bench) {
+			b.reach(journal.Live)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.run(time.Minute)
+		},
+		"superseding": func(b *bench) {
+			b.reach(journal.Live)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+			b.runUntil(time.Hour, func() bool { return b.state() == journal.Staged })
+		},
+	}
+	for name, reach := range phases {
+		for _, targets := range [][]string{one, three} {
+			for _, idle := range []time.Duration{0, 50 * time.Minute} {
+				kind := strings.Join([]string{name, map[int]string{1: "one target", 3: "three targets"}[len(targets)], idle.String()}, ", ")
+				lives = append(lives, liar{kind, xaisim.Options{}, func(b *bench) {
+					b.stranger(noName)
+					b.stranger("rotator-chat-forged")
+					b.load(policyDoc("chat", quick, targets...), policyDoc("talk", quick, `{store: b, path: talk}`))
+					b.run(time.Hour)
+					reach(b)
+					b.lose()
+					b.run(idle)
+					read := slices.DeleteFunc(b.sim.Live(teamID), func(k xaisim.KeyTruth) bool { return k.Disabled })
+					if name == "half promoted" && len(targets) > 1 {
+						b.run(time.Minute)
+						if rows, _ := b.adoptions("chat"); len(rows) != 1 || rows[0].As != rotation.AdoptWaits || !strings.Contains(rows[0].Why, "different live keys") {
+							b.violated("targets that hold different keys are adopted: %v", rows)
+						}
+						b.resolve(atB, journal.Overwrite)
+						b.resolve(journal.TargetID{Store: "c", Path: "other", Field: "key"}, journal.Overwrite)
+					}
+					b.adopt()
+					b.run(110 * time.Minute) // not quite the overlap of 2 hours
+					for _, k := range read {
+						if !b.sim.Accepts(k.Secret) {
+							b.violated("%s, which consumers may still read, is off before a full overlap", k.Name)
+						}
+					}
+					b.rest()
+					b.ends()
+					if rows, _ := b.adoptions("chat", "talk"); len(rows) > 0 {
+						b.violated("something is left to adopt: %v", rows)
+					}
+					b.rotates() // and all goes on as ever
+					b.ends()
+				}})
+			}
+		}
+	}
+	play(t, lives)
+}
+
+// dieAfter has the engine die at the next call of that kind, and runs until it does.
+func (b *bench) dieAfter(what string) {
+	b.t.Helper()
+	deaths := b.deaths
+	b.dieAt = what
+	if !b.runUntil(time.Hour, func() bool { return b.deaths > deaths }) {
+		b.t.Fatalf("nobody called %s", what)
+	}
+}
+
+func TestAdoptionIsAgreedTo(t *testing.T) {
+	lost := func(b *bench) (id string) {
+		b.lives(quick, targetA, targetB)
+		id = b.key()
+		b.lose()
+		return id
+	}
+	play(t, []liar{
+		{"another installation's keys of the same names", xaisim.Options{}, func(b *bench) {
+			other := b.stranger(aName)
+			id := lost(b)
+			if as := b.adopted(); as[id] != rotation.AdoptCurrent || as[other] != rotation.AdoptPredecessor {
+				b.violated("the plan is %v", as)
+			}
+			b.agree("chat", journal.IDs(id)) // a human knows that the other one is in use elsewhere
+			b.rotates()
+			b.ends()
+			b.rotates()
+			b.ends()
+		}},
+		{"another key than was agreed to", xaisim.Options{}, func(b *bench) {
+			id := lost(b)
+			order := b.agree("chat", "another-id")
+			b.run(time.Minute)
+			if why := b.refused(order); !strings.Contains(why, "not agreed to") || b.key() != "" {
+				b.violated("adopted without a word: %s (%s)", id, why)
+			}
+		}},
+		{"twice is once", xaisim.Options{}, func(b *bench) {
+			id := lost(b)
+			for range 2 {
+				b.agree("chat", journal.IDs(id))
+				b.run(time.Minute)
+			}
+			b.rest()
+			b.ends()
+			if n := b.count(journal.KeyAdopted); n != 1 || b.key() != id {
+				b.violated("adopted %d times", n)
+			}
+		}},
+		{"a password waits for a human", xaisim.Options{}, func(b *bench) {
+			b.exempt["an unknown value"] = true
+			lost(b)
+			b.stores["b"].Set("chat", "hunter2")
+			asked := b.sim.Calls()["whoami"]
+			rows, _ := b.adoptions("chat")
+			if len(rows) != 1 || rows[0].As != rotation.AdoptWaits || b.sim.Calls()["whoami"] != asked+1 {
+				b.violated("a password was passed over, or sent to xAI: %v", rows)
+			}
+			order := b.agree("chat", "any")
+			b.run(time.Minute)
+			if b.refused(order) == "" {
+				b.violated("adopted past a password")
+			}
+		}},
+		{"a key by hand is left where the policy does not adopt", xaisim.Options{}, func(b *bench) {
+			id := b.byHand("a", field, "chat")
+			b.strange[id] = true
+			b.load(policyDoc("chat", quick, targetA))
+			if as := b.adopted(); as[id] != rotation.AdoptLeft {
+				b.violated("the plan is %v", as)
+			}
+			b.rotates()
+			b.ends()
+		}},
+		{"a key that another policy's target holds", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.reach(journal.Live)
+			b.load(append(slices.Clone(b.docs), policyDoc("talk", quick, `{store: b, path: talk}`))...)
+			b.stores["b"].Set("talk", b.secretOf(old).Reveal())
+			b.lose()
+			if as := b.adopted(); as[old] != rotation.AdoptLeft {
+				b.violated("the plan is %v", as)
+			}
+			b.run(time.Minute)
+			order := b.agree("chat", journal.IDs(old).With(b.idOf(b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}))))
+			b.run(time.Minute)
+			if why := b.refused(order); !strings.Contains(why, "talk") {
+				b.violated("adopted what another policy's consumers read: %q", why)
+			}
+			b.strange[old] = true
+			b.adopt()
+			b.rest()
+			b.ends()
+		}},
+		{"a target of another policy that cannot be read", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.reach(journal.Live)
+			b.load(append(slices.Clone(b.docs), policyDoc("talk", quick, `{store: c, path: talk}`))...)
+			b.lose()
+			b.worn["c"] = nil
+			if as := b.adopted(); as[old] != rotation.AdoptLeft || as[""] != rotation.AdoptWaits {
+				b.violated("the plan is %v", as)
+			}
+			delete(b.worn, "c")
+			b.adopt()
+			b.rest()
+			b.ends()
+		}},
+		{"a former name", xaisim.Options{}, func(b *bench) {
+			id := lost(b)
+			b.load(policyDoc("talk", "renamed_from: chat"+quick, targetA, targetB))
+			b.lose()
+			b.adopt()
+			b.run(time.Minute)
+			if got := b.record("talk").Policy.KeyID; got != id {
+				b.violated("the key in use is %q", got)
+			}
+			b.rest()
+			b.settled()
+		}},
+		{"a journal that lost its last commits", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			first := b.key()
+			b.lose()
+			b.adopt()
+			b.rest()
+			second, v := b.sim.AddKey(teamID, aName, "api-key:model:*", "api-key:endpoint:*") // of a rotation that is forgotten
+			b.stores["a"].Set("chat", field(v.Reveal()))
+			b.stores["b"].Set("chat", v.Reveal())
+			b.run(time.Hour)
+			b.waits("chat", rotation.DriftFound, true)
+			b.adopt("chat")
+			b.rest()
+			b.ends()
+			if b.key() != second || !b.gone(first) {
+				b.violated("the key in use is %s; the first one is gone: %t", b.key(), b.gone(first))
+			}
+		}},
+		{"in flight", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.lose()
+			b.reach(journal.Live) // nobody adopted before
+			rows, _ := b.adoptions()
+			if len(rows) != 1 || rows[0].As != rotation.AdoptWaits {
+				b.violated("the plan is %v", rows)
+			}
+			b.rest()
+			b.adopt()
+			b.rest()
+			b.ends()
+		}},
+		{"no rollback, and a revive", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.reach(journal.Live)
+			b.lose()
+			b.adopt()
+			b.run(time.Minute)
+			order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Retiring })
+			if b.refused(order) == "" || b.accepts(old) {
+				b.violated("rolled back, or the old key is on in the soak")
+			}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
+			b.run(24 * time.Hour)
+			if !b.accepts(old) {
+				b.violated("the old key was not revived")
+			}
+		}},
+		{"empty targets", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			id := b.key()
+			b.stores["a"].Delete("chat")
+			b.lose()
+			b.adopt()
+			b.run(90 * time.Minute)
+			if !b.accepts(id) {
+				b.violated("a key that consumers may still have read is off")
+			}
+			b.rest()
+			b.ends()
+		}},
+		{"the schedule goes on as it was", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.run(24 * time.Hour)
+			due := b.record("chat").Policy.DueAt
+			b.lose()
+			b.adopt()
+			b.rest()
+			if got := b.record("chat").Policy.DueAt; due.Sub(got).Abs() > time.Minute {
+				b.violated("due at %s, and before at %s", got, due)
+			}
+		}},
+	})
+}

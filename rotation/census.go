@@ -1,0 +1,186 @@
+package rotation
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/xai"
+)
+
+// Adoptions says what would be adopted by the policies named, or by all when none is, and why; for all, also which keys
+// with our prefix are no policy's. It reads every target of every policy and lists the teams' keys, and records nothing.
+func (e *Engine) Adoptions(ctx context.Context, only ...string) ([]Adoption, error) {
+	c, err := e.census(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var rows []Adoption
+	for i := range c.seen {
+		if s := &c.seen[i]; len(only) == 0 || slices.Contains(only, s.claim.Policy) {
+			of, err := c.of(ctx, s)
+			if err != nil {
+				return nil, err
+			}
+			rows = append(rows, of...)
+		}
+	}
+	if len(only) == 0 {
+		strays, err := c.strays(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, strays...)
+	}
+	return rows, ctx.Err()
+}
+
+// census is what the targets of all policies hold, each read once.
+type census struct {
+	*Engine
+	world World
+	seen  []sighting                  // by policy name
+	held  map[string][]journal.Target // key id → the targets that hold it
+	lists map[string]xai.KeyList      // team → its keys, once they were asked for
+	named map[[2]string]bool          // team and policy name of the keys that are some policy's to adopt
+}
+
+// sighting is one policy as a turn sees it that only looks: nothing of it is ever committed.
+type sighting struct {
+	*turn
+	blind error // what could not be read
+}
+
+func (e *Engine) census(ctx context.Context) (*census, error) {
+	all, err := e.journal.Summaries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &census{
+		Engine: e, world: e.theWorld(), held: make(map[string][]journal.Target), lists: make(map[string]xai.KeyList),
+		named: make(map[[2]string]bool),
+	}
+	for _, known := range all {
+		name := known.Policy.Name
+		rec, err := e.journal.Load(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if rec.Policy.RemovedAt.IsZero() {
+			policy, err := policies.Decode([]byte(rec.Policy.Spec))
+			if err != nil {
+				return nil, fmt.Errorf("policy %s in the journal: %w", name, err)
+			}
+			now := e.now()
+			t := &turn{
+				Engine: e, claim: journal.Claim{Policy: name, Now: now}, began: now, rec: rec, world: c.world,
+				policy: policy, plan: policy, log: e.log.With("policy", name), place: func() {},
+			}
+			if err := c.look(ctx, t); err != nil {
+				return nil, err
+			}
+		}
+		for _, row := range rec.Targets {
+			c.held[row.KeyID] = append(c.held[row.KeyID], row)
+		}
+	}
+	return c, nil
+}
+
+// look takes a policy into the census.
+func (c *census) look(ctx context.Context, t *turn) error {
+	names, err := t.names(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		c.named[[2]string{t.policy.Team, name}] = true
+	}
+	c.seen = append(c.seen, sighting{t, t.sight(ctx)})
+	return ctx.Err()
+}
+
+// of says what becomes of the keys of one policy.
+func (c *census) of(ctx context.Context, s *sighting) ([]Adoption, error) {
+	use, err := s.use()
+	if s.blind != nil {
+		err = s.blind
+	}
+	var list xai.KeyList
+	if err == nil {
+		list, err = c.list(ctx, s.policy.Team)
+	}
+	if gone(ctx, err) {
+		return nil, err
+	}
+	if err != nil {
+		return []Adoption{{Policy: s.claim.Policy, As: AdoptWaits, Why: err.Error()}}, nil
+	}
+	found, err := s.adoptions(ctx, use, list.Keys, func(_ context.Context, keyID string) (string, error) {
+		return c.elsewhere(s.claim.Policy, keyID), nil
+	})
+	slices.SortStableFunc(found, func(a, b Adoption) int {
+		return cmp.Or(cmp.Compare(a.As, b.As), a.Key.Created.Compare(b.Key.Created), cmp.Compare(a.Key.ID, b.Key.ID))
+	})
+	return found, err
+}
+
+// elsewhere says which target of another policy holds a key, or could not be read and may hold it.
+func (c *census) elsewhere(policy, keyID string) string {
+	for _, row := range c.held[keyID] {
+		if row.Policy != policy {
+			return heldBy(row)
+		}
+	}
+	for _, s := range c.seen {
+		if s.blind != nil && s.claim.Policy != policy {
+			return fmt.Sprintf("a target of policy %s may hold it: %v", s.claim.Policy, s.blind)
+		}
+	}
+	return ""
+}
+
+func (c *census) list(ctx context.Context, team string) (xai.KeyList, error) {
+	if list, ok := c.lists[team]; ok {
+		return list, nil
+	}
+	t, err := c.world.Team(ctx, team)
+	if err != nil {
+		return xai.KeyList{}, err
+	}
+	list, err := t.Keys.ListKeys(ctx, t.ID)
+	if err == nil {
+		c.lists[team] = list
+	}
+	return list, err
+}
+
+// strays are the keys with our prefix that nothing in the journal names and that are no policy's to adopt.
+func (c *census) strays(ctx context.Context) ([]Adoption, error) {
+	var rows []Adoption
+	for _, team := range c.world.Teams() {
+		list, err := c.list(ctx, team)
+		if err != nil {
+			return nil, fmt.Errorf("team %s: %w", team, err)
+		}
+		found, err := c.Inventory(ctx, team, list)
+		if err != nil {
+			return nil, err
+		}
+		for _, k := range found {
+			policy, _, ok := keyName(k.Key.Name)
+			if k.Kind != KindOrphan || k.Policy != "" || ok && c.named[[2]string{team, policy}] {
+				continue
+			}
+			why := "its name is not one that the rotator gives"
+			if ok {
+				why = fmt.Sprintf("no policy of team %s is named %s", team, policy)
+			}
+			rows = append(rows, Adoption{Key: k.Key, As: AdoptLeft, Why: why})
+		}
+	}
+	return rows, nil
+}
