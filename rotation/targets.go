@@ -201,7 +201,10 @@ func (t *turn) discardStaged(ctx context.Context) error {
 	if r.Discarded {
 		return nil
 	}
-	attempts := []string{r.Attempt}
+	var attempts []string
+	if r.Attempt != "" { // an adoption made none
+		attempts = append(attempts, r.Attempt)
+	}
 	for _, k := range t.rec.Keys {
 		if _, attempt, ok := keyName(k.Name); ok && k.Origin == journal.OfAdoption {
 			attempts = append(attempts, attempt)

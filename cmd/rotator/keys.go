@@ -20,12 +20,13 @@ func (a *app) keysCommand() *cobra.Command {
 		Short: "Show all keys of a team, or of every team, and what each is to the rotator",
 		Long: `Keys asks xAI for the keys of a team. The kinds: managed (in use), predecessor (to be retired), in_doubt (of a create
 whose outcome is not settled; will be deleted), orphan (bears the rotator's prefix, and the journal has no such create;
-reported, never deleted) and unmanaged (somebody else's).`,
+reported, never deleted; see keys adopt) and unmanaged (somebody else's).`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(c *cobra.Command, args []string) error { return a.keys(c.Context(), strings.Join(args, ""), json) },
 	}
 	outputFlag(c, &json)
+	c.AddCommand(a.adoptCommand())
 	return c
 }
 

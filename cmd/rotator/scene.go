@@ -80,6 +80,12 @@ func sentence(e console.EventRow) string {
 	case journal.KeyLost:
 		return "the value of key " + d["key_id"] + " is lost; it will be deleted, and another one is made"
 	case journal.KeyAdopted:
+		switch journal.Use(d["use"]) {
+		case journal.UseCurrent:
+			return "key " + d["key_id"] + " in " + d["target"] + " is adopted: the key in use"
+		case journal.UsePredecessor:
+			return "key " + d["key_id"] + " is adopted, to be retired"
+		}
 		return "key " + d["key_id"] + " in " + d["target"] + " is adopted, to be retired"
 	case journal.KeyStaged:
 		return "staged in every target, beside the current value"

@@ -65,6 +65,11 @@ func (c *Client) Plan(ctx context.Context, policies ...string) (rows []PlanRow, 
 	return rows, c.get(ctx, &rows, "/v1/plan", url.Values{"policy": policies})
 }
 
+// Adoptions says which keys the policies, all when none is named, would adopt after the journal was lost.
+func (c *Client) Adoptions(ctx context.Context, policies ...string) (rows []AdoptionRow, err error) {
+	return rows, c.get(ctx, &rows, "/v1/adoptions", url.Values{"policy": policies})
+}
+
 // Check tries configuration, policies, management keys and stores.
 func (c *Client) Check(ctx context.Context) (rows []CheckRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/check", nil)

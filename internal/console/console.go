@@ -42,6 +42,9 @@ type Actions interface {
 	Keys(ctx context.Context, team string) ([]KeyRow, error)
 	// Plan says what would happen to the policies, to all when there are none, and touches nothing.
 	Plan(ctx context.Context, policies []string) ([]PlanRow, error)
+	// Adoptions says which keys the policies, all when there are none, would adopt after the journal was lost, and touches
+	// nothing.
+	Adoptions(ctx context.Context, policies []string) ([]AdoptionRow, error)
 	// Check tries configuration, policies, management keys and rights in stores.
 	Check(ctx context.Context) ([]CheckRow, error)
 	// Reload reads configuration and policies again; an error (policies.Problems, or [Error]) means that nothing changed.

@@ -34,6 +34,7 @@ func (c *Console) control() http.Handler {
 		"GET /v1/history":           {[]string{"policy", "limit"}, c.getHistory},
 		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
 		"GET /v1/plan":              {[]string{"policy"}, c.getPlan},
+		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},
 		"GET /v1/events":            {[]string{"after", "policy"}, c.getEvents},
 		"POST /v1/orders":           {nil, c.postOrder},
@@ -256,6 +257,22 @@ func (c *Console) getPlan(r *http.Request) (any, error) {
 		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"])
 		for i := range rows {
 			rows[i].At = whole(rows[i].At)
+		}
+		return rows, err
+	})
+}
+
+func (c *Console) getAdoptions(r *http.Request) (any, error) {
+	named := r.URL.Query()["policy"]
+	if len(named) > 0 {
+		if _, err := c.summaries(r.Context(), named); err != nil {
+			return nil, err
+		}
+	}
+	return act(c, func(a Actions) ([]AdoptionRow, error) {
+		rows, err := a.Adoptions(r.Context(), named)
+		for i := range rows {
+			rows[i].Created = whole(rows[i].Created)
 		}
 		return rows, err
 	})

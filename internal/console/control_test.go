@@ -32,6 +32,12 @@ func (a *actions) Plan(_ context.Context, named []string) ([]console.PlanRow, er
 	return []console.PlanRow{{Policy: "a", Action: "create", At: &at}}, nil
 }
 
+func (a *actions) Adoptions(_ context.Context, named []string) ([]console.AdoptionRow, error) {
+	a.asked = append(a.asked, "adoptions "+strings.Join(named, "+"))
+	at := noon.Add(1500 * time.Millisecond)
+	return []console.AdoptionRow{{As: "left", Created: &at}}, nil
+}
+
 func (a *actions) Check(context.Context) ([]console.CheckRow, error) {
 	a.asked = append(a.asked, "check")
 	return []console.CheckRow{{Subject: "team research", Result: console.CheckOK}}, nil
@@ -52,6 +58,7 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 		{Policy: "a", Kind: "revive", By: "ann"},
 		{Policy: "a", Kind: "propagation", By: "ann"},
 		{Policy: "a", Kind: "resolve", Target: &console.TargetRow{Store: "local", Path: "a", Field: "key"}, Decision: "overwrite", By: "ann"},
+		{Policy: "a", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"key-1", "key-2"}, By: "ann"},
 	} {
 		d := newDesk(t)
 		d.policies("a")
@@ -70,6 +77,9 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 		}
 		asked := console.OrderRequest{Policy: got.Policy, Kind: got.Kind, Trigger: value(got.Trigger), Supersede: got.Supersede,
 			Target: got.Target, Decision: value(got.Decision), Why: value(got.Why), By: got.By}
+		if len(got.KeyIDs) > 0 {
+			asked.KeyIDs = got.KeyIDs
+		}
 		if diff := cmp.Diff(want, asked); diff != "" || got.Done != nil || !got.At.Equal(noon) {
 			t.Errorf("order %+v (-want +got):\n%s", got, diff)
 		}
@@ -103,6 +113,12 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 		{console.OrderRequest{Policy: "embed", Kind: "abort", Target: target, By: "ann"}, "target and decision belong to resolve"},
 		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann"}, "resolve needs a target with store and path"},
 		{console.OrderRequest{Policy: "embed", Kind: "resolve", Target: target, By: "ann"}, "resolve needs a decision: overwrite, leave or drop"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", By: "ann"}, "key_ids belong to the decision adopt, which needs them"},
+		{console.OrderRequest{Policy: "embed", Kind: "abort", KeyIDs: []string{"k"}, By: "ann"}, "key_ids belong to the decision adopt, which needs them"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", Target: target, KeyIDs: []string{"k"}, By: "ann"},
+			"target and decision belong to resolve"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"k", "a b"}, By: "ann"},
+			"key_ids holds what is no id of a key"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-0123456789abcdefABCDEF"},
 			"a text holds what looks like an API key; it is not recorded"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: strings.Repeat("x", 501)}, "a text is longer than 500 bytes"},
@@ -236,6 +252,14 @@ func TestActions(t *testing.T) {
 	}
 	plan, err := d.client.Plan(t.Context(), "a", "b")
 	d.ok(err)
+	d.policies("a")
+	adoptions, err := d.client.Adoptions(t.Context(), "a")
+	d.ok(err)
+	if len(adoptions) != 1 || *adoptions[0].Created != noon.Add(time.Second) {
+		t.Errorf("adoptions %+v", adoptions)
+	}
+	_, err = d.client.Adoptions(t.Context(), "nobody")
+	d.fails(err, console.ExitUsage, `no policy is named "nobody"`)
 	check, err := d.client.Check(t.Context())
 	d.ok(err)
 	if len(plan) != 1 || plan[0].Action != "create" || *plan[0].At != noon.Add(time.Second) || len(check) != 1 || check[0].Result != console.CheckOK {
@@ -250,7 +274,7 @@ func TestActions(t *testing.T) {
 	}
 	a.reload = &console.Error{Message: "team research is still needed", Code: console.ExitFailed}
 	d.fails(d.client.Reload(t.Context()), console.ExitFailed, "team research is still needed")
-	if want := []string{"keys research", "plan a+b", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
+	if want := []string{"keys research", "plan a+b", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
 		t.Errorf("asked %q, want %q", a.asked, want)
 	}
 }

@@ -78,6 +78,17 @@ type PlanRow struct {
 	Detail *string    `json:"detail"`
 }
 
+// AdoptionRow is what would become of one key if the journal were made anew from what targets hold and xAI lists.
+type AdoptionRow struct {
+	Policy  *string    `json:"policy"` // null: of no policy's
+	KeyID   *string    `json:"key_id"` // null: why speaks of the policy
+	Name    *string    `json:"name"`
+	Created *time.Time `json:"created"`
+	As      string     `json:"as"`     // current, predecessor, left or waits
+	Target  *string    `json:"target"` // one that holds the key: store:path#field
+	Why     string     `json:"why"`
+}
+
 // The results of a check.
 const (
 	CheckOK      = "ok"
@@ -118,6 +129,7 @@ type OrderRow struct {
 	Supersede bool       `json:"supersede"`
 	Target    *TargetRow `json:"target"`
 	Decision  *string    `json:"decision"`
+	KeyIDs    []string   `json:"key_ids"` // that were agreed to be adopted
 	Why       *string    `json:"why"`
 	By        string     `json:"by"`
 	At        *time.Time `json:"at"`
@@ -255,7 +267,7 @@ func eventRow(e journal.Event) EventRow {
 func orderRow(o journal.Order) OrderRow {
 	row := OrderRow{
 		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede,
-		Decision: text(string(o.Decision)), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
+		Decision: text(string(o.Decision)), KeyIDs: o.KeyIDs.List(), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
 		Refused: text(o.Refused), Rotation: text(o.RotationID),
 	}
 	if o.Target != (journal.TargetID{}) {

@@ -17,7 +17,8 @@ type OrderRequest struct {
 	Trigger   string     `json:"trigger,omitempty"`   // rotate: manual (the default) or compromised
 	Supersede bool       `json:"supersede,omitempty"` // rotate: also while an earlier rotation is live or retiring
 	Target    *TargetRow `json:"target,omitempty"`    // resolve
-	Decision  string     `json:"decision,omitempty"`  // resolve: overwrite, leave or drop
+	Decision  string     `json:"decision,omitempty"`  // resolve: overwrite, leave or drop the target; or adopt keys
+	KeyIDs    []string   `json:"key_ids,omitempty"`   // adopt
 	Why       string     `json:"why,omitempty"`
 	By        string     `json:"by"` // what the client says; recorded with what the kernel says
 }
@@ -49,6 +50,9 @@ const maxText = 500
 
 // keyLike is what looks like an API key: the journal would keep it for ever.
 var keyLike = regexp.MustCompile(`xai-[A-Za-z0-9]{16,}`)
+
+// keyID is the form of a key's id.
+var keyID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,100}$`)
 
 // checkText refuses words that are too long to show, or that hold a key somebody pasted.
 func checkText(texts ...string) error {
@@ -99,9 +103,13 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	if q.Target != nil {
 		o.Target = journal.TargetID(*q.Target)
 	}
+	for _, id := range q.KeyIDs {
+		o.KeyIDs = o.KeyIDs.With(id)
+	}
 	kinds := []journal.OrderKind{journal.OrderRotate, journal.OrderAbort, journal.OrderRollback, journal.OrderRevive,
 		journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
-	rotates, resolves := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve
+	rotates, adopts := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve && o.Decision == journal.Adopt
+	resolves := o.Kind == journal.OrderResolve && !adopts
 	if rotates && o.Trigger == "" {
 		o.Trigger = journal.ByHand
 	}
@@ -112,8 +120,12 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		return o, usage("trigger and supersede belong to rotate")
 	case rotates && o.Trigger != journal.ByHand && o.Trigger != journal.ByCompromise:
 		return o, usage(fmt.Sprintf("a human's trigger is %s or %s", journal.ByHand, journal.ByCompromise))
-	case !resolves && (q.Target != nil || o.Decision != ""):
+	case !resolves && (q.Target != nil || o.Decision != "" && !adopts):
 		return o, usage("target and decision belong to resolve")
+	case adopts != (len(q.KeyIDs) > 0):
+		return o, usage("key_ids belong to the decision adopt, which needs them")
+	case slices.ContainsFunc(q.KeyIDs, func(id string) bool { return !keyID.MatchString(id) }):
+		return o, usage("key_ids holds what is no id of a key")
 	case resolves && (o.Target.Store == "" || o.Target.Path == ""):
 		return o, usage("resolve needs a target with store and path")
 	case resolves && o.Decision != journal.Overwrite && o.Decision != journal.Leave && o.Decision != journal.Drop:

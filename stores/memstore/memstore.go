@@ -223,6 +223,9 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, va
 // Discard implements stores.Store.
 func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) error {
 	return s.call(ctx, "discard", t, attempt, func() error {
+		if attempt == "" { // as every store that writes it into a name
+			return stores.ErrInvalid
+		}
 		delete(s.staged[place(t)], attempt)
 		return nil
 	})

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rotator/internal/console"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+)
+
+type adoptFlags struct {
+	keys      []string
+	why       string
+	yes, json bool
+}
+
+func (a *app) adoptCommand() *cobra.Command {
+	var f adoptFlags
+	c := &cobra.Command{
+		Use:   "adopt [POLICY...]",
+		Short: "Make a journal that was lost anew, from what targets hold and xAI lists",
+		Long: `Adopt is for a journal that was lost, or that lost its last commits. It reads every target, asks each key found there
+who it is, lists the teams' keys, and says what each key would become: current (what the targets hold: the policy's key in
+use), predecessor (bears a name that the rotator gave for this policy, and no target holds it: off after a full overlap,
+deleted after the soak), left (not touched) or waits (a human has to act first). Nothing is recorded before you agree, on
+a terminal or with --yes; xAI and the stores are not changed by the command itself.
+
+Keys of another installation that rotates policies of the same names in the same team look exactly like predecessors:
+agree to the keys that are this one's with --key. What was agreed to can be stopped until the overlap is over with hold,
+and is turned on again by revive until the soak is over. Adopting twice is the same as once.`,
+		ValidArgsFunction: a.completePolicies,
+		RunE:              func(c *cobra.Command, names []string) error { return a.adopt(c.Context(), c.InOrStdin(), names, f) },
+	}
+	c.Flags().StringArrayVar(&f.keys, "key", nil, "adopt only the key with this `ID`; may be given again")
+	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
+	c.Flags().BoolVar(&f.yes, "yes", false, "agree to what would be adopted, without being asked")
+	outputFlag(c, &f.json)
+	return c
+}
+
+func (a *app) adopt(ctx context.Context, in io.Reader, names []string, f adoptFlags) error {
+	rows, err := a.adoptions(ctx, names)
+	if err != nil {
+		return err
+	}
+	agreed, err := f.agreed(rows)
+	if err != nil {
+		return err
+	}
+	if err := a.print(f.json, rows, func(t *table) {
+		t.row("POLICY", "KEY", "AS", "CREATED", "NAME", "WHY")
+		for _, r := range rows {
+			t.row(or(r.Policy), or(r.KeyID), r.As, when(r.Created), or(r.Name), r.Why)
+		}
+	}); err != nil {
+		return err
+	}
+	switch {
+	case len(agreed) == 0:
+		fmt.Fprintln(a.stderr, "there is nothing to adopt")
+	case f.yes || !f.json && a.confirm(ctx, in, "Record this? [y/N] "):
+		if err := a.agree(ctx, agreed, f); err != nil {
+			return err
+		}
+	default:
+		fmt.Fprintln(a.stderr, "nothing was recorded; --yes agrees to it")
+	}
+	return waitingAdoptions(rows)
+}
+
+// adoptions asks what would be adopted. A journal that is not there yet is none that has to be made for it.
+func (a *app) adoptions(ctx context.Context, names []string) (rows []console.AdoptionRow, err error) {
+	if _, err := a.readFiles(); err != nil {
+		return nil, err
+	}
+	l, err := a.look(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	return l.Adoptions(ctx, names...)
+}
+
+// agreed returns policy → the keys of it to adopt: all that can be, or those of --key.
+func (f adoptFlags) agreed(rows []console.AdoptionRow) (map[string][]string, error) {
+	agreed := make(map[string][]string)
+	left := slices.Clone(f.keys)
+	for _, r := range rows {
+		id := or(r.KeyID)
+		adoptable := r.As == string(rotation.AdoptCurrent) || r.As == string(rotation.AdoptPredecessor)
+		if !adoptable || len(f.keys) > 0 && !slices.Contains(f.keys, id) {
+			continue
+		}
+		agreed[*r.Policy] = append(agreed[*r.Policy], id)
+		left = slices.DeleteFunc(left, func(k string) bool { return k == id })
+	}
+	if len(left) > 0 {
+		return nil, usage(fmt.Errorf("--key %s: it is not one that would be adopted", left[0]), "Without --key the command lists those.")
+	}
+	return agreed, nil
+}
+
+// confirm asks on a terminal. Elsewhere nobody can answer, and silence is no.
+func (a *app) confirm(ctx context.Context, in io.Reader, question string) bool {
+	if f, ok := in.(*os.File); !ok || !terminal(f) {
+		return false
+	}
+	fmt.Fprint(a.stderr, question)
+	answer := make(chan string, 1)
+	go func() { // a read from a terminal cannot be called off: it ends with the program
+		line, _ := bufio.NewReader(in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case said := <-answer:
+		return said == "y" || said == "yes"
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// agree gives the orders and follows them. What happens is told beside the answer.
+func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlags) (err error) {
+	names := slices.Sorted(maps.Keys(agreed))
+	l, err := a.act(ctx, names...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	var errands []*errand
+	for _, name := range names {
+		errands = append(errands, &errand{request: console.OrderRequest{
+			Policy: name, Kind: string(journal.OrderResolve), Decision: string(journal.Adopt), KeyIDs: agreed[name], Why: f.why, By: a.userName(),
+		}})
+	}
+	beside := *a
+	if f.json {
+		beside.stdout = a.stderr
+	}
+	if err := beside.place(ctx, l, errands); err != nil {
+		return err
+	}
+	if l.alone != nil && ctx.Err() == nil {
+		beside.sayWhoRetires(ctx, l, errands)
+	}
+	return nil
+}
+
+// waitingAdoptions is the error of policies for which a human has to act first.
+func waitingAdoptions(rows []console.AdoptionRow) error {
+	var names []string
+	for _, r := range rows {
+		if r.As == string(rotation.AdoptWaits) {
+			names = append(names, *r.Policy)
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return waiting(fmt.Errorf("not adopted: %s", strings.Join(slices.Compact(names), ", ")), "Each line that waits says what has to be done first; then adopt again.")
+}
+
+// Adoptions implements console.Actions.
+func (p *program) Adoptions(ctx context.Context, named []string) ([]console.AdoptionRow, error) {
+	found, err := p.engine.Adoptions(ctx, named...)
+	if err != nil {
+		return nil, err
+	}
+	rows := make([]console.AdoptionRow, len(found))
+	for i, f := range found {
+		rows[i] = console.AdoptionRow{
+			Policy: optional(f.Policy), KeyID: optional(f.Key.ID), Name: optional(f.Key.Name), As: string(f.As), Target: optional(f.Target), Why: f.Why,
+		}
+		if at := f.Key.Created.UTC(); !at.IsZero() {
+			rows[i].Created = &at
+		}
+	}
+	return rows, nil
+}
