@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -313,6 +314,27 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if b.key() != second || !b.gone(first) {
 				b.violated("the key in use is %s; the first one is gone: %t", b.key(), b.gone(first))
 			}
+		}},
+		{"a journal restored from an old backup", xaisim.Options{}, func(b *bench) {
+			path := filepath.Join(b.t.TempDir(), "backup.db")
+			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
+			b.birth()
+			b.lives(quick, targetA, targetB)
+			if err := b.journal.Backup(b.t.Context(), path); err != nil {
+				b.t.Fatal(err)
+			}
+			b.rotates()
+			b.rotates()
+			b.journal = openJournal(b.t, path)
+			b.birth()
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.run(time.Hour)
+			b.waits("chat", rotation.DriftFound, true)
+			b.adopt()
+			b.rest()
+			b.ends()
+			b.rotates()
+			b.ends()
 		}},
 		{"in flight", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)

@@ -42,7 +42,7 @@ Every step records its intent, acts outside, and records the effect. A process t
 journal from which the same step, taken by whoever comes next, finds out what happened: a crash, a retry and a takeover
 by another replica are the same code.
 
-` + "```mermaid\nstateDiagram-v2\n  [*] --> planned\n")
+` + "```mermaid\nstateDiagram-v2\n  [*] --> planned\n  [*] --> live: keys adopt\n")
 	for _, s := range journal.States {
 		for _, to := range s.To {
 			fmt.Fprintf(&b, "  %s --> %s\n", s.State, to)

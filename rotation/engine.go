@@ -4,7 +4,8 @@
 // How a rotation flows through the files: due.go decides that one begins, create.go makes the successor and stages it,
 // verify.go proves it, promote.go gives it to consumers, retire.go turns the old key off and deletes it. abort.go and
 // rollback.go are the two ways back. Every disable and delete passes gate.go. contact.go meets a target for the first
-// time, watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
+// time, adoption.go makes a policy's part of the journal anew after it was lost, and census.go says beforehand what that
+// would be. watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
 // carries out what people say, and scheduler.go hands out turns.
 //
 // The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of

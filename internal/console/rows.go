@@ -202,7 +202,11 @@ func nextRun(s journal.Summary, spec *policies.Policy, now time.Time) time.Time 
 		return time.Time{} // it depends on when this one goes live
 	}
 	// DueAt is when the rotation in flight was due. The next one counts from its success.
-	at, _ := spec.NextDue(policies.History{LastSuccess: r.LiveAt, OldestKey: r.StartedAt}, now)
+	h := policies.History{LastSuccess: r.LiveAt, OldestKey: r.StartedAt}
+	if r.Trigger == journal.ByAdoption { // it made no key: what went live before counts
+		h = policies.History{FirstSeen: p.FirstSeen, LastSuccess: p.LastSuccess, OldestKey: p.LastSuccess}
+	}
+	at, _ := spec.NextDue(h, now)
 	return at
 }
 

@@ -62,6 +62,8 @@ func TestStatusRow(t *testing.T) {
 	rotating := func(s journal.State) *journal.Rotation {
 		return &journal.Rotation{ID: "r", State: s, StartedAt: noon, LiveAt: in(-1)}
 	}
+	adopting := rotating(journal.Live)
+	adopting.Trigger = journal.ByAdoption
 	for name, c := range map[string]struct {
 		in    journal.Summary
 		state string
@@ -72,6 +74,7 @@ func TestStatusRow(t *testing.T) {
 		"waits for its schedule":     {journal.Summary{Policy: journal.Policy{DueAt: in(5), NextRunAt: in(1)}}, "idle", in(5), time.Time{}},
 		"a rotation on its way":      {journal.Summary{Policy: journal.Policy{DueAt: in(-1)}, Rotation: rotating(journal.Staged)}, "staged", time.Time{}, time.Time{}},
 		"live: the next is foreseen": {journal.Summary{Policy: journal.Policy{DueAt: in(-1), Spec: spec}, Rotation: rotating(journal.Live)}, "live", in(12), time.Time{}},
+		"adopted: a run was missed":  {journal.Summary{Policy: journal.Policy{LastSuccess: in(-30), Spec: spec}, Rotation: adopting}, "live", in(-12), time.Time{}},
 		"backoff":                    {journal.Summary{Policy: journal.Policy{Reason: "x", StepAt: in(2), NextRunAt: in(1)}, Rotation: rotating(journal.Planned)}, "planned", time.Time{}, in(2)},
 		"a human is needed":          {journal.Summary{Policy: journal.Policy{Reason: "drift", NextRunAt: in(1), DueAt: in(3)}}, "waiting_for_human", in(3), in(1)},
 		"removed tells before all":   {journal.Summary{Policy: journal.Policy{Reason: "drift", RemovedAt: in(-3), DueAt: in(3)}}, "removed", time.Time{}, time.Time{}},

@@ -15,7 +15,8 @@ var words = []promise{
 		o := journal.Order{
 			Policy: "a", Kind: journal.OrderResolve, Trigger: journal.ByHand, Supersede: true,
 			Target: journal.TargetID{Store: "vault", Path: "p", Field: "f"}, Decision: journal.Overwrite,
-			Why: "leaked", By: "me", At: now(),
+			KeyIDs: "key-1 key-2",
+			Why:    "leaked", By: "me", At: now(),
 		}
 		var err error
 		o.ID, err = k.j.Place(k.Context(), o)
