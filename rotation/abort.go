@@ -34,7 +34,7 @@ func (t *turn) aborting(ctx context.Context) (next, error) {
 		t.drop(a.ID)
 	}
 	t.leaveHold()
-	t.tell(journal.AbortEnded, "error", r.Error)
+	t.tell(journal.AbortEnded, "reached", string(r.Reached()), "error", r.Error)
 	t.end(journal.Aborted, r.Error)
 	return again, nil
 }

@@ -132,11 +132,11 @@ type Step struct {
 	State    journal.State // before the step; "" when no rotation was in flight
 
 	// Known at its end.
-	After  journal.State      // of the rotation in flight, "" when there is none
-	Reason journal.Reason     // why it did not go on, or ""
-	Failed bool               // it did not go on because something failed, rather than to wait
-	Ended  []journal.Rotation // what it brought to an end
-	Took   time.Duration
+	Outcome string             // moved, waits, failed, or ended: a rotation is over
+	After   journal.State      // of the rotation in flight, "" when there is none
+	Reason  journal.Reason     // why it did not go on, or ""
+	Ended   []journal.Rotation // what it brought to an end
+	Took    time.Duration
 }
 
 // Engine rotates keys. It is safe for concurrent use.

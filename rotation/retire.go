@@ -155,7 +155,7 @@ func (t *turn) finish(s journal.State) (next, error) {
 	if s == journal.RolledBack {
 		kind = journal.RollbackEnded
 	}
-	t.tell(kind, "key_id", t.rec.Policy.KeyID)
+	t.tell(kind, "key_id", t.rec.Policy.KeyID, "reached", string(t.rec.Rotation.Reached()))
 	t.end(s, t.rec.Rotation.Error)
 	return again, nil
 }
@@ -200,7 +200,7 @@ func (t *turn) supersede(ctx context.Context, why string) error {
 		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), why
 		t.drop(a.ID)
 	}
-	t.tell(journal.TakenOver, "key_id", r.KeyID, "error", why)
+	t.tell(journal.TakenOver, "key_id", r.KeyID, "reached", string(r.Reached()), "error", why)
 	t.end(journal.Superseded, why)
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -52,6 +53,9 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 		return err
 	}
 	known.Scope, known.ManagementKeyID, known.ValidatedAt = mk.Scope, mk.ID, e.now()
+	if err := e.noteManagementKey(ctx, known.Name, mk.ID); err != nil {
+		return err
+	}
 	if known.ListedAt.IsZero() { // a long list is not worth waiting for: the team is known to be ours
 		if err := e.journal.SaveTeam(ctx, *known); err != nil {
 			return err
@@ -84,6 +88,16 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 		}
 	}
 	return e.tellOrphans(ctx, known.Name, orphans)
+}
+
+// noteManagementKey notes since when a team's management key is in use: the only age that can be known of it.
+func (e *Engine) noteManagementKey(ctx context.Context, team, id string) error {
+	meta := journal.MetaManagementKey + team
+	was, err := e.journal.Meta(ctx, meta)
+	if before, _, _ := strings.Cut(was, " "); err != nil || before == id {
+		return err
+	}
+	return e.journal.SetMeta(ctx, meta, id+" "+e.now().UTC().Format(time.RFC3339))
 }
 
 // tellOrphans sends news of orphans once for each set of them.

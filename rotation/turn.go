@@ -163,9 +163,14 @@ func (t *turn) observed(ctx context.Context) (next, error) {
 	if r := t.rec.Rotation; r != nil {
 		s.Rotation, s.After = cmp.Or(s.Rotation, r.ID), r.State
 	}
-	s.Reason, s.Failed, s.Ended, s.Took = n.reason, err != nil, t.ended, t.now().Sub(start)
-	if err != nil {
-		s.Reason = reasonOf(err)
+	s.Outcome, s.Reason, s.Ended, s.Took = "moved", n.reason, t.ended, t.now().Sub(start)
+	switch {
+	case err != nil:
+		s.Outcome, s.Reason = "failed", reasonOf(err)
+	case len(t.ended) > 0:
+		s.Outcome = "ended"
+	case !n.again:
+		s.Outcome = "waits"
 	}
 	end(s)
 	return n, err

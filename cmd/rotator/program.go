@@ -138,7 +138,8 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 	})
 	p.console = console.New(console.Options{
 		Journal: j, Scheduler: p.engine, Actions: p, Reasons: reasons(), Teams: func() []string { return p.present().world.names },
-		Hosts: hosts(f.config), Version: programVersion(), Log: a.log,
+		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().world.stores)) }, Spans: p.spans,
+		Hosts: hosts(f.config), Version: programVersion(), Commit: programCommit(), Log: a.log,
 	})
 	return p, nil
 }

@@ -44,7 +44,7 @@ func headersOf(refs map[string]config.Reference) func(context.Context, http.Head
 func (p *program) observeStep(ctx context.Context, s rotation.Step) (context.Context, func(rotation.Step)) {
 	ctx, end := p.traces.Step(ctx, traces.Step(s))
 	return ctx, func(s rotation.Step) {
-		p.console.ObserveStep(string(s.State), string(s.Reason), s.Took)
+		p.console.ObserveStep(string(s.State), s.Outcome, string(s.Reason), s.Took)
 		end(traces.Step(s))
 	}
 }
@@ -61,6 +61,15 @@ func (p *program) hooks() hooks {
 			p.traces.Call(ctx, "xai", op, class, took)
 		},
 	}
+}
+
+// spans are the counts of traces for metrics; nil when none are made.
+func (p *program) spans() map[string]uint64 {
+	if p.traces == nil {
+		return nil
+	}
+	n := p.traces.Counts()
+	return map[string]uint64{"sent": n.Sent, "dropped": n.Dropped, "failed": n.Failed}
 }
 
 func (p *program) closeTraces() error {

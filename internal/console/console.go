@@ -65,8 +65,12 @@ type Options struct {
 	Teams func() []string
 	// Hosts are names by which Public may be asked for besides localhost and any IP address.
 	Hosts []string
-	// Version of the program.
-	Version string
+	// Stores returns the names of the stores of the configuration, whose last answers readiness tells; nil: none.
+	Stores func() []string
+	// Spans returns how many spans of traces had which outcome; nil: no traces are made.
+	Spans func() map[string]uint64
+	// Version of the program, and the commit that it was built from.
+	Version, Commit string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	Log *slog.Logger
@@ -79,6 +83,7 @@ type Console struct {
 	started time.Time
 	meters  *meters
 	seen    *snapshots
+	answers lastAnswers
 }
 
 // New makes a console. It asks nothing of the journal yet.
@@ -94,6 +99,7 @@ func New(o Options) *Console {
 		c.reasons[r.Reason] = r
 	}
 	c.seen = &snapshots{console: c}
+	c.answers.of = make(map[string]lastAnswer)
 	c.meters = newMeters(c)
 	return c
 }

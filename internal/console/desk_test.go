@@ -79,7 +79,8 @@ func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
 	d.journal = &flaky{Journal: db}
 	o := console.Options{
 		Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Teams: func() []string { return []string{"research"} },
-		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Now: d.now,
+		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Commit: "abc123", Now: d.now,
+		Spans: func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
 	}
 	for _, f := range change {
 		f(&o)
@@ -197,8 +198,13 @@ func (d *desk) office() {
 		p := &rec.Policy
 		p.OldestKey, p.Reason, p.Error, p.Failures = noon.Add(-2000*time.Hour), "drift", "local:stuck holds another value", 7
 		p.StepAt, p.LastSuccess = noon.Add(time.Minute), noon.Add(-2000*time.Hour)
+		for _, path := range []string{"stuck", "other", "fine"} {
+			rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: "stuck", Status: journal.TargetDrift})
+		}
+		rec.Targets[2].Status = journal.TargetOK
 	})
 	d.policies("chat-prod", "embed", "fresh", "stuck")
 	d.ok(d.journal.SaveTeam(d.Context(), journal.Team{Name: "research", ID: "team-1", ValidatedAt: noon, ListedAt: noon,
-		Managed: 4, Unmanaged: 2, Orphans: 1}))
+		Managed: 4, Unmanaged: 2, Orphans: 1, ManagementKeyID: "mk-1"}))
+	d.ok(d.journal.SetMeta(d.Context(), journal.MetaManagementKey+"research", "mk-1 2026-02-28T12:00:00Z"))
 }

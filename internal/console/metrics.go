@@ -1,6 +1,7 @@
 package console
 
 import (
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,7 +20,8 @@ const failuresStuck = 3
 // has labels from closed lists. Replicas that share a journal tell the same facts: take their max, not their sum.
 type meters struct {
 	registry   *prometheus.Registry
-	steps      *prometheus.HistogramVec
+	stepTime   *prometheus.HistogramVec
+	steps      *prometheus.CounterVec
 	waits      *prometheus.CounterVec
 	xai        *prometheus.CounterVec
 	xaiTime    *prometheus.HistogramVec
@@ -38,7 +40,8 @@ func newMeters(c *Console) *meters {
 	}
 	m := &meters{
 		registry:   prometheus.NewRegistry(),
-		steps:      histogram("step_duration_seconds", "How long steps took, by the state they began in.", "state"),
+		stepTime:   histogram("step_duration_seconds", "How long steps took, by the state they began in.", "state"),
+		steps:      counter("steps_total", "Steps, by the state they began in and whether they moved, wait, failed, or ended a rotation.", "state", "outcome"),
 		waits:      counter("step_waits_total", "Steps after which a policy had to wait, by the reason.", "reason"),
 		xai:        counter("xai_requests_total", "Calls to xAI, by the class of their outcome.", "op", "class"),
 		xaiTime:    histogram("xai_request_duration_seconds", "How long calls to xAI took.", "op"),
@@ -47,18 +50,19 @@ func newMeters(c *Console) *meters {
 		undelivery: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rotator_notify_failures_in_a_row",
 			Help: "Deliveries of notifications that failed since the last one that went well."}, []string{"sink"}),
 	}
-	m.registry.MustRegister(m.steps, m.waits, m.xai, m.xaiTime, m.stores, m.storesTime, m.undelivery, facts{c},
+	m.registry.MustRegister(m.stepTime, m.steps, m.waits, m.xai, m.xaiTime, m.stores, m.storesTime, m.undelivery, facts{c},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-// ObserveStep counts a step of a rotation: the state it began in ("" when none was in flight), why it did not go on
-// ("" when it did), and how long it took.
-func (c *Console) ObserveStep(state, reason string, took time.Duration) {
+// ObserveStep counts a step of a rotation: the state it began in ("" when none was in flight), its outcome in a word of a
+// closed list, why it did not go on ("" when it did), and how long it took.
+func (c *Console) ObserveStep(state, outcome, reason string, took time.Duration) {
 	if state == "" {
 		state = StateIdle
 	}
-	c.meters.steps.WithLabelValues(state).Observe(took.Seconds())
+	c.meters.stepTime.WithLabelValues(state).Observe(took.Seconds())
+	c.meters.steps.WithLabelValues(state, outcome).Inc()
 	if reason != "" {
 		c.meters.waits.WithLabelValues(reason).Inc()
 	}
@@ -73,6 +77,7 @@ func (c *Console) ObserveXAI(op, class string, took time.Duration) {
 // ObserveStore counts a call to a store: the store's name in the configuration, which call, its outcome ("ok" or a word
 // for the failure, of a closed list), and how long it took.
 func (c *Console) ObserveStore(store, op, outcome string, took time.Duration) {
+	c.answers.note(store, outcome, c.o.Now())
 	c.meters.stores.WithLabelValues(store, op, outcome).Inc()
 	c.meters.storesTime.WithLabelValues(store, op).Observe(took.Seconds())
 }
@@ -90,7 +95,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descInfo      = desc("build_info", "The program that runs.", "version")
+	descInfo      = desc("build_info", "The program that runs.", "version", "commit", "goversion")
 	descLook      = desc("scheduler_last_look_timestamp_seconds", "When the scheduler last looked for policies that are due.")
 	descUp        = desc("journal_up", "Whether the journal answers; without it, what it knows is not told.")
 	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
@@ -101,15 +106,18 @@ var (
 	descHeld      = desc("policies_held", "Policies that a human holds.")
 	descStuck     = desc("steps_stuck", "Policies whose step failed three times in a row or waits for a human.")
 	descUnretired = desc("predecessors_unretired", "Old keys that should have been disabled or deleted by now.")
-	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended.", "outcome")
+	descDrifted   = desc("drifted_targets", "Targets of a policy that hold neither a key of ours nor what they held at first; not told while there are none.", "policy")
+	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended and the furthest step they had reached.", "outcome", "step")
 	descOrphans   = desc("orphan_keys", "Keys that bear the rotator's prefix and that no intent names.", "team")
 	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
+	descMgmtKey   = desc("management_key_age_seconds", "How long the management key of a team has been in use here: it is at least as old.", "team")
+	descSpans     = desc("trace_spans_total", "Spans of traces: sent, dropped for want of room, or failed to be taken by the collector.", "outcome")
 )
 
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descSuccess, descWaiting,
-		descPolicies, descHeld, descStuck, descUnretired, descEnded, descOrphans, descTeamKeys} {
+		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamKeys, descMgmtKey, descSpans} {
 		ch <- d
 	}
 }
@@ -119,9 +127,14 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	gauge(descInfo, 1, f.o.Version)
+	gauge(descInfo, 1, f.o.Version, f.o.Commit, runtime.Version())
 	if f.o.Scheduler != nil {
 		gauge(descLook, unix(f.o.Scheduler.LastLook()))
+	}
+	if f.o.Spans != nil {
+		for outcome, n := range f.o.Spans() {
+			ch <- prometheus.MustNewConstMetric(descSpans, prometheus.CounterValue, float64(n), outcome)
+		}
 	}
 	s, err := f.seen.get()
 	if err != nil {
@@ -136,9 +149,12 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		gauge(descTeamKeys, float64(t.Managed), t.Name, "managed")
 		gauge(descTeamKeys, float64(t.Unmanaged), t.Name, "unmanaged")
 		gauge(descTeamKeys, float64(t.Orphans), t.Name, "orphan")
+		if k := s.keys[t.Name]; !k.since.IsZero() {
+			gauge(descMgmtKey, max(0, f.o.Now().Sub(k.since).Seconds()), t.Name)
+		}
 	}
-	for _, k := range outcomes {
-		ch <- prometheus.MustNewConstMetric(descEnded, prometheus.CounterValue, float64(s.ended[k]), string(k))
+	for e, n := range s.ended {
+		ch <- prometheus.MustNewConstMetric(descEnded, prometheus.CounterValue, float64(n), string(e.outcome), string(e.reached))
 	}
 }
 
@@ -172,6 +188,9 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 		}
 		if sum.Hold.Active(now) {
 			held++
+		}
+		if sum.Drifted > 0 {
+			gauge(descDrifted, float64(sum.Drifted), p.Name)
 		}
 		old += unretired(sum.Rotation, spec.Retire, now)
 	}

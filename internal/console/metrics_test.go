@@ -1,6 +1,7 @@
 package console_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -41,8 +42,8 @@ func (d *desk) tells(lines ...string) {
 }
 
 func (d *desk) observe() {
-	d.console.ObserveStep("", "", time.Millisecond)
-	d.console.ObserveStep("staged", "propagation", 700*time.Millisecond)
+	d.console.ObserveStep("", "waits", "", time.Millisecond)
+	d.console.ObserveStep("staged", "waits", "propagation", 700*time.Millisecond)
 	d.console.ObserveXAI("create", "unknown", 2*time.Second)
 	d.console.ObserveStore("vault", "promote", "ok", 30*time.Millisecond)
 	d.console.ObserveNotify("webhook", 4)
@@ -68,7 +69,7 @@ func TestMetrics(t *testing.T) {
 	look := noon.Add(-time.Second)
 	d.engine.look.Store(&look)
 	d.tells(
-		`rotator_build_info{version="v1.2.3"} 1`,
+		`rotator_build_info{commit="abc123",goversion="`+runtime.Version()+`",version="v1.2.3"} 1`,
 		`rotator_journal_up 1`,
 		`rotator_scheduler_last_look_timestamp_seconds 1.772366399e+09`,
 		`rotator_key_age_seconds{policy="chat-prod"} 2.592e+06`,
@@ -86,7 +87,11 @@ func TestMetrics(t *testing.T) {
 		`rotator_orphan_keys{team="research"} 1`,
 		`rotator_team_keys{kind="managed",team="research"} 4`,
 		`rotator_team_keys{kind="unmanaged",team="research"} 2`,
-		`rotator_rotations_total{outcome="done"} 0`,
+		`rotator_drifted_targets{policy="stuck"} 2`,
+		`rotator_management_key_age_seconds{team="research"} 86400`,
+		`rotator_rotations_total{outcome="done",step="retiring"} 0`,
+		`rotator_steps_total{outcome="waits",state="staged"} 1`,
+		`rotator_trace_spans_total{outcome="dropped"} 3`,
 		`rotator_step_duration_seconds_count{state="idle"} 1`,
 		`rotator_step_duration_seconds_bucket{state="staged",le="1"} 1`,
 		`rotator_step_waits_total{reason="propagation"} 1`,
@@ -96,7 +101,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_store_request_duration_seconds_count{op="promote",store="vault"} 1`,
 		`rotator_notify_failures_in_a_row{sink="webhook"} 4`,
 	)
-	if got := d.scrape(); strings.Contains(got, `rotator_policy_waiting{policy="chat-prod"`) || strings.Contains(got, `rotator_key_age_seconds{policy="fresh"`) {
+	if got := d.scrape(); strings.Contains(got, `rotator_drifted_targets{policy="chat-prod"`) || strings.Contains(got, `rotator_policy_waiting{policy="chat-prod"`) || strings.Contains(got, `rotator_key_age_seconds{policy="fresh"`) {
 		t.Errorf("a policy tells what it does not have:\n%s", got)
 	}
 }
@@ -121,24 +126,47 @@ func TestPredecessorsThatShouldBeGone(t *testing.T) {
 func TestOutcomesAreCountedFromTheStart(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	ended := func(k journal.Kind, n int, at time.Time) {
+	ended := func(k journal.Kind, reached journal.State, n int, at time.Time) {
 		d.Helper()
 		for range n {
-			d.ok(d.journal.Record(t.Context(), journal.Event{At: at, Policy: "a", Kind: k}))
+			d.ok(d.journal.Record(t.Context(), journal.Event{At: at, Policy: "a", Kind: k, Data: map[string]string{"reached": string(reached)}}))
 		}
 	}
-	ended(journal.Finished, 5, noon.Add(-time.Hour)) // counted by the process before
-	ended(journal.Finished, 2, noon)
-	ended(journal.Promoted, 3, noon)
-	d.tells(`rotator_rotations_total{outcome="done"} 2`, `rotator_rotations_total{outcome="aborted"} 0`)
-	ended(journal.Finished, 1200, noon) // more than a page
-	ended(journal.AbortEnded, 1, noon)
-	ended(journal.RollbackEnded, 1, noon)
-	ended(journal.TakenOver, 1, noon)
-	d.tells(`rotator_rotations_total{outcome="done"} 2`) // a scrape in the same second costs nothing
+	ended(journal.Finished, journal.Retiring, 5, noon.Add(-time.Hour)) // counted by the process before
+	ended(journal.Finished, journal.Retiring, 2, noon)
+	ended(journal.Promoted, "", 3, noon)
+	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 2`, `rotator_rotations_total{outcome="aborted",step="planned"} 0`)
+	ended(journal.Finished, journal.Retiring, 1200, noon) // more than a page
+	ended(journal.Finished, journal.Live, 1, noon)
+	ended(journal.AbortEnded, journal.Staged, 1, noon)
+	ended(journal.RollbackEnded, journal.Live, 1, noon)
+	ended(journal.TakenOver, journal.Promoting, 1, noon)
+	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 2`) // a scrape in the same second costs nothing
 	d.at(noon.Add(time.Second))
-	d.tells(`rotator_rotations_total{outcome="done"} 1202`, `rotator_rotations_total{outcome="aborted"} 1`,
-		`rotator_rotations_total{outcome="rolled_back"} 1`, `rotator_rotations_total{outcome="superseded"} 1`)
+	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 1202`, `rotator_rotations_total{outcome="done",step="live"} 1`,
+		`rotator_rotations_total{outcome="aborted",step="staged"} 1`, `rotator_rotations_total{outcome="rolled_back",step="live"} 1`,
+		`rotator_rotations_total{outcome="superseded",step="promoting"} 1`, `rotator_rotations_total{outcome="aborted",step="planned"} 0`)
+}
+
+// TestManagementKeyAge: the age counts from when this key was first seen, also when another takes its place.
+func TestManagementKeyAge(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	seen := func(id, meta string) {
+		d.Helper()
+		d.ok(d.journal.SaveTeam(t.Context(), journal.Team{Name: "research", ManagementKeyID: id}))
+		d.ok(d.journal.SetMeta(t.Context(), journal.MetaManagementKey+"research", meta))
+	}
+	seen("mk-1", "mk-1 2026-02-28T12:00:00Z")
+	d.tells(`rotator_management_key_age_seconds{team="research"} 86400`)
+	seen("mk-2", "mk-1 2026-02-28T12:00:00Z") // the other is about to be noted
+	d.at(noon.Add(time.Minute))
+	if got := d.scrape(); strings.Contains(got, "rotator_management_key_age_seconds{") {
+		t.Errorf("the age of a key that nothing is known of:\n%s", got)
+	}
+	seen("mk-2", "mk-2 2026-03-01T12:01:00Z")
+	d.at(noon.Add(2 * time.Minute))
+	d.tells(`rotator_management_key_age_seconds{team="research"} 60`)
 }
 
 func TestMetricsWithoutAJournal(t *testing.T) {
@@ -148,7 +176,7 @@ func TestMetricsWithoutAJournal(t *testing.T) {
 	d.tells(`rotator_journal_up 1`)
 	d.journal.down.Store(true)
 	d.at(noon.Add(time.Minute))
-	d.tells(`rotator_journal_up 0`, `rotator_build_info{version="v1.2.3"} 1`)
+	d.tells(`rotator_journal_up 0`, `rotator_trace_spans_total{outcome="dropped"} 3`)
 	if strings.Contains(d.scrape(), "rotator_key_age_seconds{") {
 		t.Error("what the journal knew is told although it does not answer")
 	}

@@ -67,7 +67,7 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		c.o.Log.Warn("the page cannot be shown", "err", err)
-		tell(w, "the journal does not answer; see the log")
+		tell(w, []string{"the journal does not answer; see the log"})
 		return
 	}
 	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Teams: s.teams}

@@ -94,7 +94,11 @@ func (c *Console) seenStatus(r *http.Request) (any, error) {
 
 // healthz answers whether this process does its work: nothing but a restart helps when it does not.
 func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
-	tell(w, c.asleep())
+	var wrong []string
+	if why := c.asleep(); why != "" {
+		wrong = append(wrong, why)
+	}
+	tell(w, wrong)
 }
 
 // asleep says why the scheduler does not count as alive, "" when it does. One that has just begun may still look.
@@ -112,7 +116,8 @@ func (c *Console) asleep() string {
 	return ""
 }
 
-// readyz answers whether this process can do its work: it may lack what others must bring.
+// readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is told, and
+// no more: rotations with targets elsewhere go on. Only when no store is of use can nothing be done.
 func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
 	var missing []string
 	if why := c.asleep(); why != "" {
@@ -133,7 +138,16 @@ func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	tell(w, missing...)
+	var besides []string
+	if c.o.Stores != nil {
+		troubled, gone := c.answers.troubled(c.o.Stores(), c.o.Now())
+		if gone {
+			missing = append(missing, troubled...)
+		} else {
+			besides = troubled
+		}
+	}
+	tell(w, missing, besides...)
 }
 
 // unvalidated says why a team was never validated, "" when it was.
@@ -148,14 +162,13 @@ func unvalidated(name string, known []journal.Team) string {
 	return ""
 }
 
-// tell answers a probe: ok, or what is wrong, one thing a line.
-func tell(w http.ResponseWriter, wrong ...string) {
-	wrong = slices.DeleteFunc(wrong, func(s string) bool { return s == "" })
+// tell answers a probe: ok, or what is wrong, one thing a line; then what is not as it should be and stops nothing.
+func tell(w http.ResponseWriter, wrong []string, besides ...string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if len(wrong) == 0 {
-		fmt.Fprintln(w, "ok")
-		return
+		wrong = []string{"ok"}
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}
-	w.WriteHeader(http.StatusServiceUnavailable)
-	fmt.Fprintln(w, strings.Join(wrong, "\n"))
+	fmt.Fprintln(w, strings.Join(append(wrong, besides...), "\n"))
 }

@@ -197,3 +197,42 @@ func TestReady(t *testing.T) {
 	d.at(noon.Add(time.Minute))
 	ready("the scheduler last looked for work 1m0s ago\nthe journal does not answer; see the log\n")
 }
+
+// TestReadyTellsOfStores: a store in trouble is told; only when all of them are gone can nothing be done.
+func TestReadyTellsOfStores(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, func(o *console.Options) { o.Stores = func() []string { return []string{"aws", "vault"} } })
+	d.office()
+	look := func(after time.Duration) {
+		now := noon.Add(after)
+		d.at(now)
+		d.engine.look.Store(&now)
+	}
+	for _, step := range []struct {
+		at             time.Duration
+		store, outcome string
+		want           string
+		status         int
+	}{
+		{0, "aws", "not_found", "ok\n", 200},
+		{0, "old", "timeout", "ok\n", 200}, // no longer in the configuration
+		{10 * time.Second, "vault", "timeout", "ok\nstore vault: timeout for 0s\n", 200},
+		{20 * time.Minute, "vault", "denied", "ok\nstore vault: denied for 19m50s\n", 200},
+		{20 * time.Minute, "vault", "canceled", "ok\nstore vault: denied for 19m50s\n", 200},
+		{21 * time.Minute, "aws", "unknown", "ok\nstore aws: unknown for 0s\nstore vault: denied for 20m50s\n", 200},
+		{22 * time.Minute, "aws", "unknown", "store aws: unknown for 1m0s\nstore vault: denied for 21m50s\n", 503},
+		{23 * time.Minute, "aws", "conflict", "ok\nstore vault: denied for 22m50s\n", 200},
+		{24 * time.Minute, "vault", "ok", "ok\n", 200},
+	} {
+		look(step.at)
+		d.console.ObserveStore(step.store, "current", step.outcome, time.Second)
+		if w := d.get("/readyz"); w.Body.String() != step.want || w.Code != step.status {
+			t.Errorf("at %s after %s of %s: %d %q, want %d %q", step.at, step.outcome, step.store, w.Code, w.Body, step.status, step.want)
+		}
+	}
+	d.journal.down.Store(true)
+	d.console.ObserveStore("vault", "current", "timeout", time.Second)
+	if w := d.get("/readyz"); w.Code != 503 || !strings.HasSuffix(w.Body.String(), "see the log\nstore vault: timeout for 0s\n") {
+		t.Errorf("without a journal: %d %q", w.Code, w.Body)
+	}
+}

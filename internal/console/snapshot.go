@@ -3,6 +3,8 @@ package console
 import (
 	"context"
 	"fmt"
+	"maps"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +23,21 @@ type snapshot struct {
 	at       time.Time
 	policies []journal.Summary
 	teams    []journal.Team
-	ended    map[journal.Kind]int // outcome → rotations that ended so since this process began
-	told     int64                // the last event that ended counts
+	keys     map[string]managementKey // team → its management key
+	ended    map[ending]int           // rotations that ended so since this process began
+	told     int64                    // the last event that ended counts
+}
+
+// managementKey is the key that speaks for a team.
+type managementKey struct {
+	id    string
+	since time.Time // in use; zero: not known
+}
+
+// ending is how a rotation ended, and how far it had come.
+type ending struct {
+	outcome journal.Kind
+	reached journal.State
 }
 
 // snapshots reads the journal once for all who look at the same time, however many there are.
@@ -32,8 +47,13 @@ type snapshots struct {
 	last    atomic.Pointer[snapshot]
 }
 
-// outcomes are the events that tell how a rotation ended.
-var outcomes = [...]journal.Kind{journal.Finished, journal.AbortEnded, journal.RollbackEnded, journal.TakenOver}
+// endings are how far a rotation can have come when it ends, by the event that tells how it ended.
+var endings = map[journal.Kind][]journal.State{
+	journal.Finished:      {journal.Live, journal.Retiring},
+	journal.AbortEnded:    {journal.Planned, journal.Staged},
+	journal.RollbackEnded: {journal.Promoting, journal.Live},
+	journal.TakenOver:     {journal.Promoting, journal.Live, journal.Retiring},
+}
 
 // get returns a snapshot that is at most a second old.
 func (s *snapshots) get() (*snapshot, error) {
@@ -59,7 +79,7 @@ func (s *snapshots) get() (*snapshot, error) {
 }
 
 func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
-	c, next := s.console, &snapshot{at: s.console.o.Now(), ended: make(map[journal.Kind]int)}
+	c, next := s.console, &snapshot{at: s.console.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
 	var err error
 	if next.policies, err = c.o.Journal.Summaries(ctx); err != nil {
 		return nil, err
@@ -67,24 +87,54 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 	if next.teams, err = c.o.Journal.Teams(ctx); err != nil {
 		return nil, err
 	}
+	if err := s.readManagementKeys(ctx, next, last); err != nil {
+		return nil, err
+	}
+	for outcome, reached := range endings { // those that did not happen yet are told as 0
+		for _, state := range reached {
+			next.ended[ending{outcome, state}] = 0
+		}
+	}
 	if last == nil { // what ended before this process began was counted by another
 		next.told, err = c.before(ctx, func(e journal.Event) bool { return !e.At.Before(c.started) })
 	} else {
 		next.told = last.told
-		for k, n := range last.ended {
-			next.ended[k] = n
-		}
+		maps.Copy(next.ended, last.ended)
 	}
 	for err == nil {
 		var found []journal.Event
 		found, err = c.o.Journal.Events(ctx, next.told, eventPage)
 		for _, e := range found {
 			next.told = e.ID
-			next.ended[e.Kind]++
+			if endings[e.Kind] != nil {
+				next.ended[ending{e.Kind, journal.State(e.Data["reached"])}]++
+			}
 		}
 		if len(found) < eventPage {
 			break
 		}
 	}
 	return next, err
+}
+
+// readManagementKeys reads since when each team's management key is in use, once for each key.
+func (s *snapshots) readManagementKeys(ctx context.Context, next, last *snapshot) error {
+	for _, t := range next.teams {
+		if t.ManagementKeyID == "" {
+			continue
+		}
+		if last != nil && last.keys[t.Name].id == t.ManagementKeyID {
+			next.keys[t.Name] = last.keys[t.Name]
+			continue
+		}
+		text, err := s.console.o.Journal.Meta(ctx, journal.MetaManagementKey+t.Name)
+		if err != nil {
+			return err
+		}
+		if id, at, _ := strings.Cut(text, " "); id == t.ManagementKeyID { // else it is being written
+			since, _ := time.Parse(time.RFC3339, at) // zero when it is not: then nothing is told
+			next.keys[t.Name] = managementKey{id, since}
+		}
+	}
+	return nil
 }

@@ -20,11 +20,11 @@ type Step struct {
 	Rotation string
 	State    journal.State
 
-	After  journal.State
-	Reason journal.Reason
-	Failed bool
-	Ended  []journal.Rotation
-	Took   time.Duration
+	Outcome string
+	After   journal.State
+	Reason  journal.Reason
+	Ended   []journal.Rotation
+	Took    time.Duration
 }
 
 // began names the span of the step that began a rotation.
@@ -48,8 +48,8 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 		if span != nil {
 			span.SetAttributes(known(
 				"rotator.policy", s.Policy, "rotator.rotation", s.Rotation, "rotator.state", string(s.State),
-				"rotator.state.after", string(s.After), "rotator.reason", string(s.Reason), "rotator.outcome", s.outcome())...)
-			if s.Failed {
+				"rotator.state.after", string(s.After), "rotator.reason", string(s.Reason), "rotator.outcome", s.Outcome)...)
+			if s.Outcome == "failed" {
 				span.SetStatus(codes.Error, string(s.Reason))
 			}
 			span.End()
@@ -58,19 +58,6 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 			t.rotation(r)
 		}
 	}
-}
-
-// outcome is how the step ended, in a word.
-func (s Step) outcome() string {
-	switch {
-	case s.Failed:
-		return "failed"
-	case len(s.Ended) > 0:
-		return "ended"
-	case s.Reason != "":
-		return "waits"
-	}
-	return "moved"
 }
 
 // rotation is the span of a whole rotation, told when it has ended. Its id was known from the beginning: every step stands

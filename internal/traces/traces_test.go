@@ -63,12 +63,12 @@ func TestOneTrace(t *testing.T) {
 	t.Parallel()
 	c := tracestest.New(t)
 	first := open(t, traces.Options{Endpoint: c.URL, Instance: "first"})
-	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat", Rotation: rotation, After: "planned"}, func(ctx context.Context) {
+	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat", Rotation: rotation, Outcome: "moved", After: "planned"}, func(ctx context.Context) {
 		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // of a policy at rest: nobody's
 	})
 	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat"}, nothing) // as it is most of the time
 	step(first, traces.Step{Policy: "chat", Rotation: rotation, State: "planned"},
-		traces.Step{Policy: "chat", Rotation: rotation, State: "planned", After: "planned", Reason: "store_unavailable", Failed: true},
+		traces.Step{Policy: "chat", Rotation: rotation, State: "planned", After: "planned", Reason: "store_unavailable", Outcome: "failed"},
 		func(ctx context.Context) {
 			first.Call(ctx, "xai", "create", "ok", time.Second)
 			first.Call(ctx, "vault", "stage", "timeout", time.Minute)
@@ -77,7 +77,7 @@ func TestOneTrace(t *testing.T) {
 	second := open(t, traces.Options{Endpoint: c.URL + "/", Instance: "second"})
 	begun, ended := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
 	step(second, traces.Step{Policy: "chat", Rotation: rotation, State: "retiring"},
-		traces.Step{Policy: "chat", Rotation: rotation, State: "retiring", Ended: []journal.Rotation{{
+		traces.Step{Policy: "chat", Rotation: rotation, State: "retiring", Outcome: "ended", Ended: []journal.Rotation{{
 			ID: rotation, Policy: "chat", State: journal.Done, Trigger: journal.BySchedule, KeyID: "key-2", StartedAt: begun, EndedAt: ended,
 		}}}, nothing)
 	closeIt(t, second)

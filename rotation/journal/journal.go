@@ -71,6 +71,10 @@ type Journal interface {
 	Close() error
 }
 
+// MetaManagementKey begins the name of the fact since when a team's management key is in use: "KEY_ID RFC3339". The team's
+// name follows. xAI does not say how old a management key is.
+const MetaManagementKey = "management_key/"
+
 // MetaRestored is set in a journal that was made from a backup: until every target was matched, the engine only looks.
 const MetaRestored = "restored"
 

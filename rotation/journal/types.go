@@ -142,6 +142,22 @@ type Rotation struct {
 	Error         string    // why it ended as it did
 }
 
+// Reached is the furthest state of its way to done that the rotation is known to have reached, whatever became of it:
+// planned, staged, promoting, live or retiring.
+func (r *Rotation) Reached() State {
+	switch {
+	case !r.DisabledAt.IsZero() && r.RestoreKeyID == "": // rolling back it is the successor that was disabled
+		return Retiring
+	case !r.LiveAt.IsZero():
+		return Live
+	case !r.PromotingAt.IsZero():
+		return Promoting
+	case !r.StagedAt.IsZero():
+		return Staged
+	}
+	return Planned
+}
+
 // AttemptState is where an attempt to create a key stands.
 type AttemptState string
 
@@ -324,6 +340,7 @@ type Summary struct {
 	Hold       Hold
 	Owner      string    // "" nobody: also when his lease ran out
 	OwnedSince time.Time // when he claimed it; zero: not known
+	Drifted    int       // targets that hold neither a key of ours nor the baseline
 }
 
 // Replica is one of the processes that act for the policies of a journal. Its times are on the journal's clock.

@@ -46,13 +46,16 @@ var reading = []promise{
 				rec := k.load("b")
 				r := k.rotation("b", journal.Planned)
 				rec.Rotation = &r
+				fine, one, two := target("b", "fine"), target("b", "one"), target("b", "two")
+				fine.Status, one.Status, two.Status = journal.TargetOK, journal.TargetDrift, journal.TargetDrift
+				rec.Targets = []journal.Target{fine, one, two}
 				k.ok(k.j.Commit(k.Context(), c, rec, true))
 			}
 		}
 		k.ok(k.j.SetHold(k.Context(), now(), "a", journal.Hold{Reason: "x", By: "me", At: now()}, event("a", journal.HoldSet)))
 		all, err := k.j.Summaries(k.Context())
 		k.ok(err)
-		var names, held, moving []string
+		var names, held, moving, drifted []string
 		for _, s := range all {
 			names = append(names, s.Policy.Name)
 			if s.Hold.Reason != "" {
@@ -61,10 +64,14 @@ var reading = []promise{
 			if s.Rotation != nil {
 				moving = append(moving, s.Policy.Name)
 			}
+			if s.Drifted != 0 {
+				drifted = append(drifted, fmt.Sprint(s.Policy.Name, s.Drifted))
+			}
 		}
 		k.equal("names", names, []string{"B", "a", "b", "ä"})
 		k.equal("held", held, []string{"a"})
 		k.equal("moving", moving, []string{"b"})
+		k.equal("drifted", drifted, []string{"b2"})
 	}},
 	{"history is newest first", func(k *kit) {
 		k.policies("a", "b")

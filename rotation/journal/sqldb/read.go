@@ -60,12 +60,23 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 		if err != nil {
 			return err
 		}
+		drifted := make(map[string]int) // policy name → its targets that drifted
+		err = t.query(ctx, func(scan func(...any) error) error {
+			var policy string
+			var n int
+			err := scan(&policy, &n)
+			drifted[policy] = n
+			return err
+		}, "SELECT policy, COUNT(*) FROM targets WHERE status = $1 GROUP BY policy", string(journal.TargetDrift))
+		if err != nil {
+			return err
+		}
 		var s journal.Summary
 		fields := append(policies.fields(&s.Policy), &s.Owner, instant{&s.OwnedSince})
 		list = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			err := scan(fields...)
-			s.Rotation, s.Hold = ofPolicy[s.Policy.Name], held[s.Policy.Name]
+			s.Rotation, s.Hold, s.Drifted = ofPolicy[s.Policy.Name], held[s.Policy.Name], drifted[s.Policy.Name]
 			if list = append(list, s); s.Owner == "" {
 				list[len(list)-1].OwnedSince = time.Time{}
 			}
