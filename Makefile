@@ -3,6 +3,8 @@ GO      ?= go
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
+# For tests too, so that they and the binaries that they start are compiled once.
+export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 
 # What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
 # scheduler and its leases.

@@ -87,7 +87,7 @@ targets: [{store: local, path: chat}]
 		}
 	}
 	binary := filepath.Join(dir, "rotator")
-	run(t, ".", nil, "go", "build", "-o", binary, "rotator/cmd/rotator")
+	run(t, ".", nil, "go", "build", "-trimpath", "-o", binary, "rotator/cmd/rotator")
 	ctx, cancel := context.WithCancel(t.Context())
 	daemon := exec.CommandContext(ctx, binary, "run", "--config", filepath.Join(dir, "rotator.yaml"))
 	daemon.Stderr = t.Output()

@@ -17,7 +17,7 @@ func (r *release) documents(ctx context.Context) error {
 	if err := os.MkdirAll(man, 0o755); err != nil {
 		return err
 	}
-	if err := r.command(ctx, []string{"ROTATOR_MAN_DIR=" + man}, "go", "test", "-count=1", "-run=^TestManPages$", "./cmd/rotator"); err != nil {
+	if err := r.command(ctx, []string{"ROTATOR_MAN_DIR=" + man}, "go", "test", "-trimpath", "-count=1", "-run=^TestManPages$", "./cmd/rotator"); err != nil {
 		return err
 	}
 	pages, err := filepath.Glob(filepath.Join(man, "*.1"))

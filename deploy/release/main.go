@@ -177,7 +177,7 @@ func (r *release) packages(ctx context.Context) error {
 		if err := r.staged("rotator", b, 0o755); err != nil {
 			return err
 		}
-		env := []string{"ARCH=" + arch, "VERSION=" + r.packageVersion(), "GOFLAGS="}
+		env := []string{"ARCH=" + arch, "VERSION=" + r.packageVersion(), "GOFLAGS=-trimpath"}
 		for _, kind := range []string{"deb", "rpm"} {
 			if err := r.command(ctx, env, "go", "run", nfpm, "package", "-f", config, "-p", kind, "-t", r.out); err != nil {
 				return err

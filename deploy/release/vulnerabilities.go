@@ -23,7 +23,7 @@ func (r *release) vulnerabilities(ctx context.Context) error {
 		return nil
 	}
 	// Not `go run`, which ends with 1 whatever the tool ended with.
-	if err := r.command(ctx, []string{"GOFLAGS=", "GOBIN=" + r.stage}, "go", "install", govulncheck); err != nil {
+	if err := r.command(ctx, []string{"GOFLAGS=-trimpath", "GOBIN=" + r.stage}, "go", "install", govulncheck); err != nil {
 		return err
 	}
 	err := r.command(ctx, nil, filepath.Join(r.stage, "govulncheck"), "-db", r.vulndb, "./cmd/rotator")

@@ -191,8 +191,18 @@ func TestOnceOnSystemd(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(m.Root, "var/lib/rotator/secrets/chat")); err != nil {
 		t.Error(err)
 	}
+
+	// By the timer, at a pace that a test can wait for: what became due is done.
+	writePolicy(t, m, "other")
+	m.Write(t, "etc/systemd/system/rotator-once.timer.d/quick.conf", "[Timer]\nOnCalendar=\nOnCalendar=*:*:0/2\nRandomizedDelaySec=0\nAccuracySec=100ms\n", 0o644)
 	m.Run(t, "systemctl", "enable", "--now", "rotator-once.timer")
 	m.Until(t, soon, "rotator-once.timer", "systemctl", "list-timers", "--no-pager")
+	m.Until(t, soon, "/other", "sh", "-c", "ls /var/lib/rotator/secrets/other; true")
+	m.Run(t, "systemctl", "disable", "--now", "rotator-once.timer")
+	m.Until(t, soon, "inactive", "sh", "-c", "systemctl is-active rotator-once.service; true")
+	if got := property(t, m, "rotator-once", "Result"); got != "success" {
+		t.Errorf("the timer's run ended with %s", got)
+	}
 
 	// Beside a daemon it does nothing, and is no failure.
 	m.Run(t, "systemctl", "start", "rotator")
