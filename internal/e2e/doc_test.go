@@ -11,8 +11,11 @@ import (
 	"testing"
 )
 
-// TestMain lets the test binary also be the process that a benchmark compares with.
+// TestMain lets the test binary also be the process that a benchmark compares with, and programs that a page calls.
 func TestMain(m *testing.M) {
+	if address := os.Getenv(stubAddress); address != "" {
+		os.Exit(runStub(address))
+	}
 	if os.Getenv(bareRole) != "" {
 		os.Exit(runBare())
 	}
