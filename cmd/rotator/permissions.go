@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"rotator/internal/config"
-	"rotator/policies"
 	"rotator/stores"
 )
 
@@ -28,15 +27,12 @@ func (a *app) permissions(asJSON bool, store string) error {
 	if err != nil {
 		return err
 	}
-	rows, err := f.permissions()
+	rows, err := f.permissions(store)
 	if err != nil {
-		return usage(err, "Rename the target, in its store and in the policy, and try again.")
+		return usage(err, "No rights can be written for what stands there: mend the policy or the configuration, and try again.")
 	}
-	if store != "" {
-		rows = slices.DeleteFunc(rows, func(r permissionsRow) bool { return r.Store != store })
-		if len(rows) == 0 {
-			return usage(fmt.Errorf("no policy has a target in a store called %q", store), "`rotator check --permissions` prints the rights in every store.")
-		}
+	if len(rows) == 0 {
+		return usage(fmt.Errorf("no policy has a target in a store called %q", store), "`rotator check --permissions` prints the rights in every store.")
 	}
 	if asJSON {
 		return a.print(true, rows, nil)
@@ -60,16 +56,20 @@ func (r permissionsRow) subject() string {
 	return "store " + r.Store
 }
 
-// permissions are sorted by store; those for xAI come first.
-func (f files) permissions() (rows []permissionsRow, err error) {
+// permissions are sorted by store, and those for xAI come first; with a name, only those in that store.
+func (f files) permissions(only string) (rows []permissionsRow, err error) {
 	targets := map[string][]stores.Target{} // store → its targets
 	for _, s := range f.specs() {
 		for _, t := range f.policies[s.Name].Targets {
-			targets[t.Store] = append(targets[t.Store], storeTarget(t))
+			if only == "" || only == t.Store {
+				targets[t.Store] = append(targets[t.Store], storeTarget(t))
+			}
 		}
 	}
-	for _, team := range slices.Sorted(maps.Keys(f.config.Teams)) {
-		rows = append(rows, f.managementKey(team, f.config.Teams[team]))
+	if only == "" {
+		for _, team := range slices.Sorted(maps.Keys(f.config.Teams)) {
+			rows = append(rows, f.managementKey(team, f.config.Teams[team]))
+		}
 	}
 	var wrong []error
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
@@ -100,7 +100,7 @@ func (f files) managementKey(name string, team config.Team) permissionsRow {
 	for _, p := range f.policies {
 		if p.Team == name {
 			acls = append(acls, p.Key.ACLs...)
-			idle = idle || p.Retire.RequireIdle > policies.Duration(0)
+			idle = idle || p.Retire.RequireIdle > 0
 		}
 	}
 	slices.Sort(acls)

@@ -51,7 +51,7 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 	if in.Region == "*" || in.AccountID == "*" {
 		about = append(about, "Where an ARN has * for the region or the account, put the login's own to say it outright.")
 	}
-	about = append(about, "CreateSecrets may go when every secret exists and has a value.")
+	about = append(about, "FindFormerValues is for rollbacks, and asked for by `rotator check`; CreateSecrets may go when every secret exists.")
 	var key []statement
 	if o.KMSKeyID == "" {
 		about = append(about, "Secrets under a KMS key of your own take rights to the key as well: name it as kms_key_id.")
