@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"rotator/internal/config"
+	"rotator/rotation/journal"
 )
 
 func (a *app) stateCommand() *cobra.Command {
@@ -22,8 +26,9 @@ func (a *app) stateCommand() *cobra.Command {
 	c.AddCommand(&cobra.Command{
 		Use:   "backup FILE",
 		Short: "Write a consistent copy of the journal, also while the daemon runs",
-		Long: `Backup copies an SQLite journal into a file that does not exist yet. The copy holds no secret. A daemon that begins with
-it creates and destroys nothing until every target was compared: rotations after the copy are not in it.`,
+		Long: `Backup copies an SQLite journal into a file that does not exist yet, or to standard output for "-". The copy holds no
+secret. A daemon that begins with it creates and destroys nothing until every target was compared: rotations after the copy
+are not in it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), args[0]) },
 	})
@@ -45,6 +50,9 @@ func (a *app) backup(ctx context.Context, path string) (err error) {
 		return failed(err, "`state` in the configuration says where the journal is; `rotator run` begins one.")
 	}
 	defer func() { err = errors.Join(err, j.Close()) }()
+	if path == "-" {
+		return a.streamBackup(ctx, j, filepath.Dir(strings.TrimPrefix(c.State.String(), "sqlite:")))
+	}
 	if path, err = filepath.Abs(path); err != nil {
 		return err
 	}
@@ -57,4 +65,24 @@ func (a *app) backup(ctx context.Context, path string) (err error) {
 	}
 	_, err = fmt.Fprintf(a.stdout, "the journal was copied to %s\n", path)
 	return err
+}
+
+// streamBackup writes the copy to standard output, the one way out of a container. It is made beside the journal first,
+// which is where a container can write.
+func (a *app) streamBackup(ctx context.Context, j journal.Journal, beside string) (err error) {
+	dir, err := os.MkdirTemp(beside, "backup-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	path := filepath.Join(dir, "rotator.db")
+	if err := j.Backup(ctx, path); err != nil {
+		return failed(err, "It is made beside the journal first, which takes enough space there.")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(a.stdout, f)
+	return errors.Join(err, f.Close())
 }
