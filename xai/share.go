@@ -16,7 +16,8 @@ type SharedPace interface {
 }
 
 const (
-	shareBlock  = 150 * time.Millisecond // calls are taken for so long at once; those not begun by then lapse
+	shareBlock  = 150 * time.Millisecond // calls are taken for so long at once
+	shareLapse  = time.Second            // those not begun by then lapse
 	shareAnswer = time.Second            // how long an answer may take
 	shareDeaf   = 5 * time.Second        // for how long nobody is asked who did not answer
 )
@@ -114,13 +115,13 @@ func (s *share) ask(ctx context.Context, now func() time.Time, learn func(time.T
 		calls = 0
 	}
 	s.begin = t.Add(delay)
-	s.end = s.begin.Add(shareBlock)
+	s.end = s.begin.Add(shareLapse)
 	s.size, s.left, s.rate = calls, calls, rate
 	learn(t, rate)
 }
 
 // want is how many calls to take: for those that wait, and as many more as the last block shows to be of use. One that was
-// used up before its time doubles, up to what the rate allows in a block's time.
+// used up before it lapsed doubles, up to what the rate allows in a block's time.
 func (s *share) want(t time.Time) int {
 	calls := s.size - s.left
 	if s.left == 0 && t.Before(s.end) {
@@ -141,5 +142,9 @@ func (s *share) slow(ctx context.Context, now time.Time, retryAfter time.Duratio
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shareAnswer)
 	defer cancel()
-	_ = s.of.Slow(ctx, retryAfter) // this process is slower in any case
+	if s.of.Slow(ctx, retryAfter) != nil { // this process is slower in any case, and does not unlearn it from the others
+		s.mu.Lock()
+		s.deaf = now.Add(shareDeaf)
+		s.mu.Unlock()
+	}
 }

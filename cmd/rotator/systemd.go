@@ -21,7 +21,7 @@ const (
 // sd_notify(3). Ready means that the scheduler looked for work and the journal answered. Where no service manager
 // listens, nothing is told and nothing is asked of the journal.
 func (p *program) reportToSystemd(ctx context.Context) {
-	r := reporter{tell: p.tellSystemd, lastLook: p.engine.LastLook, summaries: p.journal.Summaries}
+	r := reporter{tell: p.tellSystemd, lastLook: p.engine.LastLook, summaries: func(ctx context.Context) ([]journal.Summary, error) { return p.journal.Summaries(ctx) }}
 	var err error
 	if r.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
 		p.log.Warn("the service manager's watchdog is not fed", "err", err)

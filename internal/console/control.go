@@ -32,6 +32,7 @@ func (c *Console) control() http.Handler {
 	}{
 		"GET /v1/status":            {[]string{"policy"}, c.getStatus},
 		"GET /v1/history":           {[]string{"policy", "limit"}, c.getHistory},
+		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
 		"GET /v1/plan":              {[]string{"policy"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
@@ -125,20 +126,14 @@ func decode(r *http.Request, v any) error {
 
 // summaries returns the named policies, all when none is named, by name.
 func (c *Console) summaries(ctx context.Context, named []string) ([]journal.Summary, error) {
-	if len(named) == 0 {
-		return c.o.Journal.Summaries(ctx)
+	found, err := c.o.Journal.Summaries(ctx, named...)
+	if err != nil {
+		return nil, err
 	}
-	named = slices.Compact(slices.Sorted(slices.Values(named)))
-	found := make([]journal.Summary, len(named))
-	for i, name := range named {
-		rec, err := c.o.Journal.Load(ctx, name)
-		if errors.Is(err, journal.ErrNotFound) {
+	for _, name := range named {
+		if !slices.ContainsFunc(found, func(s journal.Summary) bool { return s.Policy.Name == name }) {
 			return nil, c.unknown(ctx, name)
 		}
-		if err != nil {
-			return nil, err
-		}
-		found[i] = journal.Summary{Policy: rec.Policy, Rotation: rec.Rotation, Hold: rec.Hold}
 	}
 	return found, nil
 }

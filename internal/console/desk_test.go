@@ -37,11 +37,11 @@ type flaky struct {
 
 var errDown = errors.New("disk I/O error")
 
-func (f *flaky) Summaries(ctx context.Context) ([]journal.Summary, error) {
+func (f *flaky) Summaries(ctx context.Context, named ...string) ([]journal.Summary, error) {
 	if f.down.Load() {
 		return nil, errDown
 	}
-	return f.Journal.Summaries(ctx)
+	return f.Journal.Summaries(ctx, named...)
 }
 
 func (f *flaky) Teams(ctx context.Context) ([]journal.Team, error) {

@@ -153,8 +153,8 @@ type Reader interface {
 	Load(ctx context.Context, policy string) (*Record, error)
 	// LoadAll is Load for many policies, in the order asked; nil stands for one that there is not.
 	LoadAll(ctx context.Context, policies []string) ([]*Record, error)
-	// Summaries returns every policy with its rotation in flight and its hold, by name.
-	Summaries(ctx context.Context) ([]Summary, error)
+	// Summaries returns the policies named, of all when none is, with their rotations in flight and their holds, by name.
+	Summaries(ctx context.Context, policies ...string) ([]Summary, error)
 	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
 	// TargetsOf returns every row of the target map in which the key was seen, by its id or its fingerprint, or may be

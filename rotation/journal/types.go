@@ -349,6 +349,7 @@ type Replica struct {
 	Host      string
 	Version   string
 	StartedAt time.Time
-	SeenAt    time.Time // when it last beat
-	Claims    int       // policies that it acts for at this moment
+	SeenAt    time.Time     // when it last beat
+	Unseen    time.Duration // since then
+	Claims    int           // policies that it acts for at this moment
 }

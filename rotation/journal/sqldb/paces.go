@@ -37,7 +37,7 @@ const (
 
 	// $1 name, $2 the caller's clock, $3 top, $4 floor, $5 wave, $6 retryAfter.
 	slowPace = `INSERT INTO paces (name, rate, free_at, changed_at, resume_at, asked_at, begin_at)
-		SELECT $1, CASE WHEN $3 / 2 > $4 THEN $3 / 2 ELSE $4 END, now, now, now + CAST($6 AS BIGINT), now, now
+		SELECT $1, CASE WHEN CAST($3 AS DOUBLE PRECISION) / 2 > $4 THEN $3 / 2 ELSE CAST($4 AS DOUBLE PRECISION) END, now, now, now + CAST($6 AS BIGINT), now, now
 		FROM (SELECT @now AS now) AS clock WHERE true
 		ON CONFLICT (name) DO UPDATE SET (rate, changed_at, free_at, resume_at) = (
 			SELECT CASE WHEN NOT falls THEN rate WHEN rate / 2 > $4 THEN rate / 2 ELSE $4 END,

@@ -45,10 +45,16 @@ func (db *DB) HoldOf(ctx context.Context, policy string) (h journal.Hold, err er
 }
 
 // Summaries implements journal.Reader.
-func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
+func (db *DB) Summaries(ctx context.Context, names ...string) ([]journal.Summary, error) {
 	var list []journal.Summary
+	these, of, and := "", "", ""
+	var args []any
+	if len(names) > 0 {
+		condition, named := db.oneOf(1, names)
+		these, of, and, args = " WHERE name "+condition, "WHERE policy "+condition, " AND policy "+condition, []any{named}
+	}
 	err := db.read(ctx, func(ctx context.Context, t tx) error {
-		inFlight, err := rotations.all(ctx, t, "WHERE ended_at IS NULL")
+		inFlight, err := rotations.all(ctx, t, "WHERE ended_at IS NULL"+and, args...)
 		if err != nil {
 			return err
 		}
@@ -56,7 +62,7 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 		for i := range inFlight {
 			ofPolicy[inFlight[i].Policy] = &inFlight[i]
 		}
-		held, err := holdsOf(ctx, t, "")
+		held, err := holdsOf(ctx, t, of, args...)
 		if err != nil {
 			return err
 		}
@@ -81,7 +87,7 @@ func (db *DB) Summaries(ctx context.Context) ([]journal.Summary, error) {
 				list[len(list)-1].OwnedSince = time.Time{}
 			}
 			return err
-		}, "SELECT "+policies.columns+", "+db.ownerColumn()+", claimed_at FROM policies")
+		}, "SELECT "+policies.columns+", "+db.ownerColumn()+", claimed_at FROM policies"+these, args...)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("summaries: %w", err)

@@ -51,11 +51,13 @@ func (db *DB) Replicas(ctx context.Context) (all []journal.Replica, err error) {
 		all = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			var r journal.Replica
-			err := scan(&r.Name, &r.Host, &r.Version, instant{&r.StartedAt}, instant{&r.SeenAt}, &r.Claims)
+			var micro int64
+			err := scan(&r.Name, &r.Host, &r.Version, instant{&r.StartedAt}, instant{&r.SeenAt}, &micro, &r.Claims)
+			r.Unseen = time.Duration(micro) * time.Microsecond
 			all = append(all, r)
 			return err
-		}, `SELECT name, host, version, started_at, seen_at,
-			(SELECT count(*) FROM policies WHERE `+db.ownerColumn()+` = replicas.name AND lease_owner <> '') FROM replicas`)
+		}, `SELECT name, host, version, started_at, seen_at, `+db.at(1)+` - seen_at,
+			(SELECT count(*) FROM policies WHERE `+db.ownerColumn()+` = replicas.name AND lease_owner <> '') FROM replicas`, micros(db.now()))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("replicas: %w", err)
