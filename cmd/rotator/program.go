@@ -63,6 +63,7 @@ type program struct {
 	engine  *rotation.Engine
 	console *console.Console
 	traces  *traces.Traces // nil: none are asked for
+	pacer   journal.Pacer  // nil where no other process acts
 
 	loading sync.Mutex // one reload at a time
 	refused string     // guarded by loading: the problems of the last reload that was refused
@@ -118,6 +119,9 @@ func addressOf(s config.State) func(context.Context) (string, error) {
 // newProgram puts together what acts on a journal. It starts nothing.
 func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only []string) (*program, error) {
 	p := &program{app: a, owner: owner(), log: a.log, journal: j, files: f, swapped: make(chan struct{})}
+	if !f.config.State.SQLite() {
+		p.pacer = j
+	}
 	known, err := p.knownTeams(ctx)
 	if err != nil {
 		return nil, err

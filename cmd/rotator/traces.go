@@ -52,6 +52,7 @@ func (p *program) observeStep(ctx context.Context, s rotation.Step) (context.Con
 // hooks tells metrics and traces of calls. It is made before the console, and called after.
 func (p *program) hooks() hooks {
 	return hooks{
+		pacer: p.pacer,
 		store: func(ctx context.Context, store, op, outcome string, took time.Duration) {
 			p.console.ObserveStore(store, op, outcome, took)
 			p.traces.Call(ctx, store, op, outcome, took)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
+	"rotator/rotation/journal"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -30,6 +32,7 @@ var _ rotation.World = (*world)(nil)
 type hooks struct {
 	store observer
 	xai   func(ctx context.Context, op, class string, took time.Duration)
+	pacer journal.Pacer // keeps the pace towards xAI for all replicas; nil: this process alone uses the management keys
 }
 
 // noHooks is for commands that count nothing.
@@ -72,7 +75,7 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 		t := c.Teams[name]
 		s := speakers[t.ManagementKey.String()]
 		if s == nil {
-			if s, err = newSpeaker(c.XAI.ManagementURL, t.ManagementKey, h); err != nil {
+			if s, err = newSpeaker(c.XAI.ManagementURL, t.ManagementKey, h, log); err != nil {
 				fail("teams."+name, err)
 				continue
 			}
@@ -185,7 +188,7 @@ type speaker struct {
 	refused bool              // xAI answered 401: the reference is read again
 }
 
-func newSpeaker(url string, ref config.Reference, h hooks) (*speaker, error) {
+func newSpeaker(url string, ref config.Reference, h hooks, log *slog.Logger) (*speaker, error) {
 	s := &speaker{ref: ref}
 	options := xai.ManagementOptions{URL: url, UserAgent: userAgent(), Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
 		h.observeXAI(ctx, op, class, took)
@@ -198,6 +201,7 @@ func newSpeaker(url string, ref config.Reference, h hooks) (*speaker, error) {
 	s.validate = func(ctx context.Context, candidate secret.Text) (xai.ManagementKey, error) {
 		o := options
 		o.Observe = h.observeXAI
+		o.Pace = nil // whose it is, the answer says
 		o.Key = func(context.Context) (secret.Text, error) { return candidate, nil }
 		m, err := xai.NewManagement(o)
 		if err != nil {
@@ -209,9 +213,19 @@ func newSpeaker(url string, ref config.Reference, h hooks) (*speaker, error) {
 		key, _, err := s.current(ctx)
 		return key, err
 	}
+	if h.pacer != nil {
+		options.Pace = &sharedPace{journal: h.pacer, name: s.limited, log: log}
+	}
 	var err error
 	s.management, err = xai.NewManagement(options)
 	return s, err
+}
+
+// limited names who xAI's limit is for: the team, or the organisation of a key that has no team.
+func (s *speaker) limited() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return cmp.Or(s.about.TeamID, s.about.ScopeID)
 }
 
 // who says which key is in force.

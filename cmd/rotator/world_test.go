@@ -19,15 +19,20 @@ import (
 
 // scenery is a simulated xAI, and a folder with a configuration that points to it.
 type scenery struct {
-	t   *testing.T
+	t   testing.TB
 	sim *xaisim.Sim
 	url string
 	dir string
 }
 
-func newScenery(t *testing.T) *scenery {
+func newScenery(t testing.TB) *scenery {
 	t.Helper()
-	sim := xaisim.New(xaisim.Options{})
+	return sceneryOf(t, xaisim.Options{})
+}
+
+func sceneryOf(t testing.TB, o xaisim.Options) *scenery {
+	t.Helper()
+	sim := xaisim.New(o)
 	server := httptest.NewServer(sim)
 	t.Cleanup(server.Close)
 	return &scenery{t, sim, server.URL, t.TempDir()}
@@ -44,12 +49,17 @@ func (s *scenery) key(file string, teams ...string) {
 // world makes the world of a configuration with these teams. known is what the journal last saw.
 func (s *scenery) world(teams string, known map[string]string) *world {
 	s.t.Helper()
+	return s.hooked(teams, known, noHooks())
+}
+
+func (s *scenery) hooked(teams string, known map[string]string, h hooks) *world {
+	s.t.Helper()
 	text := fmt.Sprintf("xai: {management_url: %q, inference_url: %q}\nteams: %s\nstores: {local: {type: file, dir: s}}\n", s.url, s.url, teams)
 	c, err := config.Parse(filepath.Join(s.dir, "rotator.yaml"), []byte(text), config.Env{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := newWorld(context.Background(), c, known, noHooks(), slog.New(slog.DiscardHandler))
+	w, err := newWorld(context.Background(), c, known, h, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"rotator/internal/postgrestest"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+	"rotator/xai"
+	"rotator/xai/xaisim"
+)
+
+// paced is a team as a replica of its own sees it: with a journal and clients that nobody else uses.
+func (s *scenery) paced(pacer journal.Pacer) rotation.Team {
+	s.t.Helper()
+	h := noHooks()
+	h.pacer = pacer
+	team, err := s.hooked(`{research: {management_key: "file:key"}}`, nil, h).Team(s.t.Context(), "research")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return team
+}
+
+func openShared(t testing.TB, url string) *sqldb.DB {
+	t.Helper()
+	j, err := sqldb.Open(t.Context(), url, sqldb.Options{Program: "test", Lease: 15 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return j
+}
+
+// flood has each team ask its xAI as often as it may for d, with 8 callers, and returns how many calls of each went well
+// and how many were refused.
+func flood(ctx context.Context, d time.Duration, teams ...rotation.Team) (served []int, refused int) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	served = make([]int, len(teams))
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for i, team := range teams {
+		for range 8 {
+			group.Go(func() {
+				for ctx.Err() == nil {
+					_, err := team.Keys.ListKeys(ctx, team.ID)
+					mu.Lock()
+					if err == nil {
+						served[i]++
+					} else if xai.ClassOf(err) == xai.ClassRateLimited {
+						refused++
+					}
+					mu.Unlock()
+				}
+			})
+		}
+	}
+	group.Wait()
+	return served, refused
+}
+
+// TestSharedPaceOfReplicas: three replicas with a journal in PostgreSQL keep together to a limit that none was told of,
+// share it fairly, and leave all of it to the one that wants it.
+func TestSharedPaceOfReplicas(t *testing.T) {
+	t.Parallel()
+	const limit, d = 12.0, 6 * time.Second
+	s := newScenery(t)
+	s.key("key", "team-1")
+	url := postgrestest.Start(t).Database(t)
+	var teams []rotation.Team
+	for range 3 {
+		teams = append(teams, s.paced(openShared(t, url)))
+	}
+	s.sim.SetRateLimit(xaisim.RateLimit{PerSecond: limit, Burst: limit})
+	flood(t.Context(), 4*time.Second, teams...) // until they found it
+	before := s.sim.Calls()["list"]
+	served, refused := flood(t.Context(), d, teams...)
+	sent := s.sim.Calls()["list"] - before
+	total := served[0] + served[1] + served[2]
+	t.Logf("three: %v served, %d requests in %v against %v a second, %d refused", served, sent, d, limit, refused)
+	if want := limit * d.Seconds(); float64(total) < want/3 || float64(sent) > 1.2*want+limit {
+		t.Errorf("%d of %d requests served in %v, want up to %v", total, sent, d, want)
+	}
+	for _, n := range served {
+		if n < total/5 || n > total/2 {
+			t.Errorf("unfair: %v", served)
+		}
+	}
+	served, _ = flood(t.Context(), d, teams[0])
+	t.Logf("one alone: %v served", served)
+	if served[0] < total/2 {
+		t.Errorf("one alone was served %d times, three together %d times", served[0], total)
+	}
+}
+
+// BenchmarkSharedPace is 20 calls to xAI one after the other, as a rotation has: with a pace of the process's own, and
+// with one that it shares in PostgreSQL.
+func BenchmarkSharedPace(b *testing.B) {
+	s := sceneryOf(b, xaisim.Options{Latency: 20 * time.Millisecond})
+	s.key("key", "team-1")
+	shared := openShared(b, postgrestest.Start(b).Database(b))
+	for name, pacer := range map[string]journal.Pacer{"own": nil, "shared": shared} {
+		b.Run(name, func(b *testing.B) {
+			team := s.paced(pacer)
+			for b.Loop() {
+				for range 20 {
+					if _, err := team.Keys.ListKeys(b.Context(), team.ID); err != nil {
+						b.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
