@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,33 +12,57 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// outputFlag adds -o, which takes "json".
+// outputFlag adds -o, which takes "text" and "json".
 func outputFlag(c *cobra.Command, asJSON *bool) {
-	c.Flags().VarP((*jsonFlag)(asJSON), "output", "o", "`FORMAT` of the answer: text or json")
-	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"text", "json"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
+	outputFlags(c, formatFlag{{"text", nil}, {"json", asJSON}})
 }
 
-// jsonFlag is true for json and false for text.
-type jsonFlag bool
+// outputFlags adds -o, which takes any of the formats.
+func outputFlags(c *cobra.Command, f formatFlag) {
+	c.Flags().VarP(f, "output", "o", "`FORMAT` of the answer: "+f.list())
+	_ = c.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(f.names(), cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
+}
 
-var _ pflag.Value = (*jsonFlag)(nil)
+// formatFlag is the formats that a command can answer in, the first of which is the default. The one that is asked for is
+// set, and no other.
+type formatFlag []struct {
+	name string
+	set  *bool // nil for the default
+}
 
-func (f *jsonFlag) String() string {
-	if *f {
-		return "json"
+var _ pflag.Value = (formatFlag)(nil)
+
+func (f formatFlag) names() (names []string) {
+	for _, format := range f {
+		names = append(names, format.name)
+	}
+	return names
+}
+
+func (f formatFlag) list() string { return strings.Join(f.names(), " or ") }
+
+func (f formatFlag) String() string {
+	for _, format := range f {
+		if format.set != nil && *format.set {
+			return format.name
+		}
 	}
 	return "text"
 }
 
-func (f *jsonFlag) Set(s string) error {
-	if s != "text" && s != "json" {
-		return fmt.Errorf("want text or json")
+func (f formatFlag) Set(s string) error {
+	if !slices.Contains(f.names(), s) {
+		return fmt.Errorf("want %s", f.list())
 	}
-	*f = s == "json"
+	for _, format := range f {
+		if format.set != nil {
+			*format.set = format.name == s
+		}
+	}
 	return nil
 }
 
-func (f *jsonFlag) Type() string { return "format" }
+func (f formatFlag) Type() string { return "format" }
 
 // table is columns of text, as wide as they need to be.
 type table struct{ *tabwriter.Writer }
@@ -134,4 +159,12 @@ func in(t *time.Time, now time.Time) string {
 		return "now"
 	}
 	return "in " + human(d)
+}
+
+// ago is how long a time is past.
+func ago(t *time.Time, now time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return human(max(0, now.Sub(*t))) + " ago"
 }

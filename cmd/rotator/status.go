@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,18 +13,52 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	json := false
+	json, wide, replicas := false, false, false
 	c := &cobra.Command{
 		Use:               "status [POLICY...]",
 		Short:             "Show where the policies stand",
 		ValidArgsFunction: a.completePolicies,
-		RunE:              func(c *cobra.Command, names []string) error { return a.status(c.Context(), names, json) },
+		RunE: func(c *cobra.Command, names []string) error {
+			if replicas {
+				return a.replicas(c.Context(), names, json)
+			}
+			return a.status(c.Context(), names, json, wide)
+		},
 	}
-	outputFlag(c, &json)
+	outputFlags(c, formatFlag{{"text", nil}, {"wide", &wide}, {"json", &json}})
+	c.Flags().BoolVar(&replicas, "replicas", false, "show the processes that act for the policies instead: since when, when last seen, what for")
 	return c
 }
 
-func (a *app) status(ctx context.Context, names []string, json bool) (err error) {
+// replicas shows which processes share the journal.
+func (a *app) replicas(ctx context.Context, names []string, json bool) (err error) {
+	if len(names) > 0 {
+		return usage(errors.New("--replicas shows processes, and takes no policy"), "`rotator status -o wide POLICY` shows who acts for it.")
+	}
+	l, err := a.look(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	rows, err := l.Replicas(ctx)
+	if err != nil {
+		return err
+	}
+	return a.print(json, rows, func(t *table) { drawReplicas(t, rows, time.Now()) })
+}
+
+func drawReplicas(t *table, rows []console.ReplicaRow, now time.Time) {
+	t.row("REPLICA", "HOST", "VERSION", "SINCE", "LAST SEEN", "ACTS FOR")
+	for _, r := range rows {
+		seen := ago(r.LastSeen, now)
+		if r.Stale {
+			seen += " (stale)"
+		}
+		t.row(r.Replica, or(r.Host), or(r.Version), ago(r.Since, now), seen, strings.Join(r.Policies, ", "))
+	}
+}
+
+func (a *app) status(ctx context.Context, names []string, json, wide bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -33,7 +68,7 @@ func (a *app) status(ctx context.Context, names []string, json bool) (err error)
 	if err != nil {
 		return err
 	}
-	if err := a.print(json, rows, func(t *table) { drawStatus(t, rows, time.Now()) }); err != nil {
+	if err := a.print(json, rows, func(t *table) { drawStatus(t, rows, time.Now(), wide) }); err != nil {
 		return err
 	}
 	if len(names) == 0 {
@@ -50,8 +85,13 @@ func (a *app) status(ctx context.Context, names []string, json bool) (err error)
 // stuck reports whether a policy waits for a human, or is held by one.
 func stuck(r console.StatusRow) bool { return r.State == console.StateWaiting || r.Hold != nil }
 
-func drawStatus(t *table, rows []console.StatusRow, now time.Time) {
-	t.row("POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "WAITS FOR")
+// drawStatus fills the table; a wide one says which replica acts for a policy at this moment.
+func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
+	head := []string{"POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "WAITS FOR"}
+	if wide {
+		head = slices.Insert(head, 6, "IN HAND OF", "SINCE")
+	}
+	t.row(head...)
 	for _, r := range rows {
 		why := or(r.Reason)
 		if why != "" && r.WaitingUntil != nil {
@@ -67,7 +107,11 @@ func drawStatus(t *table, rows []console.StatusRow, now time.Time) {
 		if r.RotationState != nil && *r.RotationState != state {
 			state += " (" + *r.RotationState + ")"
 		}
-		t.row(r.Policy, state, or(r.KeyID), humanSeconds(r.Age), humanSeconds(r.MaxAge), in(r.NextRun, now), why)
+		cells := []string{r.Policy, state, or(r.KeyID), humanSeconds(r.Age), humanSeconds(r.MaxAge), in(r.NextRun, now), why}
+		if wide {
+			cells = slices.Insert(cells, 6, or(r.Owner), ago(r.OwnedSince, now))
+		}
+		t.row(cells...)
 	}
 }
 

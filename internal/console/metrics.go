@@ -16,7 +16,8 @@ const failuresStuck = 3
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
 // How many series there are is bounded by the configuration: per policy at most four, and one more for the reason while
-// it waits for a human; per team four; per store and call one counter for each outcome and one histogram; everything else
+// it waits for a human; per team four; per host of a replica one, at
+// most 100; per store and call one counter for each outcome and one histogram; everything else
 // has labels from closed lists. Replicas that share a journal tell the same facts: take their max, not their sum.
 type meters struct {
 	registry   *prometheus.Registry
@@ -109,6 +110,8 @@ var (
 	descDrifted   = desc("drifted_targets", "Targets of a policy that hold neither a key of ours nor what they held at first; not told while there are none.", "policy")
 	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended and the furthest step they had reached.", "outcome", "step")
 	descOrphans   = desc("orphan_keys", "Keys that bear the rotator's prefix and that no intent names.", "team")
+	descReplicas  = desc("replicas", "Replicas that were seen in the last 30 seconds.")
+	descSeen      = desc("replica_last_seen_timestamp_seconds", "When a replica on a host was last seen; it is forgotten a day later, and at once when it stops.", "replica")
 	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
 	descMgmtKey   = desc("management_key_age_seconds", "How long the management key of a team has been in use here: it is at least as old.", "team")
 	descSpans     = desc("trace_spans_total", "Spans of traces: sent, dropped for want of room, or failed to be taken by the collector.", "outcome")
@@ -117,7 +120,8 @@ var (
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descSuccess, descWaiting,
-		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamKeys, descMgmtKey, descSpans} {
+		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamKeys, descMgmtKey, descSpans,
+		descReplicas, descSeen} {
 		ch <- d
 	}
 }
@@ -144,6 +148,7 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descUp, 1)
 	f.ofPolicies(s, gauge)
+	f.ofReplicas(s, gauge)
 	for _, t := range s.teams {
 		gauge(descOrphans, float64(t.Orphans), t.Name)
 		gauge(descTeamKeys, float64(t.Managed), t.Name, "managed")

@@ -45,6 +45,7 @@ type view struct {
 	Policies []policyView
 	More     int // policies that are not shown
 	Teams    []journal.Team
+	Replicas []ReplicaRow // none where there is but one process
 	Recent   []HistoryRow
 }
 
@@ -71,6 +72,9 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Teams: s.teams}
+	if len(s.replicas) > 1 {
+		v.Replicas = c.replicaRows(s.replicas, s.policies)
+	}
 	for _, rot := range recent {
 		v.Recent = append(v.Recent, historyRow(rot))
 	}

@@ -33,6 +33,8 @@ type StatusRow struct {
 	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
 	Hold          *HoldRow   `json:"hold"`
 	Error         *string    `json:"error"`
+	Owner         *string    `json:"owner"` // the replica that acts for it at this moment
+	OwnedSince    *time.Time `json:"owned_since"`
 }
 
 // HoldRow is a hold that is in force.
@@ -158,6 +160,7 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 		Policy: p.Name, State: stateOf(s, needsHuman),
 		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
 		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s, spec, now)), Error: text(p.Error),
+		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
 	}
 	if r := s.Rotation; r != nil {
 		row.RotationState, row.Rotation = text(string(r.State)), text(r.ID)

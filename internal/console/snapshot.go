@@ -23,6 +23,7 @@ type snapshot struct {
 	at       time.Time
 	policies []journal.Summary
 	teams    []journal.Team
+	replicas []journal.Replica
 	keys     map[string]managementKey // team → its management key
 	ended    map[ending]int           // rotations that ended so since this process began
 	told     int64                    // the last event that ended counts
@@ -85,6 +86,9 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 		return nil, err
 	}
 	if next.teams, err = c.o.Journal.Teams(ctx); err != nil {
+		return nil, err
+	}
+	if next.replicas, err = c.o.Journal.Replicas(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.readManagementKeys(ctx, next, last); err != nil {
