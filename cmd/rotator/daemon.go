@@ -104,19 +104,18 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 
 // tellRestored tells once of a journal that was made from a backup.
 func (p *program) tellRestored(ctx context.Context) error {
-	const told = journal.MetaRestored + "/told"
 	mark, err := p.journal.Meta(ctx, journal.MetaRestored)
 	if err != nil || mark == "" {
 		return err
 	}
-	if was, err := p.journal.Meta(ctx, told); err != nil || was == mark {
+	if was, err := p.journal.Meta(ctx, journal.MetaRestoredTold); err != nil || was == mark {
 		return err
 	}
 	p.log.Warn("the journal was restored from a backup: nothing is created or destroyed until the targets were compared")
 	if err := p.journal.Record(ctx, journal.Event{At: time.Now(), Kind: journal.JournalRestored}); err != nil {
 		return err
 	}
-	return p.journal.SetMeta(ctx, told, mark)
+	return p.journal.SetMeta(ctx, journal.MetaRestoredTold, mark)
 }
 
 // hangups tells of each SIGHUP until ctx ends.

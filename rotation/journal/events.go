@@ -47,13 +47,14 @@ const (
 	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
 	JournalRestored Kind = "journal_restored"
+	FailedOver      Kind = "failed_over" // the database may have lost its last commits: Data has the timelines before and after
 )
 
 // Urgent reports whether an event of this kind is sent to people.
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, ReloadRefused, JournalRestored:
+		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
 	return false

@@ -75,8 +75,13 @@ type Journal interface {
 // name follows. xAI does not say how old a management key is.
 const MetaManagementKey = "management_key/"
 
-// MetaRestored is set in a journal that was made from a backup: until every target was matched, the engine only looks.
-const MetaRestored = "restored"
+// MetaRestored is set, to a value that it never had before, in a journal that was made from a backup or may have lost
+// its last commits: until every target was matched, the engine only looks. MetaRestoredTold is the value of it that
+// people were told of.
+const (
+	MetaRestored     = "restored"
+	MetaRestoredTold = MetaRestored + "/told"
+)
 
 // Outcome is a claim that ends, and the record that its owner changed.
 type Outcome struct {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"rotator/rotation/journal"
 )
@@ -35,7 +36,7 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	copied := (&url.URL{Scheme: "file", Path: absolute(part.Name()), RawQuery: "mode=rw&_pragma=synchronous(FULL)"}).String()
-	if err := execOn(ctx, copied, setMeta, journal.MetaRestored, "1"); err != nil {
+	if err := execOn(ctx, copied, setMeta, journal.MetaRestored, restoredNow()); err != nil {
 		return err
 	}
 	if err := part.Sync(); err != nil {
@@ -47,6 +48,10 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	}
 	return syncFolder(filepath.Dir(path))
 }
+
+// restoredNow is a mark of [journal.MetaRestored] that no other has: what was matched after an earlier restore is not
+// matched after this one.
+func restoredNow() string { return "backup of " + time.Now().UTC().Format(time.RFC3339Nano) }
 
 // execOn runs one statement on a connection of its own.
 func execOn(ctx context.Context, dsn, query string, args ...any) error {

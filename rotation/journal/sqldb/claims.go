@@ -35,40 +35,37 @@ func (db *DB) claimAll(ctx context.Context, which, owner string, now time.Time, 
 		which += " AND name " + db.among(5)
 		args = append(args, db.list(only))
 	}
-	type due struct {
-		journal.Claim
-		at time.Time
-	}
-	var found []due
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
-		found = nil
-		return t.query(ctx, func(scan func(...any) error) error {
-			d := due{Claim: journal.Claim{Owner: owner}}
-			if err := scan(&d.Policy, &d.Epoch, &d.Seq, instant{&d.at}, instant{&d.Now}, instant{&d.Until}); err != nil {
-				return err
-			}
-			found = append(found, d)
-			return nil
-		}, db.claim(which), args...)
-	})
+	found, err := db.claim(ctx, which, args)
 	if err != nil {
 		// An error is not a claim, even if the database may have done it: the claim then ends with its lease.
 		return nil, fmt.Errorf("claim: %w", err)
 	}
 	// RETURNING promises no order.
-	slices.SortFunc(found, func(a, b due) int { return a.at.Compare(b.at) })
+	slices.SortFunc(found, func(a, b claimed) int { return a.due.Compare(b.due) })
 	claims := make([]journal.Claim, len(found))
 	for i := range found {
 		claims[i] = found[i].Claim
+		claims[i].Owner = owner
 	}
 	return claims, nil
+}
+
+// claimed is a row that a claim returns.
+type claimed struct {
+	journal.Claim
+	due time.Time // since when
+}
+
+// fields are the places of a row: name, epoch, wake count, since when it was due, when it was claimed and until when.
+func (c *claimed) fields() []any {
+	return []any{&c.Policy, &c.Epoch, &c.Seq, instant{&c.due}, instant{&c.Now}, instant{&c.Until}}
 }
 
 // Renew implements journal.Claimer.
 func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journal.Claim, error) {
 	err := db.say(ctx, func(ctx context.Context, t tx) error {
 		found, err := one(ctx, t, []any{instant{&c.Until}}, `UPDATE policies SET lease_until = `+db.at(1)+` + CAST($2 AS BIGINT)
-			WHERE name = $3 AND lease_epoch = $4 AND lease_owner = $5 RETURNING lease_until`,
+			WHERE name = $3 AND lease_epoch = $4 AND lease_owner = $5 AND `+db.same()+` RETURNING lease_until`,
 			micros(now), db.lease(), c.Policy, c.Epoch, c.Owner)
 		if err == nil && !found {
 			err = journal.ErrLost
@@ -105,9 +102,14 @@ func (db *DB) Next(ctx context.Context) (due, rest time.Time, err error) {
 	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		here := db.now()
 		var there time.Time
+		var same bool
 		var free, ends [2]time.Time // of those that move, and of those at rest
-		_, err := one(ctx, t, []any{instant{&there}, instant{&free[0]}, instant{&ends[0]}, instant{&free[1]}, instant{&ends[1]}},
-			`SELECT `+db.clockColumn()+nextOf(moving)+nextOf(resting))
+		_, err := one(ctx, t, []any{instant{&there}, &same, instant{&free[0]}, instant{&ends[0]}, instant{&free[1]}, instant{&ends[1]}},
+			`SELECT `+db.clockColumn()+`, `+db.same()+nextOf(moving)+nextOf(resting))
+		if err == nil && !same { // who claims finds out
+			due, rest = here, here
+			return nil
+		}
 		for i, next := range []*time.Time{&due, &rest} {
 			if *next = free[i]; next.IsZero() || !ends[i].IsZero() && ends[i].Before(*next) {
 				*next = ends[i]

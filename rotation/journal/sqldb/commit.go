@@ -45,14 +45,14 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 	case release:
 		args := append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner, micros(rec.Policy.NextRunAt), c.Seq, micros(c.Now))
 		args[0] = c.Policy
-		n, err = t.exec(ctx, commitAndRelease, args...)
+		n, err = t.exec(ctx, commitAndRelease+" AND "+db.same(), args...)
 	case changed:
 		args := append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner)
 		args[0] = c.Policy
-		n, err = t.exec(ctx, commitPolicy, args...)
+		n, err = t.exec(ctx, commitPolicy+" AND "+db.same(), args...)
 	default:
 		err = t.query(ctx, func(scan func(...any) error) error { return scan(&n) },
-			`SELECT 1 FROM policies WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`+db.lockRow(),
+			`SELECT 1 FROM policies WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3 AND `+db.same()+db.lockRow(),
 			c.Policy, c.Epoch, c.Owner)
 	}
 	if err == nil && n == 0 {
@@ -73,10 +73,14 @@ var (
 
 // append writes events, after all else that the transaction does.
 func (db *DB) append(ctx context.Context, t tx, events []journal.Event) error {
+	return appendTo(ctx, db.engine, t, events)
+}
+
+func appendTo(ctx context.Context, e engine, t tx, events []journal.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if err := db.beforeEvents(ctx, t); err != nil {
+	if err := e.beforeEvents(ctx, t); err != nil {
 		return err
 	}
 	for i := range events {

@@ -25,7 +25,9 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 				ends = append(ends, endArgs(d.Claim, d.Record))
 			}
 		}
-		err := db.updateAll(ctx, t, endClaims, ends, func(policy string) { kept[policy] = true })
+		mine := endClaims
+		mine.where += " AND " + db.same()
+		err := db.updateAll(ctx, t, mine, ends, func(policy string) { kept[policy] = true })
 		if err != nil {
 			return err
 		}

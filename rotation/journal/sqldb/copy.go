@@ -11,7 +11,7 @@ import (
 )
 
 // copied names every table and its columns, in an order in which rows may be written. Claims and replicas are not copied:
-// there are none when a journal moves. Nor are paces, which are soon learned anew.
+// there are none when a journal moves. Nor are paces, which are soon learned anew, and the database's own lineage.
 var copied = []struct{ table, columns string }{
 	{"meta", "name, value"},
 	{"policies", policies.columns + ", wake_seq, lease_epoch"},
@@ -77,7 +77,7 @@ func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
 		return err
 	})
 	if err == nil {
-		err = from.SetMeta(ctx, journal.MetaRestored, "1")
+		err = from.SetMeta(ctx, journal.MetaRestored, restoredNow())
 	}
 	if err != nil {
 		return 0, fmt.Errorf("copy: %w", err)

@@ -71,10 +71,12 @@ type engine interface {
 	clockColumn() string
 	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: for ever.
 	lease() any
-	// claim is the statement that claims policies for which the condition which holds: $1 the caller's clock, $2 owner,
-	// $3 lease, $4 limit, $5 the list of names where some are named. It returns name, epoch, wake count, the time since
-	// when the policy was due, when it was claimed and until when.
-	claim(which string) string
+	// claim claims policies for which the condition which holds. args: the caller's clock, owner, lease, limit, and the
+	// list of names where which names some.
+	claim(ctx context.Context, which string, args []any) ([]claimed, error)
+	// same is a condition: the database has lost nothing since this process last claimed. It guards what only an owner
+	// writes.
+	same() string
 	// among is the end of a condition: "is in the list that is parameter n"; list is such a parameter.
 	among(n int) string
 	list(values []string) any
@@ -153,7 +155,7 @@ func (db *DB) at(n int) string {
 func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.Duration) (mine bool, err error) {
 	err = db.say(ctx, func(ctx context.Context, t tx) error {
 		// A time that lies further ahead than one interval was written before the clock was set back.
-		n, err := t.exec(ctx, `INSERT INTO chores (name, at) VALUES ($1, `+db.at(2)+`)
+		n, err := t.exec(ctx, `INSERT INTO chores (name, at) SELECT $1, `+db.at(2)+` WHERE `+db.same()+`
 			ON CONFLICT (name) DO UPDATE SET at = excluded.at
 			WHERE chores.at <= excluded.at - $3 OR chores.at > excluded.at + $3`, name, micros(now), every.Microseconds())
 		mine = n > 0

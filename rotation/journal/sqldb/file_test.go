@@ -260,8 +260,16 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the journal itself is marked %q, %v", v, err)
 	}
 	restored := open(t, "sqlite:"+copied)
-	if v, err := restored.Meta(t.Context(), journal.MetaRestored); v == "" || err != nil {
-		t.Errorf("the copy is marked %q, %v", v, err)
+	mark, err := restored.Meta(t.Context(), journal.MetaRestored)
+	if mark == "" || err != nil {
+		t.Errorf("the copy is marked %q, %v", mark, err)
+	}
+	// What was matched after one restore is not after another.
+	if err := restored.Backup(t.Context(), copied+".2"); err != nil {
+		t.Error(err)
+	}
+	if v, err := open(t, "sqlite:"+copied+".2").Meta(t.Context(), journal.MetaRestored); v == mark || err != nil {
+		t.Errorf("the copy's copy is marked %q too, %v", v, err)
 	}
 	if s, err := restored.Summaries(t.Context()); len(s) != 2 || err != nil {
 		t.Errorf("the copy has %d policies, %v", len(s), err)

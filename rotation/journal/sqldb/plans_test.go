@@ -11,7 +11,7 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	t.Parallel()
 	db := open(t, "sqlite::memory:")
 	for _, query := range []string{
-		db.claim(moving), db.claim(resting), commitPolicy, commitAndRelease, moves["live"], upsertAttempt, upsertKey, updateTarget,
+		claimInFile(moving), claimInFile(resting), commitPolicy, commitAndRelease, moves["live"], upsertAttempt, upsertKey, updateTarget,
 		`SELECT 1` + nextOf(moving) + nextOf(resting),
 		`SELECT 1 FROM rotations WHERE policy = $1 AND ended_at IS NULL`,
 		`SELECT 1 FROM attempts WHERE policy = $1 AND state <> 'settled'`,

@@ -31,6 +31,7 @@ func TestPostgres(t *testing.T) {
 			"the dead are taken over":                takeover,
 			"the living are not":                     renewal,
 			"a locked row is skipped":                skipLocked,
+			"wakes are heard":                        wakesAmongReplicas,
 			"events appear in order":                 eventsInOrder,
 			"teams take turns":                       fairness,
 			"replicas that start together":           startTogether,

@@ -200,8 +200,24 @@ func (e *sqliteDB) beforeEvents(context.Context, tx) error  { return nil }
 func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }
 
-func (e *sqliteDB) claim(which string) string {
-	// LIMIT $4 alone would have SQLite plan the statement anew whenever another limit is bound.
+// same: nobody else has the file.
+func (e *sqliteDB) same() string { return "true" }
+
+func (e *sqliteDB) claim(ctx context.Context, which string, args []any) (found []claimed, err error) {
+	err = e.write(ctx, func(ctx context.Context, t tx) error {
+		found = nil
+		return t.query(ctx, func(scan func(...any) error) error {
+			var c claimed
+			err := scan(c.fields()...)
+			found = append(found, c)
+			return err
+		}, claimInFile(which), args...)
+	})
+	return found, err
+}
+
+// claimInFile is the statement. LIMIT $4 alone would have SQLite plan it anew whenever another limit is bound.
+func claimInFile(which string) string {
 	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, claimed_at = $1, lease_until = $1 + $3
 		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' AND ` + which + ` ORDER BY next_run_at LIMIT $4 + 0)
 		RETURNING name, lease_epoch, wake_seq, next_run_at, claimed_at, lease_until`

@@ -26,3 +26,9 @@ ALTER TABLE policies ADD COLUMN claimed_at BIGINT;
 -- Policies at rest wait for their watch alone, and are claimed apart from the others.
 CREATE INDEX policies_resting ON policies (next_run_at) WHERE rotation_id = '' AND next_run_at = watch_at;
 CREATE INDEX policies_moving ON policies (next_run_at) WHERE rotation_id <> '' OR next_run_at IS DISTINCT FROM watch_at;
+
+-- One row: the history that the database was last seen to follow. SQLite needs none.
+CREATE TABLE lineage (
+  timeline     TEXT NOT NULL,
+  recovered_at BIGINT NOT NULL              -- when commits were last found to be lost, on the database's clock
+);

@@ -1,0 +1,316 @@
+package sqldb
+
+import (
+	"database/sql"
+	"errors"
+	"io"
+	"net"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"rotator/internal/postgrestest"
+	"rotator/rotation/journal"
+)
+
+// line leads to a server's socket, and can be cut or lead to another.
+type line struct {
+	net.Listener
+	mu    sync.Mutex // guards what follows
+	to    string     // "" cut
+	conns []net.Conn
+}
+
+func newLine(t *testing.T, to string) *line {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &line{Listener: l, to: to}
+	t.Cleanup(func() { _ = l.Close(); n.lead("") })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go n.join(c)
+		}
+	}()
+	return n
+}
+
+func (n *line) join(c net.Conn) {
+	n.mu.Lock()
+	s, err := net.Dial("unix", n.to)
+	if err != nil {
+		n.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	n.conns = append(n.conns, c, s)
+	n.mu.Unlock()
+	go func() { _, _ = io.Copy(c, s); _ = c.Close() }()
+	_, _ = io.Copy(s, c)
+	_ = s.Close()
+}
+
+// lead breaks what there is; new connections go to the socket to.
+func (n *line) lead(to string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.to = to
+	for _, c := range n.conns {
+		_ = c.Close()
+	}
+	n.conns = nil
+}
+
+// through is a database's address by way of the line.
+func (n *line) through(database string) string {
+	return "postgres://postgres@" + n.Addr().String() + "/" + nameOf(database) + "?sslmode=disable"
+}
+
+func nameOf(database string) string {
+	u, err := url.Parse(database)
+	if err != nil {
+		panic(err)
+	}
+	return path.Base(u.Path)
+}
+
+// say runs statements as the administrator of a server, in the database postgres.
+func say(t *testing.T, server *postgrestest.Server, statements ...string) {
+	t.Helper()
+	db, err := sql.Open("pgx", server.Same(t, "/postgres"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() //nolint:errcheck // nothing was written that a close could lose
+	for _, s := range statements {
+		if _, err := db.ExecContext(t.Context(), s); err != nil {
+			t.Fatalf("%s: %v", s, err)
+		}
+	}
+}
+
+// soon waits for what has to come, however slow the machine is.
+func soon(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in two minutes: %s", what)
+		}
+	}
+}
+
+// again asks until the database answers: connections that a failover broke are errors first.
+func again[T any](t *testing.T, ask func() (T, error)) (answer T) {
+	t.Helper()
+	soon(t, "an answer", func() (ok bool) {
+		var err error
+		answer, err = ask()
+		return err == nil
+	})
+	return answer
+}
+
+// failures are the events that tell of lost commits.
+func failures(t *testing.T, db *DB) (found []journal.Event) {
+	t.Helper()
+	all, err := db.Events(t.Context(), 0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(e journal.Event) bool { return e.Kind != journal.FailedOver })
+}
+
+// TestFailoverThatLosesCommits promotes a standby that lacks the last commits.
+func TestFailoverThatLosesCommits(t *testing.T) {
+	t.Parallel()
+	primary := postgrestest.Start(t)
+	database := primary.Database(t)
+	replication, front := newLine(t, primary.Socket()), newLine(t, primary.Socket())
+	standby := primary.Standby(t, replication.Addr().String())
+	here, there := open(t, front.through(database)), open(t, front.through(database))
+	setPolicies(t, here, "kept", "lost", "rest")
+	kept := claimNamed(t, here, "kept")
+	rec, err := here.Load(t.Context(), "kept")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec.Policy.Error = "first"
+	if err := here.Commit(t.Context(), kept, rec, false, journal.Event{At: time.Now(), Kind: journal.Started}); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "the standby has it", func() bool {
+		look, err := Open(t.Context(), standby.Same(t, database), Options{ReadOnly: true})
+		if err != nil {
+			return false
+		}
+		events, err := look.Events(t.Context(), 0, 0)
+		return errors.Join(err, look.Close()) == nil && len(events) == 1
+	})
+
+	// The standby hears nothing more, and what is committed now is confirmed and lost.
+	replication.lead("")
+	lost := claimNamed(t, there, "lost")
+	rec.Policy.Error = "second"
+	if err := here.Commit(t.Context(), kept, rec, false, journal.Event{At: time.Now(), Kind: journal.Failed}); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.SetMeta(t.Context(), journal.MetaRestored, "an earlier backup"); err != nil {
+		t.Fatal(err)
+	}
+	standby.Promote(t)
+	front.lead(standby.Socket())
+
+	// Whoever acted before is told to stop, also if his claim was not lost.
+	rec.Policy.Error = "third"
+	soon(t, "the commit of a claim that is still there is refused", func() bool {
+		err := here.Commit(t.Context(), kept, rec, true)
+		if err == nil {
+			t.Fatal("it was written")
+		}
+		return errors.Is(err, journal.ErrLost)
+	})
+	for what, err := range map[string]error{
+		"renewal": again(t, func() (error, error) { _, err := there.Renew(t.Context(), past, kept); return err, nil }),
+		"batch": again(t, func() (error, error) {
+			errs, err := there.CommitAll(t.Context(), []journal.Outcome{{Claim: kept, Record: rec}})
+			return errors.Join(errs...), err
+		}),
+	} {
+		if !errors.Is(err, journal.ErrLost) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if again(t, func() (bool, error) { return there.Chore(t.Context(), past, "sweep", time.Hour) }) {
+		t.Error("a chore was begun")
+	}
+	if due, rest, err := here.Next(t.Context()); err != nil || due.IsZero() || rest.IsZero() {
+		t.Errorf("next due at %v, at rest %v: %v", due, rest, err)
+	}
+
+	// Both notice at once, and one of them sees to it.
+	var wg sync.WaitGroup
+	for _, db := range []*DB{here, there} {
+		wg.Go(func() {
+			for range 3 {
+				if _, err := db.ClaimResting(t.Context(), "me", past, 10); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	told := failures(t, here)
+	if len(told) != 1 || told[0].Data["timeline_before"] != "00000001" || told[0].Data["timeline"] != "00000002" {
+		t.Errorf("told: %+v", told)
+	}
+	for _, name := range []string{"kept", "lost", "rest"} {
+		c := claimNamed(t, there, name)
+		if c.Epoch <= epochsLost {
+			t.Errorf("%s: epoch %d", name, c.Epoch)
+		}
+		if rec, err := there.Load(t.Context(), name); err != nil || rec.Policy.Error == "third" || rec.Policy.Error == "second" {
+			t.Errorf("%s: %q, %v", name, rec.Policy.Error, err)
+		}
+	}
+	if _, err := there.Renew(t.Context(), past, lost); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("the claim that was lost: %v", err)
+	}
+	mark, err := here.Meta(t.Context(), journal.MetaRestored)
+	if err != nil || !strings.HasPrefix(mark, "00000002 ") {
+		t.Errorf("restored: %q, %v", mark, err)
+	}
+	if len(failures(t, here)) != 1 {
+		t.Error("it was told again")
+	}
+}
+
+// claimNamed claims one policy.
+func claimNamed(t *testing.T, db *DB, policy string) journal.Claim {
+	t.Helper()
+	got, err := db.Claim(t.Context(), "me", past, 1, policy)
+	if err != nil || len(got) != 1 {
+		t.Fatalf("claim %s: %v, %v", policy, got, err)
+	}
+	return got[0]
+}
+
+// TestBackupUnderRunningReplicas puts a backup in the place of the database, on the same timeline: only who remembers
+// more than it holds can tell.
+func TestBackupUnderRunningReplicas(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	database := server.Database(t)
+	db := open(t, database)
+	setPolicies(t, db, "a")
+	if err := errors.Join(db.Record(t.Context(), journal.Event{Kind: journal.Started}), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	say(t, server, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
+
+	replicas := []*DB{open(t, database), open(t, database)}
+	for _, db := range replicas {
+		// An event that was lost may have an id that is given again.
+		if err := db.Record(t.Context(), journal.Event{At: time.Now(), Kind: journal.Failed}); err != nil {
+			t.Fatal(err)
+		}
+		c := claimNamed(t, db, "a")
+		if err := db.Release(t.Context(), c, past); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := claimNamed(t, replicas[0], "a")
+	say(t, server, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "ALTER DATABASE backup RENAME TO "+nameOf(database))
+	late := open(t, database) // knows nothing
+	if err := late.Record(t.Context(), journal.Event{At: time.Now(), Kind: journal.Recovered}, journal.Event{Kind: journal.Recovered}); err != nil {
+		t.Fatal(err)
+	}
+	for _, db := range replicas {
+		again(t, func() ([]journal.Claim, error) { return db.Claim(t.Context(), "me", past, 1, "none") })
+		again(t, func() ([]journal.Claim, error) { return db.Claim(t.Context(), "me", past, 1, "none") })
+	}
+	if told := failures(t, late); len(told) != 1 || told[0].Data["timeline_before"] != told[0].Data["timeline"] {
+		t.Errorf("told: %+v", told)
+	}
+	if c := claimNamed(t, late, "a"); c.Epoch <= before.Epoch+epochsLost-10 {
+		t.Errorf("epoch %d after %d", c.Epoch, before.Epoch)
+	}
+}
+
+// TestTimelineNeedsNoRights: an ordinary role may ask for the timeline; where it was forbidden, all else goes on.
+func TestTimelineNeedsNoRights(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	say(t, server, "CREATE ROLE plain LOGIN", "CREATE DATABASE plain OWNER plain")
+	address := strings.Replace(server.Same(t, "/plain"), "postgres@", "plain@", 1)
+	db := open(t, address)
+	if db.engine.(*postgresDB).timeline != timelineNow {
+		t.Error("an ordinary role may not ask for the timeline")
+	}
+	setPolicies(t, db, "a")
+	claimNamed(t, db, "a")
+	say(t, server, `DROP DATABASE plain WITH (FORCE)`, "CREATE DATABASE plain OWNER plain")
+	admin, err := sql.Open("pgx", server.Same(t, "/plain"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close() //nolint:errcheck // nothing was written that a close could lose
+	if _, err := admin.ExecContext(t.Context(), "REVOKE EXECUTE ON FUNCTION pg_walfile_name(pg_lsn) FROM PUBLIC"); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, address)
+	setPolicies(t, db, "a")
+	claimNamed(t, db, "a")
+	if len(failures(t, db)) > 0 {
+		t.Error("a failover was seen")
+	}
+}

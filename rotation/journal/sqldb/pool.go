@@ -1,0 +1,160 @@
+package sqldb
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+	"golang.org/x/sys/unix"
+
+	"rotator/rotation/journal"
+)
+
+// A transaction begins with its limits, in one message: they are the server's, and end with the transaction. A replica
+// that freezes with a transaction open is cut off by the server, so that what it has locked does not stay locked.
+const (
+	limits = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '5s';
+		SET LOCAL idle_in_transaction_session_timeout = '10s'`
+	begin     = `BEGIN` + limits
+	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits
+)
+
+// deadlocks bounds how often a transaction is run that the server ended for another's sake.
+const deadlocks = 4
+
+func (e *postgresDB) write(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.look {
+		return ErrReadOnly
+	}
+	var err error
+	for range deadlocks {
+		if err = e.transact(ctx, begin, do); !isDeadlock(err) {
+			break
+		}
+	}
+	return err
+}
+
+// read sees one snapshot.
+func (e *postgresDB) read(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.transact(ctx, beginRead, do)
+}
+
+// ask sends each statement by itself: what is asked every second of an idle database should not cost a transaction.
+func (e *postgresDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.connected(ctx, func(ctx context.Context, c *pgx.Conn) error { return do(ctx, pgTx{c}) })
+}
+
+// say lets a statement be its own transaction. It has no limits of the server's then: one that waits for a lock goes on
+// to wait when its caller has given up. Whoever uses it does not mind that it may still be done.
+func (e *postgresDB) say(ctx context.Context, do func(context.Context, tx) error) error {
+	if e.look {
+		return ErrReadOnly
+	}
+	return e.ask(ctx, do)
+}
+
+func (e *postgresDB) transact(ctx context.Context, begin string, do func(context.Context, tx) error) error {
+	return e.connected(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		t, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+		if err != nil {
+			return err
+		}
+		defer t.Rollback(ctx) //nolint:errcheck // after a commit it does nothing, before it nothing was written
+		if err := do(ctx, pgTx{t}); err != nil {
+			return err
+		}
+		return postgresError(t.Commit(ctx))
+	})
+}
+
+// connected gives do a connection of the pool's for at most the time that bounds a transaction.
+func (e *postgresDB) connected(ctx context.Context, do func(context.Context, *pgx.Conn) error) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, e.total)
+	defer cancel()
+	c, err := e.pool.Conn(ctx)
+	if err != nil {
+		if e.over.Load() {
+			return ErrClosed
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	return c.Raw(func(of any) error { return do(ctx, of.(*stdlib.Conn).Conn()) })
+}
+
+// mayBeBroken reports whether a connection that was idle is to be asked for a sign of life before it is used: if the
+// server said something meanwhile, or closed it. Most were used a moment ago, and a question each would double what an
+// idle replica asks.
+func mayBeBroken(_ context.Context, p stdlib.ShouldPingParams) bool {
+	c := p.Conn.PgConn().Conn()
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	return !silent(c)
+}
+
+// silent reports whether a connection is open as far as is known, and nothing has come that was not read.
+func silent(c net.Conn) bool {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := s.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peeked error
+	err = raw.Control(func(fd uintptr) {
+		_, _, peeked = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	return err == nil && errors.Is(peeked, unix.EAGAIN)
+}
+
+// pgTx is a transaction in PostgreSQL, or, for single statements, a connection.
+type pgTx struct {
+	to interface {
+		Exec(ctx context.Context, query string, args ...any) (pgconn.CommandTag, error)
+		Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+	}
+}
+
+func (t pgTx) exec(ctx context.Context, query string, args ...any) (int64, error) {
+	tag, err := t.to.Exec(ctx, query, args...)
+	return tag.RowsAffected(), postgresError(err)
+}
+
+func (t pgTx) query(ctx context.Context, each func(func(...any) error) error, query string, args ...any) error {
+	rows, err := t.to.Query(ctx, query, args...)
+	if err != nil {
+		return postgresError(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return postgresError(rows.Err())
+}
+
+// postgresError says journal.ErrForbidden of a constraint that refuses (SQLSTATE class 23).
+func postgresError(err error) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && len(e.Code) == 5 && e.Code[:2] == "23" {
+		return fmt.Errorf("%w: %s (SQLSTATE %s)", journal.ErrForbidden, e.Message, e.Code)
+	}
+	return err
+}
+
+// isDeadlock reports whether the server ended a transaction because two waited for each other (SQLSTATE 40P01): nothing
+// of it was done.
+func isDeadlock(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "40P01"
+}
