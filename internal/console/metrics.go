@@ -15,10 +15,10 @@ const failuresStuck = 3
 
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
-// How many series there are is bounded by the configuration: per policy at most four, and one more for the reason while
-// it waits for a human; per team four; per host of a replica one, at
-// most 100; per store and call one counter for each outcome and one histogram; everything else
-// has labels from closed lists. Replicas that share a journal tell the same facts: take their max, not their sum.
+// How many series there are is bounded by the configuration: per policy three, one more while it waits for a human, and one
+// while targets of it drift; per team five; per host of a replica one, at most 100; per store and call one counter for each
+// outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
+// facts: take their max, not their sum.
 type meters struct {
 	registry   *prometheus.Registry
 	stepTime   *prometheus.HistogramVec
