@@ -18,7 +18,7 @@ import (
 // order runs a command through a replica and returns what it said and its exit code.
 func (r *replica) order(args ...string) (string, int) {
 	r.Helper()
-	path, err := binary()
+	path, err := r.program()
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -145,54 +145,4 @@ func (c *cluster) count(query string) (n int) {
 		c.Fatal(err)
 	}
 	return n
-}
-
-// TestDatabaseTrouble: a replica that cannot act says so, lives on, and goes on by itself.
-func TestDatabaseTrouble(t *testing.T) {
-	t.Parallel()
-	c := newCluster(t, 2, 2)
-	c.complain()
-	c.schedule(720 * time.Hour)
-	a, b := c.replicas[0], c.replicas[1]
-	a.start()
-	b.start()
-	a.ready(http.StatusOK, "it has just begun")
-	b.ready(http.StatusOK, "it has just begun")
-	pid := a.pid()
-
-	a.database.silence()
-	a.ready(http.StatusServiceUnavailable, "the line is silent")
-	b.ready(http.StatusOK, "its own line is well")
-	a.mend()
-	a.ready(http.StatusOK, "the line is mended")
-
-	a.database.setCut(true)
-	a.ready(http.StatusServiceUnavailable, "the line is cut")
-	a.mend()
-	a.ready(http.StatusOK, "the line is mended")
-
-	// As a standby that was not promoted yet.
-	const others = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
-	c.say(`ALTER ROLE postgres SET default_transaction_read_only = on`, others)
-	a.ready(http.StatusServiceUnavailable, "the database only reads")
-	b.ready(http.StatusServiceUnavailable, "the database only reads")
-	c.say(`SET default_transaction_read_only = off`, `ALTER ROLE postgres RESET default_transaction_read_only`, others)
-	a.ready(http.StatusOK, "the database writes again")
-
-	c.postgres.Kill(t)
-	a.ready(http.StatusServiceUnavailable, "there is no database")
-	c.postgres.Restart(t)
-	a.ready(http.StatusOK, "the database is back")
-	b.ready(http.StatusOK, "the database is back")
-	if a.pid() != pid {
-		t.Error("the replica was started again")
-	}
-	select {
-	case <-a.ended:
-		t.Error("the replica ended")
-	default:
-	}
-	if out := a.must("rotate", "p000", "--supersede"); !strings.Contains(out, "live") && !strings.Contains(out, "done") {
-		t.Errorf("it does not rotate any more:\n%s", out)
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,34 +34,13 @@ const (
 	overlap    = 3 * time.Second
 )
 
-// binary builds the product once for all tests of this run. ROTATOR_BINARY names one to try in its place.
-var binary = sync.OnceValues(func() (string, error) {
-	if path := os.Getenv("ROTATOR_BINARY"); path != "" {
-		return path, nil
-	}
-	dir, err := os.MkdirTemp("", "rotator-replicas-")
-	if err != nil {
-		return "", err
-	}
-	folder = dir
-	path := filepath.Join(dir, "rotator")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "rotator/cmd/rotator")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build rotator: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-// folder is what binary made, for TestMain to remove.
-var folder string
-
 // cluster is what the replicas share, and the replicas.
 type cluster struct {
 	testing.TB
 	dir      string
 	postgres *postgrestest.Server
-	url      string // of the database, without a proxy
+	upstream atomic.Pointer[upstream] // where the replicas' lines to the database end
+	url      string                   // of the database, without a proxy
 	sim      *xaisim.Sim
 	names    []string // of the policies
 	lease    time.Duration
@@ -68,10 +48,14 @@ type cluster struct {
 	replicas []*replica
 }
 
+// upstream is the end of a line.
+type upstream struct{ network, address string }
+
 // replica is one process of the product with lines of its own to the database and to xAI.
 type replica struct {
 	*cluster
 	number   int
+	program  func() (string, error) // builds what it is a process of
 	database *proxy
 	xai      *proxy
 	web      string // host:port
@@ -84,8 +68,16 @@ type replica struct {
 // newCluster starts everything but the replicas.
 func newCluster(t testing.TB, replicas, policies int) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, lease: lease, watch: 3 * time.Second, dir: t.TempDir(), postgres: postgrestest.Start(t), sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
+	return newClusterOn(t, postgrestest.Start(t), replicas, policies)
+}
+
+// newClusterOn is newCluster with a server of its own kind.
+func newClusterOn(t testing.TB, postgres *postgrestest.Server, replicas, policies int) *cluster {
+	t.Helper()
+	c := &cluster{TB: t, lease: lease, watch: 3 * time.Second, dir: t.TempDir(), postgres: postgres,
+		sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
 	c.url = c.postgres.Database(t)
+	c.upstream.Store(&upstream{"unix", c.postgres.Socket()})
 	web := httptest.NewUnstartedServer(c.sim)
 	web.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that break are no news
 	web.Start()
@@ -104,8 +96,8 @@ func newCluster(t testing.TB, replicas, policies int) *cluster {
 		c.names = append(c.names, fmt.Sprintf("p%03d", i))
 	}
 	for i := range replicas {
-		r := &replica{cluster: c, number: i}
-		r.database = newProxy(t, func() (net.Conn, error) { return net.Dial("unix", c.postgres.Socket()) })
+		r := &replica{cluster: c, number: i, program: binary}
+		r.database = c.newLine(t)
 		r.xai = newProxy(t, func() (net.Conn, error) { return net.Dial("tcp", web.Listener.Addr().String()) })
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -119,6 +111,12 @@ func newCluster(t testing.TB, replicas, policies int) *cluster {
 		c.replicas = append(c.replicas, r)
 	}
 	return c
+}
+
+// newLine is a line to the database.
+func (c *cluster) newLine(t testing.TB) *proxy {
+	t.Helper()
+	return newProxy(t, func() (net.Conn, error) { to := c.upstream.Load(); return net.Dial(to.network, to.address) })
 }
 
 func (c *cluster) path(name ...string) string {
@@ -174,7 +172,7 @@ limits: {min_interval: 1s, quarantine: %s, watch: %s, lease: %s, concurrency: 8}
 // start runs the replica. What it says goes to a file.
 func (r *replica) start() {
 	r.Helper()
-	path, err := binary()
+	path, err := r.program()
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -185,7 +183,7 @@ func (r *replica) start() {
 	defer func() { _ = out.Close() }() // the child has its own
 	cmd := exec.Command(path, "run", "--log-format", "json", "--config", r.path(r.name("replica")+".yaml"))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + r.dir, clockVariable + "=" + r.clock()}
 	if err := cmd.Start(); err != nil {
 		r.Fatal(err)
 	}
@@ -199,6 +197,9 @@ func (r *replica) start() {
 	}()
 	r.Cleanup(r.kill)
 }
+
+// clock is the file that sets the clock of a skewed build.
+func (r *replica) clock() string { return r.path(r.name("clock")) }
 
 func (r *replica) log() string { return r.path(r.name("log")) }
 

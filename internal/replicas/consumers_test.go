@@ -2,9 +2,9 @@ package replicas
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,9 +21,10 @@ type consumers struct {
 	inference *xai.Inference
 	calls     atomic.Int64
 	late      atomic.Int64 // calls that this machine, not the rotator, delayed beyond the overlap
+	jump      atomic.Int64 // when the clock last jumped that overlaps are measured by, in Unix nanoseconds
 
 	mu       sync.Mutex
-	failures []string
+	failures wrongs
 	seen     map[string][]string // policy → the values that were read, each once, in order
 }
 
@@ -56,7 +57,7 @@ func (cs *consumers) run(names []string, ended <-chan struct{}) {
 			select {
 			case <-ended:
 				return
-			case <-time.After(time.Millisecond): // the machine has other things to do as well
+			case <-time.After(3 * time.Millisecond): // the machine has other things to do as well
 			}
 			last[name] = cs.use(name, last[name])
 		}
@@ -85,7 +86,7 @@ func (cs *consumers) use(name, last string) string {
 	cs.calls.Add(1)
 	switch {
 	case err == nil:
-	case time.Since(began) > overlap/2: // this process stood still between the two: what it read was good then
+	case time.Since(began) > overlap/2, cs.leapt(name, value): // what it read was good then
 		cs.late.Add(1)
 	default:
 		cs.fail("%s at %s: %v", name, began.Format("15:04:05.000"), err)
@@ -93,10 +94,25 @@ func (cs *consumers) use(name, last string) string {
 	return value
 }
 
+// setClock sets the database's clock. Overlaps are measured by it: when it jumps, some end at once.
+func (cs *consumers) setClock(ahead time.Duration) {
+	cs.jump.Store(time.Now().UnixNano())
+	cs.cluster.postgres.SetClock(cs.cluster, ahead)
+}
+
+// leapt reports whether a clock that jumped has taken the overlap of a key that has been replaced since it was read.
+func (cs *consumers) leapt(name, value string) bool {
+	if time.Since(time.Unix(0, cs.jump.Load())) > 2*overlap {
+		return false
+	}
+	now, err := os.ReadFile(cs.cluster.path("secrets", name))
+	return err == nil && string(now) != value
+}
+
 func (cs *consumers) fail(format string, args ...any) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.failures = append(cs.failures, fmt.Sprintf(format, args...))
+	cs.failures.add(format, args...)
 }
 
 // guardKeys watches every disable and delete at the moment it has its effect: no target may hold the key then.
@@ -116,4 +132,11 @@ func (cs *consumers) guardKeys() {
 			}
 		}
 	})
+}
+
+// found is what consumers complained of so far.
+func (cs *consumers) found() wrongs {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return slices.Clone(cs.failures)
 }

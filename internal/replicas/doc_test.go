@@ -13,8 +13,8 @@ import (
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if folder != "" {
-		_ = os.RemoveAll(folder)
+	if path, err := folder(); err == nil {
+		_ = os.RemoveAll(path)
 	}
 	os.Exit(code)
 }

@@ -19,7 +19,8 @@ type proxy struct {
 	silent chan struct{}     // guarded by mu: not nil while nothing passes; closed when it passes again
 	late   time.Duration     // guarded by mu: what the client sends arrives so much later, even when the client is gone by then
 	conns  map[net.Conn]bool // guarded by mu
-	trap   func()            // guarded by mu: called once, before the next create goes through
+	bait   string            // guarded by mu: how the request begins that springs the trap
+	trap   func()            // guarded by mu: called once, before that request goes through
 }
 
 func newProxy(t testing.TB, dial func() (net.Conn, error)) *proxy {
@@ -124,25 +125,30 @@ func (p *proxy) pass() {
 	}
 }
 
-// spring calls the trap when a request to make a key comes by.
+// create and chat are how requests to make a key, and to prove one, begin.
+const (
+	create = "POST /auth/teams/"
+	chat   = "POST /v1/chat/"
+)
+
+// spring calls the trap when the request that it waits for comes by.
 func (p *proxy) spring(request []byte) {
-	if !bytes.HasPrefix(request, []byte("POST /auth/teams/")) {
-		return
-	}
 	p.mu.Lock()
 	trap := p.trap
+	if trap == nil || !bytes.HasPrefix(request, []byte(p.bait)) {
+		p.mu.Unlock()
+		return
+	}
 	p.trap = nil
 	p.mu.Unlock()
-	if trap != nil {
-		trap()
-	}
+	trap()
 }
 
-// lay sets the trap; nil takes it away.
-func (p *proxy) lay(trap func()) {
+// lay sets the trap for the next request that begins so; nil takes it away.
+func (p *proxy) lay(bait string, trap func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trap = trap
+	p.bait, p.trap = bait, trap
 }
 
 func (p *proxy) lateness() time.Duration {
@@ -182,7 +188,7 @@ func (p *proxy) delay(d time.Duration) {
 func (p *proxy) mend() {
 	p.setCut(false)
 	p.delay(0)
-	p.lay(nil)
+	p.lay("", nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.silent != nil {

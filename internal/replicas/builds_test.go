@@ -1,0 +1,148 @@
+package replicas
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// The builds of the product that replicas are processes of, each made once for all tests of a run.
+var (
+	binary   = sync.OnceValues(buildProduct)
+	skewed   = sync.OnceValues(buildSkewed)
+	unfenced = sync.OnceValues(func() (string, error) { return build("", "rotator-unfenced", "-tags=unfenced") })
+	previous = sync.OnceValues(buildPrevious)
+)
+
+// folder is where builds are kept, for TestMain to remove.
+var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "rotator-replicas-") })
+
+// build builds the program from the module in dir; "" is this one.
+func build(dir, name string, flags ...string) (string, error) {
+	to, err := folder()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(to, name)
+	args := append([]string{"build", "-trimpath", "-ldflags=-s -w -X main.version=" + strings.TrimPrefix(name, "rotator-"), "-o", path}, flags...)
+	cmd := exec.Command("go", append(args, "rotator/cmd/rotator")...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+	}
+	return path, nil
+}
+
+// buildProduct builds what is here. ROTATOR_BINARY names a binary to try in its place.
+func buildProduct() (string, error) {
+	if path := os.Getenv("ROTATOR_BINARY"); path != "" {
+		return path, nil
+	}
+	return build("", "rotator")
+}
+
+// clockVariable names the file that says how many seconds the clock of a skewed build is ahead of the machine's.
+const clockVariable = "ROTATOR_TEST_CLOCK"
+
+// skewSource goes into Go's package time. The file is read by a goroutine of its own: timers ask for the time where
+// nothing can be read.
+const skewSource = `package time
+
+import (
+	"sync/atomic"
+	"syscall"
+)
+
+var skew atomic.Int64 // seconds
+
+func init() {
+	readSkew()
+	go func() {
+		for {
+			Sleep(50 * Millisecond)
+			readSkew()
+		}
+	}()
+}
+
+func readSkew() {
+	name, _ := syscall.Getenv("` + clockVariable + `")
+	text, err := readFile(name)
+	if err != nil {
+		return
+	}
+	n, sign := int64(0), int64(1)
+	for _, c := range text {
+		if c == '-' {
+			sign = -1
+		} else if '0' <= c && c <= '9' {
+			n = n*10 + int64(c-'0')
+		}
+	}
+	skew.Store(n * sign)
+}
+`
+
+// buildSkewed builds the product with a standard library whose wall clock is off by what a file says. Nothing in the
+// product knows of it, and nothing that it reads escapes it; clocks that measure only (monotonic, since boot) are true,
+// as they are on a machine whose date is set.
+func buildSkewed() (string, error) {
+	const was, is = "	sec, nsec, mono := runtimeNow()\n	if mono == 0 {", "	sec, nsec, mono := runtimeNow()\n	sec += skew.Load()\n	if mono == 0 {"
+	out, err := exec.Command("go", "env", "GOROOT").Output()
+	if err != nil {
+		return "", err
+	}
+	library := filepath.Join(strings.TrimSpace(string(out)), "src", "time")
+	text, err := os.ReadFile(filepath.Join(library, "time.go"))
+	if err != nil {
+		return "", err
+	}
+	if strings.Count(string(text), was) != 1 {
+		return "", fmt.Errorf("this Go's time.Now is not the one that a skew fits into")
+	}
+	to, err := folder()
+	if err != nil {
+		return "", err
+	}
+	files := map[string]string{"time.go": strings.Replace(string(text), was, is, 1), "skew.go": skewSource}
+	overlay := map[string]string{}
+	for name, text := range files {
+		path := filepath.Join(to, "time-"+name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			return "", err
+		}
+		overlay[filepath.Join(library, name)] = path
+	}
+	list, err := json.Marshal(map[string]any{"Replace": overlay})
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(to, "overlay.json")
+	if err := os.WriteFile(path, list, 0o600); err != nil {
+		return "", err
+	}
+	return build("", "rotator-skewed", "-overlay="+path)
+}
+
+// buildPrevious builds the version before this one from its sources: the last whose schema was 1. They were packed with
+//
+//	git archive 08f187f -- go.mod go.sum cmd internal policies rotation stores xai \
+//	  ':!*_test.go' ':!*test/*' ':!*/testdata/*' ':!*/e2e/*' ':!*/memstore/*' ':!*/examples/*' | gzip -n9
+func buildPrevious() (string, error) {
+	to, err := folder()
+	if err != nil {
+		return "", err
+	}
+	sources := filepath.Join(to, "0.1.0")
+	if err := os.Mkdir(sources, 0o700); err != nil {
+		return "", err
+	}
+	if out, err := exec.Command("tar", "-xzf", "testdata/rotator-0.1.0.tar.gz", "-C", sources).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("unpack: %w\n%s", err, out)
+	}
+	return build(sources, "rotator-0.1.0")
+}

@@ -1,0 +1,47 @@
+package replicas
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+
+	"rotator/internal/postgrestest"
+)
+
+// set sets the clock of a replica of a skewed build, so much ahead of the machine's.
+func (r *replica) set(ahead time.Duration) {
+	r.Helper()
+	r.write(r.name("clock"), fmt.Sprintf("%d", int(ahead.Seconds())))
+}
+
+// TestClocks: the database's clock jumps while owners hold leases by it, and so do the replicas', which never agree. The
+// rotations go on, nobody ends, and nothing is lost. A clock that goes back lets what is due wait for as long.
+func TestClocks(t *testing.T) {
+	t.Parallel()
+	c := newClusterOn(t, postgrestest.StartWithClock(t), 2, 6)
+	c.complain()
+	for i, r := range c.replicas {
+		r.program = skewed
+		r.set(time.Duration(1-2*i) * 3 * time.Minute)
+	}
+	users, stop := c.rotating(6 * time.Second)
+	goesOn := func(why string) {
+		t.Helper()
+		was := c.live()
+		eventually(t, 2*time.Minute, "they rotate on after "+why, func() bool { return c.live() >= was+len(c.names) })
+		for _, r := range c.replicas {
+			r.ready(http.StatusOK, why)
+		}
+	}
+	for _, ahead := range []time.Duration{time.Minute, 30 * time.Second, 4 * time.Minute} {
+		users.setClock(ahead)
+		goesOn(fmt.Sprintf("the database's clock went to %s ahead", ahead))
+	}
+	users.setClock(4*time.Minute - 20*time.Second)
+	for i, r := range c.replicas {
+		r.set(time.Duration(2*i-1) * 3 * time.Minute)
+	}
+	goesOn("every clock jumped")
+	c.nothingLost(users, stop)
+}
