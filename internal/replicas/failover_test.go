@@ -1,0 +1,93 @@
+package replicas
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/xai/xaisim"
+)
+
+// TestLostCommits: the primary dies, and the standby that takes over never heard of its last commits: of a rotation that
+// became live and retired its old key, and of one whose key is staged. It is recognised and told, what the journal does
+// not know of is reported and never touched, no consumer reads a dead key, and what could be matched goes on rotating.
+func TestLostCommits(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, 3)
+	c.complain()
+	line := c.newLine(t)
+	standby := c.postgres.Standby(t, line.address())
+	users, stop := c.rotating(720 * time.Hour)
+	a, b := c.replicas[0], c.replicas[1]
+	primary := c.url
+	c.url = standby.Same(t, primary)
+	eventually(t, time.Minute, "the standby knows all", func() bool {
+		return c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NOT NULL`) == len(c.names)
+	})
+	line.setCut(true)
+
+	c.url = primary
+	a.must("rotate", "p000", "--supersede", "--wait", "retired")
+	c.sim.Inject(xaisim.LieNotPropagated(1_000_000))
+	a.must("rotate", "p001", "--supersede", "--wait", "none")
+	eventually(t, time.Minute, "the key of p001 is staged", func() bool {
+		return c.count(`SELECT count(*) FROM rotations WHERE policy = 'p001' AND state = 'staged'`) == 1
+	})
+	if n := len(c.sim.Live(team)); n != 4 {
+		t.Fatalf("xAI holds %d keys, want one of each policy and the successor of p001", n)
+	}
+	c.postgres.Kill(t)
+	c.sim.ClearFaults()
+	standby.Promote(t)
+	c.url = standby.Same(t, primary)
+	c.upstream.Store(&upstream{"unix", standby.Socket()})
+	a.ready(http.StatusOK, "the standby was promoted")
+	b.ready(http.StatusOK, "the standby was promoted")
+
+	eventually(t, time.Minute, "it is told, once", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`) == 1 })
+	eventually(t, time.Minute, "the drift is seen", func() bool {
+		return c.count(`SELECT count(*) FROM targets WHERE policy = 'p000' AND status = 'drift'`) == 1
+	})
+	if out, code := b.order("status", "p000"); code != 3 {
+		t.Errorf("p000 waits for a human: exit %d\n%s", code, out)
+	}
+	b.must("rotate", "p001", "--supersede")
+	b.must("rotate", "p002", "--supersede")
+	a.must("resolve", "p000", "--target", "local:p000", "--overwrite")
+	b.must("rotate", "p000", "--supersede")
+	eventually(t, 2*time.Minute, "every rotation has ended", func() bool {
+		return c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NULL`) == 0
+	})
+	eventually(t, 2*time.Minute, "the orphans are told", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'orphans'`) > 0 })
+	stop()
+	c.report(users.failures)
+	c.report(c.oneStory())
+	if n := c.orphans(); n != 2 {
+		t.Errorf("%d keys are reported as orphans, want the two whose intents were lost:\n%s", n, a.must("keys"))
+	}
+	if n := len(c.sim.Live(team)); n != len(c.names)+2 {
+		t.Errorf("xAI holds %d keys, want one of each policy, and the two that nobody may touch", n)
+	}
+	if n := c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`); n != 1 {
+		t.Errorf("it was told %d times", n)
+	}
+	t.Logf("consumers: %d calls, %d failed", users.calls.Load(), len(users.failures))
+}
+
+// orphans counts the keys that bear the rotator's prefix and that no intent names, as `rotator keys` shows them.
+func (c *cluster) orphans() (n int) {
+	c.Helper()
+	var rows []struct{ Kind string }
+	out := c.replicas[0].must("keys", "-o", "json")
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&rows); err != nil {
+		c.Fatalf("%v: %s", err, out)
+	}
+	for _, r := range rows {
+		if r.Kind == "orphan" {
+			n++
+		}
+	}
+	return n
+}
