@@ -97,6 +97,8 @@ type Claimer interface {
 	Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
 	// ClaimResting is Claim for those at rest alone.
 	ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
+	// Lease is how long a claim lasts that is not renewed; 0: for ever, one process has the journal.
+	Lease() time.Duration
 	// Renew prolongs a claim. ErrLost: it is no longer ours.
 	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)
 	// Release gives a claim back unchanged, to be handed out again from at on.

@@ -61,6 +61,12 @@ func (c *claimed) fields() []any {
 	return []any{&c.Policy, &c.Epoch, &c.Seq, instant{&c.due}, instant{&c.Now}, instant{&c.Until}}
 }
 
+// Lease implements journal.Claimer.
+func (db *DB) Lease() time.Duration {
+	micros, _ := db.lease().(int64)
+	return time.Duration(micros) * time.Microsecond
+}
+
 // Renew implements journal.Claimer.
 func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journal.Claim, error) {
 	err := db.say(ctx, func(ctx context.Context, t tx) error {

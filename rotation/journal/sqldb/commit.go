@@ -52,7 +52,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 		n, err = t.exec(ctx, commitPolicy+" AND "+db.same(), args...)
 	default:
 		err = t.query(ctx, func(scan func(...any) error) error { return scan(&n) },
-			`SELECT 1 FROM policies WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3 AND `+db.same()+db.lockRow(),
+			`SELECT 1 FROM policies WHERE name = $1`+heldBy(2, 3)+" AND "+db.same()+db.lockRow(),
 			c.Policy, c.Epoch, c.Owner)
 	}
 	if err == nil && n == 0 {
@@ -61,9 +61,14 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 	return err
 }
 
+// heldBy is true of the row of a policy whose claim is still good, by the numbers of the arguments that name it.
+func heldBy(epoch, owner int) string {
+	return fmt.Sprintf(" AND (lease_epoch = $%d AND lease_owner = $%d OR %t)", epoch, owner, !journal.Fenced)
+}
+
 // Somebody who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
 var (
-	commitPolicy     = ownedPolicies.update(fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", nOwned+1, nOwned+2), "name")
+	commitPolicy     = ownedPolicies.update(heldBy(nOwned+1, nOwned+2), "name")
 	commitAndRelease = strings.Replace(commitPolicy, " SET ", fmt.Sprintf(
 		" SET lease_owner = '', lease_until = NULL, claimed_at = NULL, "+
 			"next_run_at = CASE WHEN wake_seq = $%d THEN CAST($%d AS BIGINT) ELSE CAST($%d AS BIGINT) END, ",
