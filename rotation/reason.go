@@ -92,7 +92,7 @@ var Reasons = []ReasonInfo{
 	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
 	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator rotate POLICY --supersede makes a new key."},
 	{OldKeyBad, true, "The old key, to be rolled back to, is refused by xAI; consumers keep the new one.", "rotator rotate POLICY --supersede makes a new key."},
-	{RestoredJournal, true, "The journal was restored from a backup: keys and targets are only compared until all match.", "rotator status shows which target does not match; rotator keys adopt POLICY takes over the key that it holds, or resolve it."},
+	{RestoredJournal, true, "The journal was restored from a backup, or PostgreSQL failed over and may have lost its last commits: keys and targets are only compared until all match.", "rotator status shows which target does not match; rotator keys adopt POLICY takes over the key that it holds, or resolve it."},
 }
 
 // NeedsHuman reports whether the reason waits for a human.
