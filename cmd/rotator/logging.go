@@ -28,7 +28,7 @@ func newLogger(w io.Writer, format, level string, daemon bool) (*slog.Logger, er
 	case format != "text":
 		return nil, fmt.Errorf("--log-format %s is not known: want text or json", format)
 	case terminal(w):
-		return slog.New(tint.NewHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})), nil
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})), nil
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least})), nil
 }

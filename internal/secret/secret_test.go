@@ -81,10 +81,10 @@ func TestNoWayOut(t *testing.T) {
 			return logged(v, func(b *bytes.Buffer) slog.Handler { return slog.NewJSONHandler(b, nil) })
 		},
 		"tint": func(v any) string {
-			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewHandler(b, nil) })
+			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewTextHandler(b, nil) })
 		},
 		"tint, no colour": func(v any) string {
-			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewHandler(b, &tint.Options{NoColor: true}) })
+			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewTextHandler(b, &tint.Options{NoColor: true}) })
 		},
 		"error of it": func(v any) string { return fmt.Errorf("read: %w", fmt.Errorf("%+v", v)).Error() },
 	}

@@ -225,7 +225,7 @@ func TestSeed(t *testing.T) {
 		}
 		return out
 	}
-	if run(1) != run(1) {
+	if one, again := run(1), run(1); one != again {
 		t.Error("one seed, two worlds")
 	}
 	if run(1) == run(2) {
