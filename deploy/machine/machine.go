@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"rotator/internal/debian"
 	"rotator/internal/testcache"
 )
@@ -102,13 +104,16 @@ func (m *Machine) Boot(t *testing.T) {
 	var console lockedBuffer
 	nspawn := exec.Command("systemd-nspawn", "--quiet", "-D", m.Root, "--private-network", "--register=no", "--keep-unit", "--console=pipe", "-b")
 	nspawn.Stdout, nspawn.Stderr = &console, &console
-	// Should this test be killed, the machine goes with it.
 	if err := nspawn.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = nspawn.Process.Kill() // which takes its whole process namespace along
-		_ = nspawn.Wait()         // it was killed
+		if m.leader != 0 {
+			_ = unix.Kill(m.leader, unix.SIGKILL) // with which all its processes go; systemd-nspawn killed alone leaves them behind
+		} else {
+			_ = nspawn.Process.Kill()
+		}
+		_ = nspawn.Wait() // it was killed
 	})
 	for end := time.Now().Add(bootLimit); ; time.Sleep(100 * time.Millisecond) {
 		if m.leader = childOf(nspawn.Process.Pid); m.leader != 0 {

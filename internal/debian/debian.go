@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"rotator/internal/testcache"
 )
@@ -18,7 +19,10 @@ func Need(ctx context.Context, commands map[string]string) error {
 	if len(missing(commands)) == 0 {
 		return nil
 	}
-	unlock, err := testcache.Lock("apt") // apt does not wait for itself
+	if os.Getuid() != 0 {
+		return fmt.Errorf("only root can install what is missing: %s", strings.Join(missing(commands), ", "))
+	}
+	unlock, err := Fresh(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,31 +31,50 @@ func Need(ctx context.Context, commands map[string]string) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	if os.Getuid() != 0 {
-		return fmt.Errorf("only root can install what is missing: %s", strings.Join(packages, ", "))
+	return run(ctx, "", "apt-get", append([]string{"install", "-qq", "--no-install-recommends"}, packages...)...)
+}
+
+// fresh is how long lists of packages are taken for new.
+const fresh = time.Hour
+
+// Fresh renews the lists of packages, which a new machine does not have or which are old, where we are root. No other test
+// uses apt until unlock: apt does not wait for itself.
+func Fresh(ctx context.Context) (unlock func(), err error) {
+	unlock, err = testcache.Lock("apt")
+	if err != nil || os.Getuid() != 0 {
+		return unlock, err
+	}
+	if err := renew(ctx); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
+// renew leaves a file behind whose time tells the next that nothing is to do.
+func renew(ctx context.Context) error {
+	folder, err := testcache.Folder()
+	if err != nil {
+		return err
+	}
+	done := filepath.Join(folder, "apt.renewed")
+	if info, err := os.Stat(done); err == nil && time.Since(info.ModTime()) < fresh {
+		return nil
 	}
 	if err := run(ctx, "", "apt-get", "update", "-qq"); err != nil {
 		return err
 	}
-	return run(ctx, "", "apt-get", append([]string{"install", "-qq", "--no-install-recommends"}, packages...)...)
-}
-
-// Update renews the lists of packages, which a new machine does not have.
-func Update(ctx context.Context) error {
-	unlock, err := testcache.Lock("apt")
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return run(ctx, "", "apt-get", "update", "-qq")
+	return os.WriteFile(done, nil, 0o600)
 }
 
 // Program returns one program of a package, which is kept without installing it or what it depends on.
 func Program(ctx context.Context, name, path string) (string, error) {
 	return testcache.Keep(name+"-"+filepath.Base(path), func(kept string) error {
-		if err := Update(ctx); err != nil {
+		unlock, err := Fresh(ctx)
+		if err != nil {
 			return err
 		}
+		defer unlock()
 		dir, err := os.MkdirTemp(filepath.Dir(kept), "unpacking-")
 		if err != nil {
 			return err

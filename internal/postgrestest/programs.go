@@ -76,6 +76,14 @@ func cacheFolder(name string) (string, error) {
 // unpack puts Debian's packages, and the libraries that this machine lacks for the first of them, into the folder. The
 // folder gets its name when all is there: who finds it finds it whole.
 func unpack(ctx context.Context, folder string, packages ...string) error {
+	unlock, err := debian.Fresh(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if _, err := os.Stat(folder); err == nil {
+		return nil // unpacked by another while we waited
+	}
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return err
 	}
@@ -119,18 +127,12 @@ func unpack(ctx context.Context, folder string, packages ...string) error {
 
 // find lists Debian's packages whose names match the pattern, a line each.
 func find(ctx context.Context, pattern string) (string, error) {
-	search := func() (string, error) {
-		return output(ctx, "/", "apt-cache", "search", "--names-only", pattern)
+	unlock, err := debian.Fresh(ctx)
+	if err != nil {
+		return "", err
 	}
-	found, err := search()
-	if err == nil && found == "" && os.Getuid() == 0 {
-		// A new machine has no list of packages yet.
-		if err := debian.Update(ctx); err != nil {
-			return "", err
-		}
-		found, err = search()
-	}
-	return found, err
+	defer unlock()
+	return output(ctx, "/", "apt-cache", "search", "--names-only", pattern)
 }
 
 // newestPackage names the newest server that Debian has here.

@@ -31,7 +31,7 @@ const buildLimit = 25 * time.Minute
 // Build returns the program's path. It is built at most once for each content of its go.mod, go.sum and sources and each
 // Go release. Before a build, which may take minutes, slow is called with what to say.
 func (p Program) Build(ctx context.Context, slow func(string)) (string, error) {
-	module, err := p.folder()
+	module, err := p.source()
 	if err != nil {
 		return "", err
 	}
@@ -67,8 +67,8 @@ func (p Program) version(module string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)[:8]), nil
 }
 
-// folder finds the module upwards from the working folder, which for a test is that of its package.
-func (p Program) folder() (string, error) {
+// source finds the module upwards from the working folder, which for a test is that of its package.
+func (p Program) source() (string, error) {
 	at, err := os.Getwd()
 	if err != nil {
 		return "", err

@@ -16,7 +16,7 @@ const variable = "ROTATOR_TEST_CACHE"
 // Keep returns the path of a file or folder in the cache. Where it is not there, create makes it at another path first,
 // where nothing is: it appears under its name only when it is whole. It is made once, also when several processes ask.
 func Keep(name string, create func(path string) error) (string, error) {
-	folder, err := folder()
+	folder, err := Folder()
 	if err != nil {
 		return "", err
 	}
@@ -44,7 +44,7 @@ func Keep(name string, create func(path string) error) (string, error) {
 
 // Lock waits until no other process, nor another call in this one, has the lock of this name.
 func Lock(name string) (unlock func(), err error) {
-	folder, err := folder()
+	folder, err := Folder()
 	if err != nil {
 		return nil, err
 	}
@@ -59,8 +59,8 @@ func Lock(name string) (unlock func(), err error) {
 	return func() { _ = lock.Close() }, nil // which also releases the lock
 }
 
-// folder returns the cache and makes sure that it is there.
-func folder() (string, error) {
+// Folder returns the cache and makes sure that it is there.
+func Folder() (string, error) {
 	folder := os.Getenv(variable)
 	if folder == "" {
 		cache, err := os.UserCacheDir()
