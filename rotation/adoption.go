@@ -114,24 +114,22 @@ func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key
 	}
 	var found []Adoption
 	inUse, err := t.adoptUse(ctx, use, list, ours)
+	switch {
+	case err != nil:
+		return nil, err
+	case inUse != nil && inUse.As == AdoptWaits:
+		return []Adoption{*inUse}, nil
+	case inUse != nil:
+		found = append(found, *inUse)
+	}
+	if use.KeyID != t.rec.Policy.KeyID && (inUse == nil || inUse.As != AdoptCurrent) {
+		use = journal.Target{} // what consumers read is no key of this policy's to succeed another
+	}
+	unknown, err := t.unknown(ctx, slices.DeleteFunc(slices.Clone(list), func(k xai.Key) bool { return k.ID == use.KeyID || !ours(k) }))
 	if err != nil {
 		return nil, err
 	}
-	if inUse != nil {
-		found = append(found, *inUse)
-		if inUse.As == AdoptWaits {
-			return found, nil
-		}
-	}
-	for _, k := range list {
-		if k.ID == use.KeyID || !ours(k) {
-			continue
-		}
-		if known, err := t.knows(ctx, k); err != nil {
-			return nil, err
-		} else if known {
-			continue
-		}
+	for _, k := range unknown {
 		a, err := t.adoptOther(ctx, k, use, list, elsewhere)
 		if err != nil {
 			return nil, err
@@ -161,16 +159,24 @@ func (t *turn) names(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
-// knows reports whether the journal knows a key, by its id or by the attempt whose name it bears: then it is not adopted.
-func (t *turn) knows(ctx context.Context, k xai.Key) (bool, error) {
-	switch _, err := t.journal.Key(ctx, k.ID); {
-	case err == nil:
-		return true, nil
-	case !errors.Is(err, journal.ErrNotFound):
-		return false, err
+// unknown returns the keys that the journal does not know, neither by their id nor by the attempt whose name they bear.
+func (t *turn) unknown(ctx context.Context, keys []xai.Key) ([]xai.Key, error) {
+	var left []xai.Key
+	for _, k := range keys {
+		switch _, err := t.journal.Key(ctx, k.ID); {
+		case errors.Is(err, journal.ErrNotFound):
+			left = append(left, k)
+		case err != nil:
+			return nil, err
+		}
+	}
+	if len(left) == 0 {
+		return nil, nil
 	}
 	attempts, err := t.journal.Attempts(ctx, t.policy.Team)
-	return slices.ContainsFunc(attempts, func(a journal.Attempt) bool { return a.Name == k.Name }), err
+	return slices.DeleteFunc(left, func(k xai.Key) bool {
+		return slices.ContainsFunc(attempts, func(a journal.Attempt) bool { return a.Name == k.Name })
+	}), err
 }
 
 // adoptUse says what becomes of the key in use; nil when there is none, or the journal knows it as this policy's.
@@ -232,7 +238,7 @@ func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, li
 	i := slices.IndexFunc(list, func(k xai.Key) bool { return k.ID == use.KeyID })
 	switch {
 	case i < 0, !t.everywhere(use.KeyID):
-		a.Why = "not every target holds one and the same key: the next rotation retires it"
+		a.Why = "not every target holds one key of this policy's: the next rotation retires it"
 	case k.Created.After(list[i].Created):
 		a.Why = "made after the key in use, by a rotation that did not end or was rolled back: " + retired
 	default:
@@ -241,120 +247,10 @@ func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, li
 	return a, nil
 }
 
-// orderAdopt records the keys that were agreed to, as what they are now. What the journal knows already is nothing to do.
-func (t *turn) orderAdopt(ctx context.Context, o *journal.Order) (refused string, err error) {
-	if !t.rec.Policy.RemovedAt.IsZero() {
-		return "the policy was removed", nil
-	}
-	use, found, err := t.adoptable(ctx)
-	switch {
-	case gone(ctx, err):
-		return "", err
-	case err != nil: // kept open it would hold everything else up
-		return fmt.Sprintf("nothing was adopted: %v", err), nil
-	}
-	var agreed []Adoption
-	for _, a := range found {
-		asked := o.KeyIDs.Has(a.Key.ID)
-		switch {
-		case asked && (a.As == AdoptCurrent || a.As == AdoptPredecessor):
-			agreed = append(agreed, a)
-		case asked || a.As == AdoptWaits:
-			return fmt.Sprintf("key %s is not adopted: %s", a.Key.ID, a.Why), nil
-		case a.As == AdoptCurrent:
-			return fmt.Sprintf("%s holds key %s now, which was not agreed to", a.Target, a.Key.ID), nil
-		}
-	}
-	if len(agreed) > 0 {
-		t.adoptAll(use, agreed, o)
-	}
-	return "", nil
-}
-
-// adoptable looks at the policy's targets and keys, as its owner. What other policies' targets hold is known from the map.
-func (t *turn) adoptable(ctx context.Context) (use journal.Target, found []Adoption, err error) {
-	if err := t.sight(ctx); err != nil {
-		return use, nil, err
-	}
-	if use, err = t.use(); err != nil {
-		return use, nil, err
-	}
-	team, err := t.team(ctx, t.policy.Team)
-	if err != nil {
-		return use, nil, err
-	}
-	list, err := team.Keys.ListKeys(ctx, team.ID)
-	if err != nil {
-		return use, nil, err
-	}
-	found, err = t.adoptions(ctx, use, list.Keys, func(ctx context.Context, keyID string) (string, error) {
-		rows, err := t.journal.TargetsOf(ctx, keyID)
-		for _, row := range rows {
-			if row.Policy != t.claim.Policy {
-				return heldBy(row), err
-			}
-		}
-		return "", err
-	})
-	return use, found, err
-}
-
 // everywhere reports whether every target that is ours to write holds the key.
 func (t *turn) everywhere(keyID string) bool {
 	return keyID != "" && !slices.ContainsFunc(t.policy.Targets, func(pt policies.Target) bool {
 		row := t.row(idOf(pt))
 		return !excluded(*row) && row.KeyID != keyID
 	})
-}
-
-// adoptAll records the keys. When every target holds the policy's key in use, a rotation that is live from now on retires
-// all the others: they get a full overlap, since nobody can say since when consumers read the key in use. Otherwise the
-// next rotation does, which gives every target one key.
-func (t *turn) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) {
-	p := &t.rec.Policy
-	for _, a := range agreed {
-		k := journal.Key{
-			ID: a.Key.ID, Policy: p.Name, Team: t.policy.Team, Name: a.Key.Name,
-			Origin: journal.OfAdoption, Use: journal.UsePredecessor, CreatedAt: a.Key.Created, ExpiresAt: a.Key.Expires,
-		}
-		if a.As == AdoptCurrent {
-			k.Use, k.Fingerprint = journal.UseCurrent, use.Fingerprint
-			t.putInUse(k)
-		} else if a.Key.Disabled {
-			k.DisableSentAt, k.DisabledAt = t.now(), t.now()
-		}
-		t.rec.Keys = append(t.rec.Keys, k)
-		t.tell(journal.KeyAdopted, "key_id", k.ID, "name", k.Name, "target", a.Target, "use", string(k.Use), "by", o.By)
-	}
-	if !t.everywhere(p.KeyID) {
-		return
-	}
-	t.begin(journal.ByAdoption, o.Why)
-	r := t.rec.Rotation
-	r.State, r.KeyID, r.Fingerprint = journal.Live, p.KeyID, p.Fingerprint
-	r.PromotingAt, r.LiveAt = r.StartedAt, r.StartedAt
-	r.OldKeyIDs = ""
-	for _, id := range t.predecessors() {
-		r.OldKeyIDs = r.OldKeyIDs.With(id)
-	}
-}
-
-// putInUse makes an adopted key the policy's key in use, and what a promote may replace in the targets that hold it.
-func (t *turn) putInUse(k journal.Key) {
-	for i := range t.rec.Keys {
-		if old := &t.rec.Keys[i]; old.Use == journal.UseCurrent {
-			old.Use = journal.UsePredecessor
-		}
-	}
-	p := &t.rec.Policy
-	p.KeyID, p.Fingerprint, p.LiveSince = k.ID, k.Fingerprint, noTime
-	if _, _, ours := keyName(k.Name); ours && k.CreatedAt.After(p.LastSuccess) {
-		p.LastSuccess = k.CreatedAt // it went live soon afterwards: the schedule goes on as it was
-	}
-	for _, pt := range t.policy.Targets {
-		if row := t.row(idOf(pt)); row.KeyID == k.ID && !excluded(*row) {
-			row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint
-			row.Decision, row.DecidedFor = journal.Undecided, ""
-		}
-	}
 }

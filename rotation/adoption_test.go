@@ -215,8 +215,16 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 		{"twice is once", xaisim.Options{}, func(b *bench) {
 			id := lost(b)
 			for range 2 {
-				b.agree("chat", journal.IDs(id))
+				order := b.agree("chat", journal.IDs(id))
 				b.run(time.Minute)
+				if why := b.refused(order); why != "" {
+					b.violated("refused: %s", why)
+				}
+			}
+			order := b.agree("chat", journal.IDs(id).With("no-such-key"))
+			b.run(time.Minute)
+			if why := b.refused(order); !strings.Contains(why, "no-such-key") {
+				b.violated("a key that nobody has was adopted: %q", why)
 			}
 			b.rest()
 			b.ends()
@@ -358,7 +366,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.run(time.Minute)
 			order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Retiring })
-			if b.refused(order) == "" || b.accepts(old) {
+			if b.refused(order) != "there is no old key to go back to" || b.accepts(old) {
 				b.violated("rolled back, or the old key is on in the soak")
 			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
@@ -366,6 +374,42 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if !b.accepts(old) {
 				b.violated("the old key was not revived")
 			}
+		}},
+		{"an old key that was off is turned on again", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.reach(journal.Retiring)
+			b.lose()
+			b.adopt()
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
+			b.run(time.Minute)
+			if !b.accepts(old) {
+				b.violated("the old key was not revived")
+			}
+		}},
+		{"two keys of one name", xaisim.Options{}, func(b *bench) {
+			first, second := b.stranger(aName), b.stranger(aName)
+			lost(b)
+			if as := b.adopted(); as[first] != rotation.AdoptLeft || as[second] != rotation.AdoptLeft {
+				b.violated("the plan is %v", as)
+			}
+			b.adopt()
+			b.rest()
+			b.ends()
+		}},
+		{"targets that hold different keys, of which the journal knows one", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			_, v := b.sim.AddKey(teamID, aName, "api-key:model:*", "api-key:endpoint:*")
+			b.stores["b"].Set("chat", v.Reveal())
+			rows, _ := b.adoptions("chat")
+			if len(rows) != 1 || rows[0].As != rotation.AdoptWaits {
+				b.violated("the plan is %v", rows)
+			}
+			b.resolve(atB, journal.Overwrite)
+			b.rest() // a rotation gives both targets one key
+			b.adopt()
+			b.rest()
+			b.ends()
 		}},
 		{"empty targets", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)

@@ -144,8 +144,6 @@ func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused str
 		return "no rotation is in flight: the old key is gone", nil
 	case r.State == journal.RollingBack:
 		return "", nil
-	case r.Trigger == journal.ByAdoption:
-		return "the rotation adopted the key in use and replaced none: there is nothing to go back to", nil
 	case r.State.CanAbort():
 		return fmt.Sprintf("nothing was promoted yet; `rotator abort %s`", t.claim.Policy), nil
 	case !r.State.May(journal.RollingBack):
@@ -182,7 +180,8 @@ func (t *turn) oldKey() *journal.Key {
 	var best *journal.Key
 	for i := range t.rec.Keys {
 		k := &t.rec.Keys[i]
-		if k.ID == r.KeyID || k.Use == journal.UseRejected || k.Use == journal.UseSuccessor || k.Health == healthDead {
+		if k.ID == r.KeyID || k.Use == journal.UseRejected || k.Use == journal.UseSuccessor || k.Health == healthDead ||
+			k.Fingerprint == "" { // adopted from a list: its value could not be told from another
 			continue
 		}
 		for _, row := range t.rec.Targets {
