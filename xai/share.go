@@ -131,10 +131,9 @@ func (s *share) want(t time.Time) int {
 	return max(1, min(max(calls, s.waiting), most))
 }
 
-// slow tells the others of a 429, and gives up the block in hand, which was taken at the rate before it.
+// slow tells the others of a 429.
 func (s *share) slow(ctx context.Context, now time.Time, retryAfter time.Duration) {
 	s.mu.Lock()
-	s.left, s.begin, s.end = 0, time.Time{}, time.Time{}
 	deaf := now.Before(s.deaf)
 	s.mu.Unlock()
 	if deaf {

@@ -23,7 +23,9 @@ type keeper struct {
 	free    time.Time // when the next call may begin
 	changed time.Time
 	takes   int
-	down    error
+	granted int   // calls
+	down    error // of every question
+	mute    error // of Slow
 }
 
 var _ xai.SharedPace = (*keeper)(nil)
@@ -53,6 +55,7 @@ func (k *keeper) Take(_ context.Context, calls int) (time.Duration, float64, err
 		return delay, k.rate, nil
 	}
 	k.free = k.free.Add(seconds(float64(calls) / k.rate))
+	k.granted += calls
 	return delay, k.rate, nil
 }
 
@@ -60,13 +63,13 @@ func (k *keeper) Slow(_ context.Context, retryAfter time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
-	if now.Sub(k.changed) >= xai.PaceWave {
+	if k.mute == nil && now.Sub(k.changed) >= xai.PaceWave {
 		k.rate, k.changed = max(k.rate/2, xai.PaceFloor), now
 	}
 	if until := now.Add(retryAfter); until.After(k.free) {
 		k.free = until
 	}
-	return k.down
+	return errors.Join(k.down, k.mute)
 }
 
 func (k *keeper) set(change func()) {
@@ -96,15 +99,15 @@ func newCrowd(t *testing.T, clients int, o xaisim.Options) *crowd {
 	return c
 }
 
-// call has each client named call as often as it may for d, with 16 callers, and returns how often each did.
-func (c *crowd) call(ctx context.Context, d time.Duration, named ...int) []int {
+// call has the first clients call as often as they may for d, each with so many callers, and returns how often each did.
+func (c *crowd) call(ctx context.Context, d time.Duration, callers ...int) []int {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	calls := make([]int, len(c.clients))
 	var mu sync.Mutex
 	var group sync.WaitGroup
-	for _, i := range named {
-		for range 16 {
+	for i, n := range callers {
+		for range n {
 			group.Go(func() {
 				for ctx.Err() == nil {
 					_, err := c.clients[i].Models(ctx, team)
@@ -135,7 +138,7 @@ func TestSharedPace(t *testing.T) {
 				c.set(func() { c.rate, c.fixed = rate, true })
 				const d = time.Minute
 				want, burst := rate*d.Seconds(), 3*max(1, rate*0.15)
-				alone := c.call(t.Context(), d, 0)
+				alone := c.call(t.Context(), d, 16)
 				if n := float64(alone[0]); n < 0.95*want || n > want+burst {
 					t.Errorf("one alone made %v calls of %v", n, want)
 				}
@@ -148,7 +151,7 @@ func TestSharedPace(t *testing.T) {
 				if c.takes != before {
 					t.Error("a question while nobody calls")
 				}
-				all := c.call(t.Context(), d, 0, 1, 2)
+				all := c.call(t.Context(), d, 16, 4, 8)
 				if n := float64(all[0] + all[1] + all[2]); n < 0.9*want || n > want+burst {
 					t.Errorf("three made %v calls of %v", all, want)
 				}
@@ -177,10 +180,10 @@ func TestSharedPaceFindsTheLimit(t *testing.T) {
 				mu.Unlock()
 			}
 		})
-		c.call(t.Context(), 30*time.Second, 0, 1, 2)
+		c.call(t.Context(), 30*time.Second, 16, 4, 8)
 		clear(second)
 		const d = time.Minute
-		calls := c.call(t.Context(), d, 0, 1, 2)
+		calls := c.call(t.Context(), d, 16, 4, 8)
 		most := 0
 		for _, n := range second {
 			most = max(most, n)
@@ -223,8 +226,11 @@ func TestSharedPaceStopsAll(t *testing.T) {
 			_, err := c.clients[i].CreateKey(t.Context(), team, request("x"))
 			return err
 		}
-		if err := errors.Join(create(0), create(1)); err != nil {
-			t.Fatal(err)
+		for i := range 20 { // both have calls left of a block
+			if err := create(i % 2); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
 		}
 		c.sim.Inject(xaisim.Fault{Call: "create", Kind: xaisim.Status, Status: 429, Body: `{"code":8,"message":"slow"}`, RetryAfter: 20 * time.Second})
 		if err := create(0); xai.RetryAfter(err) != 20*time.Second {
@@ -232,14 +238,57 @@ func TestSharedPaceStopsAll(t *testing.T) {
 		}
 		time.Sleep(time.Second) // the other's block is over
 		for range 3 {           // and no place is taken by a call that goes away
-			if err := create(1); xai.RetryAfter(err) != 19*time.Second || c.sim.Calls()["create"] != 3 {
+			if err := create(1); xai.RetryAfter(err) != 19*time.Second || c.sim.Calls()["create"] != 21 {
 				t.Fatalf("the other process was let through: %v", err)
 			}
 		}
 		time.Sleep(12 * time.Second)
+		c.granted = 0
 		begun := time.Now()
 		if err := create(1); err != nil || time.Since(begun) < 7*time.Second || time.Since(begun) > 8*time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		if c.granted != 1 {
+			t.Errorf("a call that nobody granted: %d were", c.granted)
+		}
+	})
+}
+
+// A process that calls now and then takes no more than it uses, and leaves the rest to one that wants all.
+func TestSharedPaceLeavesTheRest(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 3, xaisim.Options{})
+		c.set(func() { c.rate, c.fixed = 20, true })
+		const d = time.Minute
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		var group sync.WaitGroup
+		for _, m := range c.clients[1:] {
+			group.Go(func() {
+				for ctx.Err() == nil {
+					_, _ = m.Models(ctx, team)
+					time.Sleep(time.Second)
+				}
+			})
+		}
+		if n, want := c.call(t.Context(), d, 16)[0], int(0.95*18*d.Seconds()); n < want {
+			t.Errorf("%d calls beside two that call once a second, want %d", n, want)
+		}
+		group.Wait()
+	})
+}
+
+// A keeper that hears of no 429 is not believed either.
+func TestSharedPaceThatDoesNotSlow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 1, xaisim.Options{RateLimit: xaisim.RateLimit{PerSecond: 5, Burst: 5}})
+		c.set(func() { c.rate, c.fixed, c.mute = 100, true, errors.New("read-only") })
+		const d = time.Minute
+		c.call(t.Context(), d, 16)
+		if sent := c.sim.Calls()["team_models"]; sent > 10*60 {
+			t.Errorf("%d requests in %v against 5 a second", sent, d)
 		}
 	})
 }
@@ -250,10 +299,10 @@ func TestSharedPaceWithoutAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 1, xaisim.Options{})
 		c.set(func() { c.rate, c.fixed = 10, true })
-		c.call(t.Context(), time.Second, 0)
+		c.call(t.Context(), time.Second, 16)
 		c.set(func() { c.down, c.takes = errors.New("gone"), 0 })
 		const d = time.Minute
-		if n := c.call(t.Context(), d, 0)[0]; n < 570 || n > 610 {
+		if n := c.call(t.Context(), d, 16)[0]; n < 570 || n > 610 {
 			t.Errorf("%d calls in %v at 10 a second", n, d)
 		}
 		if c.takes > 13 {
@@ -261,15 +310,15 @@ func TestSharedPaceWithoutAnswer(t *testing.T) {
 		}
 		// What xAI says still counts, and is given back up to the last rate that was shared.
 		c.sim.SetRateLimit(xaisim.RateLimit{PerSecond: 4, Burst: 4})
-		c.call(t.Context(), d, 0)
+		c.call(t.Context(), d, 16)
 		c.sim.SetRateLimit(xaisim.RateLimit{})
-		c.call(t.Context(), 10*time.Second, 0)
-		if n := c.call(t.Context(), d, 0)[0]; n < 570 || n > 610 {
+		c.call(t.Context(), 10*time.Second, 16)
+		if n := c.call(t.Context(), d, 16)[0]; n < 570 || n > 610 {
 			t.Errorf("%d calls in %v at 10 a second, after a slower time", n, d)
 		}
 		c.set(func() { c.down, c.rate = nil, 20 })
 		time.Sleep(5 * time.Second)
-		if n := c.call(t.Context(), d, 0)[0]; n < 1140 || n > 1210 {
+		if n := c.call(t.Context(), d, 16)[0]; n < 1140 || n > 1210 {
 			t.Errorf("%d calls in %v at 20 a second, after it answered again", n, d)
 		}
 	})
