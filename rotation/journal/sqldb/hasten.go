@@ -10,13 +10,9 @@ import (
 
 // Hasten implements journal.Claimer.
 func (db *DB) Hasten(ctx context.Context, now time.Time) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		now, err := db.clock(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE policies SET next_run_at = $1 WHERE next_run_at > $2`,
-			micros(now), micros(now.Add(journal.Horizon)))
+	err := db.say(ctx, func(ctx context.Context, t tx) error {
+		_, err := t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE next_run_at > `+db.at(1)+` + $2`,
+			micros(now), journal.Horizon.Microseconds())
 		return err
 	})
 	if err != nil {
