@@ -66,7 +66,7 @@ func (c *Console) follow(ctx context.Context, after int64, policy string) (Event
 
 // present is the id of the last event, 0 when there is none.
 func (c *Console) present(ctx context.Context) (int64, error) {
-	return c.before(ctx, func(journal.Event) bool { return false })
+	return c.o.Journal.LastEvent(ctx)
 }
 
 // before returns the id of the last event for which later does not hold, 0 when there is none. Events for which it holds

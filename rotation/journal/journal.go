@@ -179,6 +179,8 @@ type Reader interface {
 	Teams(ctx context.Context) ([]Team, error)
 	// Events returns events with an id above after, oldest first, at most limit.
 	Events(ctx context.Context, after int64, limit int) ([]Event, error)
+	// LastEvent returns the highest id of an event, 0 when there is none.
+	LastEvent(ctx context.Context) (int64, error)
 	// Replicas returns the replicas that beat and did not leave, by name.
 	Replicas(ctx context.Context) ([]Replica, error)
 	// HoldOf returns the policy's hold as it is now; the zero Hold when there is none.

@@ -210,6 +210,14 @@ var reading = []promise{
 				k.equal(fmt.Sprint("times seen of ", w, "/", i), seen[fmt.Sprint(w, "/", i)], 2)
 			}
 		}
+		newest, err := k.j.LastEvent(k.Context())
+		k.ok(err)
+		k.equal("last event", newest, last)
+	}},
+	{"no event is the last of none", func(k *kit) {
+		newest, err := k.j.LastEvent(k.Context())
+		k.ok(err)
+		k.equal("last event", newest, int64(0))
 	}},
 	{"a caller who is gone is not served", func(k *kit) {
 		c, rec := k.start("a")

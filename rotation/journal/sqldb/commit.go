@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -85,24 +84,16 @@ func appendTo(ctx context.Context, e engine, t tx, events []journal.Event) error
 	if len(events) == 0 {
 		return nil
 	}
-	if err := e.beforeEvents(ctx, t); err != nil {
-		return err
-	}
+	var args []any
 	for i := range events {
-		e := &events[i]
-		data := ""
-		if len(e.Data) > 0 {
-			b, err := json.Marshal(e.Data)
-			if err != nil {
-				return err
-			}
-			data = string(b)
-		}
-		_, err := t.exec(ctx, `INSERT INTO events (at, policy, rotation, kind, data) VALUES ($1, $2, $3, $4, $5)`,
-			micros(e.At), e.Policy, e.Rotation, string(e.Kind), data)
+		data, err := encodeData(events[i].Data)
 		if err != nil {
-			return fmt.Errorf("event %s: %w", e.Kind, err)
+			return fmt.Errorf("event %s: %w", events[i].Kind, err)
 		}
+		args = append(args, micros(events[i].At), events[i].Policy, events[i].Rotation, string(events[i].Kind), data)
+	}
+	if _, err := t.exec(ctx, e.insertEvents(len(events)), args...); err != nil {
+		return fmt.Errorf("events: %w", err)
 	}
 	return nil
 }

@@ -59,11 +59,11 @@ type engine interface {
 	// ask is read for single statements that need not agree with each other, and say write for a single statement.
 	ask(ctx context.Context, do func(context.Context, tx) error) error
 	say(ctx context.Context, do func(context.Context, tx) error) error
-	// readEvents is read, for the events above one alone: none with a lower id than one seen may appear later. Where
-	// there are none it may return without do.
-	readEvents(ctx context.Context, after int64, do func(context.Context, tx) error) error
-	// beforeEvents runs before a transaction's first event, beforeLoading before policies are set.
-	beforeEvents(ctx context.Context, t tx) error
+	// readEvents is read, for a query of events alone: none with a lower id than one seen may appear later.
+	readEvents(ctx context.Context, each func(scan func(...any) error) error, query string, args ...int64) error
+	// insertEvents is the statement that writes n events, in the order they are given.
+	insertEvents(n int) string
+	// beforeLoading runs before policies are set.
 	beforeLoading(ctx context.Context, t tx) error
 	// clock is the time that leases and wakes go by: that of the caller, or that of a database that replicas share.
 	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)

@@ -108,31 +108,6 @@ func (o Options) refresh(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
-// readEvents waits until nobody is about to commit events. Ids are given before a commit and seen after it: without
-// the lock a reader could see event 12, go on from there, and miss event 11, which was committed a moment later.
-// Each statement has its own snapshot here, so that the one after the lock sees all that was committed before it.
-// Mostly there is nothing new, and that takes neither lock nor transaction to see.
-func (e *postgresDB) readEvents(ctx context.Context, after int64, do func(context.Context, tx) error) error {
-	some := false
-	err := e.ask(ctx, func(ctx context.Context, t tx) error {
-		_, err := one(ctx, t, []any{&some}, `SELECT EXISTS (SELECT 1 FROM events WHERE id > $1)`, after)
-		return err
-	})
-	if err != nil || !some {
-		return err
-	}
-	return e.transact(ctx, begin, func(ctx context.Context, t tx) error {
-		if err := advisory(ctx, t, "pg_advisory_xact_lock", lockEvents); err != nil {
-			return err
-		}
-		return do(ctx, t)
-	})
-}
-
-func (e *postgresDB) beforeEvents(ctx context.Context, t tx) error {
-	return advisory(ctx, t, "pg_advisory_xact_lock_shared", lockEvents)
-}
-
 // beforeLoading keeps two replicas from locking policies in different orders.
 func (e *postgresDB) beforeLoading(ctx context.Context, t tx) error {
 	return advisory(ctx, t, "pg_advisory_xact_lock", lockSchema)

@@ -3,7 +3,6 @@ package sqldb
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -176,33 +175,4 @@ func (db *DB) OrderByID(ctx context.Context, id int64) (journal.Order, error) {
 		return journal.Order{}, err
 	}
 	return found[0], nil
-}
-
-// Events implements journal.Reader. At most 1000 are returned, also when limit is 0 or more than that.
-func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Event, error) {
-	if limit <= 0 || limit > 1000 {
-		limit = 1000
-	}
-	var events []journal.Event
-	err := db.readEvents(ctx, after, func(ctx context.Context, t tx) error {
-		events = nil
-		return t.query(ctx, func(scan func(...any) error) error {
-			var e journal.Event
-			var data string
-			if err := scan(&e.ID, instant{&e.At}, &e.Policy, &e.Rotation, (*string)(&e.Kind), &data); err != nil {
-				return err
-			}
-			if data != "" {
-				if err := json.Unmarshal([]byte(data), &e.Data); err != nil {
-					return fmt.Errorf("event %d: %w", e.ID, err)
-				}
-			}
-			events = append(events, e)
-			return nil
-		}, `SELECT id, at, policy, rotation, kind, data FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, int64(limit))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read events: %w", err)
-	}
-	return events, nil
 }

@@ -192,11 +192,18 @@ func (e *sqliteDB) hear(ctx context.Context, _ func()) error {
 }
 
 // readEvents needs nothing more: there is one writer, so that ids are given in the order they are committed.
-func (e *sqliteDB) readEvents(ctx context.Context, _ int64, do func(context.Context, tx) error) error {
-	return e.read(ctx, do)
+func (e *sqliteDB) readEvents(ctx context.Context, each func(func(...any) error) error, query string, args ...int64) error {
+	return e.read(ctx, func(ctx context.Context, t tx) error {
+		values := make([]any, len(args))
+		for i, a := range args {
+			values[i] = a
+		}
+		return t.query(ctx, each, query, values...)
+	})
 }
 
-func (e *sqliteDB) beforeEvents(context.Context, tx) error  { return nil }
+func (e *sqliteDB) insertEvents(n int) string { return insertRows("events", eventColumns, 5, n) }
+
 func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }
 
