@@ -162,12 +162,13 @@ func (d *decoder) state(n *yaml.Node, to *State, ref Reference, isRef bool) {
 			return
 		}
 		q := u.Query()
-		password, known := parseReference(q.Get("password"), d.dir, d.env)
-		if _, set := u.User.Password(); set || q.Has("password") && !known {
-			d.fail(n, "state holds a password", "?password=file:PATH, env:NAME or credential:NAME; or such a reference in place of the whole address")
+		password, isRef := parseReference(q.Get("password"), d.dir, d.env)
+		command, isCommand := parseCommand(q.Get("password"))
+		if _, set := u.User.Password(); set || q.Has("password") && !isRef && !isCommand {
+			d.fail(n, "state holds a password", "?password=file:PATH, env:NAME, credential:NAME or command:/PATH; or such a reference, but no command, in place of the whole address")
 			return
 		}
-		to.text, to.password = n.Value, password
+		to.text, to.password, to.command = n.Value, password, command
 	default:
 		d.fail(n, "state is of no known kind", want)
 	}

@@ -21,7 +21,8 @@ import (
 // Config is rotator.yaml with every default filled in.
 type Config struct {
 	// State is the journal: sqlite:PATH, or postgres://USER@HOST/DATABASE when several replicas share it. A password in
-	// it is a reference: `password=file:PATH` among the parameters, or a reference in place of the whole address.
+	// it is a reference, `password=file:PATH` among the parameters, or a program that prints it, `password=command:/PATH
+	// ARGUMENT…`; or a reference stands in place of the whole address.
 	State State `yaml:"state"`
 	// Policies is the folder of the policies.
 	Policies string `yaml:"policies"`

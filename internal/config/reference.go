@@ -151,17 +151,25 @@ type State struct {
 	text     string
 	ref      Reference
 	password Reference // of text, which names it
+	command  *Command  // likewise
 }
 
-// Address returns what the journal is opened with, as it is now: references are read again each time.
+// Address returns what the journal is opened with, as it is now: references are read again each time, a command is run
+// again when its answer is older than a minute.
 func (s State) Address(ctx context.Context) (secret.Text, error) {
 	if !s.ref.IsZero() {
 		return s.ref.Read(ctx)
 	}
-	if s.password.IsZero() {
+	var password secret.Text
+	var err error
+	switch {
+	case s.command != nil:
+		password, err = s.command.Read(ctx)
+	case !s.password.IsZero():
+		password, err = s.password.Read(ctx)
+	default:
 		return secret.New(s.text), nil
 	}
-	password, err := s.password.Read(ctx)
 	if err != nil {
 		return secret.Text{}, err
 	}

@@ -1,0 +1,110 @@
+package config
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"rotator/internal/secret"
+)
+
+const (
+	commandLimit = 10 * time.Second // how long a program may take
+	commandFresh = time.Minute      // for how long its answer is used again: a pool makes many connections at once
+)
+
+// Command is a program that prints a password which does not last, such as a token of a cloud's identity service. It is
+// run without a shell, with the daemon's environment. It is no secret itself and may be printed.
+type Command struct {
+	args []string
+	now  func() time.Time
+
+	turn   chan struct{} // one caller's at a time: he runs the program, and those who wait have its answer
+	answer secret.Text
+	until  time.Time
+}
+
+// parseCommand reads command:/path/to/program arg…, whose arguments hold no spaces. ok is false for anything else.
+func parseCommand(text string) (c *Command, ok bool) {
+	line, found := strings.CutPrefix(text, "command:")
+	args := strings.Fields(line)
+	if !found || len(args) == 0 || !filepath.IsAbs(args[0]) || strings.ContainsRune(line, 0) {
+		return nil, false
+	}
+	return &Command{args: args, now: time.Now, turn: make(chan struct{}, 1)}, true
+}
+
+// Read returns what the program prints, without white space around it: an answer of the last minute, or a new one. Its
+// error names the program and never what it printed.
+func (c *Command) Read(ctx context.Context) (secret.Text, error) {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return secret.Text{}, ctx.Err()
+	}
+	if c.now().Before(c.until) {
+		return c.answer, nil
+	}
+	asked := c.now()
+	text, err := c.run(ctx)
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("read secret command:%s: %w", c.args[0], err)
+	}
+	c.answer, c.until = secret.New(text), asked.Add(commandFresh)
+	return c.answer, nil
+}
+
+func (c *Command) run(ctx context.Context) (string, error) {
+	info, err := os.Stat(c.args[0])
+	if err != nil {
+		return "", pathless(err)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return "", fmt.Errorf("its mode %04o lets others write it; chmod 0755", info.Mode().Perm())
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it took longer than %v", commandLimit))
+	defer cancel()
+	out := limited{left: maxSecret}
+	run := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
+	run.Stdout = &out
+	run.WaitDelay = time.Second // its children may outlive it with its output open
+	switch err := run.Run(); {
+	case ctx.Err() != nil:
+		return "", context.Cause(ctx)
+	case out.left < 0: // the program may have died of it
+		return "", errTooLong
+	case err != nil:
+		return "", pathless(err)
+	}
+	text := strings.TrimSpace(out.text.String())
+	switch {
+	case text == "":
+		return "", errors.New("it printed nothing")
+	case strings.ContainsAny(text, "\r\n\x00"):
+		return "", errors.New("it printed more than one line")
+	}
+	return text, nil
+}
+
+var errTooLong = errors.New("it printed more than 64 KiB")
+
+// limited takes so many bytes more.
+type limited struct {
+	text bytes.Buffer
+	left int
+}
+
+// Write implements io.Writer.
+func (l *limited) Write(b []byte) (int, error) {
+	if l.left -= len(b); l.left < 0 {
+		return 0, errTooLong
+	}
+	return l.text.Write(b)
+}

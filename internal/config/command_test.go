@@ -1,0 +1,116 @@
+package config
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// program is the command line of a script.
+func program(t *testing.T, script string) (line string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "script")
+	if err := os.WriteFile(path, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "/bin/sh " + path
+}
+
+func TestPasswordByCommand(t *testing.T) {
+	t.Parallel()
+	counter := filepath.Join(t.TempDir(), "runs")
+	line := program(t, `echo run >> "$1"; printf '\n tok&en/%s of %s \n\n' "$(wc -l < "$1")" "$2"`)
+	s, err := ParseState("state", "postgres://u@h/d?sslmode=verify-full&password=command:"+strings.ReplaceAll(line, " ", "%20")+"%20"+counter+"+db", env(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s.command.now = func() time.Time { return now }
+	address := func() string {
+		t.Helper()
+		a, err := s.Address(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a.Reveal()
+	}
+	const first = "postgres://u@h/d?sslmode=verify-full&password=tok%26en%2F1%20of%20db"
+	// A pool that starts asks many times at once.
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			if a := address(); a != first {
+				t.Errorf("the address is %s", a)
+			}
+		})
+	}
+	wg.Wait()
+	now = now.Add(commandFresh - time.Second)
+	if a := address(); a != first {
+		t.Errorf("within a minute the address is %s", a)
+	}
+	now = now.Add(time.Second)
+	if a := address(); !strings.Contains(a, "tok%26en%2F2") {
+		t.Errorf("after a minute the address is %s", a)
+	}
+	if strings.Contains(s.String(), "tok") {
+		t.Errorf("the state is printed as %s", s)
+	}
+}
+
+func TestCommandThatFails(t *testing.T) {
+	t.Parallel()
+	const hidden = "hunter2"
+	open := filepath.Join(t.TempDir(), "program")
+	if err := errors.Join(os.WriteFile(open, nil, 0o700), os.Chmod(open, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	for what, c := range map[string]struct{ line, want string }{
+		"fails":         {program(t, "echo "+hidden+"; echo "+hidden+" >&2; exit 3"), "exit status 3"},
+		"says nothing":  {program(t, "echo "), "printed nothing"},
+		"says two":      {program(t, "echo "+hidden+"; echo "+hidden), "more than one line"},
+		"says much":     {program(t, "while :; do echo "+hidden+"; done"), "more than 64 KiB"},
+		"is not there":  {"/nowhere/program", "no such file"},
+		"is everyone's": {open, "lets others write it"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			command, ok := parseCommand("command:" + c.line + " " + hidden)
+			if !ok {
+				t.Fatal("it is not a command")
+			}
+			_, err := command.Read(t.Context())
+			if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), hidden) {
+				t.Errorf("the error is %v, want %q", err, c.want)
+			}
+		})
+	}
+	t.Run("hangs", func(t *testing.T) {
+		t.Parallel()
+		command, _ := parseCommand("command:" + program(t, "sleep 600 & wait"))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		if _, err := command.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the error is %v", err)
+		}
+	})
+}
+
+func TestNoCommand(t *testing.T) {
+	t.Parallel()
+	for _, text := range []string{"command:", "command: ", "command:program", "command:./program x", "/bin/true", "file:/bin/true"} {
+		if _, ok := parseCommand(text); ok {
+			t.Errorf("%q is a command", text)
+		}
+	}
+	for _, state := range []string{"command:/bin/true", "postgres://u@h/d?password=command:true"} {
+		if _, err := ParseState("state", state, env(nil)); err == nil {
+			t.Errorf("%q is a state", state)
+		}
+	}
+}
