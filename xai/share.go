@@ -16,7 +16,7 @@ type SharedPace interface {
 }
 
 const (
-	shareBlock  = 150 * time.Millisecond // calls are taken for so long at once
+	shareBlock  = 150 * time.Millisecond // at most as many calls as the rate allows in this time are taken at once
 	shareLapse  = time.Second            // those not begun by then lapse
 	shareAnswer = time.Second            // how long an answer may take
 	shareDeaf   = 5 * time.Second        // for how long nobody is asked who did not answer
@@ -54,23 +54,8 @@ func (s *share) wait(ctx context.Context, now func() time.Time, sleep func(conte
 	for err == nil {
 		t := now()
 		begins := s.begin.Sub(t)
-		switch {
-		case t.Before(s.deaf):
-			return 0, nil
-		case s.asked == nil && begins > 0 && s.begin.After(patience):
-			return begins, nil
-		case s.asked == nil && s.left > 0 && t.Before(s.end):
-			s.left--
-			if begins <= 0 {
-				return 0, nil
-			}
-			return 0, s.unlocked(func() error { return sleep(ctx, begins) })
-		case s.asked == nil && begins > 0: // all of it is given away; the next is asked for when it begins
-			err = s.unlocked(func() error { return sleep(ctx, begins) })
-		case s.asked == nil:
-			s.ask(ctx, now, learn)
-		default:
-			asked := s.asked
+		switch asked := s.asked; {
+		case asked != nil:
 			err = s.unlocked(func() error {
 				select {
 				case <-asked:
@@ -79,6 +64,20 @@ func (s *share) wait(ctx context.Context, now func() time.Time, sleep func(conte
 					return ctx.Err()
 				}
 			})
+		case t.Before(s.deaf):
+			return 0, nil
+		case begins > 0 && s.begin.After(patience):
+			return begins, nil
+		case s.left > 0 && begins > 0:
+			s.left--
+			return 0, s.unlocked(func() error { return sleep(ctx, begins) })
+		case s.left > 0 && t.Before(s.end):
+			s.left--
+			return 0, nil
+		case begins > 0: // all of it is given away; the next is asked for when it begins
+			err = s.unlocked(func() error { return sleep(ctx, begins) })
+		default:
+			s.ask(ctx, now, learn)
 		}
 	}
 	return 0, err
