@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/config"
 	"rotator/internal/console"
 	"rotator/policies"
 	"rotator/stores"
@@ -121,7 +123,27 @@ func (p *program) Check(ctx context.Context) ([]console.CheckRow, error) {
 	for _, s := range v.specs() {
 		rows = append(rows, v.checkTargets(ctx, v.policies[s.Name])...)
 	}
-	return rows, ctx.Err()
+	return append(rows, checkTraces(v.config.Traces)...), ctx.Err()
+}
+
+// checkTraces reads the headers for the collector. It is not called: no span is true that nothing was done for.
+func checkTraces(c *config.Traces) (rows []console.CheckRow) {
+	if c == nil {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
+		warning, err := c.Headers[name].Check()
+		if err == nil && warning != "" {
+			err = fmt.Errorf("%s: %s", c.Headers[name], warning)
+		}
+		if err != nil { // rotations go on without
+			rows = append(rows, warned("traces", fmt.Sprintf("header %s: %v", name, err), ""))
+		}
+	}
+	if len(rows) == 0 {
+		rows = append(rows, checked("traces", nil, ""))
+	}
+	return rows
 }
 
 // checkTeam asks xAI about a team's management key, and compares the policies with what the team has.

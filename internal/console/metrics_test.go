@@ -6,8 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"rotator/internal/console"
 	"rotator/rotation/journal"
 )
 
@@ -167,6 +169,26 @@ func TestManagementKeyAge(t *testing.T) {
 	seen("mk-2", "mk-2 2026-03-01T12:01:00Z")
 	d.at(noon.Add(2 * time.Minute))
 	d.tells(`rotator_management_key_age_seconds{team="research"} 60`)
+}
+
+// TestGaugesAreThereFromTheStart: a process that has just begun tells of policies, keys and teams what the one before told.
+func TestGaugesAreThereFromTheStart(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office()
+	gauges := func() (found []string) {
+		for line := range strings.Lines(d.scrape()) {
+			if !strings.Contains(line, "_total{") {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+	before := gauges()
+	d.console = console.New(console.Options{Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Version: "v1.2.3", Commit: "abc123", Now: d.now})
+	if diff := cmp.Diff(before, gauges()); diff != "" || len(before) < 25 {
+		t.Errorf("%d before; then %s", len(before), diff)
+	}
 }
 
 func TestMetricsWithoutAJournal(t *testing.T) {
