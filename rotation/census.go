@@ -76,8 +76,8 @@ func (e *Engine) census(ctx context.Context) (*census, error) {
 			}
 			now := e.now()
 			t := &turn{
-				Engine: e, claim: journal.Claim{Policy: name, Now: now}, began: now, rec: rec, world: c.world,
-				policy: policy, plan: policy, log: e.log.With("policy", name), place: func() {},
+				Engine: e, world: c.world, policy: policy, plan: policy, log: e.log.With("policy", name),
+				errand: errand{claim: journal.Claim{Policy: name, Now: now}, at: now, rec: rec, place: func() {}},
 			}
 			if err := c.look(ctx, t); err != nil {
 				return nil, err

@@ -152,7 +152,7 @@ func (t *turn) create(ctx context.Context) (secret.Text, error) {
 		r.Attempt = ""
 		return secret.Text{}, err
 	}
-	t.keep(a.ID, made.Secret)
+	t.keep(t.claim.Policy, a.ID, made.Secret)
 	t.record(a, made)
 	if err := t.commit(ctx, false); err != nil {
 		return secret.Text{}, err

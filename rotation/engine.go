@@ -6,7 +6,8 @@
 // rollback.go are the two ways back. Every disable and delete passes gate.go. contact.go meets a target for the first
 // time, adoption.go makes a policy's part of the journal anew after it was lost, and census.go says beforehand what that
 // would be. watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
-// carries out what people say, and scheduler.go hands out turns.
+// carries out what people say, and scheduler.go hands out turns, round.go those of policies at rest; crowd.go sees to it
+// that nobody keeps the others waiting.
 //
 // The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of
 // them leaves a journal from which the same step finds out what happened.
@@ -67,6 +68,8 @@ type World interface {
 	Team(ctx context.Context, name string) (Team, error)
 	// Teams returns the names of the teams, sorted.
 	Teams() []string
+	// Stores returns the names of the stores.
+	Stores() []string
 }
 
 // Limits are the engine's paces. The zero value of each means its default.
@@ -114,8 +117,10 @@ type Options struct {
 	World   World
 	Limits  Limits
 	Log     *slog.Logger
-	// Owner names this process in the journal: unique among all that share it.
-	Owner string
+	// Owner names this process in the journal: unique among all that share it. Host and Version are for people to see.
+	Owner, Host, Version string
+	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
+	Only []string
 	// Now is the clock; nil is time.Now. Within a turn the journal's clock at the claim leads.
 	Now func() time.Time
 	// Pause waits within a turn, which only a rehearsal does; nil is a timer.
@@ -145,21 +150,24 @@ type Engine struct {
 	limits  Limits
 	log     *slog.Logger
 	owner   string
+	host    string
+	version string
+	only    []string
 	now     func() time.Time
 	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
 	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
 
-	crowd crowd
+	crowd *crowd
 
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
 
 	mu        sync.Mutex
-	world     World                  // guarded by mu
-	hand      map[string]secret.Text // guarded by mu: attempt → the value of its key, from the create until it is staged or live
-	lastLook  time.Time              // guarded by mu: when the scheduler last looked for due policies, and the journal answered
-	lastTry   time.Time              // guarded by mu: when it last looked, answered or not
-	lookError error                  // guarded by mu: of the last look
+	world     World           // guarded by mu
+	hand      map[string]kept // guarded by mu: attempt → the value of its key, from the create until it is staged or live
+	lastLook  time.Time       // guarded by mu: when the scheduler last looked for due policies, and the journal answered
+	lastTry   time.Time       // guarded by mu: when it last looked, answered or not
+	lookError error           // guarded by mu: of the last look
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
@@ -170,16 +178,20 @@ func New(o Options) *Engine {
 		limits:  o.Limits.withDefaults(),
 		log:     o.Log,
 		owner:   o.Owner,
+		host:    o.Host,
+		version: o.Version,
+		only:    o.Only,
 		now:     o.Now,
 		observe: o.Observe,
 		boot:    sinceBoot,
 		pause:   o.Pause,
 		wake:    make(chan struct{}, 1),
-		hand:    make(map[string]secret.Text),
+		hand:    make(map[string]kept),
 	}
 	if e.now == nil {
 		e.now = time.Now
 	}
+	e.crowd = newCrowd(e.now)
 	if e.pause == nil {
 		e.pause = pause
 	}
@@ -227,26 +239,6 @@ func (e *Engine) theWorld() World {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.world
-}
-
-// keep holds the value of an attempt's key in memory: until it is staged there is no other copy on earth.
-func (e *Engine) keep(attempt string, v secret.Text) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.hand[attempt] = v
-}
-
-func (e *Engine) inHand(attempt string) (secret.Text, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	v, ok := e.hand[attempt]
-	return v, ok
-}
-
-func (e *Engine) drop(attempt string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.hand, attempt)
 }
 
 // pause waits for d, or until ctx ends.

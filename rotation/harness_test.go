@@ -229,6 +229,9 @@ func (b *bench) Team(context.Context, string) (rotation.Team, error) {
 // Teams implements rotation.World.
 func (b *bench) Teams() []string { return []string{"research"} }
 
+// Stores implements rotation.World.
+func (b *bench) Stores() []string { return []string{"a", "b", "c"} }
+
 // faultyJournal passes a point before and after every commit.
 type faultyJournal struct {
 	*sqldb.DB

@@ -3,77 +3,137 @@ package rotation
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime/debug"
+	"math/rand/v2"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"rotator/rotation/journal"
 )
 
-// pollPace bounds how long the scheduler sleeps: replicas that share a journal learn of each other's work by looking.
+// pollPace bounds how long the scheduler sleeps, with as much again of jitter: replicas that share a journal may learn of
+// each other's work by looking alone.
 const pollPace = time.Second
 
-// lookPause is the pause before another look for what should be due and was not handed out.
+// lookPause is the first pause before another look for what should be due and was not handed out: the journal's clock is
+// a little behind, or another replica was faster.
 const lookPause = 20 * time.Millisecond
 
 // lookLimit bounds one look for what is due. A connection that swallows what it is sent answers never, and a claim that
 // comes later than this is hardly worth having: its lease is nearly over.
 const lookLimit = 10 * time.Second
 
-// choresPace is the pause between two looks at whether a team's chores are due.
-const choresPace = 30 * time.Second
+// scheduler hands out turns in two lanes: to policies that are due, and in rounds to those at rest. Both share the places.
+type scheduler struct {
+	*Engine
+	once    bool          // it ends when all is done, and its process with it
+	places  chan struct{} // a token for each that is taken
+	line    chan struct{} // a token for the turn of a round that waits for a place
+	rest    atomic.Pointer[time.Time]
+	working sync.WaitGroup
+}
+
+func (e *Engine) newScheduler(once bool) *scheduler {
+	return &scheduler{Engine: e, once: once, places: make(chan struct{}, e.limits.Concurrency), line: make(chan struct{}, 1)}
+}
 
 // Run rotates until ctx ends, then lets the steps in hand finish or park, and returns nil. It returns an error only when
 // it can't go on at all. A failure of the journal is logged and tried again: nothing is acted on meanwhile.
 func (e *Engine) Run(ctx context.Context) error {
 	turns, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	var working sync.WaitGroup
-	defer working.Wait()
-	working.Go(func() { e.runChores(ctx) })
-	slots := make(chan struct{}, e.limits.Concurrency)
-	for ctx.Err() == nil {
-		select {
-		case slots <- struct{}{}:
-			<-slots
-		case <-ctx.Done():
-			continue
+	s := e.newScheduler(false)
+	defer e.attendance(ctx)()
+	s.working.Go(func() { e.runChores(ctx) })
+	s.working.Go(func() { e.listen(ctx) })
+	s.working.Go(func() { s.rounds(turns, ctx) })
+	failed := false
+	for empty := 0; ctx.Err() == nil; empty++ {
+		began, due, err := s.look(turns, ctx, failed)
+		if failed = err != nil; began > 0 || due.After(e.now()) {
+			empty = 0
 		}
-		asked := e.boot()
-		look, enough := context.WithTimeout(ctx, lookLimit)
-		claims, err := e.claim(look, cap(slots)-len(slots))
-		enough()
-		e.looked(err)
-		for _, c := range claims {
-			slots <- struct{}{}
-			place := sync.OnceFunc(func() { <-slots; e.Wake() })
-			working.Go(func() {
-				defer place()
-				e.attend(turns, ctx, c, asked, place)
-			})
-		}
-		if len(claims) == 0 {
-			e.sleep(ctx, err)
+		if began == 0 {
+			e.sleep(ctx, due, empty)
 		}
 	}
 	parked := time.AfterFunc(e.limits.Park, cancel)
 	defer parked.Stop()
-	working.Wait()
+	s.working.Wait()
 	return nil
 }
 
-// claim takes what is due, and then what is at rest and to be watched.
-func (e *Engine) claim(ctx context.Context, limit int) ([]journal.Claim, error) {
-	claims, err := e.journal.Claim(ctx, e.owner, e.now(), limit)
-	if err != nil || len(claims) == limit {
-		return claims, err
+// look asks when a policy is due, and claims and begins those that are. After a failure it insists on claiming: a journal
+// that only answers is not one that hands out work. stop ends the look, ctx the turns that it begins.
+func (s *scheduler) look(ctx, stop context.Context, insist bool) (began int, due time.Time, err error) {
+	due, err = s.next(stop)
+	if due := !due.IsZero() && !due.After(s.now()); err != nil || !due && !insist {
+		s.looked(err)
+		return 0, time.Time{}, err
 	}
-	resting, err := e.journal.ClaimResting(ctx, e.owner, e.now(), limit-len(claims))
-	if len(claims) > 0 {
-		err = nil // those that we have are acted for
+	places := s.take(stop)
+	if len(places) == 0 {
+		return 0, due, nil // stopping
 	}
-	return append(claims, resting...), err
+	asked := s.boot()
+	asking, enough := context.WithTimeout(stop, lookLimit)
+	defer enough()
+	claims, err := s.journal.Claim(asking, s.owner, s.now(), len(places), s.only...)
+	s.looked(err)
+	for i, p := range places {
+		if i >= len(claims) {
+			p.give()
+			continue
+		}
+		er := errand{claim: claims[i], asked: asked, at: s.now(), place: p.give}
+		s.working.Go(func() {
+			s.attend(ctx, stop, er)
+			s.Wake()
+		})
+	}
+	return len(claims), due, err
+}
+
+// next asks when the next policy is due, and remembers when the next one at rest is.
+func (s *scheduler) next(ctx context.Context) (due time.Time, err error) {
+	ctx, enough := context.WithTimeout(ctx, lookLimit)
+	defer enough()
+	due, rest, err := s.journal.Next(ctx)
+	if err == nil {
+		s.rest.Store(&rest)
+	}
+	return due, err
+}
+
+// place is a turn's among those up.
+type place struct {
+	of    chan struct{}
+	taken atomic.Bool
+}
+
+// give leaves the place to another. Only the first time counts.
+func (p *place) give() {
+	if p.taken.Swap(false) {
+		<-p.of
+	}
+}
+
+// take waits for a place, and takes all others that are free too. It returns none when ctx ended.
+func (s *scheduler) take(ctx context.Context) (taken []*place) {
+	select {
+	case s.places <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	for {
+		p := &place{of: s.places}
+		p.taken.Store(true)
+		taken = append(taken, p)
+		select {
+		case s.places <- struct{}{}:
+		default:
+			return taken
+		}
+	}
 }
 
 // looked notes how a look for due policies ended. Any end shows that the scheduler is alive.
@@ -89,73 +149,23 @@ func (e *Engine) looked(err error) {
 	}
 }
 
-// sleep waits until a policy is due, somebody wakes the scheduler, or ctx ends. Idle, it costs one question a second.
-func (e *Engine) sleep(ctx context.Context, failed error) {
-	for !e.nap(ctx, failed) {
-		e.looked(nil)
-	}
-}
-
-// nap is one second of sleep, or less. It reports whether it is time to look.
-func (e *Engine) nap(ctx context.Context, failed error) (look bool) {
-	d, look := pollPace, failed != nil
-	if !look {
-		asking, enough := context.WithTimeout(ctx, lookLimit)
-		at, rest, err := e.journal.Next(asking)
-		enough()
-		if at.IsZero() || !rest.IsZero() && rest.Before(at) {
-			at = rest
-		}
-		if err != nil {
-			look = true // and learn what is wrong
-		} else if until := at.Sub(e.now()); !at.IsZero() && until < pollPace {
-			d, look = until, true
-			if until <= 0 { // the journal's clock is a little behind, or another replica was faster
-				d = lookPause
-			}
-		}
+// sleep waits until a policy is due, somebody wakes the scheduler, or ctx ends. empty is how many looks in a row found
+// nothing where something was due.
+func (e *Engine) sleep(ctx context.Context, due time.Time, empty int) {
+	d := pollPace + rand.N(pollPace)
+	switch until := due.Sub(e.now()); {
+	case due.IsZero():
+	case until > 0:
+		d = min(d, until)
+	default:
+		d = min(d, lookPause<<min(empty, 10))
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return look
 	case <-e.wake:
 	case <-ctx.Done():
-	}
-	return true
-}
-
-// attend gives one policy its turn. A defect that panics costs that policy a pause, and not the daemon.
-func (e *Engine) attend(ctx, stop context.Context, c journal.Claim, asked time.Duration, place func()) {
-	defer func() {
-		if p := recover(); p != nil {
-			e.log.Error("a step panicked", "policy", c.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			e.postpone(ctx, c, defectPause)
-		}
-	}()
-	err := e.turn(ctx, stop, c, asked, place)
-	switch {
-	case err == nil:
-	case errors.Is(err, journal.ErrLost):
-		e.log.Warn("another replica took the policy over; nothing more is written", "policy", c.Policy)
-	case errors.Is(err, errCrowded):
-		e.postpone(ctx, c, crowdedPause)
-	default:
-		e.log.Error("a turn could not be taken", "policy", c.Policy, "err", err)
-		e.postpone(ctx, c, defectPause)
-	}
-}
-
-// defectPause is the pause of a policy whose turn could not even record its failure.
-const defectPause = time.Minute
-
-// postpone gives a claim back unchanged.
-func (e *Engine) postpone(ctx context.Context, c journal.Claim, pause time.Duration) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := e.journal.Release(ctx, c, e.now().Add(pause)); err != nil && !errors.Is(err, journal.ErrLost) {
-		e.log.Error("a claim could not be released", "policy", c.Policy, "err", err)
 	}
 }
 
@@ -163,25 +173,25 @@ func (e *Engine) postpone(ctx context.Context, c journal.Claim, pause time.Durat
 // an overlap, a soak or a human.
 func (e *Engine) RunOnce(ctx context.Context) error {
 	e.chores(ctx)
-	for ctx.Err() == nil {
-		asked := e.boot()
-		claims, err := e.claim(ctx, e.limits.Concurrency)
+	s := e.newScheduler(true)
+	for empty := 0; ctx.Err() == nil; empty++ {
+		began, due, err := s.look(ctx, ctx, true)
+		if err == nil && began == 0 {
+			began, _, err = s.round(ctx, ctx)
+		}
+		s.working.Wait()
 		if err != nil {
 			return err
 		}
-		var working sync.WaitGroup
-		for _, c := range claims {
-			working.Go(func() { e.attend(ctx, ctx, c, asked, func() {}) })
-		}
-		working.Wait()
-		if len(claims) > 0 {
+		if began > 0 {
+			empty = 0
 			continue
 		}
 		moving, err := e.moving(ctx)
 		if err != nil || !moving {
 			return err
 		}
-		e.nap(ctx, nil)
+		e.sleep(ctx, due, empty)
 	}
 	return ctx.Err()
 }
@@ -194,6 +204,7 @@ func (e *Engine) moving(ctx context.Context) (bool, error) {
 	}
 	for _, s := range all {
 		switch {
+		case len(e.only) > 0 && !slices.Contains(e.only, s.Policy.Name):
 		case s.Policy.NextRunAt.IsZero() || NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
 		case s.Rotation == nil:
 			if !s.Policy.NextRunAt.After(e.now()) {
@@ -204,18 +215,4 @@ func (e *Engine) moving(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
-}
-
-// runChores does the teams' chores when they are due, until ctx ends.
-func (e *Engine) runChores(ctx context.Context) {
-	tick := time.NewTicker(choresPace)
-	defer tick.Stop()
-	for {
-		e.chores(ctx)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
 }

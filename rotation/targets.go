@@ -54,7 +54,7 @@ func (t *turn) spot(pt policies.Target) (spot, error) {
 	}
 	return spot{
 		id: idOf(pt), at: at, store: st, fence: t.fence, limit: t.limits.Call,
-		watch: func() func() { return t.patience(pt.Store) },
+		watch: func() func() { return t.patience(storeNeed + pt.Store) },
 	}, nil
 }
 

@@ -11,6 +11,24 @@ import (
 	"rotator/xai"
 )
 
+// choresPace is the pause between two looks at whether a team's chores are due.
+const choresPace = 30 * time.Second
+
+// runChores does the chores when they are due, until ctx ends.
+func (e *Engine) runChores(ctx context.Context) {
+	tick := time.NewTicker(choresPace)
+	defer tick.Stop()
+	for {
+		e.dropLost(ctx)
+		e.chores(ctx)
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 // chores looks at every team whose turn it is, over all replicas.
 func (e *Engine) chores(ctx context.Context) {
 	if err := e.journal.Hasten(ctx, e.now()); err != nil && ctx.Err() == nil {

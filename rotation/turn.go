@@ -14,13 +14,30 @@ import (
 	"rotator/rotation/journal"
 )
 
+// errand is a claim with what its turn needs besides.
+type errand struct {
+	claim journal.Claim
+	asked time.Duration   // the boot time before the claim was asked for
+	at    time.Time       // our clock when it was answered: only the time passed since is ever used
+	rec   *journal.Record // as it was loaded; nil: the turn loads it
+	place func()          // gives the turn's place up to another: when a call takes long, and at the end; may be called often
+
+	// Of turns of a round; nil for others.
+	admit func([]need) (*stay, error) // waits for a place
+	quiet func()                      // takes over to write rec, in which nothing happened, and to end the claim
+}
+
+// clock is the journal's: that of the claim, and the time that passed here since. No two processes' clocks are compared.
+func (er *errand) clock(now time.Time) time.Time {
+	return er.claim.Now.Add(now.Sub(er.at)).UTC().Truncate(time.Microsecond)
+}
+
 // turn is one owner's turn at a policy, from the claim to its release. Its methods are the steps of the machine.
 type turn struct {
 	*Engine
-	claim   journal.Claim
-	lease   *lease    // nil where one process has the journal
-	began   time.Time // our clock when the claim was made: only the time passed since is ever used
-	rec     *journal.Record
+	errand
+	lease   *lease // nil where one process has the journal
+	stay    *stay  // among the turns of its team and stores; nil: it only looks
 	world   World
 	policy  *policies.Policy   // as the files say now, or said last when it was removed
 	plan    *policies.Policy   // as recorded by the rotation in flight, with the `retire` of policy
@@ -29,7 +46,6 @@ type turn struct {
 	worried journal.Reason     // a failure beside the rotation, shown unless the rotation has one of its own
 	read    secret.Text        // the value of the rotation's key, once this turn has read it
 	log     *slog.Logger
-	place   func() // gives the turn's place among the turns up
 }
 
 // next is what a step says: go on at once, or wait until a time for a reason.
@@ -51,54 +67,55 @@ func wait(at time.Time, r journal.Reason) next { return next{at: at, reason: r} 
 // maxSteps bounds a turn: no rotation needs more states than this without a wait between them.
 const maxSteps = 24
 
-// now is the journal's clock: that of the claim, and the time that passed here since. No two processes' clocks are compared.
-func (t *turn) now() time.Time {
-	return t.claim.Now.Add(t.Engine.now().Sub(t.began)).UTC().Truncate(time.Microsecond)
-}
+func (t *turn) now() time.Time { return t.clock(t.Engine.now()) }
 
 // Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
 // now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
 func (e *Engine) Turn(ctx context.Context, c journal.Claim) error {
-	return e.turn(ctx, ctx, c, e.boot(), func() {})
+	return e.turn(ctx, ctx, errand{claim: c, asked: e.boot(), at: e.now(), place: func() {}})
 }
 
-// turn parks between two steps once stop has ended; ctx ends the calls themselves. asked is the boot time before the
-// claim was asked for. place gives the turn's place up to another, early when a store hangs; it may be called twice.
-func (e *Engine) turn(ctx, stop context.Context, c journal.Claim, asked time.Duration, place func()) error {
-	if c.Until.IsZero() {
-		return e.act(ctx, stop, c, nil, place)
+// turn parks between two steps once stop has ended; ctx ends the calls themselves.
+func (e *Engine) turn(ctx, stop context.Context, er errand) error {
+	if er.claim.Until.IsZero() {
+		return e.act(ctx, stop, er, nil)
 	}
-	l := newLease(e.journal, c, asked, e.boot, e.now)
+	l := newLease(e.journal, er.claim, er.asked, e.boot, e.now)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer l.hold(ctx, cancel)()
-	err := e.act(ctx, stop, c, l, place)
+	err := e.act(ctx, stop, er, l)
 	if errors.Is(context.Cause(ctx), journal.ErrLost) {
-		return fmt.Errorf("turn of %s: %w", c.Policy, journal.ErrLost)
+		err = fmt.Errorf("turn of %s: %w", er.claim.Policy, journal.ErrLost)
+	}
+	if errors.Is(err, journal.ErrLost) {
+		e.loseClaim(er.claim.Policy)
 	}
 	return err
 }
 
 // act loads the policy and acts for it, under a lease that is being held (nil: none is needed).
-func (e *Engine) act(ctx, stop context.Context, c journal.Claim, l *lease, place func()) error {
-	began := e.now()
-	rec, err := e.journal.Load(ctx, c.Policy)
-	if err != nil {
-		return fmt.Errorf("load %s: %w", c.Policy, err)
+func (e *Engine) act(ctx, stop context.Context, er errand, l *lease) (err error) {
+	if er.rec == nil {
+		if er.rec, err = e.journal.Load(ctx, er.claim.Policy); err != nil {
+			return fmt.Errorf("load %s: %w", er.claim.Policy, err)
+		}
 	}
-	t := &turn{
-		Engine: e, claim: c, lease: l, began: began, rec: rec, world: e.theWorld(),
-		log: e.log.With("policy", c.Policy), place: place,
-	}
-	if t.policy, err = policies.Decode([]byte(rec.Policy.Spec)); err != nil {
-		return fmt.Errorf("policy %s in the journal: %w", c.Policy, err)
+	t := &turn{Engine: e, errand: er, lease: l, world: e.theWorld(), log: e.log.With("policy", er.claim.Policy)}
+	if t.policy, err = policies.Decode([]byte(t.rec.Policy.Spec)); err != nil {
+		return stuckf(Internal, "policy %s in the journal: %w", er.claim.Policy, err)
 	}
 	if err := t.recall(); err != nil {
 		return err
 	}
-	if t.crowded() {
-		return errCrowded
+	enter := t.crowd.enter
+	if t.admit != nil {
+		enter = t.admit
 	}
+	if t.stay, err = enter(t.needs()); err != nil {
+		return t.unadmitted(stop, err)
+	}
+	defer t.stay.leave()
 	return t.run(ctx, stop)
 }
 
@@ -111,7 +128,7 @@ func (t *turn) recall() error {
 	}
 	plan, err := policies.Decode([]byte(r.Spec))
 	if err != nil {
-		return fmt.Errorf("rotation %s in the journal: %w", r.ID, err)
+		return stuckf(Internal, "rotation %s in the journal: %w", r.ID, err)
 	}
 	plan.Retire = t.policy.Retire
 	t.plan = plan
@@ -147,6 +164,10 @@ func (t *turn) run(ctx, stop context.Context) error {
 	defer cancel()
 	t.settle(n, err)
 	t.rec.Policy.NextRunAt = t.agenda()
+	if t.quiet != nil && t.uneventful() {
+		t.quiet()
+		return nil
+	}
 	return t.commit(ctx, true)
 }
 
@@ -388,12 +409,12 @@ func (t *turn) held() bool { return t.rec.Hold.Active(t.now()) }
 
 // team returns the team that a key or plan belongs to.
 func (t *turn) team(ctx context.Context, name string) (Team, error) {
+	defer t.patience(teamNeed + name)() // it may ask xAI which id the team has
 	team, err := t.world.Team(ctx, name)
 	if err != nil {
 		return Team{}, err
 	}
-	team.Keys = fencedKeys{team.Keys, t}
-	return team, nil
+	return t.through(name, team), nil
 }
 
 // fence refuses an effect outside once the claim may have run out: whoever took over must not meet a late write of ours.

@@ -132,12 +132,9 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 	if p.traces, err = newTraces(f.config.Traces, p.owner, a.log); err != nil {
 		return nil, err
 	}
-	acted := j
-	if len(only) > 0 {
-		acted = someOnly{j, only}
-	}
 	p.engine = rotation.New(rotation.Options{
-		Journal: acted, World: p.world, Log: a.log, Owner: p.owner, Limits: limits(f.config),
+		Journal: j, World: p.world, Log: a.log, Limits: limits(f.config), Only: only,
+		Owner: p.owner, Host: hostname(), Version: programVersion(),
 		Observe: p.observeStep,
 	})
 	p.console = console.New(console.Options{
@@ -150,8 +147,12 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 
 // owner names this process in the journal: unique among all that ever share it.
 func owner() string {
+	return fmt.Sprintf("%s/%d/%s", hostname(), os.Getpid(), uuid.NewString()[:8])
+}
+
+func hostname() string {
 	host, err := os.Hostname()
-	return fmt.Sprintf("%s/%d/%s", cmp.Or(host, fmt.Sprint(err)), os.Getpid(), uuid.NewString()[:8])
+	return cmp.Or(host, fmt.Sprint(err))
 }
 
 func limits(c *config.Config) rotation.Limits {
@@ -203,22 +204,6 @@ func (p *program) present() view {
 // close ends what the program began; nothing acts on the journal any more.
 func (p *program) close() error {
 	return errors.Join(p.journal.Close(), p.closeTraces())
-}
-
-// someOnly is a journal of which an engine acts for some policies only; the others are left to whoever runs besides or next.
-type someOnly struct {
-	journal.Journal
-	policies []string
-}
-
-// Claim implements journal.Claimer.
-func (s someOnly) Claim(ctx context.Context, owner string, now time.Time, limit int, _ ...string) ([]journal.Claim, error) {
-	return s.Journal.Claim(ctx, owner, now, limit, s.policies...)
-}
-
-// ClaimResting implements journal.Claimer.
-func (s someOnly) ClaimResting(ctx context.Context, owner string, now time.Time, limit int, _ ...string) ([]journal.Claim, error) {
-	return s.Journal.ClaimResting(ctx, owner, now, limit, s.policies...)
 }
 
 // userName says who gives an order.

@@ -104,6 +104,9 @@ func (w *world) Store(name string) (stores.Store, bool) {
 // Teams implements rotation.World.
 func (w *world) Teams() []string { return w.names }
 
+// Stores implements rotation.World.
+func (w *world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
+
 // Team implements rotation.World.
 func (w *world) Team(ctx context.Context, name string) (rotation.Team, error) {
 	t := w.teams[name]

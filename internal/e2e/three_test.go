@@ -3,8 +3,10 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -184,6 +186,8 @@ func (w world) Store(name string) (stores.Store, bool) { s, ok := w.stores[name]
 func (w world) Team(context.Context, string) (rotation.Team, error) { return w.team, nil }
 
 func (w world) Teams() []string { return []string{"research"} }
+
+func (w world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
 
 // newWorld connects to all parts, to Vault at another address when one is given.
 func newWorld(t testing.TB, p *parts, vaultAddress string) world {

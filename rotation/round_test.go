@@ -1,0 +1,370 @@
+package rotation_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/stores/memstore"
+)
+
+// ledger is a journal that counts what it is asked, and may answer in place of the one behind it.
+type ledger struct {
+	journal.Journal
+	mu     sync.Mutex
+	asked  map[string]int       // guarded by mu: by the name of the method
+	held   map[string]time.Time // guarded by mu: policy → when it was claimed
+	leases bool                 // its claims end by themselves, as with replicas
+	refuse func(method string, policies []string) error
+}
+
+func (l *ledger) ask(method string, policies ...string) error {
+	l.mu.Lock()
+	l.asked[method]++
+	l.mu.Unlock()
+	if l.refuse == nil {
+		return nil
+	}
+	return l.refuse(method, policies)
+}
+
+// since returns what was asked since the last call.
+func (l *ledger) since() map[string]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.asked
+	l.asked = make(map[string]int)
+	return was
+}
+
+func (l *ledger) claimedAt(policy string) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[policy]
+}
+
+func (l *ledger) lend(claims []journal.Claim) []journal.Claim {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range claims {
+		l.held[claims[i].Policy] = time.Now()
+		if l.leases {
+			claims[i].Until = claims[i].Now.Add(l.Lease())
+		}
+	}
+	return claims
+}
+
+func (l *ledger) Lease() time.Duration {
+	if l.leases {
+		return 15 * time.Second
+	}
+	return 0
+}
+
+func (l *ledger) Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
+	if err := l.ask("Claim"); err != nil {
+		return nil, err
+	}
+	claims, err := l.Journal.Claim(ctx, owner, now, limit, only...)
+	return l.lend(claims), err
+}
+
+func (l *ledger) ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
+	if err := l.ask("ClaimResting"); err != nil {
+		return nil, err
+	}
+	claims, err := l.Journal.ClaimResting(ctx, owner, now, limit, only...)
+	return l.lend(claims), err
+}
+
+func (l *ledger) Next(ctx context.Context) (due, rest time.Time, err error) {
+	if err := l.ask("Next"); err != nil {
+		return due, rest, err
+	}
+	return l.Journal.Next(ctx)
+}
+
+func (l *ledger) Load(ctx context.Context, policy string) (*journal.Record, error) {
+	if err := l.ask("Load", policy); err != nil {
+		return nil, err
+	}
+	return l.Journal.Load(ctx, policy)
+}
+
+func (l *ledger) LoadAll(ctx context.Context, policies []string) ([]*journal.Record, error) {
+	if err := l.ask("LoadAll", policies...); err != nil {
+		return nil, err
+	}
+	return l.Journal.LoadAll(ctx, policies)
+}
+
+func (l *ledger) Renew(ctx context.Context, now time.Time, c journal.Claim) (journal.Claim, error) {
+	return c, l.ask("Renew", c.Policy)
+}
+
+func (l *ledger) Release(ctx context.Context, c journal.Claim, at time.Time) error {
+	if err := l.ask("Release", c.Policy); err != nil {
+		return err
+	}
+	return l.Journal.Release(ctx, c, at)
+}
+
+func (l *ledger) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, ev ...journal.Event) error {
+	if err := l.ask("Commit", c.Policy); err != nil {
+		return err
+	}
+	return l.Journal.Commit(ctx, c, rec, release, ev...)
+}
+
+func (l *ledger) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, error) {
+	names := make([]string, len(done))
+	for i, d := range done {
+		names[i] = d.Claim.Policy
+	}
+	if err := l.ask("CommitAll", names...); err != nil {
+		return nil, err
+	}
+	return l.Journal.CommitAll(ctx, done)
+}
+
+func (l *ledger) Beat(ctx context.Context, now time.Time, r journal.Replica) error {
+	if err := l.ask("Beat"); err != nil {
+		return err
+	}
+	return l.Journal.Beat(ctx, now, r)
+}
+
+// atRest puts a ledger before the journal of a world with n policies p0, p1, … that have their keys and rest. Those
+// with a number in other live in store b, the rest in store a.
+func (b *bench) atRest(n int, other ...int) *ledger {
+	b.t.Helper()
+	var docs []string
+	for i := range n {
+		store := "a"
+		if slices.Contains(other, i) {
+			store = "b"
+		}
+		docs = append(docs, policyDoc(fmt.Sprint("p", i), quick, targetOf(store, i)))
+	}
+	b.load(docs...)
+	b.runs(2 * time.Minute)
+	for name := range b.specs {
+		if b.record(name).Policy.KeyID == "" {
+			b.t.Fatalf("%s has no key", name)
+		}
+	}
+	l := &ledger{Journal: b.journal, asked: make(map[string]int), held: make(map[string]time.Time)}
+	b.engine = rotation.New(rotation.Options{Journal: l, World: b, Limits: b.limits, Owner: "engine", Now: b.now})
+	return l
+}
+
+// watched fails the test unless every policy but those excepted was watched within the last d.
+func (b *bench) watched(d time.Duration, except ...string) {
+	b.t.Helper()
+	for name := range b.specs {
+		if row := b.record(name).Targets[0]; b.clock.Sub(row.SeenAt) > d && !slices.Contains(except, name) {
+			b.violated("%s was last looked at %s ago", name, b.clock.Sub(row.SeenAt))
+		}
+	}
+}
+
+// Thousands at rest cost a few questions a round, and all are watched in time.
+func TestRounds(t *testing.T) {
+	for _, leases := range []bool{false, true} {
+		t.Run(fmt.Sprintf("leases %v", leases), func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				l := b.atRest(100)
+				l.leases = leases
+				b.runs(30 * time.Minute)
+				b.watched(15*time.Minute + 10*time.Second)
+				l.since()
+				b.runs(3 * time.Hour)
+				b.watched(15*time.Minute + 10*time.Second)
+				asked := l.since()
+				if n := asked["Claim"] + asked["Load"] + asked["Commit"] + asked["Release"] + asked["Renew"]; n > 20 {
+					b.violated("asked of single policies: %v", asked)
+				}
+				// 12 watches of 100 policies, of which hardly two come at the same time.
+				if n := asked["ClaimResting"]; n > 3*60*60/5+1 || asked["LoadAll"] > n || asked["CommitAll"] > n+n/4 {
+					b.violated("asked of all: %v", asked)
+				}
+				if n := asked["Next"]; n > 3*60*60 {
+					b.violated("%d looks in three hours", n)
+				}
+				b.t.Log(asked)
+			})
+		})
+	}
+}
+
+// What a round finds is told, and holds up nobody else.
+func TestRoundFindsDrift(t *testing.T) {
+	bubble(t, func(b *bench) {
+		l := b.atRest(20)
+		b.stores["a"].Set("p7", `{"key": "a password"}`)
+		b.exempt["an unknown value"] = true
+		b.runs(20 * time.Minute)
+		b.watched(15*time.Minute + 10*time.Second)
+		asked := l.since()
+		if n := b.count(journal.Drifted); n != 1 || b.record("p7").Policy.Reason != rotation.DriftFound {
+			b.violated("%d events of drift; p7 waits for %q", n, b.record("p7").Policy.Reason)
+		}
+		if asked["Commit"] < 1 || asked["Commit"] > 3 {
+			b.violated("asked: %v", asked)
+		}
+	})
+}
+
+// A store that hangs holds up those that need it, and costs no more than a try now and then.
+func TestRoundWithHangingStore(t *testing.T) {
+	bubble(t, func(b *bench) {
+		sick := []int{1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 34, 37, 40, 43, 46, 49, 52, 55, 58}
+		var names []string
+		for _, i := range sick {
+			names = append(names, fmt.Sprint("p", i))
+		}
+		b.limits = rotation.Limits{Concurrency: 4}
+		b.birth()
+		l := b.atRest(60, sick...)
+		b.worn["b"] = hanging{b.stores["b"]}
+		b.engine.Reload(b)
+		b.runs(2 * time.Hour)
+		b.watched(15*time.Minute+10*time.Second, names...)
+		if asked := l.since(); asked["CommitAll"] > 2*60*60 || asked["Claim"]+asked["Load"]+asked["Release"]+asked["Commit"] > 2000 {
+			b.violated("asked: %v", asked)
+		}
+		for _, name := range names {
+			if p := b.record(name).Policy; p.Reason != rotation.StoreUnavailable && p.WatchAt.Before(b.clock.Add(-time.Minute)) {
+				b.violated("%s: reason %q, to be watched at %s", name, p.Reason, p.WatchAt)
+			}
+		}
+		delete(b.worn, "b")
+		b.engine.Reload(b)
+		b.runs(20 * time.Minute)
+		b.watched(15*time.Minute + 10*time.Second)
+	})
+}
+
+// startled is a store whose reads of one path panic.
+type startled struct {
+	*memstore.Store
+	path string
+}
+
+func (s startled) Current(ctx context.Context, at stores.Target) (secret.Text, error) {
+	if at.Path == s.path {
+		panic("a defect")
+	}
+	return s.Store.Current(ctx, at)
+}
+
+// A watch that panics costs its policy a pause, is shown, and costs the others of its round nothing.
+func TestPanicInRound(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.atRest(20)
+		b.worn["a"] = startled{b.stores["a"], "p3"}
+		b.engine.Reload(b)
+		b.runs(30 * time.Minute)
+		b.watched(15*time.Minute+10*time.Second, "p3")
+		if p := b.record("p3").Policy; p.Reason != rotation.Internal || p.Failures < 3 || b.count(journal.Failed) != 1 {
+			b.violated("p3 waits for %q after %d failures, told %d times", p.Reason, p.Failures, b.count(journal.Failed))
+		}
+		delete(b.worn, "a")
+		b.engine.Reload(b)
+		b.runs(20 * time.Minute)
+		b.watched(15*time.Minute + 10*time.Second)
+		if p := b.record("p3").Policy; p.Reason != "" || p.Failures > 0 {
+			b.violated("p3 still waits for %q", p.Reason)
+		}
+	})
+}
+
+// Claims that cannot be ended in a journal whose claims never end by themselves are ended when it answers again.
+func TestRoundThatCannotBeReleased(t *testing.T) {
+	for name, silent := range map[string][]string{
+		"after its turns":  {"CommitAll", "Release"},
+		"before its turns": {"LoadAll", "Release"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				l := b.atRest(20)
+				until := time.Now().Add(20 * time.Minute)
+				l.refuse = func(method string, _ []string) error {
+					if slices.Contains(silent, method) && time.Now().Before(until) {
+						return errFault
+					}
+					return nil
+				}
+				b.runs(38 * time.Minute)
+				b.watched(15*time.Minute + 10*time.Second)
+			})
+		})
+	}
+}
+
+// One record that the journal refuses does not keep the others of its round from being released, and is shown.
+func TestRoundWithRefusedRecord(t *testing.T) {
+	bubble(t, func(b *bench) {
+		l := b.atRest(20)
+		refused := 0
+		l.refuse = func(method string, policies []string) error {
+			if (method == "CommitAll" || method == "Commit" && refused < 2) && slices.Contains(policies, "p3") {
+				refused++
+				return fmt.Errorf("%w: a rule", journal.ErrForbidden)
+			}
+			return nil
+		}
+		b.runs(13*time.Minute + 30*time.Second) // the watch of all, and p3's pause is not over
+		b.watched(15*time.Minute+10*time.Second, "p3")
+		if p := b.record("p3").Policy; refused < 2 || p.Reason != rotation.Internal {
+			b.violated("refused %d times, and p3 waits for %q: %s", refused, p.Reason, p.Error)
+		}
+	})
+}
+
+// sluggish is a store whose reads take a while.
+type sluggish struct {
+	*memstore.Store
+	read func(path string)
+}
+
+func (s sluggish) Current(ctx context.Context, at stores.Target) (secret.Text, error) {
+	s.read(at.Path)
+	return s.Store.Current(ctx, at)
+}
+
+// A claim that waits too long for a place is given back, and never acted on once another replica may have it.
+func TestRoundThatWaitsTooLong(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.limits = rotation.Limits{Concurrency: 1}
+		b.birth()
+		l := b.atRest(30)
+		l.leases = true
+		l.refuse = func(method string, _ []string) error {
+			if method == "Renew" {
+				return errFault
+			}
+			return nil
+		}
+		b.worn["a"] = sluggish{b.stores["a"], func(path string) {
+			if held := time.Since(l.claimedAt(path)); held >= 2*l.Lease()/3 {
+				b.violated("%s was read with a claim %s old", path, held)
+			}
+			time.Sleep(1500 * time.Millisecond)
+		}}
+		b.engine.Reload(b)
+		b.runs(30 * time.Minute)
+		b.watched(17 * time.Minute)
+		if asked := l.since(); asked["Release"] > 0 || asked["ClaimResting"] < 10 {
+			b.violated("asked: %v", asked)
+		}
+	})
+}
