@@ -86,6 +86,7 @@ func (t *turn) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order)
 		}
 		if a.As == AdoptCurrent {
 			k.Use, k.Fingerprint = journal.UseCurrent, use.Fingerprint
+			t.succeedCurrent()
 			t.putInUse(k)
 		} else if a.Key.Disabled {
 			k.DisableSentAt, k.DisabledAt = t.now(), t.now()
@@ -106,13 +107,17 @@ func (t *turn) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order)
 	}
 }
 
-// putInUse makes an adopted key the policy's key in use, and what a promote may replace in the targets that hold it.
-func (t *turn) putInUse(k journal.Key) {
+// succeedCurrent makes what was the key in use a predecessor of the one that is adopted.
+func (t *turn) succeedCurrent() {
 	for i := range t.rec.Keys {
-		if old := &t.rec.Keys[i]; old.Use == journal.UseCurrent {
-			old.Use = journal.UsePredecessor
+		if k := &t.rec.Keys[i]; k.Use == journal.UseCurrent {
+			k.Use = journal.UsePredecessor
 		}
 	}
+}
+
+// putInUse makes an adopted key the policy's key in use, and what a promote may replace in the targets that hold it.
+func (t *turn) putInUse(k journal.Key) {
 	p := &t.rec.Policy
 	p.KeyID, p.Fingerprint, p.LiveSince = k.ID, k.Fingerprint, noTime
 	if _, _, ours := keyName(k.Name); ours && k.CreatedAt.After(p.LastSuccess) {

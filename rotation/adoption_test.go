@@ -428,11 +428,16 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.lives(quick, targetA)
 			b.run(24 * time.Hour)
 			due := b.record("chat").Policy.DueAt
-			b.lose()
-			b.adopt()
-			b.rest()
-			if got := b.record("chat").Policy.DueAt; due.Sub(got).Abs() > time.Minute {
-				b.violated("due at %s, and before at %s", got, due)
+			for _, adopts := range []string{"", "adopt: true"} { // such a policy needs nobody's word
+				b.load(policyDoc("chat", adopts+quick, targetA))
+				b.lose()
+				if adopts == "" {
+					b.adopt()
+				}
+				b.rest()
+				if got := b.record("chat").Policy.DueAt; due.Sub(got).Abs() > time.Minute {
+					b.violated("due at %s, and before at %s", got, due)
+				}
 			}
 		}},
 	})

@@ -149,13 +149,13 @@ func (t *turn) adoptKey(ctx context.Context, row journal.Target) error {
 		if k.ID != row.KeyID {
 			continue
 		}
-		t.rec.Keys = append(t.rec.Keys, journal.Key{
+		adopted := journal.Key{
 			ID: k.ID, Policy: t.claim.Policy, Team: t.policy.Team, Name: k.Name, Fingerprint: row.Fingerprint,
 			Origin: journal.OfAdoption, Use: journal.UseCurrent, CreatedAt: k.Created, ExpiresAt: k.Expires,
-		})
-		p := &t.rec.Policy
-		if p.KeyID == "" {
-			p.KeyID, p.Fingerprint = k.ID, row.Fingerprint
+		}
+		t.rec.Keys = append(t.rec.Keys, adopted)
+		if t.rec.Policy.KeyID == "" {
+			t.putInUse(adopted)
 		}
 		t.tell(journal.KeyAdopted, "key_id", k.ID, "target", row.String())
 		return nil

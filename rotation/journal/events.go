@@ -11,7 +11,7 @@ const (
 	KeyLost         Kind = "key_lost"        // a key's value is gone; it will be deleted
 	KeyFound        Kind = "key_found"       // the sweep found the key of an attempt in doubt
 	KeySettled      Kind = "attempt_settled" // an attempt in doubt left nothing behind
-	KeyAdopted      Kind = "key_adopted"     // a key that a target held became ours
+	KeyAdopted      Kind = "key_adopted"     // a key became ours that this journal did not make
 	KeyStaged       Kind = "staged"          // every target holds the successor beside the current value
 	KeyVerified     Kind = "verified"        // the staged bytes were proved
 	PromoteBegun    Kind = "promoting"       // the point of no return
