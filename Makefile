@@ -8,7 +8,7 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 
 # What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
 # scheduler and its leases.
-RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai
+RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai ./internal/traces
 CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First)
 
 .DEFAULT_GOAL := help

@@ -1,7 +1,6 @@
 package traces
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"time"
@@ -88,7 +87,7 @@ func (t *Traces) Call(ctx context.Context, to, op, outcome string, took time.Dur
 }
 
 func (t *Traces) start(ctx context.Context, name string, at time.Time, about ...attribute.KeyValue) (context.Context, trace.Span) {
-	return t.tracer.Start(ctx, cmp.Or(name, began), trace.WithTimestamp(at), trace.WithAttributes(about...))
+	return t.tracer.Start(ctx, name, trace.WithTimestamp(at), trace.WithAttributes(about...))
 }
 
 // known are pairs of name and value, without those that have none.
