@@ -5,8 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -25,20 +27,28 @@ const (
 	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits
 )
 
-// deadlocks bounds how often a transaction is run that the server ended for another's sake.
-const deadlocks = 4
+// deadlocks bounds how often a transaction is run that the server ended for another's sake, and giveWay is how long it
+// gives way to that one at most.
+const (
+	deadlocks = 4
+	giveWay   = 200 * time.Millisecond
+)
 
 func (e *postgresDB) write(ctx context.Context, do func(context.Context, tx) error) error {
 	if e.look {
 		return ErrReadOnly
 	}
-	var err error
-	for range deadlocks {
-		if err = e.transact(ctx, begin, do); !isDeadlock(err) {
-			break
+	for try := 1; ; try++ {
+		err := e.transact(ctx, begin, do)
+		if !isDeadlock(err) || try == deadlocks {
+			return err
+		}
+		select {
+		case <-time.After(rand.N(giveWay)):
+		case <-ctx.Done():
+			return err
 		}
 	}
-	return err
 }
 
 // read sees one snapshot.
