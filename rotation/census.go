@@ -63,23 +63,20 @@ func (e *Engine) census(ctx context.Context) (*census, error) {
 		Engine: e, world: e.theWorld(), held: make(map[string][]journal.Target), lists: make(map[string]xai.KeyList),
 		named: make(map[[2]string]bool),
 	}
-	for _, known := range all {
-		name := known.Policy.Name
-		rec, err := e.journal.Load(ctx, name)
-		if err != nil {
-			return nil, err
+	names := make([]string, len(all))
+	for i := range all {
+		names[i] = all[i].Policy.Name
+	}
+	records, err := e.journal.LoadAll(ctx, names)
+	if err != nil {
+		return nil, err
+	}
+	for _, rec := range records {
+		if rec == nil {
+			continue // forgotten just now
 		}
 		if rec.Policy.RemovedAt.IsZero() {
-			policy, err := policies.Decode([]byte(rec.Policy.Spec))
-			if err != nil {
-				return nil, fmt.Errorf("policy %s in the journal: %w", name, err)
-			}
-			now := e.now()
-			t := &turn{
-				Engine: e, world: c.world, policy: policy, plan: policy, log: e.log.With("policy", name),
-				errand: errand{claim: journal.Claim{Policy: name, Now: now}, at: now, rec: rec, place: func() {}},
-			}
-			if err := c.look(ctx, t); err != nil {
+			if err := c.look(ctx, rec); err != nil {
 				return nil, err
 			}
 		}
@@ -90,14 +87,24 @@ func (e *Engine) census(ctx context.Context) (*census, error) {
 	return c, nil
 }
 
-// look takes a policy into the census.
-func (c *census) look(ctx context.Context, t *turn) error {
+// look takes a policy into the census, with what its targets hold now.
+func (c *census) look(ctx context.Context, rec *journal.Record) error {
+	name := rec.Policy.Name
+	policy, err := policies.Decode([]byte(rec.Policy.Spec))
+	if err != nil {
+		return fmt.Errorf("policy %s in the journal: %w", name, err)
+	}
+	now := c.now()
+	t := &turn{
+		Engine: c.Engine, world: c.world, policy: policy, plan: policy, log: c.log.With("policy", name),
+		errand: errand{claim: journal.Claim{Policy: name, Now: now}, at: now, rec: rec, place: func() {}},
+	}
 	names, err := t.names(ctx)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		c.named[[2]string{t.policy.Team, name}] = true
+		c.named[[2]string{policy.Team, name}] = true
 	}
 	c.seen = append(c.seen, sighting{t, t.sight(ctx)})
 	return ctx.Err()
