@@ -45,17 +45,21 @@ func (r *release) modules(ctx context.Context, binary string) ([]module, error) 
 		return nil, err
 	}
 	all := []module{{path: "std", version: info.GoVersion}}
-	dirs := []string{strings.TrimSpace(string(goroot))}
+	list := []string{"list", "-m", "-f", "{{.Dir}}"}
 	for _, d := range info.Deps {
 		if d.Replace != nil {
 			d = d.Replace
 		}
-		dir, err := r.output(ctx, nil, "go", "list", "-m", "-f", "{{.Dir}}", d.Path)
-		if err != nil {
-			return nil, err
-		}
 		all = append(all, module{path: d.Path, version: d.Version, sum: d.Sum})
-		dirs = append(dirs, strings.TrimSpace(string(dir)))
+		list = append(list, d.Path)
+	}
+	found, err := r.output(ctx, nil, "go", list...)
+	if err != nil {
+		return nil, err
+	}
+	dirs := append(strings.Fields(string(goroot)), strings.Fields(string(found))...)
+	if len(dirs) != len(all) {
+		return nil, fmt.Errorf("%d folders for %d modules", len(dirs), len(all))
 	}
 	var refused []string
 	for i := range all {
