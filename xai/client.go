@@ -126,7 +126,7 @@ func (cl *client) paced(ctx context.Context, c call) (time.Time, *Error) {
 		class = err.Class
 	}
 	if cl.pace != nil {
-		cl.pace.note(ctx, cl.now(), class, err)
+		cl.pace.note(ctx, begun, cl.now(), class, err)
 	}
 	if cl.observe != nil {
 		cl.observe(ctx, c.op, class, cl.now().Sub(begun))

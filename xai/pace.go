@@ -29,6 +29,7 @@ type pace struct {
 
 	mu      sync.Mutex // guards what follows
 	changed time.Time  // when this process last moved the rate
+	slowed  time.Time  // when the rate last fell
 	resume  time.Time  // no call before
 	top     rate.Limit // what successes lead back to: the rate last shared
 }
@@ -82,26 +83,28 @@ func (p *pace) stop(now time.Time) time.Duration {
 	return p.resume.Sub(now)
 }
 
-// note learns from the end of a call, and tells the other processes of a 429. ctx is of the call: its end keeps nobody
-// from telling.
-func (p *pace) note(ctx context.Context, now time.Time, class Class, err *Error) {
-	if p.noted(now, class, err) && p.share != nil {
+// note learns from the end of a call that began at begun, and tells the other processes of a 429. ctx is of the call: its
+// end keeps nobody from telling.
+func (p *pace) note(ctx context.Context, begun, now time.Time, class Class, err *Error) {
+	if p.noted(begun, now, class, err) && p.share != nil {
 		p.share.slow(ctx, now, err.RetryAfter)
 	}
 }
 
-// noted reports whether a 429 was news.
-func (p *pace) noted(now time.Time, class Class, err *Error) (slower bool) {
+// noted reports whether a 429 was news. That of a call which began before the rate last fell is none: however late its
+// answer, it says nothing of the rate since.
+func (p *pace) noted(begun, now time.Time, class Class, err *Error) (slower bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	current := p.limiter.Limit()
 	switch {
 	case class == ClassRateLimited:
+		news := !begun.Before(p.slowed)
 		if until := now.Add(err.RetryAfter); err.RetryAfter > 0 && until.After(p.resume) {
-			p.resume, slower = until, true
+			p.resume, slower = until, news
 		}
-		if now.Sub(p.changed) >= PaceWave {
-			p.changed, slower = now, true
+		if news && now.Sub(p.changed) >= PaceWave {
+			p.changed, p.slowed, slower = now, now, true
 			p.set(now, max(current/2, PaceFloor))
 		}
 	case class == "" && current < p.top && now.Sub(p.changed) >= PaceCalm:
@@ -116,7 +119,10 @@ func (p *pace) learn(now time.Time, shared float64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.top = min(max(rate.Limit(shared), PaceFloor), PaceTop)
-	if p.limiter.Limit() != p.top {
+	if p.top < p.limiter.Limit() {
+		p.slowed = now
+	}
+	if p.top != p.limiter.Limit() {
 		p.set(now, p.top)
 	}
 }

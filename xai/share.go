@@ -130,9 +130,11 @@ func (s *share) want(t time.Time) int {
 	return max(1, min(max(calls, s.waiting), most))
 }
 
-// slow tells the others of a 429.
+// slow tells the others of a 429, and gives up what is left of the block: its calls were taken at the rate before, and
+// would be refused in wave after wave.
 func (s *share) slow(ctx context.Context, now time.Time, retryAfter time.Duration) {
 	s.mu.Lock()
+	s.left, s.end = 0, now
 	deaf := now.Before(s.deaf)
 	s.mu.Unlock()
 	if deaf {

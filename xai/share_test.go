@@ -200,6 +200,23 @@ func TestSharedPaceFindsTheLimit(t *testing.T) {
 	})
 }
 
+// From the top, many callers at once are slowed to the limit, and not far below it.
+func TestSharedPaceComesDown(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, limit := range []float64{5, 12, 40} {
+			c := newCrowd(t, 3, xaisim.Options{Latency: 20 * time.Millisecond, RateLimit: xaisim.RateLimit{PerSecond: limit, Burst: int(limit)}})
+			c.call(t.Context(), 4*time.Second, 8, 8, 8)
+			low := c.rate
+			calls := c.call(t.Context(), 20*time.Second, 8, 8, 8)
+			t.Logf("%v a second: at %v after 4 s, then %v calls in 20 s", limit, low, calls)
+			if n := float64(calls[0] + calls[1] + calls[2]); n < limit*20/3 {
+				t.Errorf("%v calls in 20 s against %v a second", n, limit)
+			}
+		}
+	})
+}
+
 // While nobody was slowed, a shared pace costs a call nothing.
 func TestSharedPaceAtTop(t *testing.T) {
 	t.Parallel()
