@@ -1,0 +1,105 @@
+package replicas
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/console"
+)
+
+// seen is what a replica says of all replicas.
+func (r *replica) seen() (rows []console.ReplicaRow) {
+	r.Helper()
+	if err := json.Unmarshal([]byte(r.must("status", "--replicas", "-o", "json")), &rows); err != nil {
+		r.Fatal(err)
+	}
+	return rows
+}
+
+// of finds the row of a process.
+func of(pid int, rows []console.ReplicaRow) *console.ReplicaRow {
+	i := slices.IndexFunc(rows, func(row console.ReplicaRow) bool { return strings.Contains(row.Replica, fmt.Sprintf("/%d/", pid)) })
+	if i < 0 {
+		return nil
+	}
+	return &rows[i]
+}
+
+// hands says which replica has the policy in hand, as r tells it; "" nobody.
+func (r *replica) hands(policy string) string {
+	r.Helper()
+	rows, err := r.client().Status(r.Context(), policy)
+	if err != nil || len(rows) != 1 {
+		r.Fatalf("%+v, %v", rows, err)
+	}
+	if rows[0].Owner == nil || rows[0].OwnedSince == nil {
+		return ""
+	}
+	return *rows[0].Owner
+}
+
+// TestWhoHoldsWhat: every replica shows the same of all. What one that was killed had in hand, another takes over; the
+// dead one is stale, and one that stops is gone.
+func TestWhoHoldsWhat(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 3, 1)
+	c.complain()
+	c.schedule(720 * time.Hour)
+	for _, r := range c.replicas {
+		r.start()
+	}
+	for _, r := range c.replicas {
+		r.ready(http.StatusOK, "it has just begun")
+	}
+	eventually(t, time.Minute, "the first key is live", func() bool { return c.live() == 1 && c.owner() == nil })
+	for _, r := range c.replicas {
+		rows := r.seen()
+		for _, other := range c.replicas {
+			row := of(other.pid(), rows)
+			if row == nil || row.Stale || row.Host == nil || row.Version == nil || row.Since == nil || row.LastSeen == nil || len(rows) != 3 {
+				t.Errorf("%s shows of %s %+v, among %d", r.name("replica"), other.name("replica"), row, len(rows))
+			}
+		}
+	}
+
+	for _, r := range c.replicas {
+		r.xai.silence() // whoever claims the policy waits for xAI, and renews
+	}
+	c.replicas[0].must("rotate", "p000", "--supersede", "--wait", "none")
+	var owner *replica
+	eventually(t, time.Minute, "somebody has the policy in hand", func() bool { owner = c.owner(); return owner != nil })
+	pid := owner.pid()
+	for _, r := range c.replicas {
+		if by := r.hands("p000"); !strings.Contains(by, fmt.Sprintf("/%d/", pid)) {
+			t.Errorf("%s says that %q has the policy in hand, not process %d", r.name("replica"), by, pid)
+		}
+		if row := of(pid, r.seen()); row == nil || !slices.Equal(row.Policies, c.names) {
+			t.Errorf("%s says that it holds %+v", r.name("replica"), row)
+		}
+	}
+	owner.kill()
+	left := slices.DeleteFunc(slices.Clone(c.replicas), func(r *replica) bool { return r == owner })
+	eventually(t, time.Minute, "another has it in hand", func() bool {
+		by := left[0].hands("p000")
+		return by != "" && !strings.Contains(by, fmt.Sprintf("/%d/", pid))
+	})
+	eventually(t, 2*time.Minute, "the dead one is stale", func() bool {
+		row := of(pid, left[0].seen())
+		return row != nil && row.Stale && len(row.Policies) == 0
+	})
+	if row := of(pid, left[1].seen()); row == nil || !row.Stale {
+		t.Errorf("the other shows of it %+v", row)
+	}
+
+	stopped := left[1].pid()
+	left[1].terminate()
+	rows := left[0].seen()
+	if of(stopped, rows) != nil || of(left[0].pid(), rows) == nil || of(left[0].pid(), rows).Stale {
+		t.Errorf("after one was stopped: %+v", rows)
+	}
+}
