@@ -1,0 +1,67 @@
+package rotation_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+)
+
+// TestValueOfALostClaim: a claim that is lost takes the value of its key along, unless this process may go on with it.
+func TestValueOfALostClaim(t *testing.T) {
+	lost := fmt.Errorf("somebody else: %w", journal.ErrLost)
+	for name, c := range map[string]struct {
+		commit  int // which of the turn's commits is refused
+		creates int // keys that are made in all
+		kept    int // values that are kept while the policy is nobody's
+	}{
+		"before the key was recorded":             {3, 2, 0},
+		"after the key was recorded, and resumed": {4, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				l := &ledger{Journal: b.journal, asked: make(map[string]int), held: make(map[string]time.Time), leases: true}
+				b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "engine", Now: b.now})
+				fails := true
+				b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
+					if fails {
+						return errFault
+					}
+					return b.stores["a"].Stage(ctx, at, attempt, v)
+				}}
+				commits := 0
+				l.refuse = func(method string, _ []string) error {
+					if method == "Commit" {
+						if commits++; commits == c.commit {
+							return lost
+						}
+					}
+					return nil
+				}
+				b.load(policyDoc("chat", quick, targetA))
+				b.runs(time.Millisecond) // not long enough to claim it again
+				if commits != c.commit {
+					b.violated("%d commits, want the %dth refused", commits, c.commit)
+				}
+				kept := b.engine.InHand()
+				b.runs(time.Second) // the chores begin with it
+				if n := b.engine.InHand(); n != c.kept || kept != 1 {
+					b.violated("%d values in hand, and then %d, want 1 and %d", kept, n, c.kept)
+				}
+				fails = false
+				b.runs(time.Hour)
+				if n := b.sim.Calls()["create"]; n != c.creates || b.engine.InHand() != 0 {
+					b.violated("%d keys were made, %d values are in hand", n, b.engine.InHand())
+				}
+				b.real = false
+				b.rest()
+				b.settled()
+			})
+		})
+	}
+}
