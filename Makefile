@@ -9,7 +9,7 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 # What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
 # scheduler and its leases.
 RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai ./internal/traces
-CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First)
+CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First|Round|Slow|Sluggish|Replica|Others|Value)
 
 .DEFAULT_GOAL := help
 .PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy

@@ -63,7 +63,7 @@ func TestSlowTeamStarvesNobody(t *testing.T) {
 	for _, delay := range []time.Duration{30 * time.Second, 1900 * time.Millisecond} {
 		t.Run(delay.String(), func(t *testing.T) {
 			bubble(t, func(b *bench) {
-				l := &ledger{Journal: b.journal, asked: make(map[string]int), held: make(map[string]time.Time)}
+				l := newLedger(b.journal)
 				b.engine = rotation.New(rotation.Options{Journal: l, World: manyTeams{b, "alpha", delay}, Owner: "engine", Now: b.now})
 				var docs []string
 				for i := range 500 {

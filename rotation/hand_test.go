@@ -25,7 +25,8 @@ func TestValueOfALostClaim(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
-				l := &ledger{Journal: b.journal, asked: make(map[string]int), held: make(map[string]time.Time), leases: true}
+				l := newLedger(b.journal)
+				l.leases = true
 				b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "engine", Now: b.now})
 				fails := true
 				b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
