@@ -155,6 +155,5 @@ func (c *cluster) oneStory() wrongs {
 		}
 		all = append(all, some...)
 	}
-	c.Logf("%d events were checked", len(all))
 	return checkHistory(all)
 }

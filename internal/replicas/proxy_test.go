@@ -125,7 +125,7 @@ func (p *proxy) pass() {
 	}
 }
 
-// create and chat are how requests to make a key, and to prove one, begin.
+// How requests to make a key, and to prove one, begin.
 const (
 	create = "POST /auth/teams/"
 	chat   = "POST /v1/chat/"
