@@ -93,11 +93,12 @@ func TestSharedPaceOfReplicas(t *testing.T) {
 	sent := s.sim.Calls()["list"] - before
 	total := served[0] + served[1] + served[2]
 	t.Logf("three: %v served, %d requests in %v against %v a second, %d refused", served, sent, d, limit, refused)
-	if want := limit * d.Seconds(); float64(total) < want/4 || float64(sent) > 1.2*want+limit {
+	// Shares to the percent are measured in virtual time, in package xai. Here others use the machine meanwhile.
+	if want := limit * d.Seconds(); float64(total) < want/6 || float64(sent) > 1.2*want+limit {
 		t.Errorf("%d of %d requests served in %v, want up to %v", total, sent, d, want)
 	}
 	for _, n := range served {
-		if n < total/5 || n > total/2 {
+		if n < total/8 || n > total*2/3 {
 			t.Errorf("unfair: %v", served)
 		}
 	}
