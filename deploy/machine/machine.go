@@ -107,19 +107,29 @@ func (m *Machine) Boot(t *testing.T) {
 	if err := nspawn.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = nspawn.Wait() // what it said tells why
+	}()
 	t.Cleanup(func() {
 		if m.leader != 0 {
 			_ = unix.Kill(m.leader, unix.SIGKILL) // with which all its processes go; systemd-nspawn killed alone leaves them behind
 		} else {
 			_ = nspawn.Process.Kill()
 		}
-		_ = nspawn.Wait() // it was killed
+		<-ended
 	})
 	for end := time.Now().Add(bootLimit); ; time.Sleep(100 * time.Millisecond) {
 		if m.leader = childOf(nspawn.Process.Pid); m.leader != 0 {
 			if state, _ := m.Try("systemctl", "is-system-running"); strings.TrimSpace(state) == "running" {
 				return
 			}
+		}
+		select {
+		case <-ended:
+			t.Fatalf("this system cannot boot a machine:\n%s", console.String())
+		default:
 		}
 		if time.Now().After(end) {
 			failed, _ := m.Try("systemctl", "--failed", "--no-pager")
