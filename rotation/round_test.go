@@ -387,3 +387,48 @@ func TestRoundThatWaitsTooLong(t *testing.T) {
 		}
 	})
 }
+
+// What stops in the middle of a round leaves nobody claimed, and counts for nothing.
+func TestRoundStops(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.limits = rotation.Limits{Concurrency: 2}
+		b.birth()
+		b.atRest(40)
+		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(time.Second) }}
+		b.engine.Reload(b)
+		for range 20 { // the watch of all takes half a minute, and begins in the second round
+			b.runs(43 * time.Second)
+			all, err := b.journal.Summaries(b.t.Context())
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			for _, s := range all {
+				if s.Owner != "" || s.Policy.Failures > 0 || s.Policy.Error != "" {
+					b.violated("%s belongs to %q, failed %d times: %s", s.Policy.Name, s.Owner, s.Policy.Failures, s.Policy.Error)
+				}
+			}
+		}
+		b.runs(2 * time.Minute)
+		b.watched(17 * time.Minute)
+	})
+}
+
+// A turn that can neither record its end nor give its claim back goes on when the journal answers again.
+func TestTurnThatCannotBeReleased(t *testing.T) {
+	bubble(t, func(b *bench) {
+		l := b.atRest(2)
+		until := time.Now().Add(20 * time.Minute)
+		l.refuse = func(method string, policies []string) error {
+			if slices.Contains([]string{"Commit", "Load", "Release"}, method) && policies[0] == "p1" && time.Now().Before(until) {
+				return errFault
+			}
+			return nil
+		}
+		b.order(journal.Order{Policy: "p1", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+		b.runs(23 * time.Minute)
+		b.watched(15*time.Minute+10*time.Second, "p1")
+		if r := b.record("p1").Rotation; r == nil || r.State != journal.Live {
+			b.violated("the rotation is %+v", r)
+		}
+	})
+}
