@@ -39,7 +39,7 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 				settled.Reset(settleTime)
 			}
 			continue
-		case <-overflows: // some change was not told
+		case <-overflows: //nolint:errcheck // some change was not told, whatever the error
 			settled.Reset(settleTime)
 			continue
 		case <-again.C:

@@ -212,8 +212,11 @@ func (r *reader) run(text string) {
 		r.t.Fatal(err)
 	}
 	defer func() { _ = key.Close() }()
-	if _, err := key.WriteString(r.key.Reveal() + "\n"); err == nil {
+	if _, err = key.WriteString(r.key.Reveal() + "\n"); err == nil {
 		_, err = key.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 	command.Stdin = key
 	out, err := command.CombinedOutput()
