@@ -3,7 +3,6 @@ package rotation_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -145,31 +144,47 @@ func TestOnly(t *testing.T) {
 	})
 }
 
-// A journal that answers questions and hands out no work, as one that may only be read, is not taken for one that does.
+// A journal that answers questions and hands out no work, as one that may only be read, is not taken for one that does,
+// whether somebody wants something of it or not.
 func TestJournalThatOnlyAnswers(t *testing.T) {
-	bubble(t, func(b *bench) {
-		l := b.atRest(1)
-		b.runs(time.Minute)
-		if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
-			b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
-		}
-		l.refuse = func(method string, _ []string) error {
-			if slices.Contains([]string{"Claim", "ClaimResting", "Release", "Commit"}, method) {
-				return errFault
-			}
-			return nil
-		}
-		b.order(journal.Order{Policy: "p0", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-		begun := b.clock
-		b.runs(time.Minute)
-		tried, err := b.engine.LastTry()
-		if err == nil || b.clock.Sub(tried) > 3*time.Second || b.engine.LastLook().After(begun) {
-			b.violated("last try %s with %v, last look %s", tried, err, b.engine.LastLook())
-		}
-		l.refuse = nil
-		b.runs(5 * time.Second)
-		if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
-			b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
-		}
-	})
+	for name, c := range map[string]struct {
+		ordered, leases bool
+		after           time.Duration // at the latest it is noticed
+	}{
+		"an order":          {true, false, 3 * time.Second},
+		"a replica at rest": {false, true, 13 * time.Second},
+		"a watch is due":    {false, false, 16 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				l := b.atRest(1)
+				l.leases = c.leases
+				b.runs(time.Minute)
+				if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
+					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
+				}
+				l.refuse = func(method string, _ []string) error {
+					if method == "Next" || method == "Load" || method == "LoadAll" {
+						return nil
+					}
+					return errFault
+				}
+				if c.ordered {
+					b.order(journal.Order{Policy: "p0", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+				}
+				b.runs(c.after)
+				was := b.engine.LastLook()
+				b.runs(time.Minute)
+				tried, err := b.engine.LastTry()
+				if err == nil || b.clock.Sub(tried) > 3*time.Second || b.engine.LastLook() != was {
+					b.violated("last try %s with %v, last look %s", tried, err, b.engine.LastLook())
+				}
+				l.refuse = nil
+				b.runs(5 * time.Second)
+				if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
+					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
+				}
+			})
+		})
+	}
 }

@@ -11,9 +11,9 @@ import (
 const maxBeat = 10 * time.Second
 
 // attendance says that this process is alive, where it is one of several, until the returned function is called. It is
-// news for people: no decision rests on it.
-func (e *Engine) attendance(ctx context.Context) (leave func()) {
-	lease := e.journal.Lease()
+// news for people: no decision rests on it, but that a journal that cannot be told is asked whether it hands out work.
+func (s *scheduler) attendance(ctx context.Context) (leave func()) {
+	lease := s.journal.Lease()
 	if lease == 0 {
 		return func() {}
 	}
@@ -21,9 +21,9 @@ func (e *Engine) attendance(ctx context.Context) (leave func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		self := journal.Replica{Name: e.owner, Host: e.host, Version: e.version, StartedAt: e.now()}
+		self := journal.Replica{Name: s.owner, Host: s.host, Version: s.version, StartedAt: s.now()}
 		for {
-			e.beat(ctx, self)
+			s.beat(ctx, self)
 			if pause(ctx, min(lease*2/3, maxBeat)) != nil {
 				return
 			}
@@ -34,17 +34,18 @@ func (e *Engine) attendance(ctx context.Context) (leave func()) {
 		<-ended
 		ctx, enough := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer enough()
-		if err := e.journal.Leave(ctx, e.owner); err != nil {
-			e.log.Warn("this replica could not take its leave: it will be shown as one that fell silent", "err", err)
+		if err := s.journal.Leave(ctx, s.owner); err != nil {
+			s.log.Warn("this replica could not take its leave: it will be shown as one that fell silent", "err", err)
 		}
 	}
 }
 
-func (e *Engine) beat(ctx context.Context, self journal.Replica) {
-	ctx, enough := context.WithTimeout(ctx, lookLimit)
+func (s *scheduler) beat(ctx context.Context, self journal.Replica) {
+	within, enough := context.WithTimeout(ctx, lookLimit)
 	defer enough()
-	if err := e.journal.Beat(ctx, e.now(), self); err != nil && ctx.Err() == nil {
-		e.log.Warn("a sign of life was not heard", "err", err)
+	if err := s.journal.Beat(within, s.now(), self); err != nil && ctx.Err() == nil {
+		s.log.Warn("a sign of life was not heard", "err", err)
+		s.doubted.Store(true) // perhaps it may only be read: the next look finds out
 	}
 }
 

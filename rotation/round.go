@@ -42,6 +42,7 @@ func (s *scheduler) rounds(ctx, stop context.Context) {
 			began, over, err := s.round(ctx, stop)
 			if err != nil && stop.Err() == nil {
 				s.log.Error("a round over the policies at rest could not begin", "err", err)
+				s.doubted.Store(true)
 			}
 			if began < roundLimit {
 				break
@@ -74,6 +75,9 @@ func (s *scheduler) round(ctx, stop context.Context) (began int, over <-chan str
 	}
 	var errands []errand
 	for i, c := range claims {
+		if err == nil && records[i] == nil {
+			continue // renamed a moment ago: its claim is void
+		}
 		errands = append(errands, errand{claim: c, asked: asked, at: at, rec: records[i], place: func() {}})
 	}
 	ended := make(chan struct{})

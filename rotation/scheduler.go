@@ -25,15 +25,18 @@ const lookLimit = 10 * time.Second
 // scheduler hands out turns in two lanes: to policies that are due, and in rounds to those at rest. Both share the places.
 type scheduler struct {
 	*Engine
-	once    bool          // it ends when all is done, and its process with it
-	places  chan struct{} // a token for each that is taken
-	line    chan struct{} // a token for the turn of a round that waits for a place
-	rest    atomic.Pointer[time.Time]
+	once    bool                      // it ends when all is done, and its process with it
+	places  chan struct{}             // a token for each that is taken
+	line    chan struct{}             // a token for the turn of a round that waits for a place
+	rest    atomic.Pointer[time.Time] // when the next round has work, as the journal said last; nil: it was not asked since the last
+	doubted atomic.Bool               // whether the journal can be written is not known: it is asked for work even where none is due
 	working sync.WaitGroup
 }
 
 func (e *Engine) newScheduler(once bool) *scheduler {
-	return &scheduler{Engine: e, once: once, places: make(chan struct{}, e.limits.Concurrency), line: make(chan struct{}, 1)}
+	s := &scheduler{Engine: e, once: once, places: make(chan struct{}, e.limits.Concurrency), line: make(chan struct{}, 1)}
+	s.doubted.Store(true)
+	return s
 }
 
 // Run rotates until ctx ends, then lets the steps in hand finish or park, and returns nil. It returns an error only when
@@ -42,14 +45,13 @@ func (e *Engine) Run(ctx context.Context) error {
 	turns, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	s := e.newScheduler(false)
-	defer e.attendance(ctx)()
+	defer s.attendance(ctx)()
 	s.working.Go(func() { e.runChores(ctx) })
 	s.working.Go(func() { e.listen(ctx) })
 	s.working.Go(func() { s.rounds(turns, ctx) })
-	failed := false
 	for empty := 0; ctx.Err() == nil; empty++ {
-		began, due, err := s.look(turns, ctx, failed)
-		if failed = err != nil; began > 0 || due.After(e.now()) {
+		began, due, _ := s.look(turns, ctx)
+		if began > 0 || due.After(e.now()) {
 			empty = 0
 		}
 		if began == 0 {
@@ -62,13 +64,14 @@ func (e *Engine) Run(ctx context.Context) error {
 	return nil
 }
 
-// look asks when a policy is due, and claims and begins those that are. After a failure it insists on claiming: a journal
-// that only answers is not one that hands out work. stop ends the look, ctx the turns that it begins.
-func (s *scheduler) look(ctx, stop context.Context, insist bool) (began int, due time.Time, err error) {
+// look asks when a policy is due, and claims and begins those that are. At first, and after a failure, it claims anyhow: a
+// journal that only answers is not one that hands out work. stop ends the look, ctx the turns that it begins.
+func (s *scheduler) look(ctx, stop context.Context) (began int, due time.Time, err error) {
 	due, err = s.next(stop)
-	if due := !due.IsZero() && !due.After(s.now()); err != nil || !due && !insist {
+	insist := s.once || s.doubted.Load()
+	if err != nil || !insist && (due.IsZero() || due.After(s.now())) {
 		s.looked(err)
-		return 0, time.Time{}, err
+		return 0, due, err
 	}
 	places := s.take(stop)
 	if len(places) == 0 {
@@ -79,6 +82,7 @@ func (s *scheduler) look(ctx, stop context.Context, insist bool) (began int, due
 	defer enough()
 	claims, err := s.journal.Claim(asking, s.owner, s.now(), len(places), s.only...)
 	s.looked(err)
+	s.doubted.Store(err != nil)
 	for i, p := range places {
 		if i >= len(claims) {
 			p.give()
@@ -175,7 +179,7 @@ func (e *Engine) RunOnce(ctx context.Context) error {
 	e.chores(ctx)
 	s := e.newScheduler(true)
 	for empty := 0; ctx.Err() == nil; empty++ {
-		began, due, err := s.look(ctx, ctx, true)
+		began, due, err := s.look(ctx, ctx)
 		if err == nil && began == 0 {
 			began, _, err = s.round(ctx, ctx)
 		}
