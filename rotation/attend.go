@@ -40,6 +40,7 @@ func (s *scheduler) ended(ctx, stop context.Context, er errand, err error) {
 	case errors.Is(err, journal.ErrLost):
 		s.log.Warn("another replica took the policy over; nothing more is written", "policy", er.claim.Policy)
 	case put:
+		s.log.Debug("put off: too many turns in hand", "policy", er.claim.Policy, "of", full.name, "pause", full.pause)
 		s.postpone(ctx, stop, er, full.pause)
 	case defect, errors.Is(err, journal.ErrForbidden):
 		s.log.Error("a turn could not be recorded", "policy", er.claim.Policy, "err", err)

@@ -131,10 +131,13 @@ func (s *scheduler) inRound(ctx, stop context.Context, er errand) (quiet *errand
 }
 
 // admit waits for room and then for a place. Turns of rounds stand in line one at a time, so that others get every
-// second place. It refuses with *crowded or errNoPlace.
+// second place, and leave an eighth of each share to them. It refuses with *crowded or errNoPlace.
 func (s *scheduler) admit(stop context.Context, p *place, needs []need) (*stay, error) {
 	waiting, enough := context.WithTimeout(stop, roundPatience)
 	defer enough()
+	for i := range needs {
+		needs[i].share = max(1, needs[i].share-(needs[i].share+7)/8)
+	}
 	in, err := s.crowd.await(waiting, needs)
 	if err != nil {
 		return nil, err

@@ -432,3 +432,35 @@ func TestTurnThatCannotBeReleased(t *testing.T) {
 		}
 	})
 }
+
+// A round that has more to watch than there are places keeps nobody waiting who asks for something now.
+func TestRoundLeavesRoom(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.limits = rotation.Limits{Concurrency: 4}
+		b.birth()
+		b.atRest(200)
+		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(1500 * time.Millisecond) }}
+		b.engine.Reload(b)
+		var ids []int64
+		for i := range 10 {
+			time.AfterFunc(13*time.Minute+time.Duration(10*i+5)*time.Second, func() {
+				id, err := b.journal.Place(b.t.Context(), journal.Order{
+					Policy: fmt.Sprint("p", 20*i), Kind: journal.OrderRotate, Trigger: journal.ByHand, At: time.Now(), By: "tester",
+				})
+				if err != nil {
+					b.t.Error(err)
+				}
+				ids = append(ids, id)
+				b.engine.Wake()
+			})
+		}
+		b.runs(15*time.Minute + 10*time.Second)
+		for _, id := range ids {
+			o, err := b.journal.OrderByID(b.t.Context(), id)
+			if err != nil || o.DoneAt.IsZero() || o.DoneAt.Sub(o.At) > 5*time.Second {
+				b.violated("%s: said at %s, heard at %s: %v", o.Policy, o.At, o.DoneAt, err)
+			}
+			b.t.Log(o.DoneAt.Sub(o.At))
+		}
+	})
+}
