@@ -168,6 +168,7 @@ type Engine struct {
 	lastLook  time.Time       // guarded by mu: when the scheduler last looked for due policies, and the journal answered
 	lastTry   time.Time       // guarded by mu: when it last looked, answered or not
 	lookError error           // guarded by mu: of the last look
+	restError error           // guarded by mu: of the last round
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
@@ -227,12 +228,15 @@ func (e *Engine) LastLook() time.Time {
 	return e.lastLook
 }
 
-// LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer: while that is
-// not nil, nothing is acted on.
+// LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer, then or when it
+// last asked for those at rest: while that is not nil, nothing is acted on.
 func (e *Engine) LastTry() (time.Time, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.lastTry, e.lookError
+	if e.lookError != nil {
+		return e.lastTry, e.lookError
+	}
+	return e.lastTry, e.restError
 }
 
 func (e *Engine) theWorld() World {

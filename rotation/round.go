@@ -33,13 +33,23 @@ func (l Limits) roundPace() time.Duration { return max(l.Watch/180, pollPace) }
 // rounds makes rounds until stop ends; ctx ends the calls of their turns. While a round finds more than it may take, the
 // next follows when it is over.
 func (s *scheduler) rounds(ctx, stop context.Context) {
-	for {
+	for failed := false; ; {
 		pace := s.limits.roundPace()
+		if failed {
+			pace = pollPace
+		}
 		if pause(stop, pace-pace/10+rand.N(pace/5)) != nil {
 			return
 		}
-		for at := s.rest.Swap(nil); at != nil && !at.IsZero() && !at.After(s.now()); {
+		for at := s.rest.Swap(nil); at != nil; {
+			if at.IsZero() || at.After(s.now()) {
+				s.rested(nil) // nobody waits for a round
+				failed = false
+				break
+			}
 			began, over, err := s.round(ctx, stop)
+			s.rested(err)
+			failed = err != nil
 			if err != nil && stop.Err() == nil {
 				s.log.Error("a round over the policies at rest could not begin", "err", err)
 				s.doubted.Store(true)
@@ -53,6 +63,13 @@ func (s *scheduler) rounds(ctx, stop context.Context) {
 			}
 		}
 	}
+}
+
+// rested notes how a round began. A full disk may show in rounds alone: a claim of nothing writes nothing.
+func (e *Engine) rested(err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.restError = err
 }
 
 // round claims the policies at rest whose time has come and begins their turns. over is closed when they all ended.

@@ -188,6 +188,37 @@ func TestJournalThatDoesNotAnswer(t *testing.T) {
 	})
 }
 
+// full is a journal on a full disk: it answers, and what claims something fails.
+type full struct {
+	journal.Journal
+	full atomic.Bool
+}
+
+func (f *full) ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error) {
+	if f.full.Load() {
+		return nil, errFault
+	}
+	return f.Journal.ClaimResting(ctx, owner, now, limit, only...)
+}
+
+// A round that cannot begin stands against readiness, although nothing else is due.
+func TestRoundThatCannotBeginIsTold(t *testing.T) {
+	bubble(t, func(b *bench) {
+		f := &full{Journal: b.journal}
+		b.engine = rotation.New(rotation.Options{Journal: f, World: b, Owner: "full"})
+		b.load(policyDoc("chat", quick, targetA))
+		b.runs(30 * time.Minute)
+		b.ends()
+		for _, is := range []bool{true, false} {
+			f.full.Store(is)
+			b.runs(20 * time.Minute)
+			if _, err := b.engine.LastTry(); (err != nil) != is {
+				b.violated("full: %t, and the last look ended with %v", is, err)
+			}
+		}
+	})
+}
+
 // A store that never answers takes no place from policies that do not need it.
 func TestHangingStoreStarvesNobody(t *testing.T) {
 	bubble(t, func(b *bench) {
