@@ -125,7 +125,7 @@ func (l *ledger) Release(ctx context.Context, c journal.Claim, at time.Time) err
 
 func (l *ledger) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, ev ...journal.Event) error {
 	if err := l.ask("Commit", c.Policy); errors.Is(err, journal.ErrLost) { // who took it over is done with it
-		return errors.Join(err, l.Journal.Release(ctx, c, c.Now.Add(time.Second)))
+		return errors.Join(err, l.Journal.Release(ctx, c, c.Now.Add(time.Minute)))
 	} else if err != nil {
 		return err
 	}
