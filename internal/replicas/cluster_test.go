@@ -45,6 +45,7 @@ type cluster struct {
 	names    []string // of the policies
 	lease    time.Duration
 	watch    time.Duration
+	slots    int // steps that one replica takes at a time
 	replicas []*replica
 }
 
@@ -74,7 +75,7 @@ func newCluster(t testing.TB, replicas, policies int) *cluster {
 // newClusterOn is newCluster with a server of its own kind.
 func newClusterOn(t testing.TB, postgres *postgrestest.Server, replicas, policies int) *cluster {
 	t.Helper()
-	c := &cluster{TB: t, lease: lease, watch: 3 * time.Second, dir: t.TempDir(), postgres: postgres,
+	c := &cluster{TB: t, lease: lease, watch: 3 * time.Second, slots: 8, dir: t.TempDir(), postgres: postgres,
 		sim: xaisim.New(xaisim.Options{ListLag: time.Second, Latency: 10 * time.Millisecond})}
 	c.url = c.postgres.Database(t)
 	c.upstream.Store(&upstream{"unix", c.postgres.Socket()})
@@ -134,7 +135,7 @@ func (c *cluster) write(name, text string) {
 	}
 }
 
-// schedule writes the policies: each a file in the folder that all replicas share. They come due some time apart.
+// schedule writes the policies, in the folder that all replicas share. They come due some time apart.
 func (c *cluster) schedule(every time.Duration) {
 	c.Helper()
 	var docs []string
@@ -147,7 +148,10 @@ targets: [{store: local, path: %s}]
 retire: {overlap: %s, soak: 1s}
 `, name, every+time.Duration(i%len(c.replicas)*2)*time.Second, name, overlap))
 	}
-	c.write("policies/all.yaml", strings.Join(docs, "---\n"))
+	const most = 1000 // a file has at most 1 MiB
+	for i := 0; i < len(docs); i += most {
+		c.write(fmt.Sprintf("policies/%03d.yaml", i/most), strings.Join(docs[i:min(i+most, len(docs))], "---\n"))
+	}
 }
 
 func (r *replica) name(of string) string { return fmt.Sprintf("%s-%d", of, r.number) }
@@ -165,8 +169,8 @@ socket: %s.sock
 xai: {management_url: "http://%[5]s", inference_url: "http://%[5]s"}
 teams: {research: {management_key: "file:management.key"}}
 stores: {local: {type: file, dir: secrets, shared: true}}
-limits: {min_interval: 1s, quarantine: %s, watch: %s, lease: %s, concurrency: 8}
-`, r.database.address(), u.Path, r.web, r.name("replica"), r.xai.address(), quarantine, r.watch, r.lease))
+limits: {min_interval: 1s, quarantine: %s, watch: %s, lease: %s, concurrency: %d}
+`, r.database.address(), u.Path, r.web, r.name("replica"), r.xai.address(), quarantine, r.watch, r.lease, r.slots))
 }
 
 // start runs the replica. What it says goes to a file.
