@@ -152,6 +152,7 @@ func lead(t *testing.T, m *machine.Machine, put func(path string), older, newer 
 // key is the id of the policy's key once nothing is left to do for it.
 func key(t *testing.T, m *machine.Machine) string {
 	t.Helper()
+	m.Until(t, soon, `"key_id": "`, "rotator", "status", "-o", "json") // a policy that has not begun yet is idle too
 	out := m.Until(t, soon, `"state": "idle"`, "rotator", "status", "-o", "json")
 	var rows []struct {
 		KeyID string `json:"key_id"`

@@ -71,6 +71,7 @@ func writePolicy(t *testing.T, m *machine.Machine, name string) {
 // state waits until a policy is in a state, and returns the id of its key.
 func state(t *testing.T, m *machine.Machine, policy, want string) string {
 	t.Helper()
+	m.Until(t, soon, `"key_id": "`, "rotator", "status", policy, "-o", "json") // a policy that has not begun yet is idle too
 	out := m.Until(t, soon, `"state": "`+want+`"`, "rotator", "status", policy, "-o", "json")
 	var rows []struct {
 		KeyID string `json:"key_id"`
