@@ -130,6 +130,9 @@ func idle(b *testing.B, n int) {
 	c.schedule(720 * time.Hour)
 	r.start()
 	eventually(b, 10*time.Minute, "it has begun", func() bool { status, _ := r.probe("/readyz"); return status == http.StatusOK })
+	eventually(b, 10*time.Minute, "what came due while it began is watched", func() bool {
+		return c.count(`SELECT count(*) FROM policies WHERE next_run_at < extract(epoch FROM now() - interval '10 seconds') * 1000000`) == 0
+	})
 	const while = 30 * time.Second
 	time.Sleep(while)
 	events := c.count(`SELECT count(*) FROM events`)
