@@ -15,7 +15,7 @@ import (
 // few statements a second. Their turns are like all others, and one that finds something goes on like all others.
 
 // roundLimit bounds a round: so many claims, at most, are lost with a process.
-const roundLimit = 256
+const roundLimit = 500
 
 // roundPatience is how long a claim waits in its round for a place, and for room at its stores and team, before it is
 // given back. It is shorter than a third of a lease, so that waiting renews nothing.
@@ -28,7 +28,7 @@ const gatherPause = time.Second
 var errNoPlace = errors.New("no place for the turn")
 
 // roundPace is the pause between two rounds: nothing to an interval between two looks at one policy.
-func (l Limits) roundPace() time.Duration { return max(l.Watch/180, pollPace) }
+func (l Limits) roundPace() time.Duration { return max(l.Watch/90, pollPace) }
 
 // rounds makes rounds until stop ends; ctx ends the calls of their turns. While a round finds more than it may take, the
 // next follows when it is over.
