@@ -15,7 +15,7 @@ import (
 // few statements a second. Their turns are like all others, and one that finds something goes on like all others.
 
 // roundLimit bounds a round: so many claims, at most, are lost with a process.
-const roundLimit = 500
+const roundLimit = 256
 
 // roundPatience is how long a claim waits in its round for a place, and for room at its stores and team, before it is
 // given back. It is shorter than a third of a lease, so that waiting renews nothing.
