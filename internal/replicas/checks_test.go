@@ -119,11 +119,15 @@ func (c *cluster) onePromoted(users *consumers) (wrong wrongs) {
 	for policy, list := range users.seen {
 		once := make(map[string]bool)
 		for _, v := range list {
-			if values++; rotation[v] == "" || once[v] {
+			// A key that xAI never knew fails its consumer; the simulator forgets the oldest of thousands that were deleted.
+			of, known := rotation[v]
+			if values++; known && of == "" || once[v] {
 				wrong.add("%s: a value was read that belongs to no rotation, or came back", policy)
 			}
 			once[v] = true
-			seen[rotation[v]]++
+			if known {
+				seen[of]++
+			}
 		}
 	}
 	for r, n := range seen {
