@@ -11,13 +11,14 @@ import (
 
 // A pace is a row, and each question one statement: the generic cell rate algorithm, with a rate that moves. free_at is
 // when the next call may begin. At the top it may lie in the past by a burst's worth of time, which is what was saved up;
-// below the top nothing is saved. A time that lies further ahead than an hour was written before the clock was set back,
-// and does not count.
+// below the top nothing is saved. A time that lies further ahead than calls are reserved (a minute), or than xAI asks
+// anybody to stay away (an hour), was written before the clock was set back, and does not count.
 const (
-	hour = `3600000000`
+	minute = `60000000`
+	hour   = `3600000000`
 	// paced is the row before this question; excluded has now.
 	paced = `(SELECT excluded.asked_at AS now, paces.rate AS rate,
-		CASE WHEN paces.free_at > excluded.asked_at + ` + hour + ` THEN 0 ELSE paces.free_at END AS free,
+		CASE WHEN paces.free_at > excluded.asked_at + ` + minute + ` THEN 0 ELSE paces.free_at END AS free,
 		CASE WHEN paces.resume_at > excluded.asked_at + ` + hour + ` THEN 0 ELSE paces.resume_at END AS resume,
 		CASE WHEN paces.changed_at > excluded.asked_at THEN 0 ELSE paces.changed_at END AS changed) AS paced`
 

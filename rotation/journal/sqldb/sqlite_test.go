@@ -71,6 +71,7 @@ func TestPaceAfterTheClockWasSetBack(t *testing.T) {
 		{at.Add(-2 * time.Hour), 0, 6},
 		{at.Add(-2 * time.Hour), time.Second / 6, 6},
 		{at.Add(2*time.Second - 2*time.Hour), 0, 7},
+		{at.Add(-2*time.Minute - 2*time.Hour), 0, 8},
 	} {
 		delay, rate, err := db.Take(t.Context(), q.at, "team", 1, b)
 		if err != nil || (delay-q.delay).Abs() > time.Millisecond || rate != q.rate {
