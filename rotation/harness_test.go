@@ -50,6 +50,7 @@ type bench struct {
 
 	real    bool                    // time is time.Now: that of a bubble
 	mu      sync.Mutex              // held at a point
+	others  sync.Mutex              // held by what others do meanwhile
 	skew    time.Duration           // how far xAI's clock is ahead of ours
 	worn    map[string]stores.Store // by name: what stands before a store, to lie
 	dieAt   string                  // the engine dies at the next point of that name

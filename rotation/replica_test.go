@@ -15,7 +15,7 @@ func TestReplicaIsSeen(t *testing.T) {
 		l.leases = true
 		b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "one", Host: "here", Version: "1.2.3", Now: b.now})
 		begun := time.Now().UTC()
-		time.AfterFunc(time.Minute, func() {
+		b.after(time.Minute, func() {
 			seen, err := b.journal.Replicas(b.t.Context())
 			if err != nil || len(seen) != 1 {
 				b.t.Errorf("replicas: %+v, %v", seen, err)
@@ -46,7 +46,7 @@ func TestOthersAreHeard(t *testing.T) {
 			bubble(t, func(b *bench) {
 				l := b.atRest(1)
 				var id int64
-				time.AfterFunc(10*time.Second+100*time.Millisecond, func() {
+				b.after(10*time.Second+100*time.Millisecond, func() {
 					var err error
 					id, err = b.journal.Place(b.t.Context(), journal.Order{
 						Policy: "p0", Kind: journal.OrderRotate, Trigger: journal.ByHand, At: time.Now(), By: "tester",

@@ -20,11 +20,11 @@ import (
 type ledger struct {
 	journal.Journal
 	mu     sync.Mutex
-	asked  map[string]int       // guarded by mu: by the name of the method
-	held   map[string]time.Time // guarded by mu: policy → when it was claimed
-	leases bool                 // its claims end by themselves, as with replicas
-	woken  chan struct{}        // somebody else woke a policy
-	refuse func(method string, policies []string) error
+	asked  map[string]int                               // guarded by mu: by the name of the method
+	held   map[string]time.Time                         // guarded by mu: policy → when it was claimed
+	leases bool                                         // its claims end by themselves, as with replicas
+	woken  chan struct{}                                // somebody else woke a policy
+	refuse func(method string, policies []string) error // asked one at a time
 }
 
 func newLedger(j journal.Journal) *ledger {
@@ -33,8 +33,8 @@ func newLedger(j journal.Journal) *ledger {
 
 func (l *ledger) ask(method string, policies ...string) error {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.asked[method]++
-	l.mu.Unlock()
 	if l.refuse == nil {
 		return nil
 	}
@@ -443,7 +443,7 @@ func TestRoundLeavesRoom(t *testing.T) {
 		b.engine.Reload(b)
 		var ids []int64
 		for i := range 10 {
-			time.AfterFunc(13*time.Minute+time.Duration(10*i+5)*time.Second, func() {
+			b.after(13*time.Minute+time.Duration(10*i+5)*time.Second, func() {
 				id, err := b.journal.Place(b.t.Context(), journal.Order{
 					Policy: fmt.Sprint("p", 20*i), Kind: journal.OrderRotate, Trigger: journal.ByHand, At: time.Now(), By: "tester",
 				})

@@ -29,7 +29,7 @@ func bubble(t *testing.T, test func(*bench)) {
 	})
 }
 
-// runs lets the scheduler run for d.
+// runs lets the scheduler run for d. What others did meanwhile happened before it returns.
 func (b *bench) runs(d time.Duration) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.t.Context(), d)
@@ -37,7 +37,17 @@ func (b *bench) runs(d time.Duration) {
 	if err := b.engine.Run(ctx); err != nil {
 		b.t.Fatal(err)
 	}
+	synctest.Wait()
 	b.clock = time.Now()
+}
+
+// after has somebody else do something once d has passed; two of them, one after the other.
+func (b *bench) after(d time.Duration, do func()) {
+	time.AfterFunc(d, func() {
+		b.others.Lock()
+		defer b.others.Unlock()
+		do()
+	})
 }
 
 func TestRun(t *testing.T) {
