@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +89,7 @@ func copyAdvice(err error) string {
 		return "Stop every daemon and command that uses it; then nothing can change while it is copied."
 	case errors.Is(err, sqldb.ErrNotEmpty):
 		return "Give a database or a file of its own: a copy never mixes with what is there."
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, sqldb.ErrNoJournal):
 		return "There is no journal to copy."
 	}
 	return "Both are written as `state` in the configuration is, and must be reached from here."

@@ -86,9 +86,9 @@ func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error
 	f, bad := a.readFiles()
 	j, err := a.openJournal(ctx, c, true)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && bad != nil:
+	case errors.Is(err, sqldb.ErrNoJournal) && bad != nil:
 		return nil, bad
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, sqldb.ErrNoJournal):
 		return a.inMemory(ctx, f)
 	case err != nil:
 		return nil, err

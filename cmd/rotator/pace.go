@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
 	"rotator/xai"
 )
 
@@ -47,9 +48,10 @@ func (p *sharedPace) Slow(ctx context.Context, retryAfter time.Duration) error {
 	return p.told(p.journal.Slow(ctx, time.Now(), name, retryAfter, paceBounds))
 }
 
-// told says once that the journal does not keep the pace, and once that it does again.
+// told says once that the journal does not keep the pace, and once that it does again. Who only looks at the journal
+// writes nothing there, a pace neither.
 func (p *sharedPace) told(err error) error {
-	if failing := err != nil; p.failing.Swap(failing) != failing {
+	if failing := err != nil && !errors.Is(err, sqldb.ErrReadOnly); p.failing.Swap(failing) != failing {
 		if failing {
 			p.log.Warn("the pace towards xAI is this process's own: the journal does not keep it", "err", err)
 		} else {

@@ -25,6 +25,7 @@ import (
 
 	"rotator/internal/awstest"
 	"rotator/internal/console"
+	"rotator/internal/postgrestest"
 	"rotator/internal/secret"
 	"rotator/xai"
 	"rotator/xai/xaisim"
@@ -72,11 +73,15 @@ func (o *outside) hook(_ http.ResponseWriter, r *http.Request) {
 // TestScripts runs the sessions in testdata/script, each with a simulated xAI of its own.
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	database := postgrestest.Start(t).Database(t) // for one script
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
-		Setup:               setup,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("POSTGRES", database)
+			return setup(e)
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"up":     cmdUp,
 			"until":  cmdUntil,

@@ -40,6 +40,9 @@ var ErrClosed = errors.New("the journal is closed")
 // ErrReadOnly: the journal was opened to look only.
 var ErrReadOnly = errors.New("the journal is open for reading only")
 
+// ErrNoJournal: there is no journal yet that could be looked at.
+var ErrNoJournal = errors.New("there is no journal")
+
 // DB is an open journal.
 type DB struct {
 	engine
@@ -101,7 +104,7 @@ type tx interface {
 
 // Open opens the journal at url and brings its schema up to date: sqlite:PATH, sqlite::memory: (gone with the process,
 // for tests and trials) or postgres://…. A newer schema is left as it is when it allows this program beside its own.
-// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder. No error names url's password.
+// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder, ErrNoJournal. No error names url's password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -127,7 +130,8 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	case "postgres", "postgresql":
 		e, err = openPostgres(ctx, url, known, o)
 	default:
-		return nil, fmt.Errorf("open journal: unknown kind %q: want sqlite:PATH or postgres://USER@HOST/DATABASE", scheme)
+		// Not quoted: another kind of address, which a reference may hold, has its password anywhere.
+		return nil, errors.New("open journal: the address is of no known kind: want sqlite:PATH or postgres://USER@HOST/DATABASE")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)

@@ -124,7 +124,7 @@ func TestUnknownJournals(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	path, url := newFile(t)
-	if _, err := Open(t.Context(), url, Options{ReadOnly: true}); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Open(t.Context(), url, Options{ReadOnly: true}); !errors.Is(err, ErrNoJournal) {
 		t.Fatalf("a journal that is not there: %v", err)
 	}
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {

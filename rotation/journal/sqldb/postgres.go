@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -56,13 +57,13 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 		}
 	}()
 	if o.ReadOnly {
-		return e, e.read(ctx, known.checkToLook)
+		return e, explained(e.read(ctx, known.checkToLook))
 	}
 	if err := e.findTimeline(ctx); err != nil {
 		return nil, err
 	}
 	var durable string
-	return e, e.write(ctx, func(ctx context.Context, t tx) error {
+	return e, explained(e.write(ctx, func(ctx context.Context, t tx) error {
 		if _, err := one(ctx, t, []any{&durable}, `SHOW synchronous_commit`); err != nil {
 			return err
 		}
@@ -78,7 +79,20 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 			return err
 		}
 		return e.noteTimeline(ctx, t)
-	})
+	}))
+}
+
+// explained says of an error when opening what it means here: ErrNoJournal, or what the role lacks.
+func explained(err error) error {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch e.Code {
+		case "42P01": // no such table
+			return fmt.Errorf("%w: %w", ErrNoJournal, err)
+		case "42501", "3F000": // no right, no schema to create in
+			return fmt.Errorf("%w: the role must own its database, or a schema of it that its search_path names", err)
+		}
+	}
+	return err
 }
 
 // parseAddress reads an address. Its error does not quote it, as the parser's own would: it may hold a password.

@@ -1,12 +1,12 @@
 package sqldb
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -116,8 +116,10 @@ func (e *sqliteDB) openReaders(ctx context.Context, known schema) (err error) {
 		s, err := newSession(ctx, e.readers)
 		if err != nil {
 			// SQLite says "unable to open" also of a file that is not there.
-			_, missing := os.Stat(e.path)
-			return cmp.Or(missing, err)
+			if _, missing := os.Stat(e.path); errors.Is(missing, fs.ErrNotExist) {
+				err = fmt.Errorf("%w: %w", ErrNoJournal, missing)
+			}
+			return err
 		}
 		e.idle <- s
 		e.made++
