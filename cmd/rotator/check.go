@@ -20,6 +20,7 @@ import (
 
 func (a *app) checkCommand() *cobra.Command {
 	json, live, permissions, store := false, false, false, ""
+	var restarts []string
 	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
@@ -33,16 +34,17 @@ whether it holds, measures the delays, and deletes the key.
 With --permissions it instead prints the least rights that it all needs, each in its own language: policies of Vault and
 IAM, Roles of Kubernetes, folders, and what a management key is for. It reads the configuration and the policies, but no
 secret, and calls nobody: use it before there is any login. With --store only those in one store are printed; a document
-that is alone and of JSON comes without the comments above it.`,
+that is alone and of JSON comes without the comments above it. Which workloads Secrets of Kubernetes restart stands in their
+annotations, which it does not read: name them with --restart.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			switch {
 			case live:
 				return a.checkLive(c.Context(), json)
 			case permissions:
-				return a.permissions(json, store)
-			case store != "":
-				return usage(errors.New("--store goes with --permissions"), "Without them everything is checked.")
+				return a.permissions(json, store, restarts)
+			case store != "" || len(restarts) > 0:
+				return usage(errors.New("--store and --restart go with --permissions"), "Without them everything is checked.")
 			}
 			return a.check(c.Context(), json)
 		},
@@ -50,6 +52,7 @@ that is alone and of JSON comes without the comments above it.`,
 	c.Flags().BoolVar(&live, "live", false, "rehearse a key's whole life at xAI, for one policy of each team")
 	c.Flags().BoolVar(&permissions, "permissions", false, "print the least rights needed in each store and at xAI")
 	c.Flags().StringVar(&store, "store", "", "`NAME` of the only store whose rights are printed")
+	c.Flags().StringArrayVar(&restarts, "restart", nil, "`NAMESPACE/KIND/NAME` of a workload that a Secret restarts; may be given again")
 	c.MarkFlagsMutuallyExclusive("live", "permissions")
 	outputFlag(c, &json)
 	return c
@@ -78,7 +81,7 @@ func (a *app) check(ctx context.Context, json bool) error {
 	}
 	rows = append([]console.CheckRow{
 		checked("configuration "+f.config.File, nil, ""),
-		checked(fmt.Sprintf("%d policies in %s", len(f.policies), f.config.Policies), nil, ""),
+		checked(fmt.Sprintf("%s in %s", countPolicies(len(f.policies)), f.config.Policies), nil, ""),
 	}, rows...)
 	if err := a.print(json, rows, func(t *table) {
 		t.row("RESULT", "SUBJECT", "DETAIL")

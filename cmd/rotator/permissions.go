@@ -9,6 +9,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/stores"
+	"rotator/stores/kubernetes"
 )
 
 // permissionsRow is one document of rights, of a store or of a team's management key.
@@ -21,13 +22,13 @@ type permissionsRow struct {
 }
 
 // permissions prints the least rights that the configuration and the policies need: of everybody, or of the named store
-// alone. Nobody is called, and no secret is read.
-func (a *app) permissions(asJSON bool, store string) error {
+// alone; in Kubernetes also to restart these workloads. Nobody is called, and no secret is read.
+func (a *app) permissions(asJSON bool, store string, restarts []string) error {
 	f, err := a.readFiles()
 	if err != nil {
 		return err
 	}
-	rows, err := f.permissions(store)
+	rows, err := f.permissions(store, restarts)
 	if err != nil {
 		return usage(err, "No rights can be written for what stands there: mend the policy or the configuration, and try again.")
 	}
@@ -57,7 +58,7 @@ func (r permissionsRow) subject() string {
 }
 
 // permissions are sorted by store, and those for xAI come first; with a name, only those in that store.
-func (f files) permissions(only string) (rows []permissionsRow, err error) {
+func (f files) permissions(only string, restarts []string) (rows []permissionsRow, err error) {
 	targets := map[string][]stores.Target{} // store → its targets
 	for _, s := range f.specs() {
 		for _, t := range f.policies[s.Name].Targets {
@@ -73,7 +74,12 @@ func (f files) permissions(only string) (rows []permissionsRow, err error) {
 	}
 	var wrong []error
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
-		documents, err := permissionsOf(f.config.Stores[name]).Permissions(targets[name])
+		of := permissionsOf(f.config.Stores[name])
+		if k, ok := of.(kubernetes.Options); ok {
+			k.Restarts = restarts
+			of = k
+		}
+		documents, err := of.Permissions(targets[name])
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("store %s: %w", name, err))
 		}

@@ -77,6 +77,9 @@ type Options struct {
 	ServerName string
 	// Timeout of each call; default 10 s.
 	Timeout time.Duration
+	// Restarts are workloads that Permissions lets restart, NAMESPACE/KIND/NAME: which ones a Secret names stands in its
+	// annotation, and Permissions reads none.
+	Restarts []string
 }
 
 // Store implements stores.Store, stores.Checker and stores.Previous. It is safe for concurrent use.

@@ -18,6 +18,12 @@ import (
 // workload is what rolls its pods when their template changes.
 type workload struct{ resource, name string }
 
+// parseWorkload reads KIND/NAME.
+func parseWorkload(text string) (w workload, ok bool) {
+	kind, name, _ := strings.Cut(text, "/")
+	return workload{kind + "s", name}, slices.Contains([]string{"deployment", "statefulset", "daemonset"}, kind) && subdomainForm.MatchString(name)
+}
+
 // workloads reads the annotation that names them.
 func (o object) workloads() ([]workload, error) {
 	var all []workload
@@ -26,11 +32,11 @@ func (o object) workloads() ([]workload, error) {
 		if entry == "" {
 			continue
 		}
-		kind, name, _ := strings.Cut(entry, "/")
-		if !slices.Contains([]string{"deployment", "statefulset", "daemonset"}, kind) || !subdomainForm.MatchString(name) {
+		w, ok := parseWorkload(entry)
+		if !ok {
 			return nil, fmt.Errorf("%w: the annotation %s must list deployment/NAME, statefulset/NAME or daemonset/NAME", stores.ErrInvalid, restartAnnotation)
 		}
-		all = append(all, workload{kind + "s", name})
+		all = append(all, w)
 	}
 	return all, nil
 }
