@@ -219,8 +219,11 @@ func TestHumansMeddle(t *testing.T) {
 				edit(b)
 				b.rest()
 				b.ends()
-				if aborted := b.ended(id) == journal.Aborted; aborted != (s.CanAbort() && what != "retirement" && what != "nothing but its name") {
-					b.violated("edited while %s, %s: the rotation ended as %s", s, what, b.ended(id))
+				r := b.rotation(id)
+				if aborted := r.State == journal.Aborted; aborted != (s.CanAbort() && what != "retirement" && what != "nothing but its name") {
+					b.violated("edited while %s, %s: the rotation ended as %s", s, what, r.State)
+				} else if aborted && r.Reached() != s {
+					b.violated("edited while %s, %s: the rotation is said to have reached %s", s, what, r.Reached())
 				}
 			})
 		}
@@ -275,16 +278,16 @@ func TestHumansMeddle(t *testing.T) {
 	play(t, liars)
 }
 
-// ended is how a rotation ended.
-func (b *bench) ended(id string) journal.State {
+// rotation is what the journal keeps of one.
+func (b *bench) rotation(id string) journal.Rotation {
 	all, err := b.journal.Rotations(b.t.Context(), "", 100)
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	for _, r := range all {
 		if r.ID == id {
-			return r.State
+			return r
 		}
 	}
-	return ""
+	return journal.Rotation{}
 }

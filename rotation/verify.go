@@ -37,6 +37,7 @@ func (t *turn) staged(ctx context.Context) (next, error) {
 		return n, err
 	}
 	t.enter(journal.Verified)
+	t.rec.Rotation.VerifiedAt = t.now()
 	t.tell(journal.KeyVerified, "key_id", t.rec.Rotation.KeyID)
 	return again, nil
 }

@@ -13,6 +13,7 @@ func TestReached(t *testing.T) {
 	for want, r := range map[journal.State]journal.Rotation{
 		journal.Planned:   {State: journal.Aborted},
 		journal.Staged:    {State: journal.Aborted, StagedAt: at},
+		journal.Verified:  {State: journal.Aborted, StagedAt: at, VerifiedAt: at},
 		journal.Promoting: {State: journal.Superseded, StagedAt: at, PromotingAt: at},
 		journal.Live:      {State: journal.RolledBack, StagedAt: at, PromotingAt: at, LiveAt: at, DisabledAt: at, RestoreKeyID: "old"}, // the new key's
 		journal.Retiring:  {State: journal.Done, StagedAt: at, PromotingAt: at, LiveAt: at, DisabledAt: at},

@@ -124,6 +124,7 @@ type Rotation struct {
 	StartedAt   time.Time
 	EnteredAt   time.Time // when the present state began
 	StagedAt    time.Time
+	VerifiedAt  time.Time // when the staged bytes were proved
 	PromotingAt time.Time
 	LiveAt      time.Time
 	DisabledAt  time.Time // when all predecessors were off
@@ -143,7 +144,7 @@ type Rotation struct {
 }
 
 // Reached is the furthest state of its way to done that the rotation is known to have reached, whatever became of it:
-// planned, staged, promoting, live or retiring.
+// planned, staged, verified, promoting, live or retiring.
 func (r *Rotation) Reached() State {
 	switch {
 	case !r.DisabledAt.IsZero() && r.RestoreKeyID == "": // rolling back it is the successor that was disabled
@@ -152,6 +153,8 @@ func (r *Rotation) Reached() State {
 		return Live
 	case !r.PromotingAt.IsZero():
 		return Promoting
+	case !r.VerifiedAt.IsZero():
+		return Verified
 	case !r.StagedAt.IsZero():
 		return Staged
 	}

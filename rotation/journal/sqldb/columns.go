@@ -34,13 +34,13 @@ var ownedPolicies = newTable("policies", "name "+owned, func(p *journal.Policy) 
 })
 
 var rotations = newTable("rotations", `id policy state trigger why spec attempt key_id fingerprint old_key_ids tries
-	started_at entered_at staged_at promoting_at live_at disabled_at ended_at propagated_at propagation_ok
+	started_at entered_at staged_at verified_at promoting_at live_at disabled_at ended_at propagated_at propagation_ok
 	bad_since bad_count bad_at idle_wait_from discarded restored_at hold_after restore_key_id error`,
 	func(r *journal.Rotation) []any {
 		return []any{
 			&r.ID, &r.Policy, (*string)(&r.State), (*string)(&r.Trigger), &r.Why, &r.Spec, &r.Attempt, &r.KeyID,
 			&r.Fingerprint, (*string)(&r.OldKeyIDs), &r.Tries,
-			instant{&r.StartedAt}, instant{&r.EnteredAt}, instant{&r.StagedAt}, instant{&r.PromotingAt},
+			instant{&r.StartedAt}, instant{&r.EnteredAt}, instant{&r.StagedAt}, instant{&r.VerifiedAt}, instant{&r.PromotingAt},
 			instant{&r.LiveAt}, instant{&r.DisabledAt}, instant{&r.EndedAt}, instant{&r.PropagatedAt},
 			flag{&r.PropagationOK}, instant{&r.BadSince}, &r.BadCount, instant{&r.BadAt}, instant{&r.IdleWaitFrom},
 			flag{&r.Discarded}, instant{&r.RestoredAt}, &r.HoldAfter, &r.RestoreKeyID, &r.Error,
