@@ -60,7 +60,7 @@ func (a *app) runOnce(ctx context.Context) (err error) {
 		}
 	}
 	if stuck > 0 {
-		return failed(fmt.Errorf("%d of %d policies did not get on", stuck, len(all)), "`rotator status` shows why; the next run tries again.")
+		return failed(fmt.Errorf("%d of %s did not get on", stuck, countPolicies(len(all))), "`rotator status` shows why; the next run tries again.")
 	}
 	return nil
 }

@@ -20,7 +20,8 @@ func (a *app) initCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init [--target STORE:PATH[#FIELD]...]",
 		Short: "Propose policies from the keys and targets it finds",
-		Long: `Init lists the keys of the configured teams, reads the targets that are named, and asks each key found there who it is.
+		Long: `Init lists the keys of the configured teams, reads the targets that --target names, and asks each key found there who it
+is. It does not search stores for further ones: that would take the right to read secrets that are none of its business.
 For each key that targets hold it proposes a policy that adopts it, with the rights that it has now; for targets that are
 empty, one that makes their first key. Nothing is changed at xAI or in stores. The proposals go to standard output, or
 into files with --write; keys that no target named here holds are listed on standard error.`,

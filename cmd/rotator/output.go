@@ -89,6 +89,14 @@ func (a *app) print(asJSON bool, rows any, draw func(*table)) error {
 	return t.Flush()
 }
 
+// countPolicies says how many policies there are.
+func countPolicies(n int) string {
+	if n == 1 {
+		return "1 policy"
+	}
+	return fmt.Sprintf("%d policies", n)
+}
+
 // or is the text, "" for none.
 func or(s *string) string {
 	if s == nil {

@@ -119,7 +119,7 @@ func statusLine(all []journal.Summary, now time.Time) string {
 			held++
 		}
 	}
-	return fmt.Sprintf("%d policies: %d in rotation, %d waiting for a human, %d held", len(all), rotating, waiting, held)
+	return fmt.Sprintf("%s: %d in rotation, %d waiting for a human, %d held", countPolicies(len(all)), rotating, waiting, held)
 }
 
 // sleep waits for d, and reports whether ctx did not end before.

@@ -119,7 +119,7 @@ func TestDaemonOnSystemd(t *testing.T) {
 	m := boot(t)
 	beforeTheStart(t, m)
 	m.Run(t, "systemctl", "start", "rotator") // returns when it is ready
-	m.Until(t, soon, "1 policies", "systemctl", "show", "-p", "StatusText", "rotator")
+	m.Until(t, soon, "1 policy: ", "systemctl", "show", "-p", "StatusText", "rotator")
 	first := state(t, m, "chat", "idle")
 
 	t.Run("who may do what", func(t *testing.T) {
