@@ -244,8 +244,8 @@ func claimNamed(t *testing.T, db *DB, policy string) journal.Claim {
 	return got[0]
 }
 
-// TestBackupUnderRunningReplicas puts a backup in the place of the database, on the same timeline: only who remembers
-// more than it holds can tell.
+// TestBackupUnderRunningReplicas puts a backup in the place of the database, on the same timeline, as a snapshot of its
+// disk does: only who remembers more than it holds can tell.
 func TestBackupUnderRunningReplicas(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
@@ -270,6 +270,9 @@ func TestBackupUnderRunningReplicas(t *testing.T) {
 	}
 	before := claimNamed(t, replicas[0], "a")
 	say(t, server, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "ALTER DATABASE backup RENAME TO "+nameOf(database))
+	if err := unname(t, database); err != nil {
+		t.Fatal(err)
+	}
 	late := open(t, database) // knows nothing
 	if err := late.Record(t.Context(), journal.Event{At: time.Now(), Kind: journal.Recovered}, journal.Event{Kind: journal.Recovered}); err != nil {
 		t.Fatal(err)
@@ -286,6 +289,65 @@ func TestBackupUnderRunningReplicas(t *testing.T) {
 	}
 }
 
+// unname makes a journal forget which database it is of.
+func unname(t *testing.T, database string) error {
+	t.Helper()
+	db, err := sql.Open("pgx", database)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(t.Context(), `UPDATE lineage SET database_id = ''`)
+	return errors.Join(err, db.Close())
+}
+
+// TestBackupElsewhere restores a backup into another database: whoever opens it first knows, and nobody marked it.
+func TestBackupElsewhere(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	database := server.Database(t)
+	db := open(t, database)
+	setPolicies(t, db, "a")
+	before := claimNamed(t, db, "a")
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	restored := func(database string) string {
+		t.Helper()
+		db := open(t, database)
+		mark, err := db.Meta(t.Context(), journal.MetaRestored)
+		if err := errors.Join(err, db.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return mark
+	}
+	if mark := restored(database); mark != "" {
+		t.Errorf("what was opened again has the mark %q", mark)
+	}
+	say(t, server, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
+	backup := server.Same(t, "/backup")
+	mark := restored(backup)
+	if mark == "" {
+		t.Error("a backup has no mark")
+	}
+	if again := restored(backup); again != mark {
+		t.Errorf("marked twice: %q and %q", mark, again)
+	}
+	db = open(t, backup)
+	if c := claimNamed(t, db, "a"); c.Epoch <= before.Epoch+epochsLost {
+		t.Errorf("epoch %d after %d", c.Epoch, before.Epoch)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	say(t, server, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "CREATE DATABASE "+nameOf(database)+" TEMPLATE backup")
+	if err := unname(t, database); err != nil { // as an earlier version left it
+		t.Fatal(err)
+	}
+	if again := restored(database); again != mark {
+		t.Errorf("a journal that did not know its database has the mark %q", again)
+	}
+}
+
 // TestTimelineNeedsNoRights: an ordinary role may ask for the timeline; where it was forbidden, all else goes on.
 func TestTimelineNeedsNoRights(t *testing.T) {
 	t.Parallel()
@@ -293,8 +355,8 @@ func TestTimelineNeedsNoRights(t *testing.T) {
 	say(t, server, "CREATE ROLE plain LOGIN", "CREATE DATABASE plain OWNER plain")
 	address := strings.Replace(server.Same(t, "/plain"), "postgres@", "plain@", 1)
 	db := open(t, address)
-	if db.engine.(*postgresDB).timeline != timelineNow {
-		t.Error("an ordinary role may not ask for the timeline")
+	if e := db.engine.(*postgresDB); e.timeline != timelineNow || e.database != databaseNow {
+		t.Error("an ordinary role may not ask for the lineage")
 	}
 	setPolicies(t, db, "a")
 	claimNamed(t, db, "a")
@@ -304,8 +366,10 @@ func TestTimelineNeedsNoRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer admin.Close() //nolint:errcheck // nothing was written that a close could lose
-	if _, err := admin.ExecContext(t.Context(), "REVOKE EXECUTE ON FUNCTION pg_walfile_name(pg_lsn) FROM PUBLIC"); err != nil {
-		t.Fatal(err)
+	for _, function := range []string{"pg_walfile_name(pg_lsn)", "pg_control_system()"} {
+		if _, err := admin.ExecContext(t.Context(), "REVOKE EXECUTE ON FUNCTION "+function+" FROM PUBLIC"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	db = open(t, address)
 	setPolicies(t, db, "a")
