@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -73,7 +75,7 @@ func flood(ctx context.Context, d time.Duration, teams ...rotation.Team) (served
 // share it fairly, and leave all of it to the one that wants it.
 func TestSharedPaceOfReplicas(t *testing.T) {
 	t.Parallel()
-	const limit, d = 12.0, 6 * time.Second
+	const limit = 12.0
 	s := newScenery(t)
 	s.key("key", "team-1")
 	url := postgrestest.Start(t).Database(t)
@@ -88,25 +90,40 @@ func TestSharedPaceOfReplicas(t *testing.T) {
 			break
 		}
 	}
-	before := s.sim.Calls()["list"]
-	served, refused := flood(t.Context(), d, teams...)
-	sent := s.sim.Calls()["list"] - before
-	total := served[0] + served[1] + served[2]
-	t.Logf("three: %v served, %d requests in %v against %v a second, %d refused", served, sent, d, limit, refused)
-	// Shares to the percent are measured in virtual time, in package xai. Here others use the machine meanwhile.
-	if want := limit * d.Seconds(); float64(total) < want/6 || float64(sent) > 1.2*want+limit {
-		t.Errorf("%d of %d requests served in %v, want up to %v", total, sent, d, want)
-	}
-	for _, n := range served {
-		if n < total/8 || n > total*2/3 {
-			t.Errorf("unfair: %v", served)
+	// Shares to the percent are measured in virtual time, in package xai. Here others use the machine meanwhile, and a
+	// measurement that they spoil is made again: an unfair pace spoils them all.
+	for tries := 1; ; tries++ {
+		problem := s.measure(limit, teams)
+		if problem == "" {
+			return
+		}
+		if t.Log(problem); tries == 5 {
+			t.Fatalf("%d measurements, and never did they share the limit", tries)
 		}
 	}
-	served, _ = flood(t.Context(), d, teams[0])
-	t.Logf("one alone: %v served", served)
-	if served[0] < total/2 {
-		t.Errorf("one alone was served %d times, three together %d times", served[0], total)
+}
+
+// measure has the teams call together for a while, and then the first one alone, and says what was wrong with that.
+func (s *scenery) measure(limit float64, teams []rotation.Team) (problem string) {
+	s.t.Helper()
+	const d = 6 * time.Second
+	before := s.sim.Calls()["list"]
+	served, refused := flood(s.t.Context(), d, teams...)
+	sent := s.sim.Calls()["list"] - before
+	total := served[0] + served[1] + served[2]
+	s.t.Logf("three: %v served, %d requests in %v against %v a second, %d refused", served, sent, d, limit, refused)
+	if want := limit * d.Seconds(); float64(total) < want/6 || float64(sent) > 1.2*want+limit {
+		return fmt.Sprintf("%d of %d requests served in %v, want up to %v", total, sent, d, want)
 	}
+	if slices.Min(served) < total/8 || slices.Max(served) > total*2/3 {
+		return fmt.Sprintf("unfair: %v", served)
+	}
+	alone, _ := flood(s.t.Context(), d, teams[0])
+	s.t.Logf("one alone: %v served", alone)
+	if alone[0] < total/2 {
+		return fmt.Sprintf("one alone was served %d times, three together %d times", alone[0], total)
+	}
+	return ""
 }
 
 // asked counts the questions to a journal.

@@ -135,7 +135,7 @@ func setup(e *testscript.Env) error {
 }
 
 // wait is how long a script waits for what must come. It is only reached when it does not.
-const wait = 20 * time.Second
+const wait = 2 * time.Minute
 
 // eventually asks until it is so, or fails the script.
 func eventually(ts *testscript.TestScript, what string, so func() bool) {

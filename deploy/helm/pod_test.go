@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"rotator/internal/kubetest"
+	"rotator/internal/porttest"
 )
 
 // installed is a release of the chart, for the values of one replica and others beside, and a simulated xAI.
@@ -173,14 +173,7 @@ func (p *pod) until(state string) {
 // sandbox starts a simulated xAI and returns its address.
 func sandbox(t *testing.T, binary, key string) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := porttest.Free(t)
 	command := exec.CommandContext(t.Context(), binary, "sandbox", "--team", "research", "--key-file", key, "--listen", address, "--propagation", "100ms")
 	output, err := command.StdoutPipe()
 	if err != nil {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"rotator/internal/debian"
+	"rotator/internal/porttest"
 )
 
 // promtool is the tool of Debian's package prometheus, which is unpacked rather than installed: it would start a server.
@@ -52,14 +52,7 @@ func TestPromtool(t *testing.T) {
 func metrics(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	if err := free.Close(); err != nil {
-		t.Fatal(err)
-	}
+	address := porttest.Free(t)
 	files := map[string]string{
 		"rotator.yaml": fmt.Sprintf(`state: sqlite:rotator.db
 policies: policies

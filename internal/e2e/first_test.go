@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"rotator/internal/porttest"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )
@@ -178,7 +179,7 @@ func (r *reader) seed() (key string) {
 func (r *reader) here(text string) string {
 	return strings.NewReplacer(
 		"/etc/rotator", r.path("etc/rotator"), "/var/lib/rotator", r.path("var/lib/rotator"), "/run/rotator", r.path("run/rotator"),
-		"/var/backups", r.path("var/backups"), "/usr/bin/rotator", "rotator", "127.0.0.1:8420", freeAddress(r.t),
+		"/var/backups", r.path("var/backups"), "/usr/bin/rotator", "rotator", "127.0.0.1:8420", porttest.Free(r.t),
 		"https://vault.example:8200", r.vault.Address, "region: eu-west-1}", fmt.Sprintf("region: eu-west-1, endpoint: %q}", r.awsURL),
 	).Replace(text)
 }

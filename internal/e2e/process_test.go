@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"rotator/internal/console"
+	"rotator/internal/porttest"
 	"rotator/internal/secret"
 	"rotator/rotation/journal/sqldb"
 )
@@ -122,7 +122,7 @@ stores:
 // newDaemon writes the configuration. stores are lines of YAML, limits the inside of a map.
 func newDaemon(t testing.TB, p *parts, limits, stores string) *daemon {
 	t.Helper()
-	d := &daemon{parts: p, web: freeAddress(t), args: []string{"run", "--log-format", "json"}}
+	d := &daemon{parts: p, web: porttest.Free(t), args: []string{"run", "--log-format", "json"}}
 	p.write(t, "management.key", p.key.Reveal()+"\n")
 	p.write(t, "rotator.yaml", fmt.Sprintf(daemonConfig, d.web, p.xaiURL, p.xaiURL, limits, stores))
 	return d
@@ -135,17 +135,6 @@ func (p *parts) vaultStore(t testing.TB, address, timeout string, paths ...strin
 }
 
 func (p *parts) fileStore() string { return "  local: {type: file, dir: secrets}\n" }
-
-// freeAddress is a loopback address that was free a moment ago.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
 
 func (d *daemon) start(t testing.TB) *process {
 	t.Helper()

@@ -2,7 +2,6 @@ package postgrestest
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rotator/internal/porttest"
 )
 
 // Pooler starts PgBouncer in front of the server and returns its address. It hands out connections, size of them, each
@@ -22,11 +23,7 @@ func (s *Server) Pooler(t testing.TB, size int) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = l.Addr().String()
+	address = porttest.Free(t)
 	_, port, _ := net.SplitHostPort(address)
 	config := fmt.Sprintf("[databases]\n* = host=%s user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\n"+
 		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = %d\nmax_client_conn = 500\n", s.dir, port, size)
@@ -41,7 +38,7 @@ func (s *Server) Pooler(t testing.TB, size int) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(l.Close(), cmd.Start()); err != nil {
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

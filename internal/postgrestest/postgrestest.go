@@ -34,7 +34,7 @@ const startLimit = 2 * time.Minute
 type Server struct {
 	dir   string
 	bin   string
-	port  int          // that names the socket; 0: 5432
+	port  string       // that names the socket; "": 5432
 	args  []string     // of the server
 	env   []string     // of the server, beside its usual
 	stop  func() error // ends the server that runs now
@@ -162,8 +162,8 @@ func (s *Server) ready(ctx context.Context) error {
 
 func (s *Server) url(database string) string {
 	q := url.Values{"host": {s.dir}}
-	if s.port != 0 {
-		q.Set("port", fmt.Sprint(s.port))
+	if s.port != "" {
+		q.Set("port", s.port)
 	}
 	return (&url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: q.Encode()}).String()
 }

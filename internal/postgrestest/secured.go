@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rotator/internal/porttest"
 )
 
 // Role is the user of a secured server.
@@ -34,11 +36,7 @@ type Secured struct {
 func StartSecured(t testing.TB) *Secured {
 	t.Helper()
 	s := &Secured{Server: &Server{}, FirstPassword: "first & p/ss"}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.port = l.Addr().(*net.TCPAddr).Port
+	_, s.port, _ = net.SplitHostPort(porttest.Free(t))
 	dir := t.TempDir()
 	ours, other := newAuthority(t), newAuthority(t)
 	s.CA, s.OtherCA = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "other.pem")
@@ -54,10 +52,7 @@ func StartSecured(t testing.TB) *Secured {
 		if err := os.WriteFile(filepath.Join(s.data(), "pg_hba.conf"), []byte(rules), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		return []string{"-c", "listen_addresses=127.0.0.1", "-p", fmt.Sprint(s.port), "-c", "ssl=on",
+		return []string{"-c", "listen_addresses=127.0.0.1", "-p", s.port, "-c", "ssl=on",
 			"-c", "ssl_ca_file=../ca.pem", "-c", "ssl_cert_file=../server.pem", "-c", "ssl_key_file=../server.key"}
 	})
 	s.Say(t, fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", Role, s.FirstPassword))
@@ -75,7 +70,7 @@ func (s *Secured) Say(t testing.TB, statement string) {
 
 // Address is the role's, without its password; params are added to it.
 func (s *Secured) Address(params url.Values) string {
-	return (&url.URL{Scheme: "postgres", User: url.User(Role), Host: fmt.Sprintf("127.0.0.1:%d", s.port), Path: "/" + Role,
+	return (&url.URL{Scheme: "postgres", User: url.User(Role), Host: "127.0.0.1:" + s.port, Path: "/" + Role,
 		RawQuery: strings.ReplaceAll(params.Encode(), "+", "%20")}).String() // a plus is a plus to PostgreSQL
 }
 

@@ -22,6 +22,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"rotator/internal/console"
+	"rotator/internal/porttest"
 	"rotator/internal/postgrestest"
 	"rotator/rotation/journal/sqldb"
 	"rotator/xai/xaisim"
@@ -100,14 +101,7 @@ func newClusterOn(t testing.TB, postgres *postgrestest.Server, replicas, policie
 		r := &replica{cluster: c, number: i, program: binary}
 		r.database = c.newLine(t)
 		r.xai = newProxy(t, func() (net.Conn, error) { return net.Dial("tcp", web.Listener.Addr().String()) })
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.web = l.Addr().String()
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		r.web = porttest.Free(t)
 		r.configure()
 		c.replicas = append(c.replicas, r)
 	}

@@ -41,7 +41,7 @@ func open(t *testing.T, o traces.Options) *traces.Traces {
 
 func closeIt(t *testing.T, tr *traces.Traces) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := tr.Close(ctx); err != nil {
 		t.Fatal(err)

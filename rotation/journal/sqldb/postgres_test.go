@@ -102,7 +102,7 @@ func claimsAmongReplicas(t *testing.T, url string) {
 }
 
 func wordsAmongReplicas(t *testing.T, url string) {
-	here, there := open(t, url), open(t, url)
+	here, there := openLeased(t, url, 0), open(t, url)
 	setPolicies(t, here, "a")
 	c := claimOne(t, here, "here")
 	if c.Now.Before(past.AddDate(20, 0, 0)) || c.Until.Sub(c.Now) != 15*time.Second {
@@ -117,30 +117,25 @@ func wordsAmongReplicas(t *testing.T, url string) {
 	claimOne(t, there, "there")
 }
 
-// claimOne claims the one policy that is due, and waits for it for as long as a lease may take to end.
-func claimOne(t *testing.T, db *DB, owner string) journal.Claim {
+// claimOne claims the one policy that is due, and waits for it until another's short lease has ended.
+func claimOne(t *testing.T, db *DB, owner string) (c journal.Claim) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	soon(t, "a policy is due", func() bool {
 		claimed, err := db.Claim(t.Context(), owner, past, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if len(claimed) == 1 {
-			return claimed[0]
+			c = claimed[0]
 		}
-	}
-	t.Fatal("nothing came due")
-	return journal.Claim{}
+		return len(claimed) == 1
+	})
+	return c
 }
 
 func shortLease(t *testing.T, url string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), url, Options{Lease: 500 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
+	return openLeased(t, url, 500*time.Millisecond)
 }
 
 func takeover(t *testing.T, url string) {

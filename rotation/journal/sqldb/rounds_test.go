@@ -76,6 +76,7 @@ func deadlock(t *testing.T, url string) {
 		done[i] = journal.Outcome{Claim: claims[i], Record: recs[i]}
 		done[i].Claim.Policy = recs[i].Policy.Name // both claims have the same epoch
 	}
+	waited := false // once: when it is this transaction that is broken off, the other one does not wait for it again
 	var committed error
 	var committing sync.WaitGroup
 	commit := sync.OnceFunc(func() {
@@ -93,12 +94,13 @@ func deadlock(t *testing.T, url string) {
 			return err
 		}
 		commit()
-		for waiting := 0; waiting == 0; {
+		for waiting := 0; waiting == 0 && !waited; {
 			if _, err := one(ctx, q, []any{&waiting}, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
 				WHERE NOT l.granted AND a.datname = current_database()`); err != nil {
 				return err
 			}
 		}
+		waited = true
 		return lock(ctx, q, "a")
 	})
 	committing.Wait()

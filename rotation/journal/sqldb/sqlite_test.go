@@ -9,9 +9,15 @@ import (
 	"rotator/rotation/journal/journaltest"
 )
 
+// open opens a journal whose claims do not end by themselves before the test does, however slow the machine is.
 func open(t *testing.T, url string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), url, Options{Program: "rotator-test 1.0"})
+	return openLeased(t, url, time.Hour)
+}
+
+func openLeased(t *testing.T, url string, lease time.Duration) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), url, Options{Program: "rotator-test 1.0", Lease: lease})
 	if err != nil {
 		t.Fatal(err)
 	}
