@@ -86,13 +86,13 @@ func newProduct(b *testing.B, a *arena, every string, names ...string) *product 
 
 func (c *product) start(b *testing.B) {
 	c.running = c.daemon.start(b)
-	eventually(b, time.Minute, "the daemon is ready", func() bool { return c.ready() })
+	eventually(b, "the daemon is ready", func() bool { return c.ready() })
 	c.journal = c.look(b)
 	b.Cleanup(func() {
 		_ = c.journal.Close()
 		c.running.kill()
 	})
-	eventually(b, 2*time.Minute, "every target was met", func() bool {
+	eventually(b, "every target was met", func() bool {
 		all, err := c.journal.Summaries(b.Context())
 		return err == nil && !slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.DueAt.IsZero() })
 	})

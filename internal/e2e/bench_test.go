@@ -179,7 +179,7 @@ func BenchmarkAtOnce(b *testing.B) {
 	b.Run("rotator", func(b *testing.B) {
 		p := newProduct(b, a, "@every 20s", names("rotator")...)
 		a.forget()
-		eventually(b, 10*time.Minute, "all are live", func() bool { return lives(b, p.journal) >= fleetSize })
+		eventually(b, "all are live", func() bool { return lives(b, p.journal) >= fleetSize })
 		all, err := p.journal.Rotations(b.Context(), "", fleetSize)
 		if err != nil {
 			b.Fatal(err)
@@ -246,7 +246,7 @@ func BenchmarkCalls(b *testing.B) {
 	take := func(what string, done func(r *journal.Record) bool) {
 		before, commits := a.sim.Calls(), j.count()
 		proxy.Seen()
-		eventually(b, time.Minute, what, func() bool { return done(state()) })
+		eventually(b, what, func() bool { return done(state()) })
 		after, vault := a.sim.Calls(), map[string]int{}
 		calls, polls := 0, 0
 		for op, n := range after {
@@ -270,7 +270,7 @@ func BenchmarkCalls(b *testing.B) {
 		b.ReportMetric(float64(calls), "calls-to-"+what)
 		b.ReportMetric(float64(commits-polls), "commits-to-"+what)
 	}
-	eventually(b, time.Minute, "the target is met", func() bool { return !state().Policy.DueAt.IsZero() })
+	eventually(b, "the target is met", func() bool { return !state().Policy.DueAt.IsZero() })
 	take("live", func(r *journal.Record) bool {
 		return r.Rotation != nil && r.Rotation.State == journal.Live && r.Policy.Reason == rotation.WaitOverlap
 	})

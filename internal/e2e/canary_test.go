@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"rotator/internal/console"
 	"rotator/internal/traces/tracestest"
@@ -96,7 +95,7 @@ func TestCanary(t *testing.T) {
 	running := d.start(t)
 	d.complain(t)
 	impatient := console.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "canary", Why: "the faults shall not make it wait"}
-	eventually(t, 2*time.Minute, "two rotations end, and a human is asked about the foreign value", func() bool {
+	eventually(t, "two rotations end, and a human is asked about the foreign value", func() bool {
 		_, _ = d.client().Place(t.Context(), impatient)
 		rows, err := d.client().Status(t.Context())
 		if err != nil || len(rows) != 2 || rows[1].State != "waiting_for_human" {

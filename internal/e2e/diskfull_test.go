@@ -29,7 +29,7 @@ func TestDiskFull(t *testing.T) {
 		default:
 		}
 	}
-	eventually(t, time.Minute, "the journal is written again", func() bool {
+	eventually(t, "the journal is written again", func() bool {
 		rows, err := f.client().Status(t.Context())
 		if err != nil {
 			return false

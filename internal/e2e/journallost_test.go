@@ -19,7 +19,7 @@ func TestJournalLost(t *testing.T) {
 	found := make(map[string]int) // what keys were adopted as → how many
 	for range rounds(1, 3, 50) {
 		d := f.start(t)
-		eventually(t, time.Minute, "every policy has a key", func() bool { return f.served(t) })
+		eventually(t, "every policy has a key", func() bool { return f.served(t) })
 		time.Sleep(f.between(0, 3*time.Second)) // the instant is what is random
 		d.kill()
 		f.lose(t)
@@ -71,7 +71,7 @@ func (f *fleet) served(t testing.TB) bool {
 func (f *fleet) adopt(t testing.TB, found map[string]int) {
 	t.Helper()
 	client, resolved := f.client(), false
-	eventually(t, 2*time.Minute, "all is adopted", func() bool {
+	eventually(t, "all is adopted", func() bool {
 		rows, err := client.Adoptions(t.Context())
 		if err != nil {
 			return false

@@ -79,7 +79,7 @@ func (f *fleet) settle(t *testing.T) {
 	f.schedule(t, "@every 720h")
 	d := f.start(t)
 	client := f.client()
-	eventually(t, 5*time.Minute, "every rotation ends", func() bool {
+	eventually(t, "every rotation ends", func() bool {
 		rows, err := client.Status(t.Context())
 		if err != nil || len(rows) != len(f.names) {
 			return false
@@ -204,7 +204,7 @@ func TestTerminated(t *testing.T) {
 	slowest := time.Duration(0)
 	for range rounds(2, 8, 100) {
 		d := f.start(t)
-		eventually(t, time.Minute, "it takes signals", func() bool { _, err := f.client().Version(t.Context()); return err == nil })
+		eventually(t, "it takes signals", func() bool { _, err := f.client().Version(t.Context()); return err == nil })
 		time.Sleep(f.between(0, 2*time.Second)) // the instant is what is random
 		slowest = max(slowest, d.terminate(t))
 	}
@@ -228,7 +228,7 @@ func TestTerminatedWhileAStoreHangs(t *testing.T) {
 	p.write(t, "policies/one.yaml", "name: one\nteam: research\nschedule: \"@every 2s\"\nkey: {acls: "+acls+"}\n"+
 		"targets: [{store: vault, path: llm/one}]\nretire: {overlap: 1s, soak: 1s}\n")
 	running := d.start(t)
-	eventually(t, time.Minute, "a first key is live", func() bool {
+	eventually(t, "a first key is live", func() bool {
 		rows, err := d.client().Status(t.Context())
 		return err == nil && len(rows) == 1 && rows[0].KeyID != nil
 	})
@@ -237,7 +237,7 @@ func TestTerminatedWhileAStoreHangs(t *testing.T) {
 		<-r.Context().Done()
 	})
 	proxy.Seen()
-	eventually(t, time.Minute, "a call hangs", func() bool { return len(proxy.Seen()) > 0 })
+	eventually(t, "a call hangs", func() bool { return len(proxy.Seen()) > 0 })
 	if took := running.terminate(t); took > 30*time.Second {
 		t.Errorf("SIGTERM took %s", took)
 	} else {

@@ -180,9 +180,11 @@ func fields(t testing.TB, doc string) map[string]any {
 	return m
 }
 
-// eventually waits until done holds. Other processes and servers tell nobody that they have changed: it looks.
-func eventually(t testing.TB, limit time.Duration, what string, done func() bool) {
+// eventually waits until done holds, for longer than a slow and busy machine needs. Other processes and servers tell
+// nobody that they have changed: it looks.
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
+	const limit = 10 * time.Minute
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.Now().Add(limit); !done(); <-tick.C {

@@ -171,7 +171,7 @@ func sandbox(t testing.TB, dir string, latency time.Duration) (url string, key s
 	log, keyFile := filepath.Join(dir, "sandbox.log"), filepath.Join(dir, "sandbox.key")
 	launch(t, log, nil, "sandbox", "--listen", "127.0.0.1:0", "--key-file", keyFile, "--team", team, "--latency", latency.String())
 	address := regexp.MustCompile(`http://[0-9.:]+`)
-	eventually(t, 30*time.Second, "the sandbox answers", func() bool {
+	eventually(t, "the sandbox answers", func() bool {
 		f, err := os.Open(log)
 		if err != nil {
 			return false

@@ -100,9 +100,9 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	ended := make(chan error, 1)
 	go func() { ended <- engine.Run(running) }()
 
-	eventually(t, 2*time.Minute, "three rotations are live", func() bool { return lives(t, j) >= 3 })
+	eventually(t, "three rotations are live", func() bool { return lives(t, j) >= 3 })
 	load(t, j, fmt.Sprintf(threePolicy, "@every 720h")) // no further one
-	eventually(t, time.Minute, "the last rotation ends", func() bool {
+	eventually(t, "the last rotation ends", func() bool {
 		r, err := j.Load(t.Context(), "chat")
 		return err == nil && r.Rotation == nil && len(r.Attempts) == 0
 	})

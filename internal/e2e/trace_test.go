@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -29,11 +28,11 @@ targets: [{store: local, path: chat}]
 retire: {overlap: 4s, soak: 1s}
 `)
 	running := d.start(t)
-	eventually(t, time.Minute, "the first steps are told", func() bool { return named(collector.Spans(), "promoting") != nil })
+	eventually(t, "the first steps are told", func() bool { return named(collector.Spans(), "promoting") != nil })
 	running.kill()
 	killed := len(collector.Spans())
 	running = d.start(t)
-	eventually(t, time.Minute, "the rotation is over", func() bool {
+	eventually(t, "the rotation is over", func() bool {
 		rows, err := d.client().History(t.Context(), "chat", 1)
 		return err == nil && len(rows) == 1 && rows[0].Ended != nil
 	})

@@ -30,12 +30,12 @@ func BenchmarkTakeover(b *testing.B) {
 		sum, worst := 0.0, 0.0
 		for range kills {
 			var r *replica
-			eventually(b, time.Minute, "somebody owns the policy", func() bool { r = c.owner(); return r != nil })
+			eventually(b, "somebody owns the policy", func() bool { r = c.owner(); return r != nil })
 			time.Sleep(rand.N(c.lease / 3))
 			epoch := c.epoch()
 			r.kill()
 			began := time.Now()
-			eventually(b, time.Minute, "the other took it over", func() bool { return c.epoch() > epoch })
+			eventually(b, "the other took it over", func() bool { return c.epoch() > epoch })
 			ratio := time.Since(began).Seconds() / c.lease.Seconds()
 			sum, worst = sum+ratio, max(worst, ratio)
 			r.start()
@@ -76,7 +76,7 @@ func BenchmarkStatements(b *testing.B) {
 		r.configure()
 		r.start()
 		rest := func() {
-			eventually(b, 2*time.Minute, "all is at rest", func() bool {
+			eventually(b, "all is at rest", func() bool {
 				return c.live() >= len(c.names) && c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NULL`) == 0
 			})
 		}
@@ -122,15 +122,15 @@ func idle(b *testing.B, n int) {
 	r.configure()
 	r.start()
 	r.ready(http.StatusOK, "it has begun")
-	eventually(b, time.Minute, "the pattern of all is at rest", func() bool {
+	eventually(b, "the pattern of all is at rest", func() bool {
 		return c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NOT NULL`) == 1
 	})
 	r.terminate()
 	c.multiply(n)
 	c.schedule(720 * time.Hour)
 	r.start()
-	eventually(b, 10*time.Minute, "it has begun", func() bool { status, _ := r.probe("/readyz"); return status == http.StatusOK })
-	eventually(b, 10*time.Minute, "what came due while it began is watched", func() bool {
+	eventually(b, "it has begun", func() bool { status, _ := r.probe("/readyz"); return status == http.StatusOK })
+	eventually(b, "what came due while it began is watched", func() bool {
 		return c.count(`SELECT count(*) FROM policies WHERE next_run_at < extract(epoch FROM now() - interval '10 seconds') * 1000000`) == 0
 	})
 	const while = 30 * time.Second
@@ -206,7 +206,7 @@ func BenchmarkThroughput(b *testing.B) {
 			}
 			began := time.Now()
 			c.schedule(720 * time.Hour)
-			eventually(b, 10*time.Minute, "all are live", func() bool { return c.live() == policies })
+			eventually(b, "all are live", func() bool { return c.live() == policies })
 			rate := policies / time.Since(began).Seconds()
 			for _, r := range c.replicas {
 				r.terminate()

@@ -38,7 +38,7 @@ func (c *cluster) settle() {
 	for _, r := range c.replicas {
 		r.revive()
 	}
-	eventually(c, 10*time.Minute, "every rotation ends and every attempt is settled", func() bool {
+	eventually(c, "every rotation ends and every attempt is settled", func() bool {
 		var moving, unsettled, soon int
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -30,7 +30,7 @@ func TestClocks(t *testing.T) {
 		t.Helper()
 		was := c.live()
 		// The server's processes notice one after the other: what one puts off by another's clock waits for as long as they differ.
-		eventually(t, 2*time.Minute, "they rotate on after "+why, func() bool { return c.live() >= was+len(c.names) })
+		within(t, 2*time.Minute, "they rotate on after "+why, func() bool { return c.live() >= was+len(c.names) })
 		for _, r := range c.replicas {
 			r.ready(http.StatusOK, why)
 		}

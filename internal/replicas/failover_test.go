@@ -23,7 +23,7 @@ func TestLostCommits(t *testing.T) {
 	a, b := c.replicas[0], c.replicas[1]
 	primary := c.url
 	c.url = standby.Same(t, primary)
-	eventually(t, time.Minute, "the standby knows all", func() bool {
+	eventually(t, "the standby knows all", func() bool {
 		return c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NOT NULL`) == len(c.names)
 	})
 	line.setCut(true)
@@ -32,7 +32,7 @@ func TestLostCommits(t *testing.T) {
 	a.must("rotate", "p000", "--supersede", "--wait", "retired")
 	c.sim.Inject(xaisim.LieNotPropagated(1_000_000))
 	a.must("rotate", "p001", "--supersede", "--wait", "none")
-	eventually(t, time.Minute, "the key of p001 is staged", func() bool {
+	eventually(t, "the key of p001 is staged", func() bool {
 		return c.count(`SELECT count(*) FROM rotations WHERE policy = 'p001' AND state = 'staged'`) == 1
 	})
 	if n := len(c.sim.Live(team)); n != 4 {
@@ -46,8 +46,8 @@ func TestLostCommits(t *testing.T) {
 	a.ready(http.StatusOK, "the standby was promoted")
 	b.ready(http.StatusOK, "the standby was promoted")
 
-	eventually(t, time.Minute, "it is told, once", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`) == 1 })
-	eventually(t, time.Minute, "the drift is seen", func() bool {
+	eventually(t, "it is told, once", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`) == 1 })
+	eventually(t, "the drift is seen", func() bool {
 		return c.count(`SELECT count(*) FROM targets WHERE policy = 'p000' AND status = 'drift'`) == 1
 	})
 	if out, code := b.order("status", "p000"); code != 3 {
@@ -57,10 +57,10 @@ func TestLostCommits(t *testing.T) {
 	b.must("rotate", "p002", "--supersede")
 	a.must("resolve", "p000", "--target", "local:p000", "--overwrite")
 	b.must("rotate", "p000", "--supersede")
-	eventually(t, 2*time.Minute, "every rotation has ended", func() bool {
+	eventually(t, "every rotation has ended", func() bool {
 		return c.count(`SELECT count(*) FROM rotations WHERE ended_at IS NULL`) == 0
 	})
-	eventually(t, 2*time.Minute, "the orphans are told", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'orphans'`) > 0 })
+	eventually(t, "the orphans are told", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'orphans'`) > 0 })
 	stop()
 	c.report(users.failures)
 	c.report(c.oneStory())

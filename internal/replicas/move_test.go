@@ -14,6 +14,7 @@ import (
 func TestMove(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 4)
+	c.overlap = 20 * time.Second // a rotation outlives the move
 	c.complain()
 	c.schedule(720 * time.Hour)
 	a, b := c.replicas[0], c.replicas[1]
@@ -63,14 +64,14 @@ func TestMove(t *testing.T) {
 	b.terminate()
 
 	back := "sqlite:" + c.path("back.db")
-	eventually(t, time.Minute, "the server forgets the replicas' connections", func() bool {
+	eventually(t, "the server forgets the replicas' connections", func() bool {
 		out, code := a.order("state", "copy", "--from", database, "--to", back)
 		return code == 0 || !strings.Contains(out, "in use")
 	})
 	on(back)
 	a.start()
 	a.ready(http.StatusOK, "a daemon on SQLite again")
-	eventually(t, time.Minute, "the rotation that began on PostgreSQL ends on SQLite", func() bool { return len(c.sim.Live(team)) == 4 })
+	eventually(t, "the rotation that began on PostgreSQL ends on SQLite", func() bool { return len(c.sim.Live(team)) == 4 })
 	stop()
 	for _, f := range users.failures {
 		t.Error(f)

@@ -73,7 +73,7 @@ func (c *cluster) rotating(every time.Duration) (users *consumers, stop func()) 
 	}
 	users, stop = c.consume()
 	users.guardKeys()
-	eventually(c, 5*time.Minute, "the first keys are live", func() bool { return c.live() >= len(c.names) })
+	eventually(c, "the first keys are live", func() bool { return c.live() >= len(c.names) })
 	return users, stop
 }
 
@@ -123,7 +123,7 @@ func (c *cluster) suffer(trouble, logged string, begin, end func()) {
 		}
 	}
 	was := c.live()
-	eventually(c, 2*time.Minute, "they rotate again after: "+trouble, func() bool { return c.live() >= was+len(c.names) })
+	eventually(c, "they rotate again after: "+trouble, func() bool { return c.live() >= was+len(c.names) })
 }
 
 // TestTroubleUnderWay: a database whose disk is full, and one that others took all connections of.

@@ -20,7 +20,7 @@ func (r *replica) alone(why string) {
 	}
 	time.Sleep(r.lease)
 	was := r.live()
-	eventually(r, time.Minute, fmt.Sprintf("%s alone, %s, rotates", r.name("replica"), why), func() bool { return r.live() > was })
+	eventually(r, fmt.Sprintf("%s alone, %s, rotates", r.name("replica"), why), func() bool { return r.live() > was })
 }
 
 // exchange stops a replica and starts another version in its place.
