@@ -32,9 +32,9 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
 	$(GO) run ./internal/vaulttest/build
-	$(GO) test -shuffle=on -timeout=30m ./...
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=20m $(RACE)
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=20m -run='$(CONCURRENT)' ./rotation
+	$(GO) test -shuffle=on -timeout=60m ./...
+	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=40m $(RACE)
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=40m -run='$(CONCURRENT)' ./rotation
 
 lint: ## golangci-lint, installed by go run
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
@@ -60,5 +60,5 @@ release: ## dist/: all that is published; IMAGE=REPOSITORY for the chart, SIGNIN
 test-deploy: ## the service, packages, chart and releases for real: needs root and Debian, installs what it lacks
 	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes
 	$(GO) run ./internal/kubetest/build
-	$(GO) test -tags deploy -count=1 -timeout=30m ./deploy/... ./stores/kubernetes
-	cd deploy/release && $(GO) vet ./... && $(GO) test -count=1 -timeout=30m ./...
+	$(GO) test -tags deploy -count=1 -timeout=60m ./deploy/... ./stores/kubernetes
+	cd deploy/release && $(GO) vet ./... && $(GO) test -count=1 -timeout=60m ./...
