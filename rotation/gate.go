@@ -144,7 +144,8 @@ func (t *turn) reread(ctx context.Context, s spot, k journal.Key) error {
 		return err
 	}
 	if holds(string(v.Fingerprint()), t.row(s.id).KeyID, k) {
-		return stillHolds(s, k)
+		name := t.claim.Policy
+		return fmt.Errorf("%w; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more", stillHolds(s, k), name, s.id, name, s.id)
 	}
 	t.row(s.id).NextKeyID = ""
 	return nil
@@ -189,6 +190,9 @@ func (t *turn) succeeded(ctx context.Context, k journal.Key) error {
 		v, err := t.look(ctx, s)
 		if err != nil {
 			return err
+		}
+		if row := t.row(s.id); row.Fingerprint != p.Fingerprint && row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint {
+			return stuckf(DriftFound, "%s does not hold key %s any more, and nothing could put it back; `rotator rotate %s --supersede` makes a new one", s.id, p.KeyID, p.Name)
 		}
 		if string(v.Fingerprint()) != p.Fingerprint {
 			return stuckf(DriftFound, "%s does not hold key %s any more; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", s.id, p.KeyID, p.Name, s.id)
@@ -279,6 +283,9 @@ func (t *turn) enable(ctx context.Context, keyID string) error {
 	}
 	off := false
 	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	if xai.ClassOf(err) == xai.ClassInvalid && k.DisabledAt.IsZero() {
+		return nil // xAI turns keys neither off nor on: it never said that this one is off
+	}
 	if xai.ClassOf(err) == xai.ClassNotFound {
 		return stuckf(OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", k.ID, t.claim.Policy, err)
 	}

@@ -268,6 +268,23 @@ func TestXAILies(t *testing.T) {
 				b.violated("nobody was told")
 			}
 		}},
+		{"keys cannot be disabled, and the old one is wanted back", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
+			b.lives(quick, targetA)
+			old := b.key()
+			b.reach(journal.Retiring)
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
+			b.run(time.Minute)
+			if b.state() != journal.Live {
+				b.violated("the old key was not revived: the rotation is %s", b.state())
+			}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.run(30 * time.Minute)
+			if b.key() != old {
+				b.violated("the old key was not given back: %s", b.record("chat").Policy.Error)
+			}
+			inUse(b)
+		}},
 		{"keys cannot be disabled: ignored", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, When: xaisim.After, Kind: xaisim.Rewrite, Rewrite: func(o map[string]any) { o["disabled"] = false }})
 			b.lives(quick, targetA)

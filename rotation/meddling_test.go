@@ -156,6 +156,69 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 	play(t, liars)
 }
 
+// What a human lets go of after the promote is written anew at once: no promote comes by any more, and until every target
+// holds the key in use the old one stays. Where nothing holds the key any more, the policy says how to go on.
+func TestTargetGivenBackAfterThePromote(t *testing.T) {
+	edits := map[string]func(*bench){
+		"a password": func(b *bench) { b.stores["a"].Set("chat", `{"api_key":"a-password"}`) },
+		"nothing":    func(b *bench) { b.stores["a"].Delete("chat") },
+	}
+	var liars []liar
+	for _, targets := range [][]string{one, three} {
+		for _, s := range []journal.State{journal.Live, journal.Retiring, journal.RollingBack} {
+			for what, edit := range edits {
+				liars = append(liars, liar{fmt.Sprintf("%s, %d targets, %s", s, len(targets), what), xaisim.Options{}, func(b *bench) {
+					b.lives(quick, targets...)
+					b.reach(journal.Live)
+					if s == journal.RollingBack {
+						b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+						b.run(time.Minute)
+					}
+					b.runUntil(5*time.Hour, func() bool { return b.state() == s })
+					want, off := b.key(), b.deletions()
+					edit(b)
+					b.exempt["an unknown value"] = true
+					b.run(5 * time.Hour)
+					b.waits("chat", rotation.DriftFound, true)
+					if b.deletions() > off {
+						b.violated("a key was destroyed while a target held something else")
+					}
+					b.resolve(atA, journal.Overwrite)
+					b.run(time.Hour)
+					if v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}); b.idOf(v) != want {
+						if p := b.record("chat").Policy; len(targets) > 1 || !strings.Contains(p.Error, "--supersede") {
+							b.violated("the target does not hold the key in use again: %s", p.Error)
+						}
+						b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+					}
+					b.rest()
+					b.ends()
+				}})
+			}
+		}
+	}
+	play(t, liars)
+}
+
+// A target that the policy names only since the promote, and that holds an old key, stands against its retirement.
+func TestTargetNamedAfterThePromote(t *testing.T) {
+	play(t, []liar{{"it holds the old key", xaisim.Options{}, func(b *bench) {
+		b.lives(quick, targetA)
+		old := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
+		b.reach(journal.Live)
+		b.stores["b"].Set("chat", old.Reveal())
+		b.load(policyDoc("chat", quick, targetA, targetB))
+		b.run(5 * time.Hour)
+		b.waits("chat", rotation.TargetHoldsKey, true)
+		if p := b.record("chat").Policy; !strings.Contains(p.Error, "--overwrite") {
+			b.violated("nothing says how to go on: %s", p.Error)
+		}
+		b.resolve(atB, journal.Overwrite)
+		b.rest()
+		b.ends()
+	}}})
+}
+
 func TestHumansMeddle(t *testing.T) {
 	var liars []liar
 	add := func(name string, play func(*bench)) { liars = append(liars, liar{name, xaisim.Options{}, play}) }

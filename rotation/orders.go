@@ -245,6 +245,14 @@ func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, erro
 			return fmt.Sprintf("what stands there now cannot be read; try again later: %v", err), nil
 		}
 	}
+	if o.Decision == journal.Overwrite {
+		switch err := t.giveBack(ctx, o.Target); {
+		case gone(ctx, err):
+			return "", err
+		case err != nil:
+			return fmt.Sprintf("the key in use could not be put there; try again later: %v", err), nil
+		}
+	}
 	row := t.row(o.Target)
 	row.Decision, row.DecidedFor = o.Decision, row.Fingerprint
 	if row.ContactAt.IsZero() {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"rotator/internal/secret"
+	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/stores"
+	"rotator/xai"
 )
 
 // promoting gives the successor to consumers, target by target. From its first line on the rotation only goes forward,
@@ -67,11 +70,68 @@ func (t *turn) promote(ctx context.Context, s spot, a *journal.Attempt, value se
 	if k := t.keyOfPrint(row.Replaceable); k != nil {
 		row.PrevKeyID = k.ID
 	}
-	row.KeyID, row.Fingerprint, row.Replaceable, row.NextKeyID = a.KeyID, a.Fingerprint, a.Fingerprint, ""
-	row.Status, row.Error, row.SeenAt = journal.TargetOK, "", t.now()
+	t.wrote(row, a.KeyID, a.Fingerprint)
 	row.Decision, row.DecidedFor = journal.Undecided, ""
 	t.tell(journal.TargetPromoted, "target", s.id.String(), "key_id", a.KeyID)
 	return nil
+}
+
+// wrote records that a target holds a key that we put there.
+func (t *turn) wrote(row *journal.Target, keyID, print string) {
+	row.KeyID, row.Fingerprint, row.Replaceable, row.NextKeyID = keyID, print, print, ""
+	row.Status, row.Error, row.SeenAt = journal.TargetOK, "", t.now()
+}
+
+// giveBack puts the key in use into a target again, where a human says that what stands there now may be replaced and the
+// rotation in flight has done its promoting: without it the old keys would never be retired, and no promote comes by. Where
+// the key is gone or refused it does nothing: then a new rotation replaces what stands there. Repeating it after a crash is
+// harmless, and the order stays until it was done.
+func (t *turn) giveBack(ctx context.Context, id journal.TargetID) error {
+	r, k := t.rec.Rotation, t.key(t.rec.Policy.KeyID)
+	if k == nil || r == nil || r.State != journal.Live && r.State != journal.Retiring && r.RestoredAt.IsZero() {
+		return nil
+	}
+	named := slices.Concat(t.plan.Targets, t.policy.Targets) // one that the policy names since may hold an old key, and be in the way
+	i := slices.IndexFunc(named, func(pt policies.Target) bool { return idOf(pt) == id })
+	if i < 0 {
+		return nil
+	}
+	s, err := t.spot(named[i])
+	if err != nil {
+		return err
+	}
+	if t.row(id).Fingerprint != k.Fingerprint {
+		spots, err := t.spots(t.plan)
+		if isReason(err, NoTargets) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		value, err := t.oldValue(ctx, spots, *k)
+		if err == nil {
+			err = t.prove(ctx, value, k.ID, t.plan.Verify)
+		}
+		if isReason(err, NoOldValue) || xai.ProvesBad(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		row := t.row(id)
+		row.NextKeyID = k.ID
+		if err := t.commit(ctx, false); err != nil { // the gate counts the target as holding the key from here on
+			return err
+		}
+		if err := s.promote(ctx, r.ID, value, row.Fingerprint); err != nil {
+			return err
+		}
+		if err := reads(ctx, s, value); err != nil {
+			return err
+		}
+		t.wrote(row, k.ID, k.Fingerprint)
+	}
+	return s.discard(ctx, r.ID)
 }
 
 // reads shows that consumers of a target now read the value: a store may say yes and serve another.

@@ -132,8 +132,7 @@ func (t *turn) putBack(ctx context.Context, s spot, old journal.Key, value secre
 	}
 	row = t.row(s.id)
 	row.PrevKeyID, row.PrevPrint = t.rec.Rotation.KeyID, t.rec.Rotation.Fingerprint
-	row.KeyID, row.Fingerprint, row.Replaceable, row.NextKeyID = old.ID, old.Fingerprint, old.Fingerprint, ""
-	row.Status, row.Error, row.SeenAt = journal.TargetOK, "", t.now()
+	t.wrote(row, old.ID, old.Fingerprint)
 	return nil
 }
 

@@ -24,8 +24,9 @@ func (a *app) resolveCommand() *cobra.Command {
 		Use:   "resolve POLICY --target STORE:PATH[#FIELD] --overwrite|--leave|--drop",
 		Short: "Say what becomes of a target that holds something unexpected",
 		Long: `Resolve is the human's word on a target that holds a value which is neither the policy's own nor the one found first:
---overwrite lets the next promote replace what stands there now, --leave keeps it and is quiet about it, --drop takes
-the target out of the policy's hands. With --propagation it passes over a cluster that does not hear of the new key.`,
+--overwrite lets the next promote replace what stands there now, or, where the last one is over and its old key not yet
+deleted, puts the key in use there at once; --leave keeps it and is quiet about it; --drop takes the target out of the
+policy's hands. With --propagation it passes over a cluster that does not hear of the new key.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, args []string) error {
