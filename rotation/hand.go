@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
@@ -47,34 +48,30 @@ func (e *Engine) loseClaim(policy string) {
 	}
 }
 
-// dropLost drops the values of attempts that can't be resumed: the claim was lost before the key was recorded as made, or
-// another owner gave the attempt up since. One that is recorded and still carried by its rotation is kept: this process
-// may be the next to claim its policy, and would go on with it.
-func (e *Engine) dropLost(ctx context.Context) {
+// dropDead drops the values of attempts that can't be resumed: another owner gave the attempt up, between two turns of
+// ours or after a claim that was lost, or will, since the key was not recorded as made when the claim was lost. One that
+// is still carried by its rotation is kept: this process may be the next to claim its policy, and would go on with it.
+func (e *Engine) dropDead(ctx context.Context) {
 	e.mu.Lock()
-	lost := make(map[string]string)
-	for id, k := range e.hand {
-		if k.lost {
-			lost[id] = k.policy
-		}
-	}
+	hand := maps.Clone(e.hand)
 	e.mu.Unlock()
-	for id, policy := range lost {
-		rec, err := e.journal.Load(ctx, policy)
-		if err == nil && !carries(rec, id) || errors.Is(err, journal.ErrNotFound) {
+	for id, k := range hand {
+		rec, err := e.journal.Load(ctx, k.policy)
+		if err == nil && !carries(rec, id, k.lost) || errors.Is(err, journal.ErrNotFound) {
 			e.drop(id)
 		}
 	}
 }
 
-// carries reports whether the rotation in flight goes on with the attempt.
-func carries(rec *journal.Record, attempt string) bool {
+// carries reports whether the rotation in flight goes on with the attempt. While its turn lasts, that may be just about
+// to record the key.
+func carries(rec *journal.Record, attempt string, lost bool) bool {
 	if rec.Rotation == nil || rec.Rotation.Attempt != attempt {
 		return false
 	}
 	for _, a := range rec.Attempts {
 		if a.ID == attempt {
-			return a.State == journal.Created
+			return a.State == journal.Created || a.State == journal.Intended && !lost
 		}
 	}
 	return false

@@ -66,3 +66,31 @@ func TestValueOfALostClaim(t *testing.T) {
 		})
 	}
 }
+
+// TestValueThatAnotherOwnerGaveUp: between two turns another process may claim the policy, find the value nowhere and give
+// the attempt up. Then the one that had it forgets it.
+func TestValueThatAnotherOwnerGaveUp(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.stores["a"].NoStaging = true
+		b.load(policyDoc("chat", quick, targetA))
+		first := b.engine
+		b.runs(100 * time.Millisecond) // the key is not known everywhere yet
+		if n := first.InHand(); n != 1 || b.state() != journal.Staged {
+			b.t.Fatalf("%d values in hand, the rotation is %q", n, b.state())
+		}
+		b.runs(10 * time.Millisecond)
+		if n := first.InHand(); n != 1 {
+			b.violated("the only copy of a value was dropped")
+		}
+		b.birth()
+		b.runs(time.Hour)
+		if b.count(journal.KeyLost) != 1 || b.key() == "" {
+			b.violated("%d keys were lost, in use is %q", b.count(journal.KeyLost), b.key())
+		}
+		b.engine = first
+		b.runs(time.Second)
+		if n := first.InHand(); n != 0 {
+			b.violated("%d values are still in hand", n)
+		}
+	})
+}

@@ -176,7 +176,11 @@ func (e *Engine) sleep(ctx context.Context, due time.Time, empty int) {
 // RunOnce does everything that is due or in flight and can move now, and returns when what is left waits for a schedule,
 // an overlap, a soak or a human.
 func (e *Engine) RunOnce(ctx context.Context) error {
-	e.chores(ctx)
+	lists := e.newLists()
+	e.chores(ctx, lists)
+	if err := lists.Wait(); err != nil {
+		return err
+	}
 	s := e.newScheduler(true)
 	for empty := 0; ctx.Err() == nil; empty++ {
 		began, due, err := s.look(ctx, ctx)

@@ -2,10 +2,14 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -18,9 +22,11 @@ const choresPace = 30 * time.Second
 func (e *Engine) runChores(ctx context.Context) {
 	tick := time.NewTicker(choresPace)
 	defer tick.Stop()
+	lists := e.newLists()
+	defer lists.Wait() //nolint:errcheck // there is none
 	for {
-		e.dropLost(ctx)
-		e.chores(ctx)
+		e.dropDead(ctx)
+		e.chores(ctx, lists)
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -29,29 +35,50 @@ func (e *Engine) runChores(ctx context.Context) {
 	}
 }
 
-// chores looks at every team whose turn it is, over all replicas.
-func (e *Engine) chores(ctx context.Context) {
+// newLists bounds how many teams are looked at beside each other.
+func (e *Engine) newLists() *errgroup.Group {
+	lists := new(errgroup.Group)
+	lists.SetLimit(e.limits.Concurrency)
+	return lists
+}
+
+// chores begins to look, in lists, at every team whose turn it is, over all replicas: one whose xAI hangs keeps no other
+// waiting.
+func (e *Engine) chores(ctx context.Context, lists *errgroup.Group) {
 	if err := e.journal.Hasten(ctx, e.now()); err != nil && ctx.Err() == nil {
 		e.log.Warn("policies that a clock set back put off could not be made due", "err", err)
 	}
 	w := e.theWorld()
 	for _, name := range w.Teams() {
-		mine, err := e.journal.Chore(ctx, e.now(), "team/"+name, e.limits.Watch)
-		if err != nil || !mine {
-			continue
-		}
-		if err := e.inventory(ctx, w, name); err != nil && ctx.Err() == nil {
-			e.log.Warn("team could not be looked at", "team", name, "err", err)
-		}
+		lists.Go(func() error {
+			mine, err := e.journal.Chore(ctx, e.now(), "team/"+name, e.limits.Watch)
+			if err != nil || !mine {
+				return nil
+			}
+			if err := e.inventory(ctx, w, name); err != nil && ctx.Err() == nil {
+				e.log.Warn("team could not be looked at", "team", name, "err", err)
+			}
+			return nil
+		})
 	}
 }
 
 // inventory lists a team's keys, matches them against the names of all attempts ever made, and reports what is nobody's.
-// It deletes nothing: a key of a settled attempt is given back to its policy's sweep.
+// It deletes nothing: a key of a settled attempt is given back to its policy's sweep. What xAI does not answer stays known
+// as it was; it is given up when the team's next turn comes.
 func (e *Engine) inventory(ctx context.Context, w World, name string) error {
-	known := journal.Team{Name: name}
-	err := e.take(ctx, w, &known)
+	all, err := e.journal.Teams(ctx)
 	if err != nil {
+		return err
+	}
+	known := journal.Team{Name: name}
+	if i := slices.IndexFunc(all, func(t journal.Team) bool { return t.Name == name }); i >= 0 {
+		known = all[i]
+	}
+	within, enough := context.WithTimeout(ctx, e.limits.Watch)
+	defer enough()
+	known.Error = ""
+	if err = e.take(within, w, &known); err != nil {
 		known.Error = err.Error()
 	}
 	if saved := e.journal.SaveTeam(ctx, known); saved != nil {
@@ -61,6 +88,8 @@ func (e *Engine) inventory(ctx context.Context, w World, name string) error {
 }
 
 func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
+	before := known.ValidatedAt
+	known.ValidatedAt = noTime
 	team, err := w.Team(ctx, known.Name)
 	if err != nil {
 		return err
@@ -74,7 +103,7 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 	if err := e.noteManagementKey(ctx, known.Name, mk.ID); err != nil {
 		return err
 	}
-	if known.ListedAt.IsZero() { // a long list is not worth waiting for: the team is known to be ours
+	if before.IsZero() { // a long list is not worth waiting for: the team is known to be ours
 		if err := e.journal.SaveTeam(ctx, *known); err != nil {
 			return err
 		}
@@ -83,12 +112,14 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 	if err != nil {
 		return err
 	}
-	known.ListedAt = e.now()
+	listed := e.now()
 	found, err := e.Inventory(ctx, known.Name, list)
 	if err != nil {
 		return err
 	}
+	known.ListedAt, known.Managed, known.Unmanaged, known.Orphans = listed, 0, 0, 0
 	var orphans []string
+	var errs []error
 	for _, k := range found {
 		switch k.Kind {
 		case KindManaged, KindPredecessor, KindInDoubt:
@@ -100,12 +131,10 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 			orphans = append(orphans, k.Key.ID)
 		}
 		if k.Reopen {
-			if err := e.journal.ReopenAttempt(ctx, e.now(), k.Attempt); err != nil {
-				return err
-			}
+			errs = append(errs, e.journal.ReopenAttempt(ctx, e.now(), k.Attempt))
 		}
 	}
-	return e.tellOrphans(ctx, known.Name, orphans)
+	return errors.Join(append(errs, e.tellOrphans(ctx, known.Name, orphans))...)
 }
 
 // noteManagementKey notes since when a team's management key is in use: the only age that can be known of it.
@@ -145,7 +174,7 @@ const (
 	KindManaged     KeyKind = "managed"     // in use, or about to be
 	KindPredecessor KeyKind = "predecessor" // to be retired
 	KindInDoubt     KeyKind = "in_doubt"    // of an attempt that is not settled: will be deleted
-	KindOrphan      KeyKind = "orphan"      // bears our prefix, and no intent names it, or should be gone: reported, never deleted
+	KindOrphan      KeyKind = "orphan"      // bears our prefix, and nobody will delete it, or should be gone: reported, never deleted
 	KindUnmanaged   KeyKind = "unmanaged"   // somebody else's
 )
 
@@ -160,6 +189,11 @@ type ListedKey struct {
 
 // Inventory says of each key in a list what it is.
 func (e *Engine) Inventory(ctx context.Context, team string, list xai.KeyList) ([]ListedKey, error) {
+	// Attempts first: whatever id one of them bears then stands among the keys that are read afterwards.
+	attempts, err := e.journal.Attempts(ctx, team)
+	if err != nil {
+		return nil, err
+	}
 	keys, err := e.journal.Keys(ctx, team)
 	if err != nil {
 		return nil, err
@@ -168,22 +202,43 @@ func (e *Engine) Inventory(ctx context.Context, team string, list xai.KeyList) (
 	for _, k := range keys {
 		byID[k.ID] = k
 	}
-	attempts, err := e.journal.Attempts(ctx, team)
+	open, err := e.open(ctx, attempts, list)
 	if err != nil {
 		return nil, err
 	}
-	byName := make(map[string]journal.Attempt, len(attempts))
-	for _, a := range attempts {
-		byName[a.Name] = a
-	}
 	out := make([]ListedKey, 0, len(list.Keys))
 	for _, k := range list.Keys {
-		out = append(out, e.classify(k, byID, byName))
+		out = append(out, e.classify(k, byID, open))
 	}
 	return out, nil
 }
 
-func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, byName map[string]journal.Attempt) ListedKey {
+// open returns, by name, the attempts that a key in the list bears the name of and that it may be of: no key is known of
+// them, and there is a policy whose sweep looks for it.
+func (e *Engine) open(ctx context.Context, attempts []journal.Attempt, list xai.KeyList) (map[string]journal.Attempt, error) {
+	listed := make(map[string]bool, len(list.Keys))
+	for _, k := range list.Keys {
+		listed[k.Name] = true
+	}
+	open := make(map[string]journal.Attempt)
+	var of []string
+	for _, a := range attempts {
+		if listed[a.Name] && a.KeyID == "" {
+			open[a.Name] = a
+			of = append(of, a.Policy)
+		}
+	}
+	if len(of) == 0 {
+		return open, nil
+	}
+	there, err := e.journal.Summaries(ctx, of...)
+	maps.DeleteFunc(open, func(_ string, a journal.Attempt) bool {
+		return !slices.ContainsFunc(there, func(s journal.Summary) bool { return s.Policy.Name == a.Policy })
+	})
+	return open, err
+}
+
+func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, open map[string]journal.Attempt) ListedKey {
 	l := ListedKey{Key: k, Kind: KindUnmanaged}
 	if ours, ok := byID[k.ID]; ok {
 		l.Policy, l.Attempt = ours.Policy, ours.Attempt
@@ -199,9 +254,9 @@ func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, byName map[str
 		}
 		return l
 	}
-	if a, ok := byName[k.Name]; ok {
+	if a, ok := open[k.Name]; ok {
 		l.Kind, l.Policy, l.Attempt = KindInDoubt, a.Policy, a.ID
-		l.Reopen = a.State == journal.Settled && a.KeyID == ""
+		l.Reopen = a.State == journal.Settled
 		return l
 	}
 	if strings.HasPrefix(k.Name, KeyPrefix) {

@@ -1,11 +1,14 @@
 package rotation_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"time"
 
+	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/xai"
 	"rotator/xai/xaisim"
 )
 
@@ -41,4 +44,158 @@ func TestManagementKeySince(t *testing.T) {
 	if other, later := since(); other == first || !later.Equal(b.clock) {
 		t.Errorf("another key: %q since %s, want since %s", other, later, b.clock)
 	}
+}
+
+// team is what the journal knows of a team.
+func (b *bench) team(name string) journal.Team {
+	b.t.Helper()
+	all, err := b.journal.Teams(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for _, t := range all {
+		if t.Name == name {
+			return t
+		}
+	}
+	return journal.Team{}
+}
+
+// inventory has the teams' keys listed once more.
+func (b *bench) inventory() journal.Team {
+	b.t.Helper()
+	b.clock = b.clock.Add(time.Hour)
+	if err := b.engine.RunOnce(b.t.Context()); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.team("research")
+}
+
+// kinds are those of a team's keys, by their ids.
+func (b *bench) kinds() map[string]rotation.KeyKind {
+	b.t.Helper()
+	list, err := b.mgmt.ListKeys(b.t.Context(), teamID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	found, err := b.engine.Inventory(b.t.Context(), "research", list)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	kinds := make(map[string]rotation.KeyKind)
+	for _, k := range found {
+		kinds[k.Key.ID] = k.Kind
+	}
+	return kinds
+}
+
+// TestKeysThatBearAnAttemptsName: a key that bears the name of an attempt and that nobody will delete is reported as an
+// orphan: of a second create that a proxy sent, of an attempt whose policy was forgotten.
+func TestKeysThatBearAnAttemptsName(t *testing.T) {
+	play(t, []liar{
+		{"a second key of the name", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			second := b.stranger(b.record("chat").Keys[0].Name)
+			if team := b.inventory(); team.Orphans != 1 || team.Managed != 1 || b.kinds()[second] != rotation.KindOrphan {
+				b.violated("the team has %+v, the key is %s", team, b.kinds()[second])
+			}
+			if b.count(journal.OrphansSeen) != 1 {
+				b.violated("orphans were told %d times", b.count(journal.OrphansSeen))
+			}
+			b.rest()
+			b.ends()
+		}},
+		{"of a policy that was forgotten", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "create", Kind: xaisim.Reset}) // an attempt that leaves nothing behind
+			b.lives(quick, targetA)
+			b.rest()
+			attempts, err := b.journal.Attempts(b.t.Context(), "research")
+			if err != nil || len(attempts) != 2 || attempts[0].KeyID != "" || attempts[0].State != journal.Settled {
+				b.t.Fatalf("%v %+v", err, attempts)
+			}
+			left := b.key()
+			b.strange[left] = true // nobody's from now on
+			b.load(policyDoc("other", quick, targetB))
+			b.rest()
+			if err := b.journal.Forget(b.t.Context(), b.clock, "chat", nil, journal.Event{At: b.clock, Kind: journal.Forgotten}); err != nil {
+				b.t.Fatal(err)
+			}
+			late := b.stranger(attempts[0].Name)
+			team := b.inventory()
+			if kinds := b.kinds(); team.Orphans != 2 || team.Error != "" || kinds[left] != rotation.KindOrphan || kinds[late] != rotation.KindOrphan {
+				b.violated("the team has %+v, the keys are %s and %s", team, kinds[left], kinds[late])
+			}
+		}},
+	})
+}
+
+// TestTeamThatDoesNotAnswer: what is known of a team stays known while xAI does not answer, with the error beside it.
+func TestTeamThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.stranger("somebody else's")
+	b.lives(quick, targetA)
+	before := b.inventory()
+	if before.Managed != 1 || before.Unmanaged != 1 || before.ID != teamID || before.ListedAt.IsZero() {
+		t.Fatalf("the team has %+v", before)
+	}
+	for _, call := range []string{"list", "validate"} {
+		b.sim.Inject(xaisim.Fault{Call: call, Count: -1, Kind: xaisim.Reset})
+		got := b.inventory()
+		if (got.ValidatedAt.IsZero()) != (call == "validate") || got.Error == "" {
+			t.Errorf("no answer to %s: %+v", call, got)
+		}
+		got.ValidatedAt, got.Error = before.ValidatedAt, ""
+		if got != before {
+			t.Errorf("no answer to %s: %+v, and before %+v", call, got, before)
+		}
+		b.sim.ClearFaults()
+	}
+	if got := b.inventory(); got.Error != "" || !got.ListedAt.After(before.ListedAt) {
+		t.Errorf("xAI answers again: %+v", got)
+	}
+}
+
+// TestSlowInventoryDelaysNoOther: a team whose xAI hangs has its keys listed beside the others', not before them; and a
+// list that never ends is given up before its team's next turn.
+func TestSlowInventoryDelaysNoOther(t *testing.T) {
+	bubble(t, func(b *bench) {
+		b.engine = rotation.New(rotation.Options{Journal: b.journal, World: hungTeam{manyTeams{bench: b}, "alpha"}, Owner: "engine", Now: b.now})
+		b.runs(10 * time.Second)
+		for _, name := range []string{"beta", "gamma"} {
+			if b.team(name).ListedAt.IsZero() {
+				b.violated("%s waits for another team's list", name)
+			}
+		}
+		b.runs(40 * time.Minute)
+		for _, name := range []string{"beta", "gamma"} {
+			if age := b.clock.Sub(b.team(name).ListedAt); age > 16*time.Minute {
+				b.violated("%s was listed %s ago", name, age)
+			}
+		}
+		if alpha := b.team("alpha"); alpha.Error == "" || !alpha.ListedAt.IsZero() {
+			b.violated("of the team that hangs is known %+v", alpha)
+		}
+	})
+}
+
+// hungTeam is a world in which the lists of one team never end.
+type hungTeam struct {
+	manyTeams
+	name string
+}
+
+func (w hungTeam) Team(ctx context.Context, name string) (rotation.Team, error) {
+	team, err := w.manyTeams.Team(ctx, name)
+	if name == w.name {
+		team.Keys = hungKeys{team.Keys}
+	}
+	return team, err
+}
+
+type hungKeys struct{ rotation.KeyAPI }
+
+func (hungKeys) ListKeys(ctx context.Context, _ string) (xai.KeyList, error) {
+	<-ctx.Done()
+	return xai.KeyList{}, ctx.Err()
 }
