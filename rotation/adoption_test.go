@@ -344,6 +344,27 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.rotates()
 			b.ends()
 		}},
+		{"a rollback to the key that a backup knows", xaisim.Options{}, func(b *bench) {
+			path := filepath.Join(b.t.TempDir(), "backup.db")
+			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
+			b.birth()
+			b.lives(quick, targetA)
+			first := b.key()
+			if err := b.journal.Backup(b.t.Context(), path); err != nil {
+				b.t.Fatal(err)
+			}
+			b.reach(journal.Live)
+			b.journal = openJournal(b.t, path)
+			b.birth()
+			b.adopt()
+			order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+			b.run(time.Hour)
+			if why := b.refused(order); why != "" || b.key() != first {
+				b.violated("the key in use is %s, want %s: %q %s", b.key(), first, why, b.record("chat").Policy.Error)
+			}
+			b.rest()
+			b.ends()
+		}},
 		{"in flight", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			b.lose()

@@ -143,11 +143,12 @@ func (s *stay) waitFor(name string) {
 	s.needs = s.needs[i : i+1]
 }
 
-// leave counts the turn out.
+// leave counts the turn out. A call that is just being found to take long finds nothing to wait for any more.
 func (s *stay) leave() {
 	s.in.mu.Lock()
 	defer s.in.mu.Unlock()
 	s.in.leave(s.needs)
+	s.needs = nil
 }
 
 // leave runs under mu.

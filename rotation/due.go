@@ -162,7 +162,7 @@ func (t *turn) begin(trigger journal.Trigger, why string) {
 		Spec: t.rec.Policy.Spec, StartedAt: now, EnteredAt: now,
 	}
 	for _, k := range t.rec.Keys {
-		if k.Use == journal.UseCurrent || k.Use == journal.UsePredecessor {
+		if k.DeletedAt.IsZero() && (k.Use == journal.UseCurrent || k.Use == journal.UsePredecessor) {
 			r.OldKeyIDs = r.OldKeyIDs.With(k.ID)
 		}
 	}

@@ -69,7 +69,7 @@ func (t *turn) unheld(ctx context.Context, what destruction, keyID string) error
 		return err
 	}
 	if hold.Active(t.now()) {
-		t.rec.Hold = hold
+		t.rec.Hold, t.rec.Base.Hold = hold, hold // as it was said: the commit must not say it again, it may be taken back meanwhile
 		return stuckf(Held, "%s key %s: %s is held", what, keyID, t.claim.Policy)
 	}
 	return nil

@@ -394,3 +394,80 @@ func TestRetirementIsEarned(t *testing.T) {
 		}},
 	})
 }
+
+// TestHoldReleasedWithinATurn: a hold that the gate met and a human released before the turn was over stays released.
+func TestHoldReleasedWithinATurn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Live)
+	hold := func(h journal.Hold) {
+		if err := b.journal.SetHold(t.Context(), b.clock, "chat", h, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+			t.Error(err)
+		}
+	}
+	b.keep = true
+	said := 0
+	b.trap = func(int) error {
+		switch what := b.trace[len(b.trace)-1]; {
+		case said == 0 && what == "xai validate before": // between the gate's two questions
+			said++
+			hold(journal.Hold{Reason: "wait", By: "tester", At: b.clock})
+		case said == 1 && what == "commit before":
+			said++
+			hold(journal.Hold{})
+		}
+		return nil
+	}
+	b.rest()
+	if h := b.record("chat").Hold; said != 2 || !h.At.IsZero() {
+		b.violated("said %d words, and the policy is held: %q", said, h.Reason)
+	}
+	b.ends()
+	b.check()
+}
+
+// TestOrderThatCannotBeCarriedOutYet: an order that waits for an answer from outside is tried at the pace of every other
+// step, and holds up neither the watch nor the sweep.
+func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	old := b.key()
+	b.reach(journal.Live)
+	b.stores["a"].OnCall(func(memstore.Call) error { return errFault })
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+	turns := 0
+	b.runUntil(time.Hour, func() bool { turns++; return turns > 500 })
+	if p := b.record("chat").Policy; turns > 200 || !p.WatchAt.After(b.clock) {
+		b.violated("%d turns in an hour, the next watch is at %s, and it is %s", turns, p.WatchAt, b.clock)
+	}
+	b.stores["a"].OnCall(nil)
+	b.run(time.Hour)
+	if b.key() != old {
+		b.violated("the order was forgotten")
+	}
+	b.rest()
+	b.check()
+}
+
+// TestOldKeysOfTheNext: a rotation that begins in the moment in which another ends does not count the key that was just
+// deleted among its old ones.
+func TestOldKeysOfTheNext(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Retiring)
+	held := b.clock.Add(60 * 24 * time.Hour) // the schedule's time comes meanwhile
+	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{Reason: "wait", At: b.clock, Until: held}, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+		t.Fatal(err)
+	}
+	current := b.key()
+	b.runUntil(90*24*time.Hour, func() bool { return b.state() == journal.Live })
+	if r := b.record("chat").Rotation; r == nil || r.OldKeyIDs != journal.IDs(current) {
+		b.violated("the next rotation is %+v, want %s as its only old key", r, current)
+	}
+	b.rest()
+	b.ends()
+	b.check()
+}

@@ -151,7 +151,8 @@ func reasonOf(err error) journal.Reason {
 	return XAIUnavailable
 }
 
-// gone reports an error that ends the turn without another word: the claim was lost, or the process is stopping.
+// gone reports an error that ends the turn without another word: the claim was lost, or the process is stopping. What
+// went well meanwhile still counts.
 func gone(ctx context.Context, err error) bool {
-	return errors.Is(err, journal.ErrLost) || ctx.Err() != nil
+	return errors.Is(err, journal.ErrLost) || err != nil && ctx.Err() != nil
 }

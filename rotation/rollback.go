@@ -71,9 +71,10 @@ func (t *turn) restore(ctx context.Context) (next, error) {
 			errs = append(errs, err)
 		}
 	}
-	for _, attempt := range []string{r.Attempt, r.ID} {
-		errs = append(errs, t.discardAll(ctx, attempt))
+	if r.Attempt != "" { // an adoption made none
+		errs = append(errs, t.discardAll(ctx, r.Attempt))
 	}
+	errs = append(errs, t.discardAll(ctx, r.ID))
 	if err := errors.Join(errs...); err != nil {
 		return next{}, err
 	}

@@ -263,3 +263,51 @@ func (hanging) Current(ctx context.Context, _ stores.Target) (secret.Text, error
 	<-ctx.Done()
 	return secret.Text{}, ctx.Err()
 }
+
+// torn is a journal whose answers to commits are lost on the way back, once for each that is due.
+type torn struct {
+	journal.Journal
+	due atomic.Int64
+}
+
+func (j *torn) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, ev ...journal.Event) error {
+	if j.due.Load() == 0 {
+		return j.Journal.Commit(ctx, c, rec, release, ev...)
+	}
+	j.due.Add(-1)
+	was := *rec // whoever gets no answer does not know it for written
+	if err := j.Journal.Commit(ctx, c, rec, release, ev...); err != nil {
+		return err
+	}
+	*rec = was
+	return errFault
+}
+
+// A commit whose answer is lost may have been written. That costs the policy a pause, and is no defect of the program.
+func TestAnswerToACommitIsLost(t *testing.T) {
+	for lost := range 6 {
+		t.Run(fmt.Sprint("after ", lost, " others"), func(t *testing.T) {
+			bubble(t, func(b *bench) {
+				j := &torn{Journal: b.journal}
+				commits := 0
+				b.engine = rotation.New(rotation.Options{Journal: j, World: b, Owner: "torn", Now: b.now,
+					Observe: func(ctx context.Context, _ rotation.Step) (context.Context, func(rotation.Step)) {
+						if commits == lost {
+							j.due.Store(1)
+						}
+						commits++
+						return ctx, func(rotation.Step) {}
+					}})
+				b.load(policyDoc("chat", quick, targetA))
+				b.runs(500 * time.Millisecond)
+				if p := b.record("chat").Policy; p.Reason == rotation.Internal {
+					b.violated("taken for a defect: %s", p.Error)
+				}
+				b.runs(time.Hour)
+				b.real = false
+				b.rest()
+				b.ends()
+			})
+		})
+	}
+}

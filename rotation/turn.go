@@ -28,8 +28,14 @@ type errand struct {
 }
 
 // clock is the journal's: that of the claim, and the time that passed here since. No two processes' clocks are compared.
+// Where one process has the journal, this machine's clock is the journal's, and a claim outlives a sleep of the machine: then
+// what passed is what the wall shows, since the other clock stood still.
 func (er *errand) clock(now time.Time) time.Time {
-	return er.claim.Now.Add(now.Sub(er.at)).UTC().Truncate(time.Microsecond)
+	at := er.at
+	if er.claim.Until.IsZero() {
+		now, at = now.Round(0), at.Round(0)
+	}
+	return er.claim.Now.Add(now.Sub(at)).UTC().Truncate(time.Microsecond)
 }
 
 // turn is one owner's turn at a policy, from the claim to its release. Its methods are the steps of the machine.
@@ -44,6 +50,7 @@ type turn struct {
 	events  []journal.Event    // for the next commit
 	ended   []journal.Rotation // by the step in hand
 	worried journal.Reason     // a failure beside the rotation, shown unless the rotation has one of its own
+	unsure  error              // why it is not known whether the last commit was written
 	read    secret.Text        // the value of the rotation's key, once this turn has read it
 	log     *slog.Logger
 }
@@ -199,10 +206,11 @@ func (t *turn) observed(ctx context.Context) (next, error) {
 
 // step does whatever is to be done first.
 func (t *turn) step(ctx context.Context) (next, error) {
-	switch obeyed, err := t.orders(ctx); {
-	case err != nil:
-		return next{}, err
-	case obeyed:
+	obeyed, unheard := t.orders(ctx)
+	switch {
+	case gone(ctx, unheard):
+		return next{}, unheard
+	case obeyed && unheard == nil:
 		return again, nil // what was decided is recorded before anything follows from it
 	}
 	if err := t.sweep(ctx); err != nil {
@@ -210,6 +218,9 @@ func (t *turn) step(ctx context.Context) (next, error) {
 	}
 	if err := t.watch(ctx); err != nil {
 		return next{}, err
+	}
+	if unheard != nil { // an order that cannot be carried out yet holds up only what it may change
+		return next{}, unheard
 	}
 	r := t.rec.Rotation
 	if r == nil {
@@ -397,9 +408,20 @@ func (t *turn) tell(k journal.Kind, data ...string) {
 
 // commit writes what changed, with the events that tell of it. After ErrLost nothing more may be touched.
 func (t *turn) commit(ctx context.Context, release bool) error {
-	if err := t.journal.Commit(ctx, t.claim, t.rec, release, t.events...); err != nil {
-		return fmt.Errorf("commit %s: %w", t.claim.Policy, err)
+	err := t.journal.Commit(ctx, t.claim, t.rec, release, t.events...)
+	switch {
+	case err == nil:
+	case errors.Is(err, journal.ErrForbidden) && t.unsure != nil:
+		// The last commit was written, and its answer lost: what it began cannot begin again. The next turn sees it.
+		return t.unsure
+	default:
+		err = fmt.Errorf("commit %s: %w", t.claim.Policy, err)
+		if !errors.Is(err, journal.ErrForbidden) {
+			t.unsure = err
+		}
+		return err
 	}
+	t.unsure = nil
 	t.events = nil
 	t.rec.Ended = nil
 	return nil
