@@ -1,0 +1,120 @@
+package replicas
+
+import (
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"rotator/xai"
+	"rotator/xai/xaisim"
+)
+
+var (
+	inferenceOps = []string{xai.OpWhoAmI, xai.OpModels, xai.OpChat} // all others are the Management API's, whose pace is kept
+	callsMetric  = regexp.MustCompile(`(?m)^rotator_xai_requests_total\{class="(\w+)",op="(\w+)"\} (\d+)$`)
+)
+
+// managed counts the calls to the Management API that a replica says were answered, and those that were refused with 429.
+func (r *replica) managed() (served, refused int) {
+	r.Helper()
+	status, body := r.probe("/metrics")
+	if status != http.StatusOK {
+		r.Fatalf("metrics of %s: %d", r.name("replica"), status)
+	}
+	for _, m := range callsMetric.FindAllStringSubmatch(body, -1) {
+		n, err := strconv.Atoi(m[3])
+		switch {
+		case err != nil:
+			r.Fatal(err)
+		case slices.Contains(inferenceOps, m[2]):
+		case m[1] == string(xai.ClassRateLimited):
+			refused += n
+		default:
+			served += n
+		}
+	}
+	return served, refused
+}
+
+// managed counts the calls to the Management API that have reached xAI.
+func (c *cluster) managed() (sent int) {
+	for op, n := range c.sim.Calls() {
+		if !slices.Contains(inferenceOps, op) {
+			sent += n
+		}
+	}
+	return sent
+}
+
+// longestSilence measures the longest time without a call to the Management API, from now on.
+func (c *cluster) longestSilence() func() time.Duration {
+	var mu sync.Mutex
+	last, longest := time.Now(), time.Duration(0)
+	c.sim.OnCall(func(call xaisim.Call) {
+		if call.Done || slices.Contains(inferenceOps, call.Op) {
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		longest, last = max(longest, time.Since(last)), time.Now()
+	})
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return longest
+	}
+}
+
+// TestPaceOfProcesses: three processes that have more to do than xAI allows. When xAI asks one of them to stay away, all
+// do; to a limit that none was told of they keep together, in fair shares; and no consumer suffers.
+func TestPaceOfProcesses(t *testing.T) {
+	t.Parallel()
+	const limit, d, away = 12.0, 8 * time.Second, 8 * time.Second
+	c := newCluster(t, 3, 60)
+	c.complain()
+	users, stop := c.rotating(6 * time.Second)
+
+	silence := c.longestSilence()
+	c.sim.Inject(xaisim.Fault{Call: xai.OpPropagation, Kind: xaisim.Status, Status: http.StatusTooManyRequests, RetryAfter: away})
+	// Those that others had taken already may still begin within a second.
+	eventually(t, "all stay away", func() bool { return silence() > away/2 })
+
+	c.sim.SetRateLimit(xaisim.RateLimit{PerSecond: limit, Burst: limit})
+	var served, refused, sent int
+	each := make([]int, len(c.replicas))
+	look := func() {
+		before := c.managed()
+		served, refused = 0, 0
+		for i, r := range c.replicas {
+			s, n := r.managed()
+			each[i] = -s
+			refused -= n
+		}
+		time.Sleep(d)
+		for i, r := range c.replicas {
+			s, n := r.managed()
+			each[i] += s
+			served += each[i]
+			refused += n
+		}
+		sent = c.managed() - before
+	}
+	// How far they go below it at first hangs on how slow this machine is.
+	eventually(t, "they found the limit", func() bool { look(); return refused < sent && float64(served) > limit*d.Seconds()/3 })
+	look()
+	t.Logf("%v served, %d calls in %v against %v a second, %d refused", each, sent, d, limit, refused)
+	if want := limit * d.Seconds(); float64(served) < want/6 || float64(sent) > 1.2*want+limit {
+		t.Errorf("%d of %d calls served in %v, want up to %v", served, sent, d, want)
+	}
+	for _, n := range each {
+		if n < served/8 || n > served*2/3 {
+			t.Errorf("unfair: %v", each)
+		}
+	}
+	c.sim.SetRateLimit(xaisim.RateLimit{})
+	c.nothingLost(users, stop)
+}
