@@ -40,6 +40,10 @@ var ErrClosed = errors.New("the journal is closed")
 // ErrReadOnly: the journal was opened to look only.
 var ErrReadOnly = errors.New("the journal is open for reading only")
 
+// ErrMoved: the journal's file, or the lock beside it, was removed or replaced while this process has it open. What was
+// written would be lost with the process, and nobody else would be kept away.
+var ErrMoved = errors.New("the journal was removed or replaced while it is in use")
+
 // ErrNoJournal: there is no journal yet that could be looked at.
 var ErrNoJournal = errors.New("there is no journal")
 

@@ -455,3 +455,41 @@ func TestChildDiskFull(t *testing.T) {
 	}
 	fmt.Println("it was full and recovered")
 }
+
+// A process whose files were taken away does nothing more: what it wrote would be lost, and another could begin anew.
+func TestMovedFileIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"rotator.db", "rotator.db.lock"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path, url := newFile(t)
+			db := open(t, url)
+			setPolicies(t, db, "chat")
+			path = filepath.Join(filepath.Dir(path), name)
+			work := func() []error {
+				_, claim := db.Claim(t.Context(), "me", time.Now(), 1)
+				_, _, next := db.Next(t.Context())
+				return []error{claim, next, db.SetPolicies(t.Context(), time.Now(), nil)}
+			}
+			for _, away := range []func() error{
+				func() error { return os.Rename(path, path+".away") },
+				func() error { return os.WriteFile(path, nil, 0o600) }, // and another put in its place
+			} {
+				if err := away(); err != nil {
+					t.Fatal(err)
+				}
+				for i, err := range work() {
+					if !errors.Is(err, ErrMoved) || !strings.Contains(err.Error(), path) {
+						t.Errorf("call %d: %v", i, err)
+					}
+				}
+			}
+			if err := os.Rename(path+".away", path); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(work()...); err != nil {
+				t.Errorf("the same file is back: %v", err)
+			}
+		})
+	}
+}

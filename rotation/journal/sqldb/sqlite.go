@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,6 +27,7 @@ type sqliteDB struct {
 	made    int           // of readers
 	group   *group        // nil when only reading
 	lock    *os.File
+	files   map[string]fs.FileInfo // the database and its lock as they were opened to write, by path
 }
 
 // nReaders is how many look at the same time.
@@ -84,7 +87,29 @@ func (e *sqliteDB) prepareFile(o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Chmod(0o600), f.Close())
+	if err := errors.Join(f.Chmod(0o600), f.Close()); err != nil {
+		return err
+	}
+	e.files = make(map[string]fs.FileInfo)
+	for _, path := range []string{e.path, e.lock.Name()} {
+		if e.files[path], err = os.Stat(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inPlace refuses to go on in files that nobody finds again.
+func (e *sqliteDB) inPlace() error {
+	for _, path := range slices.Sorted(maps.Keys(e.files)) {
+		switch now, err := os.Stat(path); {
+		case err != nil && !errors.Is(err, fs.ErrNotExist):
+			return err
+		case err != nil || !os.SameFile(now, e.files[path]):
+			return fmt.Errorf("%w: %s is not the file that was opened; stop this process, put the journal in place, and start again", ErrMoved, path)
+		}
+	}
+	return nil
 }
 
 func (e *sqliteDB) openWriter(ctx context.Context, dsn string, known schema, o Options) (err error) {
@@ -133,6 +158,9 @@ func (e *sqliteDB) write(ctx context.Context, do func(context.Context, tx) error
 	if e.group == nil {
 		return ErrReadOnly
 	}
+	if err := e.inPlace(); err != nil {
+		return err
+	}
 	return e.group.run(ctx, do)
 }
 
@@ -158,6 +186,9 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 }
 
 func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
+	if err := e.inPlace(); err != nil { // also where nothing is due: whoever asks what is next hears of it
+		return err
+	}
 	return e.read(ctx, do)
 }
 
