@@ -125,7 +125,7 @@ func (p *pod) command(ctx context.Context, args ...string) *exec.Cmd {
 // rotator runs a command, which must succeed.
 func (p *pod) rotator(args ...string) string {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Minute)
 	defer cancel()
 	out, err := p.command(ctx, args...).CombinedOutput()
 	if err != nil {

@@ -27,8 +27,8 @@ const (
 	// include is what the smallest tree lacks: an init, names for its users, what a service that speaks TLS needs, and the
 	// package manager of others.
 	include   = "systemd,systemd-sysv,libnss-systemd,ca-certificates,rpm"
-	bootLimit = 90 * time.Second
-	runLimit  = 3 * time.Minute
+	bootLimit = 5 * time.Minute
+	runLimit  = 10 * time.Minute
 )
 
 // New returns a copy of the tree, not booted, which goes with the test.

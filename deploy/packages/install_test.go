@@ -53,7 +53,7 @@ targets: [{store: local, path: chat}]
 retire: {overlap: 1s, soak: 1s}
 `
 
-const soon = time.Minute
+const soon = 5 * time.Minute
 
 // TestPackages leads both kinds of packages through install, upgrade, downgrade, removal and what comes after.
 func TestPackages(t *testing.T) {

@@ -91,7 +91,7 @@ targets: [{store: local, path: chat}]
 		cancel()
 		_ = daemon.Wait() // it was killed
 	}()
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		answer, err := http.Get("http://" + address + "/metrics")
 		if err != nil {
 			continue // not yet

@@ -28,7 +28,7 @@ import (
 const nobody = 65534
 
 // startLimit bounds initdb and the start of the server, on a busy machine.
-const startLimit = 2 * time.Minute
+const startLimit = 5 * time.Minute
 
 // Server is a running server, reached by a socket in a folder of its own.
 type Server struct {

@@ -46,7 +46,11 @@ func TestProxyFaults(t *testing.T) {
 			mount, p := s.Mount(t, 1), s.Proxy(t)
 			p.Inject(1, Calls(http.MethodPut, mount), tc.fault)
 			client := through(t, p, s.RootToken)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			patience := time.Minute
+			if name == "delay" {
+				patience = time.Second
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := client.Logical().WriteWithContext(ctx, mount+"/a", map[string]any{"k": "v"})
 			var answered *api.ResponseError

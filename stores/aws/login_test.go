@@ -185,8 +185,6 @@ func TestEndpoint(t *testing.T) {
 // TestNoAnswer: what only may have gone wrong is not known, and says where the network broke.
 func TestNoAnswer(t *testing.T) {
 	t.Parallel()
-	closed := httptest.NewServer(http.NotFoundHandler())
-	closed.Close()
 	silent := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body) // only then does the server see that the client is gone
 		<-r.Context().Done()
@@ -201,7 +199,7 @@ func TestNoAnswer(t *testing.T) {
 		timeout  time.Duration
 		says     string
 	}{
-		{closed.URL, time.Minute, "connection refused"},
+		{"http://127.0.0.1:1", time.Minute, "connection refused"},
 		{silent.URL, 50 * time.Millisecond, "time is out"},
 		{untrusted.URL, time.Minute, "certificate"},
 	} {

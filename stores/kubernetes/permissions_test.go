@@ -52,7 +52,7 @@ func (e *entitlement) add(t *testing.T, s *Store, target stores.Target) {
 // await waits until the API server goes by a Role that was just written: it comes to know it after a moment.
 func await(t *testing.T, s *Store, target stores.Target) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); errors.Is(s.Check(t.Context(), target), stores.ErrDenied); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); errors.Is(s.Check(t.Context(), target), stores.ErrDenied); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the rights do not come to be")
 		}

@@ -260,9 +260,7 @@ func TestRedirect(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
-	s := open(t, nil, Options{Address: gone.URL, Auth: Auth{Method: "approle", Role: "r", Secret: text("s")}})
+	s := open(t, nil, Options{Address: "http://127.0.0.1:1", Auth: Auth{Method: "approle", Role: "r", Secret: text("s")}})
 	_, err := s.Current(t.Context(), stores.Target{Path: "a"})
 	notKnown(t, err)
 	ctx, cancel := context.WithCancel(t.Context())

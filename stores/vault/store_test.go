@@ -315,7 +315,7 @@ func TestSealed(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, Options{Timeout: 300 * time.Millisecond})
+	r := newRig(t, 2, Options{Timeout: 3 * time.Second})
 	_, err := r.store.Current(t.Context(), r.target)
 	is(t, err, stores.ErrNotFound)
 	r.proxy.Inject(0, nil, vaulttest.Delay(time.Hour))
