@@ -40,9 +40,18 @@ func (t *turn) orderAdopt(ctx context.Context, o *journal.Order) (refused string
 			return fmt.Sprintf("key %s is not adopted: %s", id, why), nil
 		}
 	}
-	if len(agreed) > 0 {
-		t.adoptAll(use, agreed, o)
+	if len(agreed) == 0 {
+		return "", nil
 	}
+	if t.rec.Rotation != nil { // which was overtaken
+		switch err := t.supersede(ctx, "overtaken by the rotation of the key that was adopted"); {
+		case gone(ctx, err):
+			return "", err
+		case err != nil:
+			return fmt.Sprintf("nothing was adopted: %v", err), nil
+		}
+	}
+	t.adoptAll(use, agreed, o)
 	return "", nil
 }
 

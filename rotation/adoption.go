@@ -79,10 +79,10 @@ func (t *turn) sight(ctx context.Context) error {
 }
 
 // use returns the row of a target that holds the key in use: the one live key that the targets hold. The row is zero when
-// they hold none, and while a rotation is in flight, which knows what it does to them. The rules of first contact hold: an
-// error says what a human has to decide first.
+// they hold none, and while a rotation is in flight, which knows what it does to them, unless that was overtaken. The rules
+// of first contact hold: an error says what a human has to decide first.
 func (t *turn) use() (use journal.Target, err error) {
-	if t.rec.Rotation != nil {
+	if t.rec.Rotation != nil && !t.overtaken() {
 		return use, nil
 	}
 	if err := t.unmet(t.policy); err != nil {
@@ -99,6 +99,21 @@ func (t *turn) use() (use journal.Target, err error) {
 		use = row
 	}
 	return use, nil
+}
+
+// overtaken reports that the rotation in flight had long given way to another when the journal was restored from a backup:
+// it is past its promote, and every target holds one live key that the journal does not know.
+func (t *turn) overtaken() bool {
+	r := t.rec.Rotation
+	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
+		return false
+	}
+	for _, pt := range t.policy.Targets {
+		if row := t.row(idOf(pt)); !excluded(*row) {
+			return t.key(row.KeyID) == nil && t.everywhere(row.KeyID)
+		}
+	}
+	return false
 }
 
 // adoptions says what becomes of the key in use, and of every key in the team's list that bears exactly a name of this
@@ -136,7 +151,7 @@ func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key
 		}
 		found = append(found, a)
 	}
-	if r := t.rec.Rotation; r != nil { // its own keys are known; these would be retired without an overlap of their own
+	if r := t.rec.Rotation; r != nil && (inUse == nil || inUse.As != AdoptCurrent) { // its own keys are known; these would be retired without an overlap of their own
 		for i := range found {
 			found[i].As, found[i].Why = AdoptWaits, fmt.Sprintf("a rotation is in flight (%s): adopt it when that has ended", r.State)
 		}

@@ -184,6 +184,34 @@ func (b *bench) dieAfter(what string) {
 	}
 }
 
+// overtakes restores a backup from when a rotation was in s, after another one ended.
+func (b *bench) overtakes(s journal.State) {
+	path := filepath.Join(b.t.TempDir(), "backup.db")
+	b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
+	b.birth()
+	b.lives(quick, targetA, targetB)
+	b.reach(journal.Live)
+	b.runUntil(5*time.Hour, func() bool { return b.state() == s })
+	if err := b.journal.Backup(b.t.Context(), path); err != nil {
+		b.t.Fatal(err)
+	}
+	b.rest()
+	b.rotates()
+	id := b.key()
+	b.journal = openJournal(b.t, path)
+	b.birth()
+	b.run(5 * time.Hour)
+	b.waits("chat", rotation.RestoredJournal, true)
+	if as := b.adopted(); as[id] != rotation.AdoptCurrent {
+		b.violated("the plan is %v", as)
+	}
+	b.adopt()
+	b.rest()
+	b.ends()
+	b.rotates()
+	b.ends()
+}
+
 func TestAdoptionIsAgreedTo(t *testing.T) {
 	lost := func(b *bench) (id string) {
 		b.lives(quick, targetA, targetB)
@@ -344,6 +372,8 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.rotates()
 			b.ends()
 		}},
+		{"a backup from the overlap", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Live) }},
+		{"a backup from the soak", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Retiring) }},
 		{"a rollback to the key that a backup knows", xaisim.Options{}, func(b *bench) {
 			path := filepath.Join(b.t.TempDir(), "backup.db")
 			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
