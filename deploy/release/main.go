@@ -17,6 +17,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -64,6 +65,7 @@ func (r *release) run(ctx context.Context) error {
 		*p = abs
 	}
 	r.dated(ctx)
+	syscall.Umask(0o022) // or the modes of what is made, in packages too, would be those that the user gives to his own
 	final := r.out
 	r.out = final + ".partial"
 	stage, err := os.MkdirTemp("", "rotator-release-")

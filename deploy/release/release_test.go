@@ -12,11 +12,13 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// TestRelease makes a release twice: all of it must be the same, to the byte, and say what it is.
+// TestRelease makes a release twice, the second time from another folder, by somebody who keeps his files to himself: all of
+// it must be the same, to the byte, and say what it is.
 func TestRelease(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -31,9 +33,14 @@ func TestRelease(t *testing.T) {
 	if err := os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	elsewhere := filepath.Join(dir, "else", "where")
+	if said, err := exec.Command("sh", "-ec", `umask 077; mkdir -p "$1"; cp -R ../../. "$1"; chmod -R go= "$1"`, "sh", elsewhere).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
 	var sums [2][]byte
 	for i, name := range []string{"one", "another"} {
-		r := release{root: "../..", out: filepath.Join(dir, name), version: "1.2.3", key: key, repository: "registry.example/rotator", vulndb: "none", arches: []string{"amd64", "arm64"}}
+		defer syscall.Umask(syscall.Umask([]int{0o022, 0o077}[i]))
+		r := release{root: []string{"../..", elsewhere}[i], out: filepath.Join(dir, name), version: "1.2.3", key: key, repository: "registry.example/rotator", vulndb: "none", arches: []string{"amd64", "arm64"}}
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -60,6 +67,11 @@ func TestRelease(t *testing.T) {
 	image(t, filepath.Join(dir, "one/image"))
 	binaries(t, filepath.Join(dir, "one"))
 	chart(t, filepath.Join(dir, "one/rotator-1.2.3.tgz"))
+	lists(t, filepath.Join(dir, "one"))
+	provenances(t, filepath.Join(dir, "one"))
+	if info, err := os.Stat(filepath.Join(dir, "another/rotator-linux-amd64")); err != nil || info.Mode() != 0o755 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
 }
 
 // binaries: each is a static program for its machine.

@@ -12,15 +12,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 )
 
+// homepage names the project in URLs that need not lead anywhere.
+const homepage = "https://example.com/rotator"
+
 // component is a part of a list of contents, see the CycloneDX 1.5 specification.
 type component struct {
+	Ref      string    `json:"bom-ref"` // the PURL, set by contents
 	Type     string    `json:"type"`
 	Name     string    `json:"name"`
 	Version  string    `json:"version"`
@@ -49,7 +55,7 @@ func (r *release) bom(ctx context.Context) error {
 		}
 		list := make([]component, 0, len(all))
 		for _, m := range all {
-			list = append(list, component{"library", m.path, m.version, "pkg:golang/" + m.path + "@" + m.version, licensed(m.license), nil})
+			list = append(list, component{Type: "library", Name: m.path, Version: m.version, PURL: golang(m.path, m.version), Licenses: licensed(m.license)})
 		}
 		if err := r.contents("rotator-linux-"+arch, list); err != nil {
 			return err
@@ -66,24 +72,48 @@ func (r *release) bom(ctx context.Context) error {
 	}
 	v := strings.TrimSpace(string(version))
 	return r.contents("rotator", []component{
-		{"container", "image", r.version, "pkg:oci/rotator@" + r.imageDigest, licensed("Apache-2.0"), []hash{sha(r.imageDigest)}},
-		{"data", roots, v, "pkg:golang/" + roots + "@" + v, licensed("BSD-3-Clause"), nil},
-		{"application", "chart", r.chartVersion(), "pkg:helm/rotator@" + r.chartVersion(), licensed("Apache-2.0"), []hash{sha(digest(chart))}},
+		{Type: "container", Name: "image", Version: r.version, Licenses: licensed("Apache-2.0"), Hashes: []hash{sha(r.imageDigest)},
+			PURL: "pkg:oci/" + strings.ToLower(path.Base(r.repository)) + "@" + url.QueryEscape(r.imageDigest) + "?repository_url=" + url.QueryEscape(r.repository)},
+		{Type: "data", Name: roots, Version: v, PURL: golang(roots, v), Licenses: licensed("BSD-3-Clause")},
+		{Type: "application", Name: "chart", Version: r.chartVersion(), PURL: "pkg:helm/rotator@" + r.chartVersion(), Licenses: licensed("Apache-2.0"), Hashes: []hash{sha(digest(chart))}},
 	})
+}
+
+// golang is a module as the lists of vulnerabilities name it: in small letters, and Go's own library stdlib.
+func golang(module, version string) string {
+	if module == "std" {
+		module, version = "stdlib", strings.TrimPrefix(version, "go")
+	}
+	return "pkg:golang/" + strings.ToLower(module) + "@" + url.QueryEscape(version)
 }
 
 func sha(digest string) hash { return hash{"SHA-256", strings.TrimPrefix(digest, "sha256:")} }
 
 // contents writes a list of contents as CycloneDX 1.5.
 func (r *release) contents(of string, list []component) error {
+	whole := "pkg:generic/" + of + "@" + url.QueryEscape(r.version)
+	refs := make([]string, 0, len(list))
+	for i := range list {
+		list[i].Ref = list[i].PURL
+		refs = append(refs, list[i].Ref)
+	}
 	return r.statement(of+".cdx.json", map[string]any{
-		"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1,
+		"bomFormat": "CycloneDX", "specVersion": "1.5", "version": 1, "serialNumber": r.serial(of),
 		"metadata": map[string]any{
 			"timestamp": r.date.Format("2006-01-02T15:04:05Z"),
-			"component": component{"application", "rotator", r.version, "pkg:golang/rotator@" + r.version, licensed("Apache-2.0"), nil},
+			"component": component{Ref: whole, Type: "application", Name: of, Version: r.version, PURL: whole, Licenses: licensed("Apache-2.0")},
+			"supplier":  map[string]string{"name": "Rotator maintainers"},
 		},
-		"components": list,
+		"components":   list,
+		"dependencies": []any{map[string]any{"ref": whole, "dependsOn": refs}},
 	})
+}
+
+// serial names a list of contents: the same one for the same version of the same commit.
+func (r *release) serial(of string) string {
+	b := sha256.Sum256([]byte(of + " " + r.version + " " + r.commit))
+	b[6], b[8] = b[6]&0x0f|0x80, b[8]&0x3f|0x80 // of RFC 9562's version 8, which is for digests
+	return fmt.Sprintf("urn:uuid:%x-%x-%x-%x-%x", b[0:4], b[4:6], b[6:8], b[8:10], b[10:16])
 }
 
 // provenance writes how the release was made, as an in-toto statement with a SLSA 1.0 predicate. It names no machine: who
@@ -101,15 +131,19 @@ func (r *release) provenance(context.Context) error {
 	for _, s := range sums {
 		subjects = append(subjects, subject{s.name, map[string]string{"sha256": s.sum}})
 	}
+	source := map[string]any{"uri": "git+" + homepage}
+	if r.commit != "" {
+		source["digest"] = map[string]string{"gitCommit": r.commit}
+	}
 	return r.statement("provenance.json", map[string]any{
 		"_type": "https://in-toto.io/Statement/v1", "subject": subjects, "predicateType": "https://slsa.dev/provenance/v1",
 		"predicate": map[string]any{
 			"buildDefinition": map[string]any{
-				"buildType":            "make release",
+				"buildType":            homepage + "/docs/release.md",
 				"externalParameters":   map[string]any{"version": r.version, "architectures": r.arches, "epoch": r.date.Unix()},
-				"resolvedDependencies": []any{map[string]any{"name": "source", "digest": map[string]string{"gitCommit": r.commit}}, map[string]any{"name": runtime.Version()}, map[string]any{"name": nfpm}},
+				"resolvedDependencies": []any{source, map[string]any{"uri": golang("std", runtime.Version())}, map[string]any{"uri": "pkg:golang/" + nfpm}},
 			},
-			"runDetails": map[string]any{"builder": map[string]string{"id": "deploy/release"}},
+			"runDetails": map[string]any{"builder": map[string]string{"id": homepage + "/deploy/release"}},
 		},
 	})
 }
