@@ -69,7 +69,7 @@ func TestPackages(t *testing.T) {
 	newerDeb, newerRPM := native(newer)
 	t.Run("lintian", func(t *testing.T) {
 		t.Parallel()
-		if said, err := exec.Command("lintian", "--fail-on=error", newerDeb).CombinedOutput(); err != nil {
+		if said, err := exec.Command("lintian", "--fail-on=error,warning", newerDeb).CombinedOutput(); err != nil {
 			t.Errorf("%v\n%s", err, said)
 		}
 	})
@@ -86,6 +86,16 @@ func TestPackages(t *testing.T) {
 		m := machine.New(t)
 		put := func(path string) { m.Run(t, "dpkg", "--install", copied(t, m, path)) }
 		lead(t, m, put, olderDeb, newerDeb)
+		t.Run("where services are not to be restarted", func(t *testing.T) {
+			m.Write(t, "usr/sbin/policy-rc.d", "#!/bin/sh\nexit 101\n", 0o755)
+			running := func() string { return m.Run(t, "systemctl", "show", "--value", "-p", "MainPID", "rotator") }
+			before := running()
+			put(newerDeb)
+			if after := running(); after != before {
+				t.Errorf("the process %s became %s", before, after)
+			}
+			m.Run(t, "rm", "/usr/sbin/policy-rc.d")
+		})
 		m.Run(t, "dpkg", "--remove", "rotator")
 		exist(t, m, true, "etc/rotator/rotator.yaml")
 		removed(t, m)
@@ -139,6 +149,7 @@ func lead(t *testing.T, m *machine.Machine, put func(path string), older, newer 
 	if second == first {
 		t.Error("the new version did not rotate")
 	}
+	exist(t, m, true, "usr/share/doc/rotator/README.md", "usr/share/doc/rotator/docs/systemd.md", "usr/share/doc/rotator/examples/chat-prod.yaml")
 	put(older)
 	runs(t, m, "1.0.0")
 	if got := key(t, m); got != second {
@@ -184,7 +195,7 @@ func service(t *testing.T, m *machine.Machine, active, enabled string) {
 func removed(t *testing.T, m *machine.Machine) {
 	t.Helper()
 	exist(t, m, true, "etc/rotator/policies/chat.yaml", "etc/rotator/credentials/management-key", "var/lib/rotator/rotator.db", "var/lib/rotator/secrets/chat")
-	exist(t, m, false, "usr/bin/rotator", "usr/lib/systemd/system/rotator.service", "etc/systemd/system/multi-user.target.wants/rotator.service")
+	exist(t, m, false, "usr/bin/rotator", "usr/share/rotator", "usr/share/doc/rotator", "usr/share/licenses/rotator", "usr/lib/systemd/system/rotator.service", "etc/systemd/system/multi-user.target.wants/rotator.service")
 	if said, _ := m.Try("systemctl", "is-active", "rotator"); said != "inactive\n" { // which is an error too
 		t.Errorf("the service is %q", said)
 	}

@@ -50,7 +50,7 @@ func root(t *testing.T) string {
 	for _, unit := range units {
 		write("etc/systemd/system/"+unit, read(t, unit), 0o644)
 	}
-	for _, target := range []string{"basic", "multi-user", "network-online", "shutdown", "sysinit", "time-set", "time-sync", "timers"} {
+	for _, target := range []string{"basic", "multi-user", "network-online", "nss-lookup", "shutdown", "sysinit", "time-set", "time-sync", "timers"} {
 		write("etc/systemd/system/"+target+".target", "[Unit]\n", 0o644)
 	}
 	write("usr/bin/rotator", "#!/bin/sh\n", 0o755)
