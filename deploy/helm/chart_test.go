@@ -97,6 +97,12 @@ func TestSchema(t *testing.T) {
 		{"a shared file system", "sqlite", "journal.sqlite.accessMode=ReadWriteMany", "accessMode"},
 		{"a port", "sqlite", "service.port=70000", "port"},
 		{"too little time to stop", "sqlite", "terminationGracePeriodSeconds=10", "terminationGracePeriodSeconds"},
+		{"a root user", "sqlite", "podSecurityContext.runAsNonRoot=false", "runAsNonRoot"},
+		{"a part of the replicas", "postgres", "podDisruptionBudget.maxUnavailable=some", "maxUnavailable"},
+		{"a label that is a number", "sqlite", "commonLabels.cost=7", "cost"},
+		{"a name", "sqlite", "fullnameOverride=Rotator", "fullnameOverride"},
+		{"a spread without a key", "postgres", "topologySpreadConstraints[0].maxSkew=1", "topologyKey"},
+		{"replicas as text", "postgres", "replicas=three", "replicas"},
 		{"a level of logs", "sqlite", "logLevel=verbose", "logLevel"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

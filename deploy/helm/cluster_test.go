@@ -192,6 +192,36 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
+// TestJournalMoves takes a release from SQLite to PostgreSQL and back: nothing that cannot be changed stands in the way, and
+// the volume stays.
+func TestJournalMoves(t *testing.T) {
+	c := kubetest.Shared(t)
+	define(t, c)
+	consumers(t, c)
+	namespace := c.Namespace(t, nil)
+	for i, shape := range []string{"sqlite", "postgres", "sqlite"} {
+		helm(t, "upgrade", "--install", "r", chart, "-f", values(shape),
+			"-n", namespace, "--kube-apiserver", c.Address, "--kube-token", c.Token, "--kube-ca-file", c.CAFile(t))
+		var d struct {
+			Spec struct {
+				Replicas int
+				Strategy struct {
+					Type          string
+					RollingUpdate map[string]any
+				}
+			}
+		}
+		c.Do(t, http.MethodGet, "apis/apps/v1/namespaces/"+namespace+"/deployments/r-rotator", nil, &d)
+		rolls := shape == "postgres"
+		if (d.Spec.Strategy.Type == "RollingUpdate") != rolls || (d.Spec.Strategy.RollingUpdate != nil) != rolls || (d.Spec.Replicas > 1) != rolls {
+			t.Errorf("%d, %s: %+v", i, shape, d.Spec)
+		}
+		if !c.Do(t, http.MethodGet, "api/v1/namespaces/"+namespace+"/persistentvolumeclaims/r-rotator", nil, nil) {
+			t.Errorf("%d, %s: the volume is gone", i, shape)
+		}
+	}
+}
+
 // podMetadata is that of a Deployment's template.
 func podMetadata(d object, what string) map[string]any {
 	spec, _ := d["spec"].(map[string]any)

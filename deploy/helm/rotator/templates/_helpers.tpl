@@ -1,5 +1,5 @@
 {{- define "rotator.name" -}}
-{{- if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 53 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" }}{{ end }}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride }}{{ else if contains .Chart.Name .Release.Name }}{{ .Release.Name | trunc 53 | trimSuffix "-" }}{{ else }}{{ printf "%s-%s" .Release.Name .Chart.Name | trunc 53 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
 {{- define "rotator.selector" -}}
@@ -12,6 +12,16 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* The annotations of an object: those of all, and its own, which go before. Takes the context and its own. */}}
+{{- define "rotator.annotations" -}}
+{{- with merge (dict) (last . | default dict) (first .).Values.commonAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- define "rotator.serviceAccount" -}}
@@ -40,13 +50,51 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- $own }}
 {{- end }}
 
-{{- define "rotator.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{- /* The ports that the pods may reach: those that the values name, and those that the configuration needs. */}}
+{{- define "rotator.egress" -}}
+{{- $ports := list }}
+{{- range .Values.networkPolicy.ports }}{{ $ports = append $ports (int .) }}{{ end }}
+{{- if eq .Values.journal.type "postgres" }}{{ $ports = append $ports 5432 }}{{ end }}
+{{- if eq (include "rotator.automount" .) "true" }}{{ $ports = append $ports 6443 }}{{ end }}
+{{- range regexFindAll `https?://[^/"]+:[0-9]+` (toJson .Values.config) -1 }}{{ $ports = append $ports (regexFind "[0-9]+$" . | int) }}{{ end }}
+{{- range uniq $ports }}
+- {port: {{ . }}, protocol: TCP}
+{{- end }}
+{{- end }}
+
+{{- /* Where pods run. */}}
+{{- define "rotator.placement" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* How several replicas are spread: each constraint is for these pods where it does not say for which. */}}
+{{- define "rotator.spread" -}}
+{{- $spread := .Values.topologySpreadConstraints }}
+{{- if and (not $spread) (gt (int .Values.replicas) 1) }}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+{{- $spread = append $spread (dict "maxSkew" 1 "topologyKey" . "whenUnsatisfiable" "ScheduleAnyway") }}
+{{- end }}
+{{- end }}
+{{- $all := list }}
+{{- range $spread }}
+{{- $these := dict "labelSelector" (dict "matchLabels" (include "rotator.selector" $ | fromYaml)) }}
+{{- $all = append $all (hasKey . "labelSelector" | ternary . (merge $these .)) }}
+{{- end }}
+{{- toYaml $all }}
 {{- end }}
 
 {{- define "rotator.containerSecurity" -}}
