@@ -30,7 +30,7 @@ read their keys from those files and chat all the time. It needs no network and 
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return a.runDemo(c.Context(), length) },
 	}
-	c.Flags().DurationVar(&length, "for", 40*time.Second, "how `LONG` it runs")
+	c.Flags().DurationVar(&length, "for", 40*time.Second, "run for this `DURATION`")
 	return c
 }
 

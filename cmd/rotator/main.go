@@ -56,12 +56,13 @@ type app struct {
 
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "rotator",
+		Use:   "rotator COMMAND",
 		Short: "Rotate xAI API keys without ever breaking those who use them",
 		Long: `Rotator keeps xAI (Grok) API keys young. For each key that is due it creates a successor, writes it to the secret
 stores where its consumers read it, proves it, and only then retires the old key.
 
 Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits for a human or is held.`,
+		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          cobra.NoArgs,
@@ -75,6 +76,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 			return err
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.configFlag, "config", "", "configuration `FILE` (else $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml)")
 	flags.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of the log on standard error: text or json")

@@ -39,7 +39,11 @@ func (f formatFlag) names() (names []string) {
 	return names
 }
 
-func (f formatFlag) list() string { return strings.Join(f.names(), " or ") }
+func (f formatFlag) list() string {
+	names := f.names()
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
 
 func (f formatFlag) String() string {
 	for _, format := range f {

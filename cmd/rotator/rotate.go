@@ -36,7 +36,7 @@ daemon goes on.`,
 	c.Flags().BoolVar(&f.compromised, "compromised", false, "the key leaked: no overlap, the old key is disabled at once; needs --why")
 	c.Flags().BoolVar(&f.supersede, "supersede", false, "also while the last rotation is live or retiring")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
-	c.Flags().StringVar(&f.wait, "wait", "live", "return when it is `live`, retired (all is done) or none (at once)")
+	c.Flags().StringVar(&f.wait, "wait", "live", "return at this `POINT`: live, retired (all is done) or none (at once)")
 	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"live", "retired", "none"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
 	return c
 }

@@ -27,8 +27,8 @@ management key of its own; it is refused by xAI, and xAI's is refused by it. Ctr
 	c.Flags().StringVar(&s.listen, "listen", "127.0.0.1:8421", "loopback `ADDRESS` to serve on; port 0 takes any that is free")
 	c.Flags().StringVar(&s.keyFile, "key-file", "", "write the management key to `FILE`, and refer to it there")
 	c.Flags().StringVar(&s.team, "team", "sandbox", "`ID` of the team")
-	c.Flags().DurationVar(&s.propagation, "propagation", 0, "how late a cluster learns of a key (default: 0.5s to 1.5s)")
-	c.Flags().DurationVar(&s.latency, "latency", 0, "how long each answer takes")
+	c.Flags().DurationVar(&s.propagation, "propagation", 0, "`DURATION` after which a cluster learns of a key (default: 0.5s to 1.5s)")
+	c.Flags().DurationVar(&s.latency, "latency", 0, "`DURATION` that each answer takes")
 	return c
 }
 

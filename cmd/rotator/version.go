@@ -42,14 +42,18 @@ func programCommit() string {
 	return revision[:min(12, len(revision))] + dirty
 }
 
+func versionLine() string {
+	return fmt.Sprintf("rotator %s (commit %s, %s %s/%s)",
+		programVersion(), cmp.Or(programCommit(), "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version and the commit that it was built from",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "rotator %s (commit %s, %s %s/%s)\n",
-				programVersion(), cmp.Or(programCommit(), "unknown"), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(a.stdout, versionLine())
 			return err
 		},
 	}
