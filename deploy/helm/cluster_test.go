@@ -73,12 +73,31 @@ func TestServerAccepts(t *testing.T) {
 	define(t, c)
 	consumers(t, c)
 	namespace, restricted := c.Namespace(t, nil), c.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
-	for _, name := range []string{"r-rotator", "default"} {
+	for _, name := range []string{"r-rotator", "xai-keys", "own", "default"} {
 		c.ServiceAccount(t, restricted, name)
 	}
-	for _, shape := range shapes {
-		t.Run(shape, func(t *testing.T) {
-			for _, o := range render(t, namespace, "-f", values(shape)) {
+	for _, way := range []struct{ name, shape, set string }{
+		{"one replica", "sqlite", ""},
+		{"several", "postgres", ""},
+		{"a volume of a class", "sqlite", "journal.sqlite.storageClass=fast,journal.sqlite.accessMode=ReadWriteOncePod"},
+		{"a volume that is there", "sqlite", "journal.sqlite.existingClaim=mine"},
+		{"no network policy, no way in", "sqlite", "networkPolicy.enabled=false"},
+		{"no port but what is needed", "postgres", "networkPolicy.ports=null,networkPolicy.to=null,networkPolicy.from=null"},
+		{"a service account of others", "sqlite", "serviceAccount.create=false,serviceAccount.name=own,targets=null"},
+		{"another name", "sqlite", "fullnameOverride=xai-keys,service.port=9000,service.annotations.a=b"},
+		{"the cluster chooses the user", "postgres", "podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null"},
+		{"half of the replicas", "postgres", "podDisruptionBudget.maxUnavailable=50%,replicas=10"},
+		{"none", "postgres", "replicas=0"},
+		{"spread otherwise", "postgres", "topologySpreadConstraints[0].maxSkew=2,topologySpreadConstraints[0].topologyKey=rack,topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule"},
+		{"policies of others", "sqlite", "policies=null,existingPolicies=mine"},
+		{"one replica on PostgreSQL", "postgres", "replicas=1,serviceMonitor.enabled=false,prometheusRule.enabled=false"},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			args := []string{"-f", values(way.shape)}
+			if way.set != "" {
+				args = append(args, "--set", way.set)
+			}
+			for _, o := range render(t, namespace, args...) {
 				accepted := func(o object, in string) {
 					if status, answer := strict(t, c, o, in); status > 299 {
 						t.Errorf("%s %s: status %d: %s", o.text("kind"), o.text("metadata", "name"), status, answer)

@@ -40,10 +40,13 @@ func (r *release) image(context.Context) error {
 		return err
 	}
 	labels := map[string]string{
-		"org.opencontainers.image.title":    "rotator",
-		"org.opencontainers.image.version":  r.version,
-		"org.opencontainers.image.revision": r.commit,
-		"org.opencontainers.image.licenses": "Apache-2.0",
+		"org.opencontainers.image.title":       "rotator",
+		"org.opencontainers.image.description": "Rotates xAI (Grok) API keys without breaking those who use them.",
+		"org.opencontainers.image.source":      homepage,
+		"org.opencontainers.image.version":     r.version,
+		"org.opencontainers.image.revision":    r.commit,
+		"org.opencontainers.image.created":     r.date.Format("2006-01-02T15:04:05Z"),
+		"org.opencontainers.image.licenses":    "Apache-2.0",
 	}
 	var manifests []descriptor
 	for _, arch := range r.arches {

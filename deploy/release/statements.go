@@ -140,7 +140,7 @@ func (r *release) provenance(context.Context) error {
 		"predicate": map[string]any{
 			"buildDefinition": map[string]any{
 				"buildType":            homepage + "/docs/release.md",
-				"externalParameters":   map[string]any{"version": r.version, "architectures": r.arches, "epoch": r.date.Unix()},
+				"externalParameters":   map[string]any{"version": r.version, "architectures": r.arches, "image": r.repository, "epoch": r.date.Unix()},
 				"resolvedDependencies": []any{source, map[string]any{"uri": golang("std", runtime.Version())}, map[string]any{"uri": "pkg:golang/" + nfpm}},
 			},
 			"runDetails": map[string]any{"builder": map[string]string{"id": homepage + "/deploy/release"}},
