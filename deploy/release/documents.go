@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// documents stages manual pages, completions and the changelog.
+// documents stages manual pages, completions and the changelogs.
 func (r *release) documents(ctx context.Context) error {
 	man := filepath.Join(r.stage, "pages")
 	if err := os.MkdirAll(man, 0o755); err != nil {
@@ -25,22 +25,7 @@ func (r *release) documents(ctx context.Context) error {
 		return fmt.Errorf("no manual pages were made: %w", err)
 	}
 	for _, page := range pages {
-		text, err := os.ReadFile(page)
-		if err != nil {
-			return err
-		}
-		var packed bytes.Buffer
-		z, err := gzip.NewWriterLevel(&packed, gzip.BestCompression)
-		if err != nil {
-			return err
-		}
-		if _, err := z.Write(text); err != nil {
-			return err
-		}
-		if err := z.Close(); err != nil {
-			return err
-		}
-		if err := r.staged("man/"+filepath.Base(page)+".gz", packed.Bytes(), 0o644); err != nil {
+		if err := r.packed("man/"+filepath.Base(page)+".gz", page); err != nil {
 			return err
 		}
 	}
@@ -58,7 +43,30 @@ func (r *release) documents(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := r.packed("changelog.gz", filepath.Join(r.root, "CHANGELOG.md")); err != nil {
+		return err
+	}
 	changelog := fmt.Sprintf("---\n- semver: %q\n  date: %s\n  packager: Rotator maintainers <rotator@example.com>\n  deb: {urgency: medium, distributions: [stable]}\n"+
-		"  changes:\n    - note: What changed stands in CHANGELOG.md of the source.\n", r.packageVersion(), r.date.Format(time.RFC3339))
+		"  changes:\n    - note: What changed stands in the changelog in /usr/share/doc/rotator.\n", r.packageVersion(), r.date.Format(time.RFC3339))
 	return r.staged("changelog.yaml", []byte(changelog), 0o644)
+}
+
+// packed stages a file as gzip packs it.
+func (r *release) packed(path, from string) error {
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	z, err := gzip.NewWriterLevel(&b, gzip.BestCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := z.Write(text); err != nil {
+		return err
+	}
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return r.staged(path, b.Bytes(), 0o644)
 }
