@@ -7,7 +7,8 @@
 // time, adoption.go makes a policy's part of the journal anew after it was lost, and census.go says beforehand what that
 // would be. watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
 // carries out what people say, and scheduler.go hands out turns, round.go those of policies at rest; crowd.go sees to it
-// that nobody keeps the others waiting.
+// that nobody keeps the others waiting. turn.go takes a policy from one step to the next; lease.go and fence.go stop it
+// once the policy may be another replica's. teams.go compares what xAI lists with what the journal knows.
 //
 // The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of
 // them leaves a journal from which the same step finds out what happened.

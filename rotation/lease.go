@@ -92,7 +92,8 @@ func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop 
 	return func() { end(); done.Wait() }
 }
 
-// extend renews once, and leaves time for another try when the journal is silent. The deadline slides only when the journal said yes. journal.ErrLost: the claim is gone, or may be.
+// extend renews once, and leaves time for another try when the journal is silent. The deadline slides only when the
+// journal said yes. journal.ErrLost: the claim is gone, or may be.
 func (l *lease) extend(ctx context.Context) error {
 	if err := l.valid(); err != nil {
 		return err

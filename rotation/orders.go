@@ -221,6 +221,11 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 }
 
 func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, error) {
+	switch o.Decision {
+	case journal.Overwrite, journal.Leave, journal.Drop:
+	default:
+		return fmt.Sprintf("unknown decision %q", o.Decision), nil
+	}
 	known := false
 	for _, row := range t.rec.Targets {
 		known = known || row.TargetID == o.Target
@@ -268,8 +273,6 @@ func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, erro
 		row.Status = journal.TargetOK
 	case journal.Drop:
 		row.Status, row.RemovedAt = journal.TargetOK, t.now()
-	default:
-		return fmt.Sprintf("unknown decision %q", o.Decision), nil
 	}
 	t.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
 	return "", nil

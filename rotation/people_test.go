@@ -451,6 +451,22 @@ func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
 	b.check()
 }
 
+// TestUnknownDecision: a word that this program does not know, of a later version perhaps, is refused and changes nothing.
+func TestUnknownDecision(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	before := b.record("chat").Targets[0]
+	order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderResolve, Target: atA, Decision: "shelve"})
+	b.run(time.Minute)
+	if o, err := b.journal.OrderByID(t.Context(), order); err != nil || o.Refused == "" || b.record("chat").Targets[0] != before {
+		t.Errorf("%v: %+v, the target is %+v", err, o, b.record("chat").Targets[0])
+	}
+	b.rest()
+	b.ends()
+	b.check()
+}
+
 // TestOldKeysOfTheNext: a rotation that begins in the moment in which another ends does not count the key that was just
 // deleted among its old ones.
 func TestOldKeysOfTheNext(t *testing.T) {
