@@ -185,10 +185,11 @@ func (t *turn) unknown(ctx context.Context, keys []xai.Key) ([]xai.Key, error) {
 			return nil, err
 		}
 	}
-	if len(left) == 0 {
-		return nil, nil
+	names := make([]string, len(left))
+	for i := range left {
+		names[i] = left[i].Name
 	}
-	attempts, err := t.journal.Attempts(ctx, t.policy.Team)
+	attempts, err := t.journal.Attempts(ctx, names)
 	return slices.DeleteFunc(left, func(k xai.Key) bool {
 		return slices.ContainsFunc(attempts, func(a journal.Attempt) bool { return a.Name == k.Name })
 	}), err

@@ -173,7 +173,7 @@ func (c *census) strays(ctx context.Context) ([]Adoption, error) {
 		if err != nil {
 			return nil, fmt.Errorf("team %s: %w", team, err)
 		}
-		found, err := c.Inventory(ctx, team, list)
+		found, err := c.Inventory(ctx, list)
 		if err != nil {
 			return nil, err
 		}

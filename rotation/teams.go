@@ -113,7 +113,7 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 		return err
 	}
 	listed := e.now()
-	found, err := e.Inventory(ctx, known.Name, list)
+	found, err := e.Inventory(ctx, list)
 	if err != nil {
 		return err
 	}
@@ -188,13 +188,17 @@ type ListedKey struct {
 }
 
 // Inventory says of each key in a list what it is.
-func (e *Engine) Inventory(ctx context.Context, team string, list xai.KeyList) ([]ListedKey, error) {
+func (e *Engine) Inventory(ctx context.Context, list xai.KeyList) ([]ListedKey, error) {
+	ids, names := make([]string, len(list.Keys)), make([]string, len(list.Keys))
+	for i, k := range list.Keys {
+		ids[i], names[i] = k.ID, k.Name
+	}
 	// Attempts first: whatever id one of them bears then stands among the keys that are read afterwards.
-	attempts, err := e.journal.Attempts(ctx, team)
+	attempts, err := e.journal.Attempts(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := e.journal.Keys(ctx, team)
+	keys, err := e.journal.Keys(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +206,7 @@ func (e *Engine) Inventory(ctx context.Context, team string, list xai.KeyList) (
 	for _, k := range keys {
 		byID[k.ID] = k
 	}
-	open, err := e.open(ctx, attempts, list)
+	open, err := e.open(ctx, attempts)
 	if err != nil {
 		return nil, err
 	}
@@ -213,17 +217,13 @@ func (e *Engine) Inventory(ctx context.Context, team string, list xai.KeyList) (
 	return out, nil
 }
 
-// open returns, by name, the attempts that a key in the list bears the name of and that it may be of: no key is known of
-// them, and there is a policy whose sweep looks for it.
-func (e *Engine) open(ctx context.Context, attempts []journal.Attempt, list xai.KeyList) (map[string]journal.Attempt, error) {
-	listed := make(map[string]bool, len(list.Keys))
-	for _, k := range list.Keys {
-		listed[k.Name] = true
-	}
+// open returns, by name, the attempts that a key which is not known may be of: no key is known of them, and there is a
+// policy whose sweep looks for it.
+func (e *Engine) open(ctx context.Context, attempts []journal.Attempt) (map[string]journal.Attempt, error) {
 	open := make(map[string]journal.Attempt)
 	var of []string
 	for _, a := range attempts {
-		if listed[a.Name] && a.KeyID == "" {
+		if a.KeyID == "" {
 			open[a.Name] = a
 			of = append(of, a.Policy)
 		}

@@ -88,7 +88,7 @@ func (p *program) keysOf(ctx context.Context, w *world, name string) ([]console.
 		}
 		return strings.Compare(x.ID, y.ID)
 	})
-	found, err := p.engine.Inventory(ctx, name, list)
+	found, err := p.engine.Inventory(ctx, list)
 	if err != nil {
 		return nil, err
 	}

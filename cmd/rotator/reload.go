@@ -117,21 +117,17 @@ func (p *program) gaps(ctx context.Context, f files, w *world) (problems policie
 
 // needs says why a policy still needs its team, "" when it does not.
 func (p *program) needs(ctx context.Context, policy journal.Policy) (string, error) {
-	keys, err := p.journal.Keys(ctx, policy.Team)
+	rec, err := p.journal.Load(ctx, policy.Name)
 	if err != nil {
 		return "", err
 	}
-	for _, k := range keys {
-		if k.Policy == policy.Name && k.DeletedAt.IsZero() {
+	for _, k := range rec.Keys {
+		if k.Team == policy.Team {
 			return fmt.Sprintf("key %s of %s is not deleted", k.ID, k.Policy), nil
 		}
 	}
-	attempts, err := p.journal.Attempts(ctx, policy.Team)
-	if err != nil {
-		return "", err
-	}
-	for _, a := range attempts {
-		if a.Policy == policy.Name && a.State != journal.Settled {
+	for _, a := range rec.Attempts {
+		if a.Team == policy.Team && a.State != journal.Settled {
 			return "a key of " + a.Policy + " may still appear", nil
 		}
 	}

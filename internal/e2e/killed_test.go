@@ -125,13 +125,19 @@ func (f *fleet) unsettled(t testing.TB) (n int) {
 	t.Helper()
 	j := f.look(t)
 	defer func() { _ = j.Close() }()
-	all, err := j.Attempts(t.Context(), "research")
+	all, err := j.Summaries(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, a := range all {
-		if a.State != journal.Settled {
-			n++
+	for _, s := range all {
+		rec, err := j.Load(t.Context(), s.Policy.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range rec.Attempts {
+			if a.State != journal.Settled {
+				n++
+			}
 		}
 	}
 	return n

@@ -101,7 +101,11 @@ func (c *cluster) onePromoted(users *consumers) (wrong wrongs) {
 	c.Helper()
 	j := c.look()
 	defer func() { _ = j.Close() }()
-	attempts, err := j.Attempts(context.Background(), "research")
+	var names []string
+	for _, k := range c.sim.Keys(team) {
+		names = append(names, k.Name)
+	}
+	attempts, err := j.Attempts(context.Background(), names)
 	if err != nil {
 		c.Fatal(err)
 	}

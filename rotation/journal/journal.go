@@ -133,10 +133,10 @@ type Pacer interface {
 
 // PaceBounds bound a pace. It begins at the top and comes back to it after it was slowed.
 type PaceBounds struct {
-	Top, Floor float64       // calls a second
-	Burst      int           // calls that may begin at once after a quiet time, at the top alone
-	Step       float64       // calls a second, given back by a Take when the pace held for Calm
-	Calm       time.Duration //
+	Top, Floor float64 // calls a second
+	Burst      int     // calls that may begin at once after a quiet time, at the top alone
+	Step       float64 // calls a second, given back by a Take when the pace held for Calm
+	Calm       time.Duration
 	Wave       time.Duration // refusals that come so soon after one that halved are of its wave
 	Wait       time.Duration // the longest that calls are reserved ahead; 0: any time
 }
@@ -171,10 +171,10 @@ type Reader interface {
 	Targets(ctx context.Context) ([]Target, error)
 	// Key returns a key by its id. ErrNotFound.
 	Key(ctx context.Context, id string) (Key, error)
-	// Keys returns every key of a team that was ever recorded, also deleted ones.
-	Keys(ctx context.Context, team string) ([]Key, error)
-	// Attempts returns every attempt ever made in a team, also settled ones.
-	Attempts(ctx context.Context, team string) ([]Attempt, error)
+	// Keys returns those of the ids' keys that were ever recorded, also deleted ones, oldest first.
+	Keys(ctx context.Context, ids []string) ([]Key, error)
+	// Attempts returns those of the names' attempts that were ever made, also settled ones, oldest first.
+	Attempts(ctx context.Context, names []string) ([]Attempt, error)
 	// Teams returns what is known of the teams.
 	Teams(ctx context.Context) ([]Team, error)
 	// Events returns events with an id above after, oldest first, at most limit.

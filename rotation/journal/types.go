@@ -138,7 +138,7 @@ type Rotation struct {
 	IdleWaitFrom  time.Time // since when only require_idle holds up the retirement
 	Discarded     bool      // nothing is staged any more
 	RestoredAt    time.Time // rolling back: when every target held the old key again
-	HoldAfter     string    // the reason of the hold that a human\'s abort or rollback leaves when it has ended
+	HoldAfter     string    // the reason of the hold that a human's abort or rollback leaves when it has ended
 	RestoreKeyID  string    // rolling back: the old key that was chosen
 	Error         string    // why it ended as it did
 }

@@ -139,18 +139,23 @@ var reading = []promise{
 			k.Errorf("found %v", got)
 		}
 	}},
-	{"keys and attempts are found by team, for ever", func(k *kit) {
+	{"keys are found by their ids and attempts by their names, for ever", func(k *kit) {
 		c, rec := k.start("a")
 		r := k.rotation("a", journal.Planned)
-		gone, other := k.key("a"), k.key("a")
-		gone.DeletedAt, other.Team = now(), "other"
-		settled := k.attempt(r, journal.Settled)
-		rec.Rotation, rec.Attempts, rec.Keys = &r, []journal.Attempt{settled}, []journal.Key{gone, other}
+		gone, here, other := k.key("a"), k.key("a"), k.key("a")
+		gone.DeletedAt, gone.CreatedAt = now(), here.CreatedAt.Add(-time.Hour)
+		settled, another := k.attempt(r, journal.Settled), k.attempt(r, journal.Settled)
+		rec.Rotation, rec.Attempts, rec.Keys = &r, []journal.Attempt{settled, another}, []journal.Key{here, other, gone}
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
-		keys, err := k.j.Keys(k.Context(), "research")
-		k.ok(err)
-		k.equal("keys", keys, []journal.Key{gone})
-		attempts, err := k.j.Attempts(k.Context(), "research")
+		for _, c := range []struct {
+			ids  []string
+			want []journal.Key
+		}{{nil, nil}, {[]string{"nobody's"}, nil}, {[]string{here.ID}, []journal.Key{here}}, {[]string{here.ID, "nobody's", gone.ID}, []journal.Key{gone, here}}} {
+			keys, err := k.j.Keys(k.Context(), c.ids)
+			k.ok(err)
+			k.equal(fmt.Sprint("keys ", c.ids), keys, c.want)
+		}
+		attempts, err := k.j.Attempts(k.Context(), []string{"no such name", settled.Name})
 		k.ok(err)
 		k.equal("attempts", attempts, []journal.Attempt{settled})
 		_, err = k.j.Key(k.Context(), "nobody's")

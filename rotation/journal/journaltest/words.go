@@ -138,7 +138,7 @@ var words = []promise{
 		history, err := k.j.Rotations(k.Context(), "a", 0)
 		k.ok(err)
 		k.equal("history", len(history), 1)
-		names, err := k.j.Attempts(k.Context(), "research")
+		names, err := k.j.Attempts(k.Context(), []string{a.Name})
 		k.ok(err)
 		k.equal("names", names, []journal.Attempt{a})
 		k.refused(k.j.ReopenAttempt(k.Context(), now(), a.ID), journal.ErrNotFound)

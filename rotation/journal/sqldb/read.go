@@ -72,7 +72,7 @@ func (db *DB) Summaries(ctx context.Context, names ...string) ([]journal.Summary
 			err := scan(&policy, &n)
 			drifted[policy] = n
 			return err
-		}, "SELECT policy, COUNT(*) FROM targets WHERE status = $1 GROUP BY policy", string(journal.TargetDrift))
+		}, "SELECT policy, COUNT(*) FROM targets WHERE status = 'drift'"+and+" GROUP BY policy", args...)
 		if err != nil {
 			return err
 		}
@@ -149,13 +149,22 @@ func (db *DB) Key(ctx context.Context, id string) (journal.Key, error) {
 }
 
 // Keys implements journal.Reader.
-func (db *DB) Keys(ctx context.Context, team string) ([]journal.Key, error) {
-	return rows(ctx, db, keys, "WHERE team = $1 ORDER BY created_at, id", team)
+func (db *DB) Keys(ctx context.Context, ids []string) ([]journal.Key, error) {
+	return named(ctx, db, keys, "id", ids)
 }
 
 // Attempts implements journal.Reader.
-func (db *DB) Attempts(ctx context.Context, team string) ([]journal.Attempt, error) {
-	return rows(ctx, db, attempts, "WHERE team = $1 ORDER BY created_at, id", team)
+func (db *DB) Attempts(ctx context.Context, names []string) ([]journal.Attempt, error) {
+	return named(ctx, db, attempts, "name", names)
+}
+
+// named are the rows whose column holds one of values. What is kept for ever is never read as a whole.
+func named[T any](ctx context.Context, db *DB, from table[T], column string, values []string) ([]T, error) {
+	if len(values) == 0 {
+		return nil, nil
+	}
+	these, list := db.oneOf(1, values)
+	return rows(ctx, db, from, "WHERE "+column+" "+these+" ORDER BY created_at, id", list)
 }
 
 // Teams implements journal.Reader.

@@ -75,7 +75,7 @@ func TestStatements(t *testing.T) {
 		{"no events", 1, func(ctx context.Context) error { _, err := db.Events(ctx, 1, 0); return err }},
 		{"an event", 2, func(ctx context.Context) error { _, err := db.Events(ctx, 0, 0); return err }},
 		{"the last event", 2, func(ctx context.Context) error { _, err := db.LastEvent(ctx); return err }},
-		{"a key", 1, func(ctx context.Context) error { _, err := db.Keys(ctx, "team"); return err }},
+		{"keys", 1, func(ctx context.Context) error { _, err := db.Keys(ctx, []string{"a", "b"}); return err }},
 		{"a hold", 1, func(ctx context.Context) error { _, err := db.HoldOf(ctx, "x"); return err }},
 		{"a fact", 1, func(ctx context.Context) error { _, err := db.Meta(ctx, "x"); return err }},
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
