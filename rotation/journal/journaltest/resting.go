@@ -119,6 +119,8 @@ var rests = []promise{
 		rec.Attempts = []journal.Attempt{k.attempt(r, journal.Intended), k.attempt(r, journal.Settled)}
 		rec.Keys = []journal.Key{k.key("full"), k.key("full")}
 		rec.Targets = []journal.Target{target("full", "two"), target("full", "one")}
+		const text = "a \"word\", \\ <b> & [1, null] \n\t\x01 \u2028 schlüssel 🗝"
+		rec.Targets[0].Error = text
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{spec("full"), spec("bare"), spec("held")}))
 		_, err := k.j.Place(k.Context(), journal.Order{Policy: "held", Kind: journal.OrderAbort, At: now()})
@@ -127,6 +129,7 @@ var rests = []promise{
 		got, err := k.j.LoadAll(k.Context(), []string{"held", "none", "full", "bare"})
 		k.ok(err)
 		k.equal("records", got, []*journal.Record{k.load("held"), nil, k.load("full"), k.load("bare")})
+		k.equal("text", got[2].Targets[1].Error, text)
 		got, err = k.j.LoadAll(k.Context(), nil)
 		k.ok(err)
 		k.equal("records of nobody", len(got), 0)

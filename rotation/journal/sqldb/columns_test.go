@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"strings"
@@ -71,6 +72,13 @@ func testColumns[T comparable](t *testing.T, from table[T]) {
 		}
 		if back != full {
 			t.Errorf("wrote %+v\nread  %+v", full, back)
+		}
+		row, err := json.Marshal(args)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back, err = from.decode(row); err != nil || back != full {
+			t.Errorf("wrote  %+v\ndecode %+v, %v", full, back, err)
 		}
 	})
 }

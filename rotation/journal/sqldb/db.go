@@ -87,6 +87,8 @@ type engine interface {
 	// among is the end of a condition: "is in the list that is parameter n"; list is such a parameter.
 	among(n int) string
 	list(values []string) any
+	// jsonArray is the function that makes a JSON array of its arguments.
+	jsonArray() string
 	// batch is how many rows are written by one statement.
 	batch() int
 	// tell has [DB.Wakes] of every replica called when the transaction commits; hear calls wake for each until ctx ends.

@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -21,85 +22,96 @@ func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) 
 	return recs[0], nil
 }
 
-// LoadAll implements journal.Reader. It takes as many statements for a thousand policies as for one.
+// LoadAll implements journal.Reader. It takes one statement for a thousand policies as for one, and so sees one state of
+// the database.
 func (db *DB) LoadAll(ctx context.Context, policies []string) ([]*journal.Record, error) {
 	recs := make([]*journal.Record, len(policies))
 	if len(policies) == 0 {
 		return recs, nil
 	}
-	var found map[string]*journal.Record // policy name → its record
-	err := db.read(ctx, func(ctx context.Context, t tx) (err error) {
-		found, err = db.load(ctx, t, policies)
-		return err
+	found := make(map[string]*journal.Record, len(policies)) // policy name → its record
+	err := db.ask(ctx, func(ctx context.Context, t tx) error {
+		these, list := db.oneOf(1, policies)
+		return t.query(ctx, func(scan func(...any) error) error {
+			var n int
+			var name, row string
+			if err := scan(&n, &name, &row); err != nil {
+				return err
+			}
+			rec := found[name]
+			if rec == nil {
+				rec = new(journal.Record)
+				found[name] = rec
+			}
+			return parts[n].add(rec, []byte(row))
+		}, db.loading(these), list)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", strings.Join(policies, ", "), err)
 	}
 	for i, name := range policies {
-		recs[i] = found[name]
+		if rec := found[name]; rec != nil && rec.Policy.Name != "" { // else it was forgotten, and left rows
+			sortRows(rec)
+			rec.Base = rec.Clone()
+			recs[i] = rec
+		}
 	}
 	return recs, nil
 }
 
-func (db *DB) load(ctx context.Context, t tx, names []string) (map[string]*journal.Record, error) {
-	recs := make(map[string]*journal.Record, len(names))
-	these, list := db.oneOf(1, names)
-	found, err := policies.all(ctx, t, "WHERE name "+these, list)
-	if err != nil {
-		return nil, err
-	}
-	for i := range found {
-		recs[found[i].Name] = &journal.Record{Policy: found[i]}
-	}
-	if err := db.loadRotations(ctx, t, recs, these, list); err != nil {
-		return nil, err
-	}
-	err = deal(ctx, t, keys, recs, func(r *journal.Record, k journal.Key) { r.Keys = append(r.Keys, k) },
-		func(k *journal.Key) string { return k.Policy }, "WHERE policy "+these+" AND deleted_at IS NULL ORDER BY created_at, id", list)
-	if err != nil {
-		return nil, err
-	}
-	err = deal(ctx, t, targets, recs, func(r *journal.Record, g journal.Target) { r.Targets = append(r.Targets, g) },
-		func(g *journal.Target) string { return g.Policy }, "WHERE policy "+these, list)
-	if err != nil {
-		return nil, err
-	}
-	err = deal(ctx, t, orders, recs, func(r *journal.Record, o journal.Order) { r.Orders = append(r.Orders, o) },
-		func(o *journal.Order) string { return o.Policy }, "WHERE policy "+these+" AND done_at IS NULL ORDER BY id", list)
-	if err != nil {
-		return nil, err
-	}
-	held, err := holdsOf(ctx, t, "WHERE policy "+these, list)
-	if err != nil {
-		return nil, err
-	}
-	for name, rec := range recs {
-		rec.Hold = held[name]
-		// Databases order text each by its own rules.
-		slices.SortFunc(rec.Targets, byTarget)
-		rec.Base = rec.Clone()
-	}
-	return recs, nil
+// A part is what one table has of a record. Its query finds, of the policies @these, their names and the table's rows as
+// JSON arrays of their columns: one statement has the rows of all tables, and they differ in their columns.
+type part struct {
+	query string
+	add   func(rec *journal.Record, row []byte) error
 }
 
-// loadRotations loads the rotations in flight, and the attempts.
-func (db *DB) loadRotations(ctx context.Context, t tx, recs map[string]*journal.Record, these string, list any) error {
-	var inFlight []string
-	err := deal(ctx, t, rotations, recs, func(rec *journal.Record, r journal.Rotation) {
-		rec.Rotation = &r
-		inFlight = append(inFlight, r.ID)
-	}, func(r *journal.Rotation) string { return r.Policy }, "WHERE policy "+these+" AND ended_at IS NULL", list)
-	if err != nil {
-		return err
+func partOf[T any](from table[T], policy, where string, put func(*journal.Record, T)) part {
+	return part{
+		query: fmt.Sprintf("%s, CAST(@array(%s) AS TEXT) FROM %s WHERE %[1]s @these%[4]s", policy, from.columns, from.name, where),
+		add: func(rec *journal.Record, row []byte) error {
+			v, err := from.decode(row)
+			if err != nil {
+				return fmt.Errorf("%s: %w", from.name, err)
+			}
+			put(rec, v)
+			return nil
+		},
 	}
-	rest, args := "WHERE policy "+these+" AND state <> 'settled'", []any{list}
-	if len(inFlight) > 0 {
-		those, ids := db.oneOf(2, inFlight)
-		rest += " UNION ALL SELECT " + attempts.columns + " FROM attempts WHERE rotation " + those + " AND state = 'settled'"
-		args = append(args, ids)
+}
+
+var parts = []part{
+	partOf(policies, "name", "", func(r *journal.Record, p journal.Policy) { r.Policy = p }),
+	partOf(holds, "policy", "", func(r *journal.Record, h journal.Hold) { r.Hold = h }),
+	partOf(rotations, "policy", " AND ended_at IS NULL", func(r *journal.Record, v journal.Rotation) { r.Rotation = &v }),
+	partOf(attempts, "policy", " AND state <> 'settled'", addAttempt),
+	partOf(attempts, "policy", " AND state = 'settled' AND rotation IN (SELECT id FROM rotations WHERE policy @these AND ended_at IS NULL)", addAttempt),
+	partOf(keys, "policy", " AND deleted_at IS NULL", func(r *journal.Record, k journal.Key) { r.Keys = append(r.Keys, k) }),
+	partOf(targets, "policy", "", func(r *journal.Record, g journal.Target) { r.Targets = append(r.Targets, g) }),
+	partOf(orders, "policy", " AND done_at IS NULL", func(r *journal.Record, o journal.Order) { r.Orders = append(r.Orders, o) }),
+}
+
+func addAttempt(r *journal.Record, a journal.Attempt) { r.Attempts = append(r.Attempts, a) }
+
+// loading is the statement of all parts, a number before each of its rows.
+func (db *DB) loading(these string) string {
+	queries := make([]string, len(parts))
+	for i, p := range parts {
+		queries[i] = fmt.Sprintf("SELECT %d, %s", i, p.query)
 	}
-	return deal(ctx, t, attempts, recs, func(r *journal.Record, a journal.Attempt) { r.Attempts = append(r.Attempts, a) },
-		func(a *journal.Attempt) string { return a.Policy }, rest+" ORDER BY created_at, id", args...)
+	return strings.NewReplacer("@array", db.jsonArray(), "@these", these).Replace(strings.Join(queries, " UNION ALL "))
+}
+
+// sortRows puts a record's rows in order. Databases order text each by its own rules.
+func sortRows(r *journal.Record) {
+	slices.SortFunc(r.Attempts, func(a, b journal.Attempt) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortFunc(r.Keys, func(a, b journal.Key) int {
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortFunc(r.Targets, byTarget)
+	slices.SortFunc(r.Orders, func(a, b journal.Order) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // oneOf is the end of a condition, that a column is one of values, and the value of its parameter n.
@@ -108,17 +120,4 @@ func (db *DB) oneOf(n int, values []string) (condition string, arg any) {
 		return fmt.Sprintf("= $%d", n), values[0]
 	}
 	return db.among(n), db.list(values)
-}
-
-// deal reads rows and gives each to the record of its policy; those of a policy that was forgotten to nobody.
-func deal[T any](ctx context.Context, t tx, from table[T], recs map[string]*journal.Record, give func(*journal.Record, T),
-	policy func(*T) string, rest string, args ...any,
-) error {
-	found, err := from.all(ctx, t, rest, args...)
-	for i := range found {
-		if rec := recs[policy(&found[i])]; rec != nil {
-			give(rec, found[i])
-		}
-	}
-	return err
 }

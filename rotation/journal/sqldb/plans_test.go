@@ -12,14 +12,8 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	db := open(t, "sqlite::memory:")
 	for _, query := range []string{
 		claimInFile(moving), claimInFile(resting), commitPolicy, commitAndRelease, moves["live"], upsertAttempt, upsertKey, updateTarget,
-		`SELECT 1` + nextOf(moving) + nextOf(resting),
-		`SELECT 1 FROM rotations WHERE policy = $1 AND ended_at IS NULL`,
-		`SELECT 1 FROM attempts WHERE policy = $1 AND state <> 'settled'`,
-		`SELECT 1 FROM attempts WHERE rotation = $1 AND state = 'settled'`,
-		`SELECT 1 FROM keys WHERE policy = $1 AND deleted_at IS NULL`,
-		`SELECT 1 FROM targets WHERE policy = $1`,
+		`SELECT 1` + nextOf(moving) + nextOf(resting), db.loading("= $1"),
 		`SELECT 1 FROM targets WHERE key_id = $1 OR next_key_id = $1`,
-		`SELECT 1 FROM orders WHERE policy = $1 AND done_at IS NULL`,
 		`SELECT 1 FROM rotations ORDER BY started_at DESC, id DESC LIMIT $1`,
 	} {
 		args := make([]any, strings.Count(query, "$")+5)

@@ -213,6 +213,8 @@ func (e *sqliteDB) list(values []string) any {
 	return string(text)
 }
 
+func (e *sqliteDB) jsonArray() string { return "json_array" }
+
 // batch: nothing lies between the rows but a call.
 func (e *sqliteDB) batch() int { return 1 }
 

@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -98,6 +99,21 @@ func (t table[T]) all(ctx context.Context, q tx, rest string, args ...any) ([]T,
 	return rows, err
 }
 
+// decode reads a row from a JSON array of its columns.
+func (t table[T]) decode(row []byte) (v T, err error) {
+	fields := t.fields(&v)
+	for i, f := range fields {
+		switch f := f.(type) { // JSON is read into pointers alone
+		case instant:
+			fields[i] = &f
+		case flag:
+			fields[i] = &f
+		}
+	}
+	err = json.Unmarshal(row, &fields)
+	return v, err
+}
+
 // first reads one row. journal.ErrNotFound.
 func (t table[T]) first(ctx context.Context, q tx, rest string, args ...any) (T, error) {
 	rows, err := t.all(ctx, q, rest, args...)
@@ -135,6 +151,14 @@ func (i instant) Scan(v any) error {
 	return nil
 }
 
+// UnmarshalJSON implements json.Unmarshaler. It is not asked of null, which leaves the zero time.
+func (i *instant) UnmarshalJSON(b []byte) error {
+	var micro int64
+	err := json.Unmarshal(b, &micro)
+	*i.t = time.UnixMicro(micro).UTC()
+	return err
+}
+
 // flag is a bool's place in a row.
 type flag struct{ b *bool }
 
@@ -145,6 +169,12 @@ func (f flag) Scan(v any) error {
 		return fmt.Errorf("a flag of type %T", v)
 	}
 	*f.b = n != 0
+	return nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (f *flag) UnmarshalJSON(b []byte) error {
+	*f.b = string(b) == "1"
 	return nil
 }
 
