@@ -21,8 +21,15 @@ const roundLimit = 256
 // given back. It is shorter than a third of a lease, so that waiting renews nothing.
 const roundPatience = 4 * time.Second
 
-// gatherPause is how long turns that are over wait for others to be released with. One that hangs holds up none.
-const gatherPause = time.Second
+// gatherPause is how long turns that are over wait for others to be released with, so that a slow round costs the journal
+// little more than a fast one. One that hangs holds up none. Nothing renews their claims meanwhile: a third of a lease may
+// be over already, and more than a third is left to write what they found.
+func (s *scheduler) gatherPause() time.Duration {
+	if lease := s.journal.Lease(); lease > 0 {
+		return lease / 5
+	}
+	return 3 * time.Second
+}
 
 // errNoPlace: a turn of a round waited for a place in vain, or the process is stopping.
 var errNoPlace = errors.New("no place for the turn")
@@ -126,7 +133,7 @@ func (s *scheduler) gather(ctx, stop context.Context, errands []errand) {
 				continue
 			}
 			if len(done) == 0 {
-				enough = time.After(gatherPause)
+				enough = time.After(s.gatherPause())
 			}
 			done = append(done, *er)
 		case <-enough:
