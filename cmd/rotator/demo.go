@@ -79,7 +79,7 @@ func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
 		return err
 	}
 	if a.logLevel == "" {
-		if a.log, err = newLogger(a.stderr, a.logFormat, "error", false); err != nil {
+		if a.log, err = newLogger(a.stderr, "", a.logFormat, "error", false); err != nil {
 			return err
 		}
 	}

@@ -1,18 +1,21 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/lmittmann/tint"
 	"github.com/mattn/go-isatty"
 )
 
-// newLogger logs to w: for people on a terminal, as key=value elsewhere, or as JSON.
-func newLogger(w io.Writer, format, level string, daemon bool) (*slog.Logger, error) {
+// newLogger logs to w: for people on a terminal, as key=value elsewhere, or as JSON. Where stream ($JOURNAL_STREAM) says that w
+// leads to systemd's journal, lines bear their level as that reads it, and leave the time to it.
+func newLogger(w io.Writer, stream, format, level string, daemon bool) (*slog.Logger, error) {
 	least := slog.LevelWarn
 	if daemon {
 		least = slog.LevelInfo
@@ -29,8 +32,49 @@ func newLogger(w io.Writer, format, level string, daemon bool) (*slog.Logger, er
 		return nil, fmt.Errorf("--log-format %s is not known: want text or json", format)
 	case terminal(w):
 		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})), nil
+	case journald(w, stream):
+		return slog.New(slog.NewTextHandler(leveled{w}, &slog.HandlerOptions{Level: least, ReplaceAttr: timeless})), nil
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least})), nil
+}
+
+// journald reports whether w is the stream that systemd.exec(5) names by its device and inode.
+func journald(w io.Writer, stream string) bool {
+	f, ok := w.(*os.File)
+	if !ok || stream == "" {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	at, ok := info.Sys().(*syscall.Stat_t)
+	return ok && stream == fmt.Sprintf("%d:%d", at.Dev, at.Ino)
+}
+
+// timeless drops the time of a line.
+func timeless(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
+
+// leveled puts a level before each line, see sd-daemon(3): `journalctl -p warning` goes by it.
+type leveled struct{ w io.Writer }
+
+// Write takes one line, which begins with its level.
+func (l leveled) Write(line []byte) (int, error) {
+	prefix := "<6>"
+	for level, p := range map[string]string{"DEBUG": "<7>", "WARN": "<4>", "ERROR": "<3>"} {
+		if bytes.HasPrefix(line, []byte(slog.LevelKey+"="+level)) {
+			prefix = p
+		}
+	}
+	if _, err := l.w.Write(append([]byte(prefix), line...)); err != nil {
+		return 0, err
+	}
+	return len(line), nil
 }
 
 // terminal reports whether somebody watches what is written to w.

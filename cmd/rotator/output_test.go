@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -151,12 +154,12 @@ func TestLiveView(t *testing.T) {
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	for _, bad := range [][2]string{{"xml", ""}, {"text", "loud"}} {
-		if _, err := newLogger(io.Discard, bad[0], bad[1], false); err == nil {
+		if _, err := newLogger(io.Discard, "", bad[0], bad[1], false); err == nil {
 			t.Errorf("%v was taken", bad)
 		}
 	}
 	var b bytes.Buffer
-	log, err := newLogger(&b, "json", "", false)
+	log, err := newLogger(&b, "", "json", "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,5 +167,38 @@ func TestLogger(t *testing.T) {
 	log.Warn("heard")
 	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"msg":"heard"`) {
 		t.Error(got)
+	}
+}
+
+// TestLogOfTheJournal: what is written to systemd's journal says how grave it is, as the journal reads it.
+func TestLogOfTheJournal(t *testing.T) {
+	t.Parallel()
+	f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // it is read by its name
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := info.Sys().(*syscall.Stat_t)
+	for _, stream := range []string{fmt.Sprintf("%d:%d", at.Dev, at.Ino), "1:1"} { // the other is somebody else's
+		log, err := newLogger(f, stream, "text", "debug", true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Debug("d")
+		log.Info("i")
+		log.With("policy", "chat").Warn("level=ERROR")
+		log.Error("e")
+	}
+	got, err := os.ReadFile(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "<7>level=DEBUG msg=d\n<6>level=INFO msg=i\n<4>level=WARN msg=\"level=ERROR\" policy=chat\n<3>level=ERROR msg=e\ntime="
+	if !strings.HasPrefix(string(got), want) {
+		t.Errorf("got:\n%s\nwant it to begin with:\n%s", got, want)
 	}
 }
