@@ -94,7 +94,10 @@ func (t *turn) orderRotate(ctx context.Context, o *journal.Order) (string, error
 
 // takeOver begins a rotation, in place of the one in flight if there is one: that one's keys all become predecessors.
 func (t *turn) takeOver(ctx context.Context, o *journal.Order) (string, error) {
-	if err := t.mayCreate(ctx); err != nil {
+	switch err := t.mayCreate(ctx); {
+	case gone(ctx, err):
+		return "", err
+	case err != nil:
 		return err.Error(), nil
 	}
 	if t.rec.Rotation != nil {

@@ -451,6 +451,29 @@ func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
 	b.check()
 }
 
+// TestOverdueRetirementIsToldOnce: that an old key is retired although it is in use is told when it happens, and not each
+// time that the gate refuses it.
+func TestOverdueRetirementIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7}`}) // its use is not known
+	b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+	b.reach(journal.Live)
+	b.skew = time.Hour // the gate refuses
+	b.run(4 * 24 * time.Hour)
+	b.waits("chat", rotation.ClockSkew, true)
+	if n := b.count(journal.Unretired); n > 1 {
+		b.violated("told %d times", n)
+	}
+	b.skew = 0
+	b.rest()
+	if n := b.count(journal.Unretired); n != 1 {
+		b.violated("told %d times in the end", n)
+	}
+	b.ends()
+	b.check()
+}
+
 // TestUnknownDecision: a word that this program does not know, of a later version perhaps, is refused and changes nothing.
 func TestUnknownDecision(t *testing.T) {
 	t.Parallel()

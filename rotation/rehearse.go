@@ -29,11 +29,14 @@ func (t *turn) rehearse(ctx context.Context) (refused string, err error) {
 	if t.held() {
 		return "held: " + t.rec.Hold.Reason, nil
 	}
-	if err := t.mayCreate(ctx); err != nil { // a key that the gate would keep from being deleted must not be made
-		return err.Error(), nil
-	}
 	team, err := t.team(ctx, t.policy.Team)
-	if err != nil {
+	if err == nil {
+		err = t.mayCreate(ctx) // a key that the gate would keep from being deleted must not be made
+	}
+	switch {
+	case gone(ctx, err):
+		return "", err
+	case err != nil:
 		return err.Error(), nil
 	}
 	id := uuid.Must(uuid.NewV7()).String()

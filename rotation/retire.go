@@ -49,7 +49,8 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 	if t.held() {
 		return wait(t.rec.Hold.Until, Held), nil
 	}
-	if n, err := t.idleLongEnough(ctx, old); err != nil || n != onward {
+	overdue, n, err := t.idleLongEnough(ctx, old)
+	if err != nil || n != onward {
 		return n, err
 	}
 	what := disable
@@ -60,6 +61,9 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 		if err := t.destroy(ctx, what, id); err != nil {
 			return next{}, err
 		}
+	}
+	if overdue != "" { // not before: the gate may refuse it for days
+		t.tell(journal.Unretired, "key_id", overdue, "waited", t.now().Sub(t.rec.Rotation.IdleWaitFrom).String())
 	}
 	if what == disable {
 		t.rec.Rotation.DisabledAt = t.now()
@@ -97,30 +101,29 @@ func (t *turn) predecessors() []string {
 }
 
 // idleLongEnough holds the retirement up while an old key was used within require_idle, or its use is not known: a
-// figure that is missing is no proof of idleness. max_wait bounds it, and tells.
-func (t *turn) idleLongEnough(ctx context.Context, old []string) (next, error) {
+// figure that is missing is no proof of idleness. max_wait bounds it: overdue is the key that is retired all the same.
+func (t *turn) idleLongEnough(ctx context.Context, old []string) (overdue string, n next, err error) {
 	idle := t.plan.Retire.RequireIdle.Std()
 	r := t.rec.Rotation
 	if idle == 0 || r.Trigger == journal.ByCompromise {
-		return onward, nil
+		return "", onward, nil
 	}
 	now := t.now()
 	busy, err := t.busy(ctx, old, now.Add(-idle))
 	if err != nil {
-		return next{}, err
+		return "", next{}, err
 	}
 	if busy == "" {
 		r.IdleWaitFrom = noTime
-		return onward, nil
+		return "", onward, nil
 	}
 	if r.IdleWaitFrom.IsZero() {
 		r.IdleWaitFrom = now
 	}
 	if bound := t.plan.Retire.MaxWait.Std(); bound > 0 && now.Sub(r.IdleWaitFrom) >= bound {
-		t.tell(journal.Unretired, "key_id", busy, "waited", now.Sub(r.IdleWaitFrom).String())
-		return onward, nil
+		return busy, onward, nil
 	}
-	return wait(now.Add(t.limits.Watch), WaitIdle), nil
+	return "", wait(now.Add(t.limits.Watch), WaitIdle), nil
 }
 
 // busy returns the first of the keys that was used since, or of which that is not known; "" when all are idle.

@@ -31,7 +31,7 @@ const (
 	Recovered       Kind = "recovered"       // a step that had failed went well
 	WaitsForHuman   Kind = "waiting_for_human"
 	AgeOverLimit    Kind = "age_over_limit"
-	Unretired       Kind = "unretired" // a predecessor outlived max_wait
+	Unretired       Kind = "unretired" // a predecessor that outlived max_wait was retired, in use or not
 	Drifted         Kind = "drift"
 	TargetResolved  Kind = "target_resolved"
 	KeyUnhealthy    Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
