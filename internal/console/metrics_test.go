@@ -191,6 +191,18 @@ func TestGaugesAreThereFromTheStart(t *testing.T) {
 	}
 }
 
+// TestFormerTeam: a team that was taken out of the configuration is not told of any more: nothing could end its alerts.
+func TestFormerTeam(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.office()
+	d.ok(d.journal.SaveTeam(t.Context(), journal.Team{Name: "former", ID: "team-2", ListedAt: noon, Orphans: 3}))
+	d.tells(`rotator_orphan_keys{team="research"} 1`)
+	if strings.Contains(d.scrape(), "former") {
+		t.Error("a team that is no more is told of")
+	}
+}
+
 func TestMetricsWithoutAJournal(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

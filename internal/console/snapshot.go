@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -87,6 +88,10 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 	}
 	if next.teams, err = c.o.Journal.Teams(ctx); err != nil {
 		return nil, err
+	}
+	if c.o.Teams != nil { // what the journal knows of others is of former times
+		configured := c.o.Teams()
+		next.teams = slices.DeleteFunc(next.teams, func(t journal.Team) bool { return !slices.Contains(configured, t.Name) })
 	}
 	if next.replicas, err = c.o.Journal.Replicas(ctx); err != nil {
 		return nil, err
