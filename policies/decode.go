@@ -91,6 +91,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			d.fail(n, path, path+" is empty", "a value, or the line left out")
 			return
 		}
+		if HoldsKey(n.Value) {
+			d.fail(n, path, path+KeyPasted, KeyPastedWant)
+			return
+		}
 		v.SetString(n.Value)
 	case v.Kind() == reflect.Int:
 		i, err := strconv.ParseInt(n.Value, 10, 32)

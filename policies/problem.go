@@ -56,6 +56,19 @@ var (
 	run = regexp.MustCompile(`[A-Za-z0-9]{12,}`)
 )
 
+// pasted is a key of xAI's, of either kind.
+var pasted = regexp.MustCompile(`xai-(token-)?[A-Za-z0-9]{32,}`)
+
+// KeyPasted is what is wrong with a value that holds a key of xAI's, and what would be right. Such a value is refused
+// wherever it stands: what is read from these files is shown, and kept in the journal.
+const (
+	KeyPasted     = " holds a key of xAI's"
+	KeyPastedWant = "no secret in this file, and that key replaced: others may have read it"
+)
+
+// HoldsKey reports whether a value holds a key of xAI's.
+func HoldsKey(value string) bool { return pasted.MatchString(value) }
+
 // quote returns ` "value"`, with a space in front, or nothing where the value could be a secret that was pasted into
 // the wrong place.
 func quote(value string) string {

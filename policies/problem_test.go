@@ -95,6 +95,8 @@ func badCases() []badCase {
 		bad("jitter as long as the interval", with(`"0 3 1 * *"`, `"@every 3d"`)+"jitter: 3d\n", false, "p.yaml:8: jitter 3d is not shorter than the 3d between two runs"),
 		bad("no time before max_age", good+"max_age: 49h\n", false, "p.yaml:8: max_age 49h leaves no time: a rotation begins 49h before it (overlap 24h + soak 24h + 1h) and at most every 1h; want at least 50h"),
 		bad("max_age of nothing", good+"max_age: 0s\n", false, "p.yaml:8: max_age 0s leaves no time"),
+		bad("key of xAI's as an owner", good+"owner: xai-"+strings.Repeat("aB3dE5gH", 10)+"\n", false, "p.yaml:8: owner holds a key of xAI's; want no secret in this file"),
+		bad("key of xAI's in a path", with("llm/chat-prod", "llm/xai-token-"+strings.Repeat("Zy9", 26)), false, "p.yaml:7: targets[0].path holds a key of xAI's; want no secret in this file"),
 		bad("max_wait alone", good+"retire: {max_wait: 7d}\n", false, "p.yaml:8: retire.max_wait is given without require_idle"),
 		bad("max_wait too short", good+"retire: {require_idle: 7d, max_wait: 6h}\n", false, "p.yaml:8: retire.max_wait 6h is shorter than require_idle 7d"),
 		bad("chat without the right", with("endpoint:chat", "endpoint:embed"), false, "p.yaml:1: verify: the ACLs do not allow chat; want api-key:endpoint:chat in key.acls, or verify: {method: whoami}"),

@@ -82,6 +82,10 @@ func (d *decoder) scalar(n *yaml.Node, v reflect.Value, path string) {
 			d.fail(n, path+" is "+kind(n)+", not text", "text, in quotes where it looks like something else")
 			return
 		}
+		if policies.HoldsKey(n.Value) {
+			d.fail(n, path+policies.KeyPasted, policies.KeyPastedWant)
+			return
+		}
 		v.SetString(n.Value)
 	case reflect.Int:
 		i, err := strconv.Atoi(n.Value)
