@@ -234,7 +234,7 @@ func (d *daemon) shownByTheSystem(t *testing.T, running *process, search func(st
 	if err != nil {
 		t.Fatal(err)
 	}
-	seen := 0
+	seen := false
 	for _, proc := range all {
 		stat, _ := os.ReadFile(proc + "/stat") // gone by now, or none of ours
 		_, after, _ := strings.Cut(string(stat), ") ")
@@ -242,13 +242,14 @@ func (d *daemon) shownByTheSystem(t *testing.T, running *process, search func(st
 			continue
 		}
 		for _, name := range []string{"cmdline", "environ"} {
+			// The environment of a process that left no way to dump it is shown to root alone.
 			if b, err := os.ReadFile(proc + "/" + name); err == nil {
-				seen++
+				seen = seen || name == "cmdline"
 				search(proc+"/"+name, b)
 			}
 		}
 	}
-	if seen < 2 {
+	if !seen {
 		t.Error("the process was not seen")
 	}
 }
