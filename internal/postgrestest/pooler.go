@@ -27,9 +27,10 @@ func (s *Server) Pooler(t testing.TB, size int) (address string) {
 	_, port, _ := net.SplitHostPort(address)
 	config := fmt.Sprintf("[databases]\n* = host=%s user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\n"+
 		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = %d\nmax_client_conn = 500\n", s.dir, port, size)
-	if err := os.WriteFile(filepath.Join(s.dir, "pgbouncer.ini"), []byte(config), 0o644); err != nil { // for nobody to read
+	if err := os.WriteFile(filepath.Join(s.dir, "pgbouncer.ini"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.own(t, "pgbouncer.ini")
 	const script = `"$0" pgbouncer.ini </dev/null >>pgbouncer.log 2>&1 & pooler=$!; read -r _; kill -TERM $pooler; wait $pooler`
 	cmd := s.command(context.Background(), "/bin/sh", "-c", script, filepath.Join(folder, "usr/sbin/pgbouncer"))
 	libs, _ := filepath.Glob(filepath.Join(folder, "usr/lib/*-linux-gnu"))

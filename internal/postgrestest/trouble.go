@@ -29,7 +29,11 @@ func StartWithClock(t testing.TB, settings ...string) *Server {
 	s := &Server{}
 	s.start(t, s.initdb, func() []string {
 		s.SetClock(t, 0)
-		s.env = []string{"LD_PRELOAD=" + libs[0], "FAKETIME_TIMESTAMP_FILE=" + s.clock(), "FAKETIME_CACHE_DURATION=1",
+		lib := filepath.Join(s.dir, "libfaketime.so") // a path to be loaded before others holds no space
+		if err := os.Symlink(libs[0], lib); err != nil {
+			t.Fatal(err)
+		}
+		s.env = []string{"LD_PRELOAD=" + lib, "FAKETIME_TIMESTAMP_FILE=" + s.clock(), "FAKETIME_CACHE_DURATION=1",
 			"DONT_FAKE_MONOTONIC=1", "FAKETIME_DONT_FAKE_MONOTONIC=1"}
 		return asArgs(append([]string{"listen_addresses="}, settings...))
 	})
@@ -42,9 +46,10 @@ func (s *Server) clock() string { return filepath.Join(s.dir, "clock") }
 func (s *Server) SetClock(t testing.TB, ahead time.Duration) {
 	t.Helper()
 	next := s.clock() + "~"
-	if err := os.WriteFile(next, fmt.Appendf(nil, "%+.3f\n", ahead.Seconds()), 0o644); err != nil { // for nobody to read
+	if err := os.WriteFile(next, fmt.Appendf(nil, "%+.3f\n", ahead.Seconds()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s.own(t, filepath.Base(next))
 	if err := os.Rename(next, s.clock()); err != nil {
 		t.Fatal(err)
 	}

@@ -1,38 +1,47 @@
 package postgrestest
 
 import (
-	"context"
 	"database/sql"
 	"io"
 	"net"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
 
-// relay passes connections on to the server's socket until it is cut.
+// relay passes connections on to the server's socket until it is cut: when cut returns, nothing more comes through.
 func relay(t *testing.T, s *Server) (address string, cut func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, end := context.WithCancel(t.Context())
-	cut = func() { _ = l.Close(); end() }
+	var conns []net.Conn // of the goroutine below until it has ended
+	ended := make(chan struct{})
+	cut = sync.OnceFunc(func() {
+		_ = l.Close()
+		<-ended
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	})
 	t.Cleanup(cut)
 	go func() {
+		defer close(ended)
 		for {
 			from, err := l.Accept()
 			if err != nil {
 				return
 			}
+			conns = append(conns, from)
 			to, err := net.Dial("unix", s.Socket())
 			if err != nil {
 				_ = from.Close()
 				continue
 			}
-			context.AfterFunc(ctx, func() { _ = from.Close(); _ = to.Close() })
+			conns = append(conns, to)
 			go func() { _, _ = io.Copy(to, from) }()
 			go func() { _, _ = io.Copy(from, to) }()
 		}
