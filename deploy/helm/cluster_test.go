@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,6 +209,27 @@ func TestLifecycle(t *testing.T) {
 				t.Errorf("what stands after uninstall is %q", found)
 			}
 		})
+	}
+}
+
+// TestStartsAnew: pods are made anew for what the daemon reads at its start alone, and for nothing that it reads again.
+func TestStartsAnew(t *testing.T) {
+	t.Parallel()
+	checksum := func(set string) string {
+		t.Helper()
+		all := render(t, "rotator", "-f", values("postgres"), "--set", set)
+		i := slices.IndexFunc(all, func(o object) bool { return o.text("kind") == "Deployment" })
+		return started(all[i])
+	}
+	before := checksum("replicas=3")
+	for set, anew := range map[string]bool{
+		"config.limits.watch=20m": true, "service.port=9000": true, "config.notify.webhook.url=https://hooks.example": true,
+		"config.traces.endpoint=https://collector.example:4318": true,
+		"config.stores.aws.region=eu-west-2":                    false, "config.teams.other.management_key=credential:other": false,
+	} {
+		if got := checksum(set); (got != before) != anew {
+			t.Errorf("%s: made anew is %v", set, !anew)
+		}
 	}
 }
 

@@ -106,6 +106,11 @@ capabilities: {drop: [ALL]}
 {{- define "rotator.env" -}}
 - {name: ROTATOR_CONFIG, value: /etc/rotator/config/rotator.yaml}
 - {name: CREDENTIALS_DIRECTORY, value: /var/run/secrets/rotator-credentials}
+{{- /* Four fifths of the limit: Go collects before the kernel kills. */}}
+{{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) | toString }}
+{{- if regexMatch "^[0-9]+[MG]i$" $limit }}
+- {name: GOMEMLIMIT, value: {{ div (mul (regexFind "^[0-9]+" $limit) (hasSuffix "Gi" $limit | ternary 1024 1) 8) 10 }}MiB}
+{{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
 {{- end }}
