@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +16,12 @@ import (
 // listen serves a handler on a new unix socket.
 func listen(t *testing.T, h http.Handler) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
+	dir, err := os.MkdirTemp("", "") // the path of t.TempDir, with the test's name, may be too long for a socket's
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	path := filepath.Join(dir, "s")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)

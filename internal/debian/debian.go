@@ -51,20 +51,19 @@ func Fresh(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// renew leaves a file behind whose time tells the next that nothing is to do.
+// renewed is a file whose time tells that nothing is to do. It stands beside the lists, and is gone when they are: the
+// cache folder may outlive the machine.
+const renewed = "/var/lib/apt/rotator-test.renewed"
+
+// renew asks for the lists, unless somebody did so not long ago.
 func renew(ctx context.Context) error {
-	folder, err := testcache.Folder()
-	if err != nil {
-		return err
-	}
-	done := filepath.Join(folder, "apt.renewed")
-	if info, err := os.Stat(done); err == nil && time.Since(info.ModTime()) < fresh {
+	if info, err := os.Stat(renewed); err == nil && time.Since(info.ModTime()) < fresh {
 		return nil
 	}
 	if err := run(ctx, "", "apt-get", "update", "-qq"); err != nil {
 		return err
 	}
-	return os.WriteFile(done, nil, 0o600)
+	return os.WriteFile(renewed, nil, 0o600)
 }
 
 // Program returns one program of a package, which is kept without installing it or what it depends on.
