@@ -100,14 +100,16 @@ func TestPaceOfProcesses(t *testing.T) {
 	}
 	// How far they go below it at first hangs on how slow this machine is.
 	eventually(t, "they found the limit", func() bool { look(); return refused < sent && float64(served) > limit*d.Seconds()/3 })
-	look()
-	t.Logf("%v served, %d calls in %v against %v a second, %d refused", each, sent, d, limit, refused)
-	if want := limit * d.Seconds(); float64(served) < want/6 || float64(sent) > 1.2*want+limit {
-		t.Errorf("%d of %d calls served in %v, want up to %v", served, sent, d, want)
-	}
-	for _, n := range each {
-		if n < served/8 || n > served*2/3 {
-			t.Errorf("unfair: %v", each)
+	// Others use the machine meanwhile, and a measurement that they spoil is made again: a wrong pace spoils them all.
+	for tries := 1; ; tries++ {
+		look()
+		t.Logf("%v served, %d calls in %v against %v a second, %d refused", each, sent, d, limit, refused)
+		want := limit * d.Seconds()
+		if float64(served) >= want/6 && float64(sent) <= 1.2*want+limit && slices.Min(each) >= served/8 && slices.Max(each) <= served*2/3 {
+			break
+		}
+		if tries == 5 {
+			t.Fatalf("%d measurements, and never did they share the limit", tries)
 		}
 	}
 
