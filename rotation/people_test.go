@@ -474,6 +474,28 @@ func TestOverdueRetirementIsToldOnce(t *testing.T) {
 	b.check()
 }
 
+// TestWorryIsToldOnce: a target that cannot be read tells people once, and not after every other step of the rotation.
+func TestWorryIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA, targetB)
+	b.load(policyDoc("chat", quick, targetA))
+	b.sim.Inject(xaisim.Fault{Call: "propagation", Count: -1, Kind: xaisim.EmptyObject})
+	b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied }) // its target is not the policy's any more
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.run(25 * time.Minute)
+	b.waits("chat", rotation.StoreDenied, true)
+	if n := b.count(journal.WaitsForHuman); n != 1 {
+		b.violated("told %d times", n)
+	}
+	b.stores["b"].OnCall(nil)
+	b.run(2 * time.Minute)
+	b.waits("chat", rotation.WaitPropagation, false)
+	b.sim.ClearFaults()
+	b.rest()
+	b.check()
+}
+
 // TestUnknownDecision: a word that this program does not know, of a later version perhaps, is refused and changes nothing.
 func TestUnknownDecision(t *testing.T) {
 	t.Parallel()

@@ -18,9 +18,7 @@ func (t *turn) sweep(ctx context.Context) error {
 	for _, id := range t.unsettled() {
 		a := t.attemptByID(id)
 		if t.ahead(a.SweepAt) {
-			if p := t.rec.Policy; p.Failures == 0 && p.Error != "" && p.Error == a.Error {
-				t.worried = p.Reason // how the last look ended still stands
-			}
+			t.stands(a.Error)
 			continue
 		}
 		err := t.settleAttempt(ctx, id)
@@ -113,6 +111,13 @@ func (t *turn) find(ctx context.Context, a *journal.Attempt) error {
 	}
 	t.tell(journal.KeyFound, "attempt", a.ID, "key_id", k.ID)
 	return t.commit(ctx, false)
+}
+
+// stands shows on how the last look at something beside the rotation ended, which is not due again yet.
+func (t *turn) stands(err string) {
+	if p := t.rec.Policy; err != "" && err == p.Error && p.Failures == 0 {
+		t.worried = p.Reason
+	}
 }
 
 // worry shows a failure of the work beside the rotation in the policy's row, unless the rotation has one of its own.

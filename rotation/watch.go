@@ -27,6 +27,11 @@ const suspectPace = 30 * time.Second
 func (t *turn) watch(ctx context.Context) error {
 	p := &t.rec.Policy
 	if t.ahead(p.WatchAt) && !t.targetsChanged() {
+		for _, row := range t.rec.Targets {
+			if row.Decision != journal.Drop {
+				t.stands(row.Error)
+			}
+		}
 		return nil
 	}
 	p.WatchAt = t.now().Add(t.limits.Watch)
