@@ -191,7 +191,7 @@ func (t *turn) observed(ctx context.Context) (next, error) {
 	if r := t.rec.Rotation; r != nil {
 		s.Rotation, s.After = cmp.Or(s.Rotation, r.ID), r.State
 	}
-	s.Outcome, s.Reason, s.Ended, s.Took = "moved", n.reason, t.ended, t.now().Sub(start)
+	s.Outcome, s.Reason, s.Ended, s.Took = "moved", n.reason, t.ended, max(0, t.now().Sub(start))
 	switch {
 	case err != nil:
 		s.Outcome, s.Reason = "failed", reasonOf(err)
