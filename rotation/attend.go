@@ -10,8 +10,12 @@ import (
 	"rotator/rotation/journal"
 )
 
-// defectPause is the pause of a policy whose turn could not even record its failure.
-const defectPause = time.Minute
+// defectPause is the pause of a policy whose turn could not even record its failure, and troublePause that of one whose
+// journal failed: it may be back at once, and asks no more of a policy than a takeover would.
+const (
+	defectPause  = time.Minute
+	troublePause = 5 * time.Second
+)
 
 // lastWords bounds what is written when a turn is over, also while the process is stopping.
 const lastWords = 10 * time.Second
@@ -47,7 +51,7 @@ func (s *scheduler) ended(ctx, stop context.Context, er errand, err error) {
 		s.confess(ctx, stop, er, err)
 	default:
 		s.log.Error("a turn could not be taken", "policy", er.claim.Policy, "err", err)
-		s.postpone(ctx, stop, er, defectPause)
+		s.postpone(ctx, stop, er, troublePause)
 	}
 }
 

@@ -229,6 +229,33 @@ func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	})
 }
 
+// A journal that fails in the middle of a turn costs its policy a few seconds.
+func TestJournalThatFailsATurn(t *testing.T) {
+	bubble(t, func(b *bench) {
+		l := newLedger(b.journal)
+		failing := true
+		l.refuse = func(method string, _ []string) error {
+			if method == "Load" && failing {
+				failing = false
+				return errFault
+			}
+			return nil
+		}
+		b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "unlucky"})
+		b.load(policyDoc("chat", quick, targetA))
+		b.runs(4 * time.Second)
+		if b.sim.Calls()["create"] > 0 {
+			b.violated("it was tried again at once")
+		}
+		b.runs(4 * time.Second)
+		if b.sim.Calls()["create"] == 0 {
+			b.violated("it was not tried again")
+		}
+		b.runs(time.Hour)
+		b.settled()
+	})
+}
+
 // A store that never answers takes no place from policies that do not need it.
 func TestHangingStoreStarvesNobody(t *testing.T) {
 	bubble(t, func(b *bench) {
