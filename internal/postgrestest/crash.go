@@ -2,6 +2,7 @@ package postgrestest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -18,6 +19,28 @@ func (s *Server) Kill(t testing.TB) {
 		t.Fatal(err)
 	}
 	_ = s.stop() // it ended with a signal
+	s.stop = func() error { return nil }
+}
+
+// EndByFullLog lets no file grow beyond a few pages, the write-ahead log neither, and waits until the server has ended of
+// it, as it does on a full disk. Restart starts it with space again.
+func (s *Server) EndByFullLog(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	s.Fill(t, 16<<10)
+	for { // until it took its lock away, as the last thing
+		if _, err := os.Stat(filepath.Join(s.data(), "postmaster.pid")); errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		soon, enough := context.WithTimeout(ctx, time.Second)
+		_ = s.exec(soon, "SELECT pg_switch_wal()") // writes to the log; while the server comes back it is refused
+		enough()
+		if ctx.Err() != nil {
+			t.Fatal("PostgreSQL lives on without space for its write-ahead log")
+		}
+	}
+	_ = s.stop() // it ended with an error
 	s.stop = func() error { return nil }
 }
 
