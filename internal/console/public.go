@@ -17,7 +17,7 @@ import (
 
 const (
 	lookWithin  = 30 * time.Second // the scheduler lives when it looked within this time
-	readyWithin = 2 * time.Second  // the journal is ready when it answers within this time
+	readyWithin = 2 * time.Second  // the journal is ready when it answers within this time, at most
 )
 
 func (c *Console) public() http.Handler {
@@ -125,7 +125,11 @@ func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
 	} else if _, err := c.o.Scheduler.LastTry(); err != nil {
 		missing = append(missing, "the journal hands out no work; see the log") // read-only, say: it may still answer below
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), readyWithin)
+	within := readyWithin
+	if lease := c.o.Journal.Lease(); lease > 0 {
+		within = min(within, lease/5) // as long as a renewal may take: one that is slower keeps no claim
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
 	known, err := c.o.Journal.Teams(ctx)
 	if err != nil {

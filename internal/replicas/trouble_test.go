@@ -126,7 +126,8 @@ func (c *cluster) suffer(trouble, logged string, begin, end func()) {
 	eventually(c, "they rotate again after: "+trouble, func() bool { return c.live() >= was+len(c.names) })
 }
 
-// TestTroubleUnderWay: a database whose disk is full, and one that others took all connections of.
+// TestTroubleUnderWay: a database whose disk is full, for its tables or its log, and one that others took all connections
+// of.
 func TestTroubleUnderWay(t *testing.T) {
 	t.Parallel()
 	const connections = 40
@@ -145,6 +146,7 @@ func TestTroubleUnderWay(t *testing.T) {
 			_ = one.Close()
 		}
 	})
+	c.suffer("the write-ahead log has no space", "connect", func() { c.postgres.EndByFullLog(t) }, func() { c.postgres.Restart(t) })
 	c.nothingLost(users, stop)
 }
 
@@ -205,11 +207,12 @@ func (c *cluster) exhaust(connections int) (all []*sql.Conn) {
 	return nil
 }
 
-// TestSlowDatabase: each statement takes so long that a transaction takes nearly a lease, and then longer than one.
+// TestSlowDatabase: each statement takes so long that a transaction takes nearly a lease, and then so long that no renewal
+// comes in time.
 func TestSlowDatabase(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 4)
-	c.lease = 10 * time.Second // a renewal may take 2 seconds, as long as an answer to a probe
+	c.lease = 5 * time.Second // a renewal may take a second, as long as an answer to a probe
 	c.complain()
 	for _, r := range c.replicas {
 		r.configure()
@@ -222,7 +225,7 @@ func TestSlowDatabase(t *testing.T) {
 	}
 	slow(c.lease / 10) // some transactions come through in time: whatever happens, nothing may be lost
 	time.Sleep(3 * c.lease)
-	c.suffer("each statement takes half a lease", "not ready", func() { slow(c.lease / 2) }, func() {
+	c.suffer("each statement takes a quarter of a lease", "not ready", func() { slow(c.lease / 4) }, func() {
 		for _, r := range c.replicas {
 			r.mend()
 		}
