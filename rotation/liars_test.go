@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -139,6 +140,17 @@ func (c coat) Stage(ctx context.Context, at stores.Target, attempt string, v sec
 	return c.Store.Stage(ctx, at, attempt, v)
 }
 
+// lateCluster lets the second of two clusters know each key ten seconds later than the first.
+func lateCluster() func(*rand.Rand) time.Duration {
+	late := true
+	return func(*rand.Rand) time.Duration {
+		if late = !late; late {
+			return 10 * time.Second
+		}
+		return 0
+	}
+}
+
 func TestXAILies(t *testing.T) {
 	play(t, []liar{
 		{"another key's id at whoami", xaisim.Options{}, func(b *bench) {
@@ -156,6 +168,12 @@ func TestXAILies(t *testing.T) {
 			b.reach(journal.Verified)
 			b.sim.Inject(xaisim.LieNotPropagated(-1))
 			b.rest()
+			b.ends()
+		}},
+		{"a propagation map that does not know all clusters yet", xaisim.Options{Clusters: []string{"early.api.x.ai", "late.api.x.ai"}, Propagation: lateCluster()}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.sim.Inject(xaisim.Lie("propagation", 1, func(o map[string]any) { delete(o["icPropagation"].(map[string]any), "late.api.x.ai") }))
+			b.rotates()
 			b.ends()
 		}},
 		{"propagation stuck until a human's word", xaisim.Options{}, func(b *bench) {

@@ -13,7 +13,8 @@ import (
 	"rotator/xai"
 )
 
-// staged waits until xAI knows the key everywhere, reads back what every target staged, and proves those bytes.
+// staged waits until xAI knows the key everywhere, reads back what every target staged, proves those bytes, and asks once
+// more whether the key is known everywhere.
 func (t *turn) staged(ctx context.Context) (next, error) {
 	if n, stop := t.changed(); stop {
 		return n, nil
@@ -21,8 +22,10 @@ func (t *turn) staged(ctx context.Context) (next, error) {
 	if t.held() {
 		return wait(t.rec.Hold.Until, Held), nil
 	}
-	if n, err := t.propagated(ctx); err != nil || n != onward {
-		return n, err
+	if t.rec.Rotation.PropagatedAt.IsZero() {
+		if n, err := t.propagated(ctx); err != nil || n != onward {
+			return n, err
+		}
 	}
 	value, n, err := t.readBack(ctx)
 	if err != nil || n != onward {
@@ -34,6 +37,10 @@ func (t *turn) staged(ctx context.Context) (next, error) {
 		}
 	}
 	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
+		return n, err
+	}
+	// The set of clusters is not fixed: one that the map did not name before the proofs may be in it now.
+	if n, err := t.propagated(ctx); err != nil || n != onward {
 		return n, err
 	}
 	t.enter(journal.Verified)
@@ -96,26 +103,28 @@ func (t *turn) restart() (next, error) {
 
 // propagated waits until every cluster that xAI names knows the key.
 func (t *turn) propagated(ctx context.Context) (next, error) {
-	r := t.rec.Rotation
-	if !r.PropagatedAt.IsZero() {
-		return onward, nil
-	}
 	team, err := t.team(ctx, t.plan.Team)
 	if err != nil {
 		return next{}, err
 	}
+	r := t.rec.Rotation
 	p, err := team.Keys.Propagation(ctx, r.KeyID)
 	now := t.now()
 	since := now.Sub(r.StagedAt).Abs() // of a clock that was set back too
 	switch {
-	case xai.ClassOf(err) == xai.ClassNotFound:
-		return t.answeredBad(ctx, err)
-	case err != nil:
-		return next{}, err
-	case p.Complete() || r.PropagationOK:
-		r.PropagatedAt = now
+	case err == nil && (p.Complete() || r.PropagationOK):
+		if r.PropagatedAt.IsZero() {
+			r.PropagatedAt = now
+		}
 		t.answeredWell()
 		return onward, nil
+	case err != nil && xai.ClassOf(err) != xai.ClassNotFound:
+		return next{}, err
+	}
+	r.PropagatedAt = noTime // until this is settled nothing else is asked
+	switch {
+	case err != nil:
+		return t.answeredBad(ctx, err)
 	case since > t.limits.Stuck:
 		return next{}, stuckf(PropagationStuck, "key %s did not reach all of %d clusters in %s; `rotator resolve %s --propagation` passes over it", r.KeyID, len(p), since.Round(time.Minute), t.claim.Policy)
 	}

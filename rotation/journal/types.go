@@ -130,7 +130,7 @@ type Rotation struct {
 	DisabledAt  time.Time // when all predecessors were off
 	EndedAt     time.Time
 
-	PropagatedAt  time.Time // when the propagation map was first all true
+	PropagatedAt  time.Time // when the propagation map became all true
 	PropagationOK bool      // a human passed over the propagation map
 	BadSince      time.Time // first answer of the present row of "bad" answers
 	BadCount      int       // answers in that row
