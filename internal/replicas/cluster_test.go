@@ -130,18 +130,22 @@ func (c *cluster) write(name, text string) {
 	}
 }
 
-// schedule writes the policies, in the folder that all replicas share. They come due some time apart.
+// schedule writes the policies, in the folder that all replicas share. Those that recur soon come due some time apart.
 func (c *cluster) schedule(every time.Duration) {
 	c.Helper()
 	var docs []string
 	for i, name := range c.names {
+		every := every
+		if every < time.Hour {
+			every += time.Duration(i%len(c.replicas)*2) * time.Second
+		}
 		docs = append(docs, fmt.Sprintf(`name: %s
 team: research
 schedule: "@every %s"
 key: {acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]}
 targets: [{store: local, path: %s}]
 retire: {overlap: %s, soak: 1s}
-`, name, every+time.Duration(i%len(c.replicas)*2)*time.Second, name, c.overlap))
+`, name, every, name, c.overlap))
 	}
 	const most = 1000 // a file has at most 1 MiB
 	for i := 0; i < len(docs); i += most {
