@@ -1,0 +1,150 @@
+package rotation_test
+
+import (
+	"testing"
+	"time"
+
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/stores/memstore"
+	"rotator/xai/xaisim"
+)
+
+// TestHoldReleasedWithinATurn: a hold that the gate met and a human released before the turn was over stays released.
+func TestHoldReleasedWithinATurn(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Live)
+	hold := func(h journal.Hold) {
+		if err := b.journal.SetHold(t.Context(), b.clock, "chat", h, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+			t.Error(err)
+		}
+	}
+	b.keep = true
+	said := 0
+	b.trap = func(int) error {
+		switch what := b.trace[len(b.trace)-1]; {
+		case said == 0 && what == "xai validate before": // between the gate's two questions
+			said++
+			hold(journal.Hold{Reason: "wait", By: "tester", At: b.clock})
+		case said == 1 && what == "commit before":
+			said++
+			hold(journal.Hold{})
+		}
+		return nil
+	}
+	b.rest()
+	if h := b.record("chat").Hold; said != 2 || !h.At.IsZero() {
+		b.violated("said %d words, and the policy is held: %q", said, h.Reason)
+	}
+	b.ends()
+	b.check()
+}
+
+// TestOrderThatCannotBeCarriedOutYet: an order that waits for an answer from outside is tried at the pace of every other
+// step, and holds up neither the watch nor the sweep.
+func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	old := b.key()
+	b.reach(journal.Live)
+	b.stores["a"].OnCall(func(memstore.Call) error { return errFault })
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+	turns := 0
+	b.runUntil(time.Hour, func() bool { turns++; return turns > 500 })
+	if p := b.record("chat").Policy; turns > 200 || !p.WatchAt.After(b.clock) {
+		b.violated("%d turns in an hour, the next watch is at %s, and it is %s", turns, p.WatchAt, b.clock)
+	}
+	b.stores["a"].OnCall(nil)
+	b.run(time.Hour)
+	if b.key() != old {
+		b.violated("the order was forgotten")
+	}
+	b.rest()
+	b.check()
+}
+
+// TestOverdueRetirementIsToldOnce: that an old key is retired although it is in use is told when it happens, and not each
+// time that the gate refuses it.
+func TestOverdueRetirementIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7}`}) // its use is not known
+	b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+	b.reach(journal.Live)
+	b.skew = time.Hour // the gate refuses
+	b.run(4 * 24 * time.Hour)
+	b.waits("chat", rotation.ClockSkew, true)
+	if n := b.count(journal.Unretired); n > 1 {
+		b.violated("told %d times", n)
+	}
+	b.skew = 0
+	b.rest()
+	if n := b.count(journal.Unretired); n != 1 {
+		b.violated("told %d times in the end", n)
+	}
+	b.ends()
+	b.check()
+}
+
+// TestWorryIsToldOnce: a target that cannot be read tells people once, and not after every other step of the rotation.
+func TestWorryIsToldOnce(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA, targetB)
+	b.load(policyDoc("chat", quick, targetA))
+	b.sim.Inject(xaisim.Fault{Call: "propagation", Count: -1, Kind: xaisim.EmptyObject})
+	b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied }) // its target is not the policy's any more
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.run(25 * time.Minute)
+	b.waits("chat", rotation.StoreDenied, true)
+	if n := b.count(journal.WaitsForHuman); n != 1 {
+		b.violated("told %d times", n)
+	}
+	b.stores["b"].OnCall(nil)
+	b.run(2 * time.Minute)
+	b.waits("chat", rotation.WaitPropagation, false)
+	b.sim.ClearFaults()
+	b.rest()
+	b.check()
+}
+
+// TestUnknownDecision: a word that this program does not know, of a later version perhaps, is refused and changes nothing.
+func TestUnknownDecision(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	before := b.record("chat").Targets[0]
+	order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderResolve, Target: atA, Decision: "shelve"})
+	b.run(time.Minute)
+	if o, err := b.journal.OrderByID(t.Context(), order); err != nil || o.Refused == "" || b.record("chat").Targets[0] != before {
+		t.Errorf("%v: %+v, the target is %+v", err, o, b.record("chat").Targets[0])
+	}
+	b.rest()
+	b.ends()
+	b.check()
+}
+
+// TestOldKeysOfTheNext: a rotation that begins in the moment in which another ends does not count the key that was just
+// deleted among its old ones.
+func TestOldKeysOfTheNext(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Retiring)
+	held := b.clock.Add(60 * 24 * time.Hour) // the schedule's time comes meanwhile
+	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{Reason: "wait", At: b.clock, Until: held}, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
+		t.Fatal(err)
+	}
+	current := b.key()
+	b.runUntil(90*24*time.Hour, func() bool { return b.state() == journal.Live })
+	if r := b.record("chat").Rotation; r == nil || r.OldKeyIDs != journal.IDs(current) {
+		b.violated("the next rotation is %+v, want %s as its only old key", r, current)
+	}
+	b.rest()
+	b.ends()
+	b.check()
+}
