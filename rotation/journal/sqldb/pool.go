@@ -19,10 +19,11 @@ import (
 )
 
 // A transaction begins with its limits, in one message: they are the server's, and end with the transaction. A replica
-// that freezes with a transaction open is cut off by the server, so that what it has locked does not stay locked.
+// that freezes with a transaction open is cut off by the server, so that what it has locked does not stay locked, and
+// before those who wait for it give up.
 const (
 	limits = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '5s';
-		SET LOCAL idle_in_transaction_session_timeout = '10s'`
+		SET LOCAL idle_in_transaction_session_timeout = '4s'`
 	begin     = `BEGIN` + limits
 	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits
 )

@@ -36,6 +36,7 @@ func TestPostgres(t *testing.T) {
 			"who waits for each other":               deadlock,
 			"connections that broke unused":          brokenIdle,
 			"events appear in order":                 eventsInOrder,
+			"who freezes with a transaction open":    frozenMidway,
 			"teams take turns":                       fairness,
 			"replicas that start together":           startTogether,
 			"nothing is left in a session":           noSessionState,
@@ -251,6 +252,29 @@ func eventsInOrder(t *testing.T, url string) {
 	}
 	if a := <-read; a.err != nil || len(a.events) != 2 || a.events[0].Kind != journal.Started {
 		t.Errorf("read %v, %v; want both events in order", a.events, a.err)
+	}
+}
+
+// frozenMidway stands still in the middle of a transaction: who waits for its locks gets them, and it finds its work undone.
+func frozenMidway(t *testing.T, url string) {
+	db := open(t, url)
+	if err := db.Record(t.Context(), journal.Event{Kind: journal.Started}); err != nil {
+		t.Fatal(err)
+	}
+	err := db.write(t.Context(), func(ctx context.Context, frozen tx) error {
+		if err := db.append(ctx, frozen, []journal.Event{{Kind: journal.Finished}}); err != nil {
+			return err
+		}
+		if _, err := db.LastEvent(ctx); err != nil {
+			t.Errorf("who looks meanwhile: %v", err)
+		}
+		return nil
+	})
+	if err == nil {
+		t.Error("what was held open was committed")
+	}
+	if events, err := db.Events(t.Context(), 0, 0); err != nil || len(events) != 1 {
+		t.Errorf("read %v, %v; want what was there before", events, err)
 	}
 }
 
