@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rotator/policies"
@@ -283,8 +284,10 @@ func (t *turn) enable(ctx context.Context, keyID string) error {
 	}
 	off := false
 	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
-	if xai.ClassOf(err) == xai.ClassInvalid && k.DisabledAt.IsZero() {
-		return nil // xAI turns keys neither off nor on: it never said that this one is off
+	if xai.ClassOf(err) == xai.ClassInvalid && k.DisabledAt.IsZero() { // xAI turns keys neither off nor on, perhaps
+		if on, listErr := listedOn(ctx, team, k.ID); on || listErr != nil {
+			return listErr
+		}
 	}
 	if xai.ClassOf(err) == xai.ClassNotFound {
 		return stuckf(OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", k.ID, t.claim.Policy, err)
@@ -298,6 +301,12 @@ func (t *turn) enable(ctx context.Context, keyID string) error {
 	k.DisabledAt = noTime
 	t.tell(journal.KeyEnabled, "key_id", k.ID)
 	return nil
+}
+
+// listedOn reports whether the team's list has the key, and not as one that is off.
+func listedOn(ctx context.Context, team Team, id string) (bool, error) {
+	list, err := team.Keys.ListKeys(ctx, team.ID)
+	return slices.ContainsFunc(list.Keys, func(k xai.Key) bool { return k.ID == id && !k.Disabled }), err
 }
 
 // isReason reports whether err is stuck for that reason.

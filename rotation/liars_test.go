@@ -303,6 +303,23 @@ func TestXAILies(t *testing.T) {
 			}
 			inUse(b)
 		}},
+		{"a key is off, and neither said so nor turned on", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			b.reach(journal.Live)
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: 1, When: xaisim.After, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
+			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Retiring })
+			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
+			b.run(time.Minute)
+			if n := b.count(journal.KeyEnabled); n > 0 || b.state() != journal.Retiring {
+				b.violated("a key that is off is said to be revived: the rotation is %s", b.state())
+			}
+			b.sim.ClearFaults()
+			b.run(time.Hour)
+			if b.count(journal.KeyEnabled) != 1 || b.state() != journal.Live {
+				b.violated("the old key was not revived: the rotation is %s", b.state())
+			}
+		}},
 		{"keys cannot be disabled: ignored", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, When: xaisim.After, Kind: xaisim.Rewrite, Rewrite: func(o map[string]any) { o["disabled"] = false }})
 			b.lives(quick, targetA)
