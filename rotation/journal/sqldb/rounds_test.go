@@ -95,8 +95,9 @@ func deadlock(t *testing.T, url string) {
 		}
 		commit()
 		for waiting := 0; waiting == 0 && !waited; {
-			if _, err := one(ctx, q, []any{&waiting}, `SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-				WHERE NOT l.granted AND a.datname = current_database()`); err != nil {
+			// pg_stat_activity would show each time what it showed this transaction first: not who connected since.
+			if _, err := one(ctx, q, []any{&waiting}, `SELECT count(*) FROM pg_locks
+				WHERE NOT granted AND transactionid = pg_current_xact_id()::xid`); err != nil {
 				return err
 			}
 		}
