@@ -80,7 +80,7 @@ type KeySpec struct {
 
 // Verify is the call that proves a key.
 type Verify struct {
-	// Method: chat asks the model for one token, models lists the models, whoami asks only who the key is. Default: chat.
+	// Method is how: chat asks the model for one token, models lists the models, whoami asks only who the key is. Default: chat.
 	Method string `yaml:"method,omitempty" json:"method,omitempty" jsonschema:"enum=chat,enum=models,enum=whoami,default=chat"`
 	// Model that chat talks to. Default: the first that key.acls names.
 	Model string `yaml:"model,omitempty" json:"model,omitempty" jsonschema:"minLength=1"`
@@ -119,7 +119,7 @@ type Retire struct {
 	Soak Duration `yaml:"soak" json:"soak"`
 	// RequireIdle: disable the old key only once it was not used for this long. Default: not asked.
 	RequireIdle Duration `yaml:"require_idle,omitempty" json:"require_idle,omitempty"`
-	// MaxWait bounds the wait for require_idle; then the old key is retired all the same. Default: it waits for ever.
+	// MaxWait is the longest wait for require_idle; then the old key is retired all the same. Default: it waits for ever.
 	MaxWait Duration `yaml:"max_wait,omitempty" json:"max_wait,omitempty"`
 }
 

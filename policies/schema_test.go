@@ -12,11 +12,13 @@ import (
 	generate "github.com/invopop/jsonschema"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
+
+	"rotator/internal/pages"
 )
 
 //go:generate go test -run TestSchemaIsUpToDate -update .
 
-var update = flag.Bool("update", false, "write policy.schema.json anew")
+var update = flag.Bool("update", false, "write policy.schema.json and the keys in docs/configuration.md anew")
 
 const schemaFile = "policy.schema.json"
 
@@ -59,6 +61,7 @@ func TestSchemaIsUpToDate(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s is not what the types say: run go generate ./policies", schemaFile)
 	}
+	pages.Part(t, "../docs/configuration.md", "go generate ./policies", pages.Table(pages.Keys(t, want)), *update)
 }
 
 // TestSchemaHoldsTheCodesPatterns: the struct tags repeat patterns of the code, since tags are literals.

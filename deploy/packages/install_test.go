@@ -139,7 +139,8 @@ func lead(t *testing.T, m *machine.Machine, put func(path string), older, newer 
 	first := key(t, m)
 
 	put(newer)
-	exist(t, m, true, "usr/share/man/man1/rotator.1.gz", "usr/share/bash-completion/completions/rotator", "usr/share/rotator/policy.schema.json")
+	exist(t, m, true, "usr/share/man/man1/rotator.1.gz", "usr/share/man/man5/rotator.yaml.5.gz", "usr/share/man/man5/rotator-policy.5.gz",
+		"usr/share/bash-completion/completions/rotator", "usr/share/rotator/policy.schema.json", "usr/share/rotator/rotator.schema.json")
 	runs(t, m, "1.1.0")
 	if got := key(t, m); got != first {
 		t.Errorf("after the upgrade the journal knows the key %s, not %s", got, first)

@@ -20,12 +20,12 @@ func (r *release) documents(ctx context.Context) error {
 	if err := r.command(ctx, []string{"ROTATOR_MAN_DIR=" + man}, "go", "test", "-trimpath", "-count=1", "-run=^TestManPages$", "./cmd/rotator"); err != nil {
 		return err
 	}
-	pages, err := filepath.Glob(filepath.Join(man, "*.1"))
+	pages, err := filepath.Glob(filepath.Join(man, "*.[15]"))
 	if err != nil || len(pages) == 0 {
 		return fmt.Errorf("no manual pages were made: %w", err)
 	}
 	for _, page := range pages {
-		if err := r.packed("man/"+filepath.Base(page)+".gz", page); err != nil {
+		if err := r.packed("man/man"+filepath.Ext(page)[1:]+"/"+filepath.Base(page)+".gz", page); err != nil {
 			return err
 		}
 	}

@@ -20,26 +20,32 @@ import (
 
 // Config is rotator.yaml with every default filled in.
 type Config struct {
-	// State is the journal: sqlite:PATH, or postgres://USER@HOST/DATABASE when several replicas share it. A password in
-	// it is a reference, `password=file:PATH` among the parameters, or a program that prints it, `password=command:/PATH
-	// ARGUMENT…`; or a reference stands in place of the whole address.
+	// State is the journal: sqlite:PATH on a local disk, or postgres://USER@HOST/DATABASE when several replicas share it. A
+	// password in it is a reference, `password=file:PATH` among the parameters, or a program that prints it,
+	// `password=command:/PATH ARGUMENT…`; or a reference stands in place of the whole address. Default:
+	// sqlite:/var/lib/rotator/rotator.db.
 	State State `yaml:"state"`
-	// Policies is the folder of the policies.
+	// Policies is the folder of the policies, each file of which ends in .yaml. Default: /etc/rotator/policies.
 	Policies string `yaml:"policies"`
-	// Listen is the address of the page, the API for reading, /metrics, /healthz and /readyz. Empty: none is served.
+	// Listen is the address of the page, the API (/api/v1/…), /metrics, /healthz and /readyz, all for reading only, such as
+	// 127.0.0.1:8420. Default: none is served.
 	Listen string `yaml:"listen"`
-	// Socket is the unix socket for the commands. Default: beside an SQLite journal, PATH.sock; none with PostgreSQL.
+	// Socket is the unix socket for the commands, open to its owner alone (0600). Orders are recorded with the user at its
+	// other end. Default: beside an SQLite journal, PATH.sock; none with PostgreSQL.
 	Socket string `yaml:"socket"`
-	// SocketGroup is the group, by name or number, that may use the socket beside its owner.
+	// SocketGroup is the group, by name or number, that may use the socket too (0660): its members may do what the daemon may.
+	// Default: none.
 	SocketGroup string `yaml:"socket_group"`
 	XAI         XAI    `yaml:"xai"`
 	// Teams by the names that policies use.
 	Teams map[string]Team `yaml:"teams" jsonschema:"required"`
 	// Stores by the names that targets use.
 	Stores map[string]Store `yaml:"stores" jsonschema:"required"`
-	Limits Limits           `yaml:"limits"`
-	Notify Notify           `yaml:"notify"`
-	// Traces says where OpenTelemetry traces of rotations go. Not given: nowhere.
+	// Limits are the daemon's paces. Ones shorter than the defaults are refused unless both addresses of xAI are loopback: they
+	// would endanger keys that people use.
+	Limits Limits `yaml:"limits"`
+	Notify Notify `yaml:"notify"`
+	// Traces says where OpenTelemetry traces of rotations go. Default: nowhere.
 	Traces *Traces `yaml:"traces"`
 
 	// File is where the configuration was read from.
@@ -50,26 +56,34 @@ type Config struct {
 
 // XAI says where xAI's two APIs are.
 type XAI struct {
-	ManagementURL string `yaml:"management_url"` // default https://management-api.x.ai; http only on loopback
-	InferenceURL  string `yaml:"inference_url"`  // default https://api.x.ai; a regional host may stand here
+	// ManagementURL is the address of the Management API; http only on loopback. Default: https://management-api.x.ai.
+	ManagementURL string `yaml:"management_url"`
+	// InferenceURL is the address of the API that keys are for; a regional host may stand here. Default: https://api.x.ai.
+	InferenceURL string `yaml:"inference_url"`
 }
 
 // Team is one team of xAI.
 type Team struct {
-	// ManagementKey speaks for the team. Default: env:XAI_MANAGEMENT_KEY, or XAI_MANAGEMENT_API_KEY when that is not set.
+	// ManagementKey is a reference to the key that speaks for the team. Default: env:XAI_MANAGEMENT_KEY, or XAI_MANAGEMENT_API_KEY when that is not set.
 	ManagementKey Reference `yaml:"management_key"`
 	// ID of the team. Default: asked of xAI. A management key of an organisation does not say, so it must be given.
 	ID string `yaml:"id"`
 }
 
-// Limits are the daemon's paces. Ones shorter than the defaults are refused unless both addresses of xAI are loopback:
-// they would endanger keys that people use.
+// Limits are the daemon's paces.
 type Limits struct {
-	MinInterval policies.Duration `yaml:"min_interval"` // shortest interval between two rotations of a policy: 1h
-	Quarantine  policies.Duration `yaml:"quarantine"`   // how long a key of a lost create may still appear: 10m
-	Watch       policies.Duration `yaml:"watch"`        // between two looks at targets and keys: 15m
-	Concurrency int               `yaml:"concurrency"`  // policies that are acted for at once: 16
-	Lease       policies.Duration `yaml:"lease"`        // after which a replica that is gone is taken over from: 15s
+	// MinInterval is the shortest interval between two rotations of a policy. Default: 1h.
+	MinInterval policies.Duration `yaml:"min_interval"`
+	// Quarantine is how long a key of a lost create may still appear. Default: 10m.
+	Quarantine policies.Duration `yaml:"quarantine"`
+	// Watch is the time between two looks at targets and keys. Default: 15m.
+	Watch policies.Duration `yaml:"watch"`
+	// Concurrency is how many policies are acted for at once. A wait takes no place, and a call gives its own up after 2
+	// seconds. One team takes at most three quarters of them, and one store seven eighths, where there are several.
+	// Default: 16.
+	Concurrency int `yaml:"concurrency"`
+	// Lease, for PostgreSQL only, is how long a replica that is gone keeps others from its policies; at least 5s. Default: 15s.
+	Lease policies.Duration `yaml:"lease"`
 }
 
 // Notify says whom events are sent to.
@@ -79,18 +93,19 @@ type Notify struct {
 
 // Webhook is an address that urgent events are posted to, signed.
 type Webhook struct {
-	// URL is https, or http on loopback. Where the address itself lets people post, it is a secret: give a reference.
+	// URL is the address that urgent events are posted to; http only on loopback. Where the address itself lets people post,
+	// it is a secret: give a reference.
 	URL Value `yaml:"url" jsonschema:"required"`
-	// Secret signs what is sent.
+	// Secret is a reference to what signs the events: `Rotator-Signature: t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`.
 	Secret Reference `yaml:"secret" jsonschema:"required"`
 }
 
 // Traces is an OpenTelemetry collector.
 type Traces struct {
-	// Endpoint is https, or http on loopback: the base address for OTLP over HTTP, such as https://collector.example:4318.
-	// Spans are posted to /v1/traces below it.
+	// Endpoint is the base address of a collector that speaks OTLP over HTTP, such as https://collector.example:4318; http
+	// only on loopback. Spans are posted to /v1/traces below it.
 	Endpoint string `yaml:"endpoint" jsonschema:"required"`
-	// Headers are sent with every request: name → a reference to its value, which is read again each time.
+	// Headers of every request, by name: a reference to the value of each, which is read again each time.
 	Headers map[string]Reference `yaml:"headers"`
 }
 

@@ -2,14 +2,20 @@ package config
 
 import "rotator/policies"
 
-// Kubernetes is the Secrets of a cluster: by default of the one that this process is a pod of.
+// Kubernetes is the Secrets of a cluster: by default of the one that this process is a pod of, where nothing more is needed.
 type Kubernetes struct {
-	Type       string            `yaml:"type"`
-	Server     string            `yaml:"server"`      // https; default: the pod's own cluster
-	Token      Reference         `yaml:"token"`       // of a service account, required with server; default: the pod's own
-	CACert     string            `yaml:"ca_cert"`     // default: the pod's own, or the system's authorities with server
-	ServerName string            `yaml:"server_name"` // in the server's certificate, where it is not the address's
-	Timeout    policies.Duration `yaml:"timeout"`     // of one call: 10s
+	Type string `yaml:"type"`
+	// Server is the address of the API server. Default: that of the pod's own cluster.
+	Server string `yaml:"server"`
+	// Token is a reference to one of a service account, read before each call; required with server. Default: the pod's own.
+	Token Reference `yaml:"token"`
+	// CACert is a file with the authorities that the server's certificate may be of. Default: the pod's own; with server, the
+	// system's.
+	CACert string `yaml:"ca_cert"`
+	// ServerName is the name in the server's certificate, where it is not the address's.
+	ServerName string `yaml:"server_name"`
+	// Timeout of one call. Default: 10s.
+	Timeout policies.Duration `yaml:"timeout"`
 }
 
 func checkKubernetes(k *Kubernetes, dir string, at func(what, want string, path ...string)) {

@@ -13,12 +13,13 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v4"
 
+	"rotator/internal/pages"
 	"rotator/policies"
 )
 
 //go:generate go test -run TestSchemaIsUpToDate -update .
 
-var update = flag.Bool("update", false, "write rotator.schema.json anew")
+var update = flag.Bool("update", false, "write rotator.schema.json and the keys in docs/configuration.md anew")
 
 const schemaFile = "rotator.schema.json"
 
@@ -81,6 +82,7 @@ func TestSchemaIsUpToDate(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("%s is not what the types say: run go generate ./internal/config", schemaFile)
 	}
+	pages.Part(t, "../../docs/configuration.md", "go generate ./internal/config", pages.Table(pages.Keys(t, want)), *update)
 }
 
 // TestSchemaAgrees: the schema takes what Parse takes, and refuses the same mistakes of form.

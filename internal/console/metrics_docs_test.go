@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"rotator/internal/console"
+	"rotator/internal/pages"
 	"rotator/rotation/journal"
 )
 
@@ -24,23 +25,12 @@ const metricsPage = "../../docs/metrics.md"
 // bear stands below it.
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile(metricsPage)
+	page, err := os.ReadFile(metricsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
-	head, rest, ok := strings.Cut(string(b), "\n<!-- Made by `go generate ./internal/console`. -->\n\n")
-	_, tail, closed := strings.Cut(rest, "\n<!-- To here. -->\n")
-	if !ok || !closed {
-		t.Fatalf("%s does not say where the table goes", metricsPage)
-	}
-	want := head + "\n<!-- Made by `go generate ./internal/console`. -->\n\n" + metricsTable(t) + "\n<!-- To here. -->\n" + tail
-	if *update {
-		if err := os.WriteFile(metricsPage, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(b) != want {
-		t.Errorf("%s is not up to date: run `go generate ./internal/console`", metricsPage)
-	}
+	pages.Part(t, metricsPage, "go generate ./internal/console", metricsTable(t), *update)
+	_, below, _ := strings.Cut(string(page), "<!-- To here. -->")
 	for file, form := range map[string]string{
 		"../../xai/errors.go":              `(?m)^\s+(?:Op|Class)\w+\s.*= "(\w+)"`,
 		"../../cmd/rotator/stores.go":      `(?:\{(?:stores|context)\.\w+, |\btell\(ctx, )"(\w+)"`,
@@ -55,7 +45,7 @@ func TestMetricsPage(t *testing.T) {
 			t.Errorf("%s: only %q", file, words)
 		}
 		for _, w := range words {
-			if !strings.Contains(tail, "`"+w[1]+"`") {
+			if !strings.Contains(below, "`"+w[1]+"`") {
 				t.Errorf("%s does not name %q of %s", metricsPage, w[1], file)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -242,4 +243,51 @@ func root(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestLinks: what a page points to is there, the heading too where it names one.
+func TestLinks(t *testing.T) {
+	t.Parallel()
+	out, err := exec.Command("git", "-C", root(t), "ls-files", "*.md").Output()
+	if err != nil {
+		return // a source archive has nothing to compare with
+	}
+	text := make(map[string]string) // page → what it says
+	for page := range strings.FieldsSeq(string(out)) {
+		b, err := os.ReadFile(filepath.Join(root(t), page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text[page] = string(b)
+	}
+	n := 0
+	for page, says := range text {
+		for _, link := range link.FindAllStringSubmatch(says, -1) {
+			to, heading, _ := strings.Cut(link[1], "#")
+			at := page
+			if to != "" {
+				at = filepath.Join(filepath.Dir(page), to)
+			}
+			if _, err := os.Stat(filepath.Join(root(t), at)); err != nil || heading != "" && !slices.Contains(headings(text[at]), heading) {
+				t.Errorf("%s points to %s, which is not there", page, link[1])
+			}
+			n++
+		}
+	}
+	if n < 50 {
+		t.Errorf("only %d links were found", n)
+	}
+}
+
+// link is one to a place in the project.
+var link = regexp.MustCompile(`\]\(([^):\s]+)\)`)
+
+// headings are those of a page, as a link names them.
+func headings(page string) []string {
+	var all []string
+	for _, h := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(page, -1) {
+		name := regexp.MustCompile(`[^\w\- ]`).ReplaceAllString(strings.ToLower(h[1]), "")
+		all = append(all, strings.ReplaceAll(name, " ", "-"))
+	}
+	return all
 }
