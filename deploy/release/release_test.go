@@ -96,7 +96,7 @@ func binaries(t *testing.T, dir string) {
 func chart(t *testing.T, path string) {
 	t.Helper()
 	list, err := exec.Command("tar", "-tzf", path).CombinedOutput()
-	if err != nil || !strings.Contains(string(list), "rotator/templates/tests/check.yaml\n") || strings.Contains(string(list), "rotator/tests/") {
+	if err != nil || !strings.Contains(string(list), "rotator/templates/tests/check.yaml\n") || !strings.Contains(string(list), "rotator/README.md\n") || strings.Contains(string(list), "rotator/tests/") {
 		t.Errorf("%v\n%s", err, list)
 	}
 	for file, want := range map[string]string{
