@@ -3,6 +3,7 @@ package xai
 import (
 	"bytes"
 	"encoding/json"
+	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
@@ -53,7 +54,7 @@ func inferenceClass(status int, a refusal) Class {
 		}
 		return ClassRoute
 	}
-	return ClassInvalid
+	return otherClass(status)
 }
 
 func managementClass(status int, a refusal) Class {
@@ -70,7 +71,21 @@ func managementClass(status int, a refusal) Class {
 	case 404:
 		return ClassRoute
 	}
-	return ClassInvalid
+	return otherClass(status)
+}
+
+// otherClass tells the statuses by which a server says that it looked at the request and will have none of it from those
+// that leave open what became of it: 409 and 499, which a gateway makes of "aborted" and "canceled", 407 of a proxy, and
+// whatever nobody has thought of.
+func otherClass(status int) Class {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotAcceptable, http.StatusGone, http.StatusLengthRequired,
+		http.StatusRequestEntityTooLarge, http.StatusRequestURITooLong, http.StatusUnsupportedMediaType, http.StatusExpectationFailed,
+		http.StatusUnprocessableEntity, http.StatusPreconditionRequired, http.StatusRequestHeaderFieldsTooLarge,
+		http.StatusUnavailableForLegalReasons:
+		return ClassInvalid
+	}
+	return ClassUnavailable
 }
 
 // commonClass is what both APIs mean alike, or "".

@@ -65,6 +65,18 @@ func TestClasses(t *testing.T) {
 		{management, 500, js, `{"code":2,"message":"Cannot find API key"}`, xai.ClassNotFound, "2"},
 		{management, 200, js, `{"code":5,"message":"Cannot find API key","details":[]}`, xai.ClassNotFound, ""},
 		{management, 200, js, `{"code":13,"message":"internal","details":[]}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, `{"error":"internal"}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, `{"error":{"message":"internal"}}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, `{"message":"try later"}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, `{"success":false}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, `{"apiKeyId":"another"}`, xai.ClassUnreadable, "refusal"},
+		{management, 200, js, ``, xai.ClassUnreadable, "not_json"},
+		{management, 202, js, `{}`, xai.ClassUnreadable, "accepted"},
+		{management, 303, html, ``, xai.ClassRoute, ""},
+		{management, 407, js, ``, xai.ClassUnavailable, ""},
+		{management, 409, js, `{"code":10,"message":"aborted","details":[]}`, xai.ClassUnavailable, "10"},
+		{management, 499, js, `{"code":1,"message":"canceled","details":[]}`, xai.ClassUnavailable, "1"},
+		{management, 422, text, `Failed to deserialize the JSON body into the target type`, xai.ClassInvalid, ""},
 		{management, 404, html, nginx404, xai.ClassRoute, ""},
 		{management, 404, html, `<html>Cannot find API key</html>`, xai.ClassRoute, ""},
 		{management, 404, text, `Cannot find API key`, xai.ClassRoute, ""},
@@ -95,7 +107,7 @@ func TestClasses(t *testing.T) {
 			if xai.ProvesBad(err) != bad {
 				t.Errorf("ProvesBad = %v", !bad)
 			}
-			unknown := c.want == xai.ClassUnavailable || c.want == xai.ClassUnreadable
+			unknown := c.want == xai.ClassUnavailable || c.want == xai.ClassUnreadable || c.status/100 == 3
 			if xai.OutcomeUnknown(err) != unknown {
 				t.Errorf("OutcomeUnknown = %v", !unknown)
 			}

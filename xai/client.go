@@ -159,9 +159,13 @@ func (cl *client) once(ctx context.Context, c call) (time.Time, *Error) {
 	}
 	raw, err := io.ReadAll(io.LimitReader(res.Body, limit+1))
 	var e *Error
-	if res.StatusCode/100 == 2 {
+	switch {
+	case res.StatusCode == http.StatusNoContent && c.method == http.MethodDelete: // done, and nothing to say
+	case res.StatusCode == http.StatusAccepted && c.method != http.MethodPost: // a promise is no answer; a key that was made is one
+		e = &Error{Class: ClassUnreadable, Code: "accepted"}
+	case res.StatusCode/100 == 2:
 		e = cl.success(ctx, c, raw, limit, err)
-	} else {
+	default:
 		// Of a refusal, whatever could be read will do: the status alone says much.
 		e = classify(cl.inference, res.StatusCode, res.Header.Get("Content-Type"), raw)
 		e.RetryAfter = retryAfter(res.Header.Get("Retry-After"), date, cl.now())

@@ -36,7 +36,7 @@ const (
 	ClassRateLimited Class = "rate_limited"
 	// ClassBilling means no credits, no licence or a spending limit: it says nothing about the key.
 	ClassBilling Class = "billing"
-	// ClassUnavailable is a 5xx in any shape, or a page of a proxy where JSON was due.
+	// ClassUnavailable is a 5xx in any shape, a page of a proxy where JSON was due, or a status that decides nothing: 408, 409, 499.
 	ClassUnavailable Class = "unavailable"
 	// ClassNetwork is a time-out, a reset, a refused connection, a failed name look-up or TLS handshake.
 	ClassNetwork Class = "network"
@@ -132,12 +132,17 @@ func ProvesBad(err error) bool {
 // OutcomeUnknown reports whether a write that ended with err may all the same have had its effect, or may still have it.
 // It is false only for nil, for a definite refusal, and for what was never sent.
 func OutcomeUnknown(err error) bool {
-	if err == nil {
-		return false
-	}
 	var e *Error
-	if errors.As(err, &e) && (e.Unsent || e.unsure) {
-		return !e.Unsent && e.Class != ClassNotFound
+	switch {
+	case err == nil:
+		return false
+	case !errors.As(err, &e):
+	case e.Unsent:
+		return false
+	case e.unsure:
+		return e.Class != ClassNotFound
+	case e.Status/100 == 3:
+		return true // servers redirect from where they were asked in vain, and also from where they have acted
 	}
 	switch ClassOf(err) {
 	case ClassKeyUnknown, ClassUnauthenticated, ClassKeyDisabled, ClassACL, ClassForbidden, ClassModel,

@@ -189,6 +189,20 @@ func TestRetryAfter(t *testing.T) {
 	}
 }
 
+// What says plainly that a key is gone is believed; the key's own object is an answer too.
+func TestDeleted(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		status int
+		body   string
+	}{{200, `{}`}, {204, ``}, {200, `{"apiKeyId":"key-1","name":"old"}`}} {
+		m, _ := clients(t, newClock(), secret.New("xai-token-x"), answering(c.status, "application/json", c.body))
+		if err := m.DeleteKey(t.Context(), "key-1"); err != nil {
+			t.Errorf("%d %s: %v", c.status, c.body, err)
+		}
+	}
+}
+
 // When the first try may have had its effect, a definite end of the second does not make the outcome known.
 func TestDoubtOutlivesARetry(t *testing.T) {
 	t.Parallel()

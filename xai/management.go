@@ -185,7 +185,9 @@ func (m *Management) DeleteKey(ctx context.Context, keyID string) error {
 	}
 	_, err = m.cl.do(ctx, call{op: OpDelete, method: http.MethodDelete, path: path, tries: tries, read: func(b body) code {
 		return b.decode(func(r *reader) {
-			if r.raw("code") != nil { // an error in a success's clothes
+			// The answer is empty, or the key that was. Anything else is an error in a success's clothes: another try
+			// finds out, since a key that is gone is "cannot find".
+			if len(r.o) > 0 && r.text("apiKeyId") != keyID {
 				r.bad = "refusal"
 			}
 		})
