@@ -37,6 +37,8 @@ func newTransport() *http.Transport {
 		MaxIdleConnsPerHost:    64,
 		IdleConnTimeout:        30 * time.Second,
 		MaxResponseHeaderBytes: 64 << 10,
+		// All calls share one HTTP/2 connection, which none of them closes when its time is out: pings find out that it died.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 }
 

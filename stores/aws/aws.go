@@ -163,7 +163,10 @@ func withoutRedirects(c aws.HTTPClient) *http.Client {
 	case *http.Client:
 		hc = *c
 	case *awshttp.BuildableClient:
-		hc.Transport = c.GetTransport()
+		t := c.GetTransport()
+		// Where one HTTP/2 connection serves all calls it stays when their time is out: pings find out that it died.
+		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second}
+		hc.Transport = t
 	}
 	if hc.Timeout == 0 {
 		hc.Timeout = callTimeout

@@ -137,6 +137,8 @@ func open(o Options, here pod) (*Store, error) {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 4,
 		IdleConnTimeout:     time.Minute,
+		// One HTTP/2 connection serves all calls, and stays when their time is out: pings find out that it died.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
 	if o.Server == "" {
 		// No proxy: the cluster's own address is never behind the one that leads out of it.

@@ -221,6 +221,8 @@ func (o Options) transport() (http.RoundTripper, error) {
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 16,
 		IdleConnTimeout:     time.Minute,
+		// One HTTP/2 connection serves all calls, and stays when their time is out: pings find out that it died.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}, nil
 }
 

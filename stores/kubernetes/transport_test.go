@@ -1,0 +1,21 @@
+package kubernetes
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"rotator/internal/blackhole"
+)
+
+// A connection that died without a word is given up within a minute.
+func TestDeadConnection(t *testing.T) {
+	t.Parallel()
+	s, err := New(Options{Server: "https://example.com", Token: text("token")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if after := blackhole.Escaped(t, s.client.Transport.(*http.Transport)); after > time.Minute {
+		t.Errorf("it took %v", after)
+	}
+}
