@@ -29,6 +29,9 @@ var (
 	modelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
 	aclForm   = regexp.MustCompile(`^api-key:(model|endpoint):(\*|[A-Za-z0-9][A-Za-z0-9._:/-]{0,127})$`)
 
+	// A secret's name: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
+	awsForm = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!-]{1,512}$`)
+
 	// A namespace and a Secret's name, by k8s.io/apimachinery's validation: a DNS label and a DNS subdomain.
 	secretForm = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
 )
@@ -244,12 +247,16 @@ func badPath(p, kind string) (what, want string) {
 		if path.Clean(p) != p || p == "." || p == ".." || strings.HasPrefix(p, "../") {
 			return "has '..', '.', or a slash too many", "the plain path below the store's folder"
 		}
-		if p == ".rotator" || strings.HasPrefix(p, ".rotator/") {
-			return "lies in the folder where the store stages", "another path"
+		if strings.HasPrefix(p, ".rotator") || strings.Contains(p, "/.rotator") {
+			return "has a part that begins with .rotator, as the store's own files do", "another path"
 		}
 	case "vault":
-		if path.Clean("/"+p) != "/"+p || p == "/" {
+		if path.Clean("/"+p) != "/"+p || p == "/" || strings.Contains(p, "..") { // Vault takes no two dots in a row
 			return "has '..', '.', or a slash at its beginning, end or twice", "the plain path below the mount, such as llm/chat-prod"
+		}
+	case "aws":
+		if !strings.HasPrefix(p, "arn:") && !awsForm.MatchString(p) {
+			return "is no name of a secret", "letters, digits and /_+=.@- up to 512, or an ARN"
 		}
 	case "kubernetes":
 		if !secretForm.MatchString(p) {
@@ -313,10 +320,15 @@ func (c *checker) maxAge() {
 	if c.failed["max_age"] || c.failed["retire"] || find(c.root, "max_age") == resolve(c.root) { // not given
 		return
 	}
-	lead := p.Retire.Overlap + p.Retire.Soak + Duration(margin)
+	// Jitter counts: it is taken off before the promise, and a policy whose jitter ate up the rest would always be due.
+	lead := p.Retire.Overlap + p.Retire.Soak + Duration(margin) + p.Jitter
+	of := fmt.Sprintf("overlap %s + soak %s + 1h", p.Retire.Overlap, p.Retire.Soak)
+	if p.Jitter > 0 {
+		of += fmt.Sprintf(" + jitter %s", p.Jitter)
+	}
 	if need := lead + Duration(c.minInterval()); p.MaxAge < need {
-		c.at(fmt.Sprintf("max_age %s leaves no time: a rotation begins %s before it (overlap %s + soak %s + 1h) and at most every %s",
-			p.MaxAge, lead, p.Retire.Overlap, p.Retire.Soak, Duration(c.minInterval())), fmt.Sprintf("at least %s", need), "max_age")
+		c.at(fmt.Sprintf("max_age %s leaves no time: a rotation begins %s before it (%s) and at most every %s",
+			p.MaxAge, lead, of, Duration(c.minInterval())), fmt.Sprintf("at least %s", need), "max_age")
 	}
 }
 
