@@ -67,6 +67,7 @@ func (a *app) runOnce(ctx context.Context) (err error) {
 
 // runDaemon runs until ctx ends.
 func (a *app) runDaemon(ctx context.Context) (err error) {
+	a.serves = true
 	p, err := a.openProgram(ctx)
 	if err != nil {
 		return err

@@ -79,6 +79,9 @@ func (l leveled) Write(line []byte) (int, error) {
 
 // terminal reports whether somebody watches what is written to w.
 func terminal(w io.Writer) bool {
+	if o, ok := w.(*output); ok {
+		w = o.Writer
+	}
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd())
 }

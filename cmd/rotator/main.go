@@ -5,7 +5,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -21,6 +23,9 @@ import (
 func main() {
 	closeMemory()
 	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is a write that fails, not the end of the process
+	// Nor is a log that nobody reads any more: it must not take the daemon with it. Programs that this one runs get the
+	// signal as ever, which they would not were it ignored.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	// The first signal asks to stop; from then on signals act as they do on any program, so the second one kills.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
@@ -30,14 +35,29 @@ func main() {
 // run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits
 // for a human or is held.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env config.Env) int {
-	a := &app{stdout: stdout, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &output{Writer: stdout}
+	a := &app{stdout: out, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
+	out.deserted = func() {
+		if !a.serves {
+			cancel() // as if whoever looked had said Ctrl-C
+		}
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil && !a.started {
+	switch {
+	case err == nil && a.serves:
+	case out.failed != nil && (err == nil || errors.Is(err, out.failed)):
+		err = out.failed
+		if errors.Is(err, syscall.EPIPE) {
+			err = failed(errTold, "") // nobody wants to hear more
+		}
+	case err != nil && !a.started:
 		err = usage(err, "`rotator help` lists the commands, `rotator help COMMAND` its flags")
 	}
 	return report(stderr, err)
@@ -48,6 +68,7 @@ type app struct {
 	stdout, stderr io.Writer
 	env            config.Env
 	started        bool // arguments and flags were understood
+	serves         bool // what it writes to stdout is no answer, and need not be read
 
 	configFlag, logFormat, logLevel string
 
@@ -70,7 +91,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			log, err := newLogger(a.stderr, a.env.Get("JOURNAL_STREAM"), a.logFormat, a.logLevel, c.Name() == "run")
 			if err == nil {
-				err = c.ValidateFlagGroups() // cobra would do it later, when an error is no misuse any more
+				err = cmp.Or(c.ValidateRequiredFlags(), c.ValidateFlagGroups()) // cobra would do it later, when an error is no misuse any more
 			}
 			a.log, a.started = log, err == nil
 			return err

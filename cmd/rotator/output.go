@@ -2,15 +2,38 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// output is standard output. It remembers that something could not be written there: an answer that is cut off was not
+// given.
+type output struct {
+	io.Writer
+	failed   error  // the first failure
+	deserted func() // is called when nobody reads it any more
+}
+
+// Write implements io.Writer.
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.Writer.Write(b)
+	if o.failed == nil && err != nil {
+		o.failed = err
+		if errors.Is(err, syscall.EPIPE) {
+			o.deserted()
+		}
+	}
+	return n, err
+}
 
 // outputFlag adds -o, which takes "text" and "json".
 func outputFlag(c *cobra.Command, asJSON *bool) {
