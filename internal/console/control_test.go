@@ -121,6 +121,12 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 			"key_ids holds what is no id of a key"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-0123456789abcdefABCDEF"},
 			"a text holds what looks like an API key; it is not recorded"},
+		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-token-0123456789abcdefABCDEF"},
+			"a text holds what looks like an API key; it is not recorded"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann",
+			Target: &console.TargetRow{Store: "local", Path: "xai-0123456789abcdefABCDEF"}}, "a text holds what looks like an API key; it is not recorded"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"xai-0123456789abcdefABCDEF"}, By: "ann"},
+			"a text holds what looks like an API key; it is not recorded"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: strings.Repeat("x", 501)}, "a text is longer than 500 bytes"},
 		{console.OrderRequest{Kind: "abort", By: "ann"}, "a policy must be named"},
 		{console.OrderRequest{Policy: "chat-prdo", Kind: "abort", By: "ann"}, `no policy is named "chat-prdo"; did you mean chat-prod?`},
@@ -193,6 +199,7 @@ func TestHoldAndRelease(t *testing.T) {
 	d.policies("a")
 	until, past := noon.Add(time.Hour), noon
 	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", By: "ann"}), console.ExitUsage, "a hold needs reason and by")
+	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: " \n", By: "ann"}), console.ExitUsage, "a hold needs reason and by")
 	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &past}), console.ExitUsage,
 		"the hold's end has passed already")
 	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "b", Reason: "audit", By: "ann"}), console.ExitUsage,

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/rotation/journal"
@@ -48,8 +49,8 @@ type ForgetRequest struct {
 // maxText bounds what a human says, in bytes.
 const maxText = 500
 
-// keyLike is what looks like an API key: the journal would keep it for ever.
-var keyLike = regexp.MustCompile(`xai-[A-Za-z0-9]{16,}`)
+// keyLike is what looks like a key of xAI's, of either kind: the journal would keep it for ever.
+var keyLike = regexp.MustCompile(`xai-(token-)?[A-Za-z0-9]{16,}`)
 
 // keyID is the form of a key's id.
 var keyID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,100}$`)
@@ -60,9 +61,14 @@ func checkText(texts ...string) error {
 		if len(t) > maxText {
 			return usage(fmt.Sprintf("a text is longer than %d bytes", maxText))
 		}
-		if keyLike.MatchString(t) {
-			return usage("a text holds what looks like an API key; it is not recorded")
-		}
+	}
+	return checkNames(texts...)
+}
+
+// checkNames refuses names that hold a key somebody pasted; a target's path may be long.
+func checkNames(names ...string) error {
+	if slices.ContainsFunc(names, keyLike.MatchString) {
+		return usage("a text holds what looks like an API key; it is not recorded")
 	}
 	return nil
 }
@@ -133,6 +139,9 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	case o.By == "":
 		return o, usage("by must say who gives the order")
 	}
+	if err := checkNames(append(q.KeyIDs, o.Target.Path)...); err != nil {
+		return o, err
+	}
 	return o, checkText(o.Why, o.By, o.Target.Store, o.Target.Field)
 }
 
@@ -161,7 +170,7 @@ func (c *Console) postHold(r *http.Request) (any, error) {
 		data["until"] = h.Until.Format(time.RFC3339)
 	}
 	switch {
-	case q.Reason == "" || q.By == "":
+	case strings.TrimSpace(q.Reason) == "" || q.By == "":
 		return nil, usage("a hold needs reason and by")
 	case q.Until != nil && !h.Until.After(now):
 		return nil, usage("the hold's end has passed already")
@@ -221,6 +230,9 @@ func (c *Console) postForget(r *http.Request) (any, error) {
 	var target *journal.TargetID
 	if q.Target != nil {
 		id := journal.TargetID(*q.Target)
+		if err := checkNames(id.String()); err != nil {
+			return nil, err
+		}
 		target, e.Data["target"] = &id, id.String()
 	}
 	if err := c.o.Journal.Forget(r.Context(), now, q.Policy, target, e); err != nil {
