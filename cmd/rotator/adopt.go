@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/console"
+	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
 )
@@ -104,7 +105,10 @@ func (f adoptFlags) agreed(rows []console.AdoptionRow) (map[string][]string, err
 		agreed[*r.Policy] = append(agreed[*r.Policy], id)
 		left = slices.DeleteFunc(left, func(k string) bool { return k == id })
 	}
-	if len(left) > 0 {
+	switch {
+	case len(left) > 0 && policies.HoldsKey(left[0]):
+		return nil, usage(errors.New("--key holds a key of xAI's, and takes the id of one"), "Others may have read it there: have it replaced.")
+	case len(left) > 0:
 		return nil, usage(fmt.Errorf("--key %s: it is not one that would be adopted", left[0]), "Without --key the command lists those.")
 	}
 	return agreed, nil

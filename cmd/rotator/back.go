@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -51,8 +52,10 @@ func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arr
 	return c
 }
 
-// order gives the same order for each policy.
+// order gives the same order for each policy, once.
 func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived arrival) (err error) {
+	slices.Sort(names)
+	names = slices.Compact(names)
 	l, err := a.act(ctx, names...)
 	if err != nil {
 		return err

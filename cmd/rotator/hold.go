@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -70,8 +71,10 @@ func (a *app) releaseCommand() *cobra.Command {
 	}
 }
 
-// each does something for each policy, after all names were found to be known.
+// each does something for each policy, once, after all names were found to be known.
 func (a *app) each(ctx context.Context, names []string, do func(*link, string) error) (err error) {
+	slices.Sort(names)
+	names = slices.Compact(names)
 	l, err := a.act(ctx, names...)
 	if err != nil {
 		return err

@@ -66,7 +66,7 @@ func (a *app) propose(ctx context.Context, targets []string, dir string) error {
 	}
 	for _, k := range f.keys {
 		if !k.found {
-			fmt.Fprintf(a.stderr, "key %s (%s) of team %s: no target named here holds it; name the places where it is read with --target\n", k.key.ID, k.key.Name, k.team)
+			fmt.Fprintf(a.stderr, "key %s (%s) of team %s: no target named here holds it; name the places where it is read with --target\n", k.key.ID, oneLine(k.key.Name), k.team)
 		}
 	}
 	if len(f.proposals) == 0 {

@@ -41,7 +41,11 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 		fmt.Fprintf(a.stderr, "%s: a key with the least rights of this policy lives and dies at xAI, for team %s; this takes minutes\n", name, teams[i])
 		errands = append(errands, &errand{request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
 	}
-	if err := a.place(ctx, l, errands); err != nil || ctx.Err() != nil {
+	beside := *a
+	if json {
+		beside.stdout = a.stderr
+	}
+	if err := beside.place(ctx, l, errands); err != nil || ctx.Err() != nil {
 		return err
 	}
 	rows, err := assumptions(ctx, l, after)

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -96,11 +97,21 @@ type table struct{ *tabwriter.Writer }
 
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		if c == "" {
+		if cells[i] = oneLine(c); c == "" {
 			cells[i] = "-"
 		}
 	}
 	fmt.Fprintln(t, strings.TrimRight(strings.Join(cells, "\t"), "\t"))
+}
+
+// oneLine is text in which nothing steers a terminal or breaks a table: others may have named what is shown.
+func oneLine(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp) {
+			return ' '
+		}
+		return r
+	}, text)
 }
 
 // print answers with rows: as one JSON array, or as the table that draw fills.

@@ -151,6 +151,22 @@ func TestLiveView(t *testing.T) {
 	}
 }
 
+// TestNothingSteersTheTerminal: what others named (a key at xAI, a reason) is text on one line.
+func TestNothingSteersTheTerminal(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	evil := "a\x1b[31m\nb\tc\u202ed\u009be"
+	a := &app{stdout: &b}
+	if err := a.print(false, nil, func(t *table) { t.row("KEY", "NAME"); t.row(evil, "ü") }); err != nil {
+		t.Fatal(err)
+	}
+	a.newScene(nil).tell(evil, evil)
+	want := "KEY             NAME\na [31m b c d e  ü\na [31m b c d e: a [31m b c d e\n"
+	if got := b.String(); got != want {
+		t.Errorf("got:\n%q\nwant:\n%q", got, want)
+	}
+}
+
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	for _, bad := range [][2]string{{"xml", ""}, {"text", "loud"}} {

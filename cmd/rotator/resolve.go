@@ -110,10 +110,14 @@ func (a *app) forget(ctx context.Context, policy, target string) error {
 		r.Target = t
 	}
 	return a.each(ctx, []string{policy}, func(l *link, _ string) error {
-		if err := l.Forget(ctx, r); err != nil {
+		err := l.Forget(ctx, r)
+		if code, do := advise(err); err != nil && code == exitFailed && do == "" {
 			return failed(err, "Take it out of the policy files first; a rotation in flight must end before.")
 		}
-		_, err := fmt.Fprintf(a.stdout, "%s: forgotten\n", strings.TrimSpace(policy+" "+target))
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(a.stdout, "%s: forgotten\n", strings.TrimSpace(policy+" "+target))
 		return err
 	})
 }

@@ -51,39 +51,16 @@ func (f rotateFlags) check() error {
 	return nil
 }
 
-func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) (err error) {
+func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
 	if err := f.check(); err != nil {
 		return err
-	}
-	slices.Sort(names)
-	names = slices.Compact(names)
-	l, err := a.act(ctx, names...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, l.close()) }()
-	if _, err := l.Status(ctx, names...); err != nil {
-		return err // a name that is not known: nothing is ordered at all
 	}
 	trigger := journal.ByHand
 	if f.compromised {
 		trigger = journal.ByCompromise
 	}
-	var errands []*errand
-	for _, name := range names {
-		errands = append(errands, &errand{
-			request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRotate), Trigger: string(trigger),
-				Supersede: f.supersede, Why: f.why, By: a.userName()},
-			arrived: f.arrived(),
-		})
-	}
-	if err := a.place(ctx, l, errands); err != nil {
-		return err
-	}
-	if l.alone != nil && f.wait != "retired" && ctx.Err() == nil {
-		a.sayWhoRetires(ctx, l, errands)
-	}
-	return nil
+	r := console.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
+	return a.order(ctx, names, r, f.arrived())
 }
 
 // arrived says when a rotation is as far as asked.

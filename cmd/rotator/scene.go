@@ -34,7 +34,7 @@ func (s *scene) tell(policy, what string) {
 		return
 	}
 	s.clear()
-	fmt.Fprintf(s.w, "%s: %s\n", policy, what)
+	fmt.Fprintf(s.w, "%s: %s\n", oneLine(policy), oneLine(what))
 }
 
 // clear takes the live view away.
