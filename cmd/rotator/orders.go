@@ -14,8 +14,8 @@ import (
 
 const (
 	lookPace = 500 * time.Millisecond // between two looks at how far an order has come
-	// patience is how long "waits for a human" must stand before it counts: until the order's first step has ended, what
-	// stands there may be from before, and a management key that was replaced is read again by the second step.
+	// patience is how long "waits for a human" must stand, with no step under way, before it counts: until the order's first
+	// step has ended it may be from before, and a management key that was replaced is read again by the second step.
 	patience = 3 * time.Second
 )
 
@@ -148,7 +148,7 @@ func (l *link) visit(ctx context.Context, e *errand, s *scene) error {
 			s.tell(e.request.Policy, "waits: "+why)
 		}
 	}
-	e.human()
+	e.human(time.Now())
 	return nil
 }
 
@@ -189,18 +189,18 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 
 // human ends the errand when the policy waits for a human, who is the one that looks: then a hold, or what its reason
 // names, has to go first.
-func (e *errand) human() {
+func (e *errand) human(now time.Time) {
 	reason := or(e.row.Reason)
 	held := e.row.Hold != nil && reason == string(rotation.Held)
-	if !held && e.row.State != console.StateWaiting {
+	if !held && e.row.State != console.StateWaiting || e.row.Owner != nil { // a step is under way: it may clear it
 		e.stuck = time.Time{}
 		return
 	}
 	if e.stuck.IsZero() {
-		e.stuck = time.Now()
+		e.stuck = now
 	}
 	switch policy := e.request.Policy; {
-	case time.Since(e.stuck) < patience:
+	case now.Sub(e.stuck) < patience:
 	case held:
 		e.end(waiting(fmt.Errorf("%s is held by %s: %s", policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+policy+"` lets it go on."))
 	default:

@@ -167,6 +167,33 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	}
 }
 
+// TestOnlyAHumanHelps: what stood there before the order, or while a step is under way, does not end the command.
+func TestOnlyAHumanHelps(t *testing.T) {
+	t.Parallel()
+	began, replica, reason := time.Now(), "host/1", "foreign_value"
+	stuck, moving := console.StatusRow{State: console.StateWaiting, Reason: &reason}, console.StatusRow{State: "planned"}
+	tried := stuck
+	tried.Owner = &replica
+	e := &errand{request: console.OrderRequest{Policy: "chat"}}
+	for _, look := range []struct {
+		at   time.Duration
+		row  console.StatusRow
+		over bool
+	}{
+		{0, stuck, false}, {time.Second, moving, false}, {2 * time.Second, stuck, false}, {4 * time.Second, tried, false},
+		{60 * time.Second, tried, false}, {61 * time.Second, stuck, false}, {63 * time.Second, stuck, false}, {64 * time.Second, stuck, true},
+	} {
+		e.row = look.row
+		e.human(began.Add(look.at))
+		if e.over != look.over {
+			t.Fatalf("after %v: over %v, want %v", look.at, e.over, look.over)
+		}
+	}
+	if code, _ := advise(e.err); code != exitWaiting {
+		t.Errorf("exit %d: %v", code, e.err)
+	}
+}
+
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	for _, bad := range [][2]string{{"xml", ""}, {"text", "loud"}} {
