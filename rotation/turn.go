@@ -163,7 +163,7 @@ func (t *turn) run(ctx, stop context.Context) error {
 	if errors.Is(err, journal.ErrLost) || errors.Is(context.Cause(ctx), journal.ErrLost) {
 		return journal.ErrLost
 	}
-	if n.again { // more steps than a rotation has: a defect, and no reason to spin
+	if n.again && err == nil { // more steps than a rotation has: a defect, and no reason to spin
 		err = stuckf(Internal, "a turn of more than %d steps", maxSteps)
 	}
 	// The release is written even when the process is stopping: otherwise the policy would wait for the lease to run out.
