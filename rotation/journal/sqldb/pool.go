@@ -20,28 +20,34 @@ import (
 
 // A transaction begins with its limits, in one message: they are the server's, and end with the transaction. A replica
 // that freezes with a transaction open is cut off by the server, so that what it has locked does not stay locked, and
-// before those who wait for it give up.
+// before those who wait for it give up. The isolation is said: it is the role's otherwise, and who read after a lock what
+// was true before it would miss what others did.
 const (
 	limits = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '5s';
 		SET LOCAL idle_in_transaction_session_timeout = '4s'`
-	begin     = `BEGIN` + limits
+	begin     = `BEGIN ISOLATION LEVEL READ COMMITTED` + limits
 	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits
 )
 
-// deadlocks bounds how often a transaction is run that the server ended for another's sake, and giveWay is how long it
-// gives way to that one at most.
+// tries bounds how often a transaction is run that the server ended for another's sake, and giveWay is how long it gives
+// way to that one at most.
 const (
-	deadlocks = 4
-	giveWay   = 200 * time.Millisecond
+	tries   = 8
+	giveWay = 200 * time.Millisecond
 )
 
 func (e *postgresDB) write(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.insist(ctx, func() error { return e.transact(ctx, begin, do) })
+}
+
+// insist writes, and again when the server undid it for another's sake.
+func (e *postgresDB) insist(ctx context.Context, write func() error) error {
 	if e.look {
 		return ErrReadOnly
 	}
 	for try := 1; ; try++ {
-		err := e.transact(ctx, begin, do)
-		if !isDeadlock(err) || try == deadlocks {
+		err := write()
+		if !gaveWay(err) || try == tries {
 			return err
 		}
 		select {
@@ -65,10 +71,7 @@ func (e *postgresDB) ask(ctx context.Context, do func(context.Context, tx) error
 // say lets a statement be its own transaction. It has no limits of the server's then: one that waits for a lock goes on
 // to wait when its caller has given up. Whoever uses it does not mind that it may still be done.
 func (e *postgresDB) say(ctx context.Context, do func(context.Context, tx) error) error {
-	if e.look {
-		return ErrReadOnly
-	}
-	return e.ask(ctx, do)
+	return e.insist(ctx, func() error { return e.ask(ctx, do) })
 }
 
 func (e *postgresDB) transact(ctx context.Context, begin string, do func(context.Context, tx) error) error {
@@ -163,9 +166,9 @@ func postgresError(err error) error {
 	return err
 }
 
-// isDeadlock reports whether the server ended a transaction because two waited for each other (SQLSTATE 40P01): nothing
-// of it was done.
-func isDeadlock(err error) bool {
+// gaveWay reports whether the server undid a transaction for another's sake: two waited for each other (SQLSTATE 40P01), or
+// met in one row where the role's isolation of single statements is stricter than the usual (40001).
+func gaveWay(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == "40P01"
+	return ok && (e.Code == "40P01" || e.Code == "40001")
 }

@@ -42,6 +42,7 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	}
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.StatementCacheCapacity, cfg.DescriptionCacheCapacity = 0, 0
+	cfg.RuntimeParams["client_encoding"] = "UTF8" // the role's otherwise; poolers know this one
 	if cfg.ConnectTimeout == 0 {
 		cfg.ConnectTimeout = 5 * time.Second
 	}
@@ -63,14 +64,9 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	if err := e.findLineage(ctx); err != nil {
 		return nil, err
 	}
-	var durable string
 	return e, explained(e.write(ctx, func(ctx context.Context, t tx) error {
-		if _, err := one(ctx, t, []any{&durable}, `SHOW synchronous_commit`); err != nil {
+		if err := fit(ctx, t); err != nil {
 			return err
-		}
-		if durable == "off" {
-			return errors.New("postgres: synchronous_commit is off: a crash would lose what was committed; " +
-				"turn it on for this database or user")
 		}
 		// Replicas that start together migrate one after the other.
 		if err := advisory(ctx, t, "pg_advisory_xact_lock", lockSchema); err != nil {
@@ -81,6 +77,29 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 		}
 		return e.noteLineage(ctx, t)
 	}))
+}
+
+// errNotDurable: what is committed is not there after a crash, or may not be.
+var errNotDurable = errors.New("postgres: synchronous_commit is off: a crash would lose what was committed; " +
+	"turn it on for this database or user")
+
+// durable is a condition: what is committed now outlives a crash.
+const durable = `current_setting('synchronous_commit') <> 'off'`
+
+// fit refuses a database that loses what is written, or cannot hold all that may be.
+func fit(ctx context.Context, t tx) error {
+	var keeps bool
+	var encoding string
+	_, err := one(ctx, t, []any{&keeps, &encoding}, `SELECT `+durable+`, current_setting('server_encoding')`)
+	switch {
+	case err != nil:
+		return err
+	case !keeps:
+		return errNotDurable
+	case encoding != "UTF8" && encoding != "SQL_ASCII": // the latter keeps every byte as it is
+		return fmt.Errorf("postgres: the database's encoding is %s, which does not have every character: want one made with ENCODING 'UTF8'", encoding)
+	}
+	return nil
 }
 
 // explained says of an error when opening what it means here: ErrNoJournal, or what the role lacks.
@@ -162,13 +181,13 @@ func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 
 // claim skips rows that others are about to claim. Among the oldest it takes from every team in turn, so that one
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
-// saw it before the lock. In the same statement it asks whether the database still knows what it knew.
+// saw it before the lock. In the same statement it asks whether the database still knows what it knew, and keeps what it is told.
 func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]claimed, error) {
 	free := `next_run_at <= (SELECT now FROM clock) AND (lease_owner = '' OR lease_until < (SELECT now FROM clock)) AND ` + which
 	query := `WITH clock AS MATERIALIZED (
-			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.same() + ` AS same
+			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.same() + ` AS same, ` + durable + ` AS durable
 		), oldest AS (
-			SELECT name, team, next_run_at FROM policies WHERE (SELECT same FROM clock) AND ` + free + ` ORDER BY next_run_at LIMIT 1000
+			SELECT name, team, next_run_at FROM policies WHERE (SELECT same AND durable FROM clock) AND ` + free + ` ORDER BY next_run_at LIMIT 1000
 		), ranked AS (
 			SELECT name AS of, row_number() OVER (PARTITION BY team ORDER BY next_run_at, name) AS turn FROM oldest
 		), due AS MATERIALIZED (
@@ -181,15 +200,16 @@ func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]cla
 		), newest AS (
 			SELECT id, at FROM events ORDER BY id DESC LIMIT 1
 		)
-		SELECT same, now, coalesce(id, 0), coalesce(at, 0), coalesce(name, ''), coalesce(lease_epoch, 0), coalesce(wake_seq, 0),
+		SELECT same, durable, now, coalesce(id, 0), coalesce(at, 0), coalesce(name, ''), coalesce(lease_epoch, 0), coalesce(wake_seq, 0),
 			next_run_at, claimed_at, lease_until FROM clock LEFT JOIN newest ON true LEFT JOIN taken ON true`
 	var found []claimed
-	var same bool
+	var same, keeps bool
 	var seen memory
 	err := e.say(ctx, func(ctx context.Context, t tx) error {
+		found = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			var c claimed
-			err := scan(append([]any{&same, &seen.clock, &seen.event, &seen.at}, c.fields()...)...)
+			err := scan(append([]any{&same, &keeps, &seen.clock, &seen.event, &seen.at}, c.fields()...)...)
 			if c.Policy != "" {
 				found = append(found, c)
 			}
@@ -201,6 +221,8 @@ func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]cla
 		return nil, err
 	case !same:
 		return nil, e.recover(ctx)
+	case !keeps:
+		return nil, errNotDurable
 	}
 	e.seen.Store(&seen)
 	return found, nil

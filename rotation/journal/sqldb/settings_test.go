@@ -1,0 +1,75 @@
+package sqldb
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/internal/postgrestest"
+	"rotator/rotation/journal"
+)
+
+// TestIsolation: what the database takes for the usual isolation does not matter. Who reads after a lock sees what was
+// committed before it, and who meets another does what is left to do.
+func TestIsolation(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	for _, level := range []string{"repeatable read", "serializable"} {
+		for name, part := range map[string]func(*testing.T, string){
+			"events appear in order":       eventsInOrder,
+			"replicas never share a claim": claimsAmongReplicas,
+			"replicas that start together": startTogether,
+		} {
+			t.Run(level+": "+name, func(t *testing.T) {
+				url := server.Database(t)
+				say(t, server, `ALTER DATABASE `+nameOf(url)+` SET default_transaction_isolation = '`+level+`'`)
+				part(t, url)
+			})
+		}
+	}
+}
+
+// TestEncoding: text is UTF-8 whatever the role's clients else speak, and a database that cannot hold it all is refused.
+func TestEncoding(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	const owner = "Müller, 東京"
+	url := server.Database(t)
+	say(t, server, `ALTER DATABASE `+nameOf(url)+` SET client_encoding = 'LATIN1'`)
+	db := open(t, url)
+	if err := db.SetPolicies(t.Context(), past, []journal.Spec{{Name: "a", Owner: owner}}); err != nil {
+		t.Fatal(err)
+	}
+	say(t, server, `ALTER DATABASE `+nameOf(url)+` RESET client_encoding`)
+	if rec, err := open(t, url).Load(t.Context(), "a"); err != nil || rec.Policy.Owner != owner {
+		t.Errorf("the owner is %q, %v; want %q", rec.Policy.Owner, err, owner)
+	}
+	say(t, server, `CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0`)
+	if _, err := Open(t.Context(), server.Same(t, "/latin"), Options{}); err == nil || !strings.Contains(err.Error(), "LATIN1") {
+		t.Errorf("a database that cannot hold %q: %v", owner, err)
+	}
+}
+
+// TestDurabilityIsTakenAway: nothing is claimed once a crash could lose what was committed, and all goes on when that is over.
+func TestDurabilityIsTakenAway(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	db := open(t, server.Database(t))
+	setPolicies(t, db, "a")
+	say(t, server, `ALTER SYSTEM SET synchronous_commit = off`, `SELECT pg_reload_conf()`)
+	soon(t, "claims are refused", func() bool {
+		claims, err := db.Claim(t.Context(), "me", past, 1)
+		for _, c := range claims { // the server's processes notice one after the other
+			if err := db.Release(t.Context(), c, time.Now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return errors.Is(err, errNotDurable)
+	})
+	say(t, server, `ALTER SYSTEM RESET synchronous_commit`, `SELECT pg_reload_conf()`)
+	soon(t, "claims are made again", func() bool {
+		claims, err := db.Claim(t.Context(), "me", past, 1)
+		return err == nil && len(claims) == 1
+	})
+}
