@@ -65,12 +65,16 @@ func (r refusal) Unwrap() error {
 	return nil
 }
 
-// call sends one request and decodes the answer into out, which may be nil. A denied one is not repeated: the token was
-// read a moment ago.
+// call sends one request and decodes the answer into out; nil: it only has to be one of the API's objects. A denied one is
+// not repeated: the token was read a moment ago.
 func (s *Store) call(ctx context.Context, method, path string, query url.Values, form string, body, out any) error {
-	content, err := json.Marshal(body)
-	if err != nil {
-		return errors.New("the request cannot be encoded") // json's error may quote it
+	var content io.Reader = http.NoBody
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return errors.New("the request cannot be encoded") // json's error may quote it
+		}
+		content = bytes.NewReader(text)
 	}
 	token, err := s.token(ctx)
 	if err != nil {
@@ -78,13 +82,11 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 	}
 	to := s.server.JoinPath(path)
 	to.RawQuery = query.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(content))
+	r, err := http.NewRequestWithContext(ctx, method, to.String(), content)
 	if err != nil {
 		return errors.New("the request cannot be made")
 	}
-	if body == nil {
-		r.Body, r.ContentLength = http.NoBody, 0
-	} else {
+	if body != nil {
 		r.Header.Set("Content-Type", form)
 	}
 	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token.Reveal()))
@@ -103,7 +105,20 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 		return errUnreadable
 	case answer.StatusCode < 200 || answer.StatusCode > 299:
 		return refused(answer.StatusCode, got)
-	case out != nil && json.Unmarshal(got, out) != nil:
+	case out == nil:
+		return anObject(got)
+	case json.Unmarshal(got, out) != nil:
+		return errUnreadable
+	}
+	return nil
+}
+
+// anObject checks that an answer is an object of the API, which all have a kind: errUnreadable.
+func anObject(content []byte) error {
+	var said struct {
+		Kind string `json:"kind"`
+	}
+	if json.Unmarshal(content, &said) != nil || said.Kind == "" {
 		return errUnreadable
 	}
 	return nil

@@ -183,3 +183,51 @@ func TestAnswers(t *testing.T) {
 		}
 	})
 }
+
+// TestWrites: a write is done when the API server shows what it wrote, not when somebody answers 200.
+func TestWrites(t *testing.T) {
+	t.Parallel()
+	const (
+		target   = `{"kind":"Secret","metadata":{"resourceVersion":"1","annotations":{"rotator/restart":"deployment/chat"}},"data":{}}`
+		beside   = `{"kind":"Secret","metadata":{"resourceVersion":"1"},"data":{"staged.a":"eA=="}}`
+		workload = `{"kind":"Deployment","metadata":{"resourceVersion":"1"}}`
+	)
+	for what, page := range map[string]string{"an empty object": `{}`, "a login page": `<html>`, "another's object": `{"error":"later"}`, "nothing": ``} {
+		for _, c := range []struct {
+			name  string
+			spoil string // "method name" whose answer it is
+			do    func(s *Store, at stores.Target) error
+		}{
+			{"stage", "PATCH chat.rotator", func(s *Store, at stores.Target) error { return s.Stage(t.Context(), at, "b", secret.New("v")) }},
+			{"discard the last", "DELETE chat.rotator", func(s *Store, at stores.Target) error { return s.Discard(t.Context(), at, "a") }},
+			{"promote", "PATCH chat", func(s *Store, at stores.Target) error { return s.Promote(t.Context(), at, "a", secret.New("x"), "") }},
+			{"restart", "PATCH deployment", func(s *Store, at stores.Target) error { return s.Promote(t.Context(), at, "a", secret.New("x"), "") }},
+		} {
+			t.Run(c.name+"/"+what, func(t *testing.T) {
+				t.Parallel()
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					name, answer := "chat", target
+					switch {
+					case strings.Contains(r.URL.Path, "/deployments/"):
+						name, answer = "deployment", workload
+					case strings.HasSuffix(r.URL.Path, ".rotator"):
+						name, answer = "chat.rotator", beside
+					}
+					if r.Method+" "+name == c.spoil {
+						answer = page
+					}
+					_, _ = io.WriteString(w, answer)
+				}))
+				t.Cleanup(server.Close)
+				s, err := New(Options{Server: server.URL, Token: text("token")})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(s.client.CloseIdleConnections)
+				if err := c.do(s, stores.Target{Path: "app/chat"}); !errors.Is(err, errUnreadable) {
+					t.Errorf("got %v", err)
+				}
+			})
+		}
+	}
+}

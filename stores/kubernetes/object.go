@@ -137,6 +137,11 @@ func (s *Store) read(ctx context.Context, r ref) (o object, err error) {
 	if errors.Is(err, stores.ErrNotFound) {
 		return object{}, nil
 	}
+	return stored(o, err)
+}
+
+// stored is an answer that must show a Secret as it is stored.
+func stored(o object, err error) (object, error) {
 	if err == nil && !o.exists() {
 		err = errUnreadable
 	}
@@ -153,7 +158,10 @@ func (s *Store) ensure(ctx context.Context, r ref, dryRun bool) (o object, err e
 		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]string{"name": r.name, "namespace": r.namespace},
 	}
 	err = s.call(ctx, http.MethodPatch, r.path(), query, applyPatch, wanted, &o)
-	return o, err
+	if dryRun { // what is not there has no version
+		return o, err
+	}
+	return stored(o, err)
 }
 
 // patch changes the Secret if it is still as held: errMoved otherwise.
@@ -164,7 +172,7 @@ func (s *Store) patch(ctx context.Context, r ref, held object, p patch) (o objec
 	}
 	body := map[string]any{"metadata": metadata, "data": p.data}
 	err = s.call(ctx, http.MethodPatch, r.path(), url.Values{"fieldManager": {manager}}, mergePatch, body, &o)
-	return o, err
+	return stored(o, err)
 }
 
 // remove deletes the Secret if it is still as held: errMoved otherwise.
