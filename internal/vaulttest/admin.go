@@ -33,6 +33,18 @@ func (s *Server) mount(name string, version int) error {
 	return s.await(name)
 }
 
+// Upgrade makes a mount of version 1 one of version 2, as `vault kv enable-versioning` does, and waits until it is.
+func (s *Server) Upgrade(t testing.TB, mount string) {
+	t.Helper()
+	s.write(t, "sys/mounts/"+mount+"/tune", map[string]any{"options": map[string]any{"version": "2"}})
+	s.mu.Lock()
+	s.mounts[mount] = 2
+	s.mu.Unlock()
+	if err := s.await(mount); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // await waits until the mount answers: KV v2 refuses everything while it sets itself up, in the background.
 func (s *Server) await(mount string) error {
 	deadline := time.Now().Add(startLimit)

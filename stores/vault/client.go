@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -82,10 +83,12 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 // answer is what Vault said, as far as this package looks at it.
 type answer struct {
-	status int
-	Errors *[]string       `json:"errors"` // present in every error of Vault; the texts are never shown
-	Data   json.RawMessage `json:"data"`
-	Auth   *struct {
+	status  int
+	Request string          `json:"request_id"` // in every answer of Vault that has a body and is no error
+	Errors  *[]string       `json:"errors"`     // present in every error of Vault; the texts are never shown
+	Data    json.RawMessage `json:"data"`
+	Wrapped *struct{}       `json:"wrap_info"` // the real answer waits elsewhere, or the call waits for people
+	Auth    *struct {
 		Token     secret.Text `json:"client_token"`
 		Seconds   int64       `json:"lease_duration"`
 		Renewable bool        `json:"renewable"`
@@ -144,10 +147,15 @@ func (s *Store) exchange(ctx context.Context, token secret.Text, method, path st
 // meaning returns nil for a success and for "there is nothing". A status counts only together with Vault's own form of
 // answer: a proxy in between says 404 and 403 too.
 func (a answer) meaning() error {
+	success := a.status >= 200 && a.status < 300
 	switch {
-	case a.status >= 200 && a.status < 300:
+	case success && a.Wrapped != nil:
+		return fmt.Errorf("%w: a control group stands before it", stores.ErrInvalid)
+	case success && a.Errors == nil:
 		return nil
-	case a.status == http.StatusNotFound && a.Errors == nil && len(a.Data) > 0:
+	case success:
+		return fmt.Errorf("status %d with errors: %w", a.status, errUnreadable)
+	case a.status == http.StatusNotFound && a.Errors == nil && bytes.HasPrefix(a.Data, []byte("{")):
 		return nil // a deleted version: KV 2 tells about it with 404
 	case a.Errors == nil:
 		return fmt.Errorf("status %d: %w", a.status, errUnreadable)
@@ -165,6 +173,14 @@ func (a answer) meaning() error {
 		return fmt.Errorf("%w (status %d)", stores.ErrInvalid, a.status)
 	}
 	return fmt.Errorf("status %d", a.status) // sealed, standby behind, too many requests, server errors
+}
+
+// done returns nil when the answer to a write says that it was done: nothing, by 204, or an answer of Vault's.
+func (a answer) done() error {
+	if a.status == http.StatusNoContent || a.status == http.StatusOK && a.Request != "" {
+		return nil
+	}
+	return fmt.Errorf("status %d: %w", a.status, errUnreadable)
 }
 
 // nothing reports whether the answer says that there is nothing.

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -192,10 +193,10 @@ func TestGarbage(t *testing.T) {
 			is(t, err, want)
 		}
 		t.Run(name, func(t *testing.T) {
-			r.proxy.Inject(1, vaulttest.Calls(http.MethodGet, r.mount), vaulttest.Answer(tc.status, tc.body))
+			r.proxy.Inject(1, vaulttest.Calls(http.MethodGet, r.mount+"/data"), vaulttest.Answer(tc.status, tc.body))
 			_, err := r.store.Current(t.Context(), r.target)
 			means(t, err, tc.want)
-			r.proxy.Inject(1, vaulttest.Calls(http.MethodGet, r.mount), vaulttest.Answer(tc.status, tc.body))
+			r.proxy.Inject(1, vaulttest.Calls(http.MethodGet, r.mount+"/data"), vaulttest.Answer(tc.status, tc.body))
 			err = r.store.Promote(t.Context(), r.target, attempt, newKey, oldKey.Fingerprint())
 			if errors.Is(tc.want, stores.ErrNotFound) {
 				is(t, err, stores.ErrConflict) // nothing there, by Vault's word, where something was expected
@@ -208,6 +209,49 @@ func TestGarbage(t *testing.T) {
 			}
 			r.holds(t, doc(oldKey))
 		})
+	}
+}
+
+// TestGarbageForWrites: a write is done when Vault says so, and not when somebody answers 200.
+func TestGarbageForWrites(t *testing.T) {
+	t.Parallel()
+	for _, version := range []int{1, 2} {
+		r := newRig(t, version, Options{})
+		r.seed(t, doc(oldKey))
+		ctx := t.Context()
+		is(t, r.store.Check(ctx, r.target), nil) // so that session and mount are known
+		is(t, r.store.Stage(ctx, r.target, attempt, oldKey), nil)
+		for name, tc := range map[string]struct {
+			status int
+			body   string
+			want   error // nil: not known
+		}{
+			"200 of nothing":       {200, ``, nil},
+			"200 of HTML":          {200, `<html>`, nil},
+			"200 of an object":     {200, `{}`, nil},
+			"200 of another error": {200, `{"error":"log in"}`, nil},
+			"200 of errors":        {200, `{"request_id":"1","errors":["later"]}`, nil},
+			"200, wrapped":         {200, `{"request_id":"1","data":null,"wrap_info":{"token":"s.x"}}`, stores.ErrInvalid},
+			"202":                  {202, `{"accepted":true}`, nil},
+			"404 with null":        {404, `{"request_id":"1","data":null,"warnings":["Invalid path"]}`, nil},
+			"404 with data":        {404, `{"request_id":"1","data":{}}`, nil},
+		} {
+			for doing, do := range map[string]func() error{
+				"stage":   func() error { return r.store.Stage(ctx, r.target, "another", newKey) },
+				"promote": func() error { return r.store.Promote(ctx, r.target, attempt, newKey, oldKey.Fingerprint()) },
+				"discard": func() error { return r.store.Discard(ctx, r.target, attempt) },
+			} {
+				t.Run(fmt.Sprintf("KV %d/%s/%s", version, name, doing), func(t *testing.T) {
+					r.proxy.Inject(1, func(q *http.Request) bool { return q.Method != http.MethodGet }, vaulttest.Answer(tc.status, tc.body))
+					if err := do(); tc.want != nil {
+						is(t, err, tc.want)
+					} else {
+						notKnown(t, err)
+					}
+					r.holds(t, doc(oldKey))
+				})
+			}
+		}
 	}
 }
 

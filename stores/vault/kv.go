@@ -38,6 +38,15 @@ type content struct {
 // caller sends one call of a logged-in store.
 type caller func(ctx context.Context, method, path string, query url.Values, body any) (answer, error)
 
+// do sends a write.
+func (c caller) do(ctx context.Context, method, path string, body any) error {
+	got, err := c(ctx, method, path, nil, body)
+	if err == nil {
+		err = got.done()
+	}
+	return err
+}
+
 // kv2 is the engine with versions.
 type kv2 struct {
 	call  caller
@@ -77,13 +86,11 @@ func (e kv2) at(ctx context.Context, path string, version int) (content, error) 
 
 func (e kv2) write(ctx context.Context, path string, doc []byte, was content) error {
 	body := map[string]any{"data": json.RawMessage(doc), "options": map[string]int{"cas": was.version}}
-	_, err := e.call(ctx, http.MethodPut, e.mount+"/data/"+path, nil, body)
-	return err
+	return e.call.do(ctx, http.MethodPut, e.mount+"/data/"+path, body)
 }
 
 func (e kv2) erase(ctx context.Context, path string) error {
-	_, err := e.call(ctx, http.MethodDelete, e.mount+"/metadata/"+path, nil, nil)
-	return err
+	return e.call.do(ctx, http.MethodDelete, e.mount+"/metadata/"+path, nil)
 }
 
 func (e kv2) rights(target, staged string) []right {
@@ -114,13 +121,11 @@ func (e kv1) read(ctx context.Context, path string) (content, error) {
 }
 
 func (e kv1) write(ctx context.Context, path string, doc []byte, _ content) error {
-	_, err := e.call(ctx, http.MethodPut, e.mount+"/"+path, nil, json.RawMessage(doc))
-	return err
+	return e.call.do(ctx, http.MethodPut, e.mount+"/"+path, json.RawMessage(doc))
 }
 
 func (e kv1) erase(ctx context.Context, path string) error {
-	_, err := e.call(ctx, http.MethodDelete, e.mount+"/"+path, nil, nil)
-	return err
+	return e.call.do(ctx, http.MethodDelete, e.mount+"/"+path, nil)
 }
 
 func (e kv1) rights(target, staged string) []right {
@@ -133,13 +138,18 @@ func (e kv1) rights(target, staged string) []right {
 func (e kv1) atomic() bool { return false }
 
 // call sends one call with the store's session. A denied one is sent again once where another session is to be had: a
-// token expires and is revoked without notice. That is safe for writes too: what was denied had no effect.
+// token expires and is revoked without notice. That is safe for writes too: what was denied had no effect. After an
+// answer that makes no sense the next call looks at the mount anew: it may have got versions meanwhile, and KV 2 has no
+// better answer to a path of KV 1.
 func (s *Store) call(ctx context.Context, method, path string, query url.Values, body any) (answer, error) {
 	session, err := s.sessions.current(ctx)
 	if err != nil {
 		return answer{}, fmt.Errorf("login: %w", err)
 	}
 	got, err := s.send(ctx, session.token, method, path, query, body)
+	if errors.Is(err, errUnreadable) {
+		s.know(nil)
+	}
 	if !errors.Is(err, stores.ErrDenied) {
 		return got, err
 	}
@@ -150,7 +160,7 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 	return s.send(ctx, session.token, method, path, query, body)
 }
 
-// kv returns the engine at the store's mount. Vault is asked once, also when the version is configured: the two versions
+// kv returns the engine at the store's mount. Vault is asked at first use, also when the version is configured: the two versions
 // take each other's paths for paths of their own, so that a wrong one would find every target empty and write where
 // nobody reads.
 func (s *Store) kv(ctx context.Context, target string) (engine, error) {
@@ -164,10 +174,15 @@ func (s *Store) kv(ctx context.Context, target string) (engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.know(found)
+	return found, nil
+}
+
+// know remembers what is at the mount; nil: it has to be asked again.
+func (s *Store) know(e engine) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.engine = found
-	return found, nil
+	s.engine = e
 }
 
 // detect asks what is mounted, by the call that Vault's own command line uses: it needs a right to anything below the

@@ -323,3 +323,25 @@ func TestTimeout(t *testing.T) {
 	notKnown(t, err)
 	is(t, err, context.DeadlineExceeded)
 }
+
+// TestUpgradedMount: `vault kv enable-versioning` moves every secret to other paths, under a store that is running.
+func TestUpgradedMount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1, Options{})
+	r.seed(t, doc(oldKey))
+	ctx := t.Context()
+	is(t, r.store.Stage(ctx, r.target, attempt, newKey), nil)
+	r.Upgrade(t, r.mount)
+	notKnown(t, r.store.Discard(ctx, r.target, attempt)) // nothing is taken for done in the old place
+	staged, err := r.store.Staged(ctx, r.target, attempt)
+	is(t, err, nil)
+	if !staged.Equal(newKey) {
+		t.Error("what was staged is another value")
+	}
+	is(t, r.store.Promote(ctx, r.target, attempt, newKey, oldKey.Fingerprint()), nil)
+	is(t, r.store.Discard(ctx, r.target, attempt), nil)
+	r.holds(t, doc(newKey))
+	if left := r.List(t, r.mount, r.target.Path+".rotator"); len(left) > 0 {
+		t.Errorf("left: %q", left)
+	}
+}
