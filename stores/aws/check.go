@@ -22,8 +22,8 @@ const labelCheck = labelPrefix + "check"
 // Check implements stores.Checker. A secret that is absent is fine, since Promote creates it; whether it may is not
 // known then. Of a secret with a value every right that a rotation needs is tried, without an effect.
 func (s *Store) Check(ctx context.Context, t stores.Target) error {
-	out, err := s.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &t.Path})
-	if err = failed(ctx, t.Path, err); errors.Is(err, stores.ErrNotFound) && !strings.HasPrefix(t.Path, "arn:") {
+	out, err := s.describe(ctx, t)
+	if errors.Is(err, stores.ErrNotFound) && !strings.HasPrefix(t.Path, "arn:") {
 		return nil
 	}
 	if errors.Is(err, stores.ErrNotFound) {
@@ -73,7 +73,7 @@ func (s *Store) obstacle(d *secretsmanager.DescribeSecretOutput) string {
 func (s *Store) checkRights(ctx context.Context, t stores.Target, d document) error {
 	_, put := s.put(ctx, t, d.version, d.text, labelCheck)
 	move := s.move(ctx, t, labelCheck, d.version, "")
-	if answered(move, codeMismatch) {
+	if errors.Is(move, errMoved) {
 		move = nil
 	}
 	_, list := s.client.ListSecretVersionIds(ctx, &secretsmanager.ListSecretVersionIdsInput{SecretId: &t.Path, MaxResults: aws.Int32(1)})
@@ -124,6 +124,9 @@ func (s *Store) versions(ctx context.Context, t stores.Target) ([]types.SecretVe
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, failed(ctx, t.Path, err)
+		}
+		if err := names("ListSecretVersionIds", t, page.ARN); err != nil {
+			return nil, err
 		}
 		versions = append(versions, page.Versions...)
 	}

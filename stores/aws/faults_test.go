@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -362,5 +363,62 @@ func TestLimits(t *testing.T) {
 	is(t, another, stores.ErrInvalid)
 	if !strings.Contains(another.Error(), "LimitExceededException") {
 		t.Errorf("the error is %v", another)
+	}
+}
+
+// spoiled answers one action by itself, before it reaches the server.
+type spoiled struct {
+	*awstest.Server
+	action, body string
+}
+
+func (s spoiled) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "."+s.action) {
+		return answers{status: http.StatusOK, body: []byte(s.body)}.RoundTrip(r)
+	}
+	return s.Server.RoundTrip(r)
+}
+
+// TestSpoiledAnswers: a call has succeeded when AWS says so, and not when somebody answers 200.
+func TestSpoiledAnswers(t *testing.T) {
+	t.Parallel()
+	previous := func(ctx context.Context, s *Store) error {
+		_, err := s.Previous(ctx, target, theirs.Fingerprint())
+		return err
+	}
+	for _, tc := range []struct {
+		action string
+		seed   string // "": the secret is absent
+		op     op
+	}{
+		{"PutSecretValue", doc(old, "1"), stage},
+		{"PutSecretValue", doc(old, "1"), promote},
+		{"UpdateSecretVersionStage", doc(old, "1"), promote},
+		{"UpdateSecretVersionStage", doc(old, "1"), discard},
+		{"DescribeSecret", doc(old, "1"), discard},
+		{"DescribeSecret", doc(old, "1"), check},
+		{"GetSecretValue", doc(old, "1"), check},
+		{"ListSecretVersionIds", doc(old, "1"), previous},
+		{"CreateSecret", "", fill},
+	} {
+		for _, body := range []string{`{}`, `{"error":"log in"}`, `<html>`, ``} {
+			server := awstest.New()
+			r := server.Region(region)
+			if tc.seed != "" {
+				r.Put(path, tc.seed)
+				if tc.action != "PutSecretValue" {
+					run(t, open(t, server), stage)
+				}
+			}
+			s := over(t, spoiled{server, tc.action, body})
+			if err := tc.op(t.Context(), s); err == nil {
+				t.Errorf("%s answers %q, and that is taken for success", tc.action, body)
+			} else {
+				is(t, err, nil)
+			}
+			if now, _ := r.Value(path, labelCurrent); now != tc.seed {
+				t.Errorf("consumers read %q", now)
+			}
+		}
 	}
 }

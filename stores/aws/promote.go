@@ -27,9 +27,6 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, va
 	return err
 }
 
-// errMoved means that somebody wrote between our read and our write, and that we wrote nothing.
-var errMoved = errors.New("the secret keeps changing")
-
 // promotion is one call of Promote.
 type promotion struct {
 	s        *Store
@@ -63,11 +60,7 @@ func (p *promotion) try(ctx context.Context) error {
 	if err := p.ensure(ctx, id, base); err != nil {
 		return err
 	}
-	err = p.s.move(ctx, p.t, labelCurrent, base.version, id)
-	if answered(err, codeMismatch) {
-		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
-	}
-	return err
+	return p.s.move(ctx, p.t, labelCurrent, base.version, id)
 }
 
 // ensure puts the version id, merged from base, unless Stage did.
@@ -109,7 +102,10 @@ func (p *promotion) first(ctx context.Context) error {
 	if p.s.kmsKeyID != "" {
 		in.KmsKeyId = &p.s.kmsKeyID
 	}
-	_, err = p.s.client.CreateSecret(ctx, in, once)
+	out, err := p.s.client.CreateSecret(ctx, in, once)
+	if err == nil {
+		return names("CreateSecret", p.t, out.ARN)
+	}
 	if err = failed(ctx, p.t.Path, err); answered(err, codeExists) {
 		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
 	}

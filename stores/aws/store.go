@@ -110,14 +110,32 @@ func (s *Store) put(ctx context.Context, t stores.Target, id string, text secret
 	if err != nil {
 		return nil, failed(ctx, t.Path, err)
 	}
-	return out.VersionStages, nil
+	return out.VersionStages, names("PutSecretValue", t, out.ARN)
+}
+
+// describe returns what AWS tells of the secret itself.
+func (s *Store) describe(ctx context.Context, t stores.Target) (*secretsmanager.DescribeSecretOutput, error) {
+	out, err := s.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &t.Path})
+	if err != nil {
+		return nil, failed(ctx, t.Path, err)
+	}
+	return out, names("DescribeSecret", t, out.ARN)
+}
+
+// names refuses a success that does not name the secret, as all of AWS's do: it would tell of no labels, or of a write
+// that was none.
+func names(action string, t stores.Target, arn *string) error {
+	if aws.ToString(arn) == "" {
+		return fmt.Errorf("secretsmanager:%s at %s: an answer that names no secret", action, t.Path)
+	}
+	return nil
 }
 
 // labels returns which version bears each label: label → version.
 func (s *Store) labels(ctx context.Context, t stores.Target) (map[string]string, error) {
-	out, err := s.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &t.Path})
+	out, err := s.describe(ctx, t)
 	if err != nil {
-		return nil, failed(ctx, t.Path, err)
+		return nil, err
 	}
 	return bearers(out), nil
 }
@@ -132,8 +150,11 @@ func bearers(out *secretsmanager.DescribeSecretOutput) map[string]string {
 	return labels
 }
 
+// errMoved means that somebody wrote between our read and our write, and that we wrote nothing.
+var errMoved = errors.New("the secret keeps changing")
+
 // move takes a label from a version and gives it to another; "" is no version. When the label does not sit on from, AWS
-// changes nothing and answers codeMismatch.
+// changes nothing: errMoved.
 func (s *Store) move(ctx context.Context, t stores.Target, label, from, to string) error {
 	in := &secretsmanager.UpdateSecretVersionStageInput{SecretId: &t.Path, VersionStage: &label}
 	if from != "" {
@@ -142,8 +163,14 @@ func (s *Store) move(ctx context.Context, t stores.Target, label, from, to strin
 	if to != "" {
 		in.MoveToVersionId = &to
 	}
-	_, err := s.client.UpdateSecretVersionStage(ctx, in, once)
-	return failed(ctx, t.Path, err)
+	out, err := s.client.UpdateSecretVersionStage(ctx, in, once)
+	if err == nil {
+		return names("UpdateSecretVersionStage", t, out.ARN)
+	}
+	if err = failed(ctx, t.Path, err); answered(err, codeMismatch) {
+		return fmt.Errorf("move a label in %s: %w", t.Path, errMoved)
+	}
+	return err
 }
 
 // Current implements stores.Store.
@@ -208,9 +235,9 @@ func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) er
 		if err != nil {
 			return err
 		}
-		if err = s.move(ctx, t, l, bearer[l], ""); !answered(err, codeMismatch) {
+		if err = s.move(ctx, t, l, bearer[l], ""); !errors.Is(err, errMoved) {
 			return err
 		}
 	}
-	return fmt.Errorf("discard in %s: the label does not rest", t.Path)
+	return fmt.Errorf("discard in %s: %w", t.Path, errMoved)
 }
