@@ -92,6 +92,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 		config.WithRegion(o.Region),
 		config.WithSharedConfigProfile(o.Profile),
 		config.WithCredentialsProvider(o.Credentials),
+		config.WithCredentialsCacheOptions(early),
 		config.WithLogger(logging.Nop{}),
 	}
 	if o.HTTPClient != nil {
@@ -110,7 +111,7 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	if o.Role.ARN != "" {
 		cfg.Credentials = stscreds.NewAssumeRoleProvider(sts.NewFromConfig(cfg), o.Role.ARN, o.Role.apply)
 	}
-	cfg.Credentials = aws.NewCredentialsCache(login{cfg.Credentials})
+	cfg.Credentials = aws.NewCredentialsCache(login{cfg.Credentials}, early)
 	client := secretsmanager.NewFromConfig(cfg, func(so *secretsmanager.Options) {
 		so.HTTPClient = guard{withoutRedirects(cfg.HTTPClient)}
 		so.RetryMaxAttempts = readAttempts
@@ -120,6 +121,10 @@ func New(ctx context.Context, o Options) (*Store, error) {
 	})
 	return &Store{client: client, region: cfg.Region, kmsKeyID: o.KMSKeyID}, nil
 }
+
+// early has a session replaced before it ends. AWS's clock may be ahead of ours, and a session that ended on the way reads
+// as a refusal.
+func early(o *aws.CredentialsCacheOptions) { o.ExpiryWindow = 5 * time.Minute }
 
 // once is for calls that change something: when to repeat those is the caller's to say.
 func once(o *secretsmanager.Options) { o.RetryMaxAttempts = 1 }

@@ -83,6 +83,51 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// logins counts the calls to STS.
+type logins struct {
+	*awstest.Server
+	n int
+}
+
+func (l *logins) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasPrefix(r.URL.Host, "sts.") {
+		l.n++
+	}
+	return l.Server.RoundTrip(r)
+}
+
+// TestRoleIsAssumedInTime: a session is replaced before it ends by the clock of AWS, which may be ahead of ours.
+func TestRoleIsAssumedInTime(t *testing.T) {
+	home(t, profiles, keys)
+	for name, o := range map[string]Options{
+		"role over a profile": {Profile: "team", Role: Role{ARN: roleARN, ExternalID: "outside"}},
+		"profile with a role": {Profile: "role"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				server := &logins{Server: awstest.New()}
+				server.AddKey("AKIDTEAM", "")
+				server.AddRole(roleARN, "outside")
+				server.Region(region).Put(path, doc(old, "1"))
+				o.HTTPClient = &http.Client{Transport: server}
+				s, err := New(t.Context(), o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range []struct {
+					after time.Duration
+					want  int // sessions so far, of an hour each
+				}{{0, 1}, {54 * time.Minute, 1}, {2 * time.Minute, 2}, {54 * time.Minute, 2}, {2 * time.Minute, 3}} {
+					time.Sleep(c.after)
+					if _, err := s.Current(t.Context(), target); err != nil || server.n != c.want {
+						t.Errorf("%d sessions, want %d: %v", server.n, c.want, err)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestLoginRefused: what is denied says which action it was, also when it was not ours.
 func TestLoginRefused(t *testing.T) {
 	home(t, profiles, keys)
