@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -10,24 +11,27 @@ import (
 	"rotator/stores"
 )
 
-// aclName is the extended attribute in which Linux keeps a POSIX access control list.
-const aclName = "system.posix_acl_access"
+// The extended attributes in which Linux keeps a POSIX access control list and SELinux's label.
+const (
+	aclName   = "system.posix_acl_access"
+	labelName = "security.selinux"
+)
 
-// readACL returns the file's access control list; nil when it has none.
-func readACL(file *os.File) ([]byte, error) {
+// attribute returns an extended attribute of the file; nil when it has none of that name.
+func attribute(file *os.File, name string) ([]byte, error) {
 	buf := make([]byte, 64<<10) // the largest value of an extended attribute
-	n, err := unix.Fgetxattr(int(file.Fd()), aclName, buf)
+	n, err := unix.Fgetxattr(int(file.Fd()), name, buf)
 	if errors.Is(err, unix.ENODATA) || errors.Is(err, unix.ENOTSUP) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the access control list: %w", err)
+		return nil, fmt.Errorf("read the attribute %s: %w", name, err)
 	}
 	return buf[:n:n], nil
 }
 
-// give sets owner, group, access control list and mode of a file that this process has just created. ErrDenied when it
-// may not give files away.
+// give sets owner, group, access control list, mode and label of a file that this process has just created. ErrDenied when
+// it may not give files away.
 func (a access) give(file *os.File) error {
 	fd := int(file.Fd())
 	var stat unix.Stat_t
@@ -48,6 +52,22 @@ func (a access) give(file *os.File) error {
 		if err := unix.Fchmod(fd, uint32(a.mode)); err != nil {
 			return fmt.Errorf("set mode %#o: %w", a.mode, err)
 		}
+	}
+	return a.relabel(file)
+}
+
+// relabel gives the file the label of the one before it: policies name files, and not only folders, and a consumer whom
+// the label let in must stay in. A new file without any label shows that SELinux is not in force.
+func (a access) relabel(file *os.File) error {
+	if a.label == nil {
+		return nil
+	}
+	label, err := attribute(file, labelName)
+	if err != nil || label == nil || bytes.Equal(label, a.label) {
+		return err
+	}
+	if err := unix.Fsetxattr(int(file.Fd()), labelName, a.label, 0); err != nil {
+		return fmt.Errorf("keep SELinux's label: %w", err)
 	}
 	return nil
 }

@@ -233,3 +233,37 @@ func TestACL(t *testing.T) {
 	}
 	consumer(t, dir, stores.Target{Path: "key"}, "end", value)
 }
+
+// TestLabel: a consumer whom SELinux lets in by the file's label stays in. The test sets the label that the kernel would
+// give to the new file, which takes root. Where new files get none, an old label is a relic.
+func TestLabel(t *testing.T) {
+	t.Parallel()
+	const theirs, byDefault = "system_u:object_r:httpd_config_t:s0\x00", "system_u:object_r:var_lib_t:s0\x00"
+	for kernel, label := range map[string]string{"gives labels": theirs, "gives none": ""} {
+		t.Run(kernel, func(t *testing.T) {
+			t.Parallel()
+			dir, old, value := t.TempDir(), key(), key()
+			write(t, dir, "key", old.Reveal())
+			path := filepath.Join(dir, "key")
+			if err := unix.Setxattr(path, labelName, []byte(theirs), 0); err != nil {
+				t.Logf("labels cannot be set here: %v", err)
+				label = ""
+			}
+			s := open(t, dir, nil)
+			s.before = func(step, _ string) error {
+				made, err := filepath.Glob(filepath.Join(dir, ".rotator-*.tmp"))
+				if step == "access" && label != "" && len(made) > 0 {
+					err = unix.Setxattr(made[0], labelName, []byte(byDefault), 0)
+				}
+				return err
+			}
+			want(t, s.Promote(t.Context(), stores.Target{Path: "key"}, attempt, value, old.Fingerprint()), nil)
+			buf := make([]byte, 1024)
+			n, _ := unix.Getxattr(path, labelName, buf)
+			if got := string(buf[:max(n, 0)]); got != label {
+				t.Errorf("the label is %q, want %q", got, label)
+			}
+			consumer(t, dir, stores.Target{Path: "key"}, "end", value)
+		})
+	}
+}

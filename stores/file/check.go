@@ -62,7 +62,7 @@ func (f folder) probe(name string, data []byte, a access) error {
 	}
 	err := f.fill(name, data, a)
 	if err == nil {
-		_, err = f.read(name)
+		_, err = f.read(name, maxSize)
 	}
 	return errors.Join(err, f.remove(name))
 }

@@ -226,6 +226,21 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestUnfit: a file system that cannot sync a folder, or has no locks, is said to be none for this store.
+func TestUnfit(t *testing.T) {
+	t.Parallel()
+	for _, errno := range []error{unix.EINVAL, unix.ENOTSUP, unix.ENOSYS} {
+		s := open(t, t.TempDir(), nil)
+		s.before = func(step, _ string) error {
+			if step == "sync folder" {
+				return errno
+			}
+			return nil
+		}
+		want(t, s.Check(t.Context(), stores.Target{Path: "key"}), stores.ErrInvalid)
+	}
+}
+
 // fullVariable asks this test's own program, run again, to be the process that may write only small files.
 const fullVariable = "FILE_TEST_FULL_DIR"
 

@@ -122,8 +122,12 @@ func (f folder) openat(name string, flags int, mode uint32) (*os.File, error) {
 	}
 }
 
-// maxSize is the size in bytes of the largest file that is taken for a secret.
-const maxSize = 1 << 20
+// The sizes in bytes of the largest file that is taken for a secret, and of the largest that the store keeps for itself:
+// two former values, in base64 and perhaps encrypted.
+const (
+	maxSize = 1 << 20
+	maxKept = 4 * maxSize
+)
 
 // content is a file as it was read: its bytes, who may do what with it, and which file it is.
 type content struct {
@@ -135,11 +139,12 @@ type content struct {
 // same reports whether c and d are the same file in the same state.
 func (c content) same(d content) bool {
 	return c.inode == d.inode && bytes.Equal(c.bytes, d.bytes) && c.access.uid == d.access.uid && c.access.gid == d.access.gid &&
-		c.access.mode == d.access.mode && bytes.Equal(c.access.acl, d.access.acl)
+		c.access.mode == d.access.mode && bytes.Equal(c.access.acl, d.access.acl) && bytes.Equal(c.access.label, d.access.label)
 }
 
-// read returns the regular file called name: ErrNotFound when there is none, ErrInvalid when it is something else.
-func (f folder) read(name string) (content, error) {
+// read returns the regular file called name, of at most limit bytes: ErrNotFound when there is none, ErrInvalid when it is
+// something else.
+func (f folder) read(name string, limit int64) (content, error) {
 	none := content{access: asIs}
 	file, err := f.openat(name, unix.O_RDONLY, 0)
 	if errors.Is(err, unix.ENOENT) {
@@ -156,18 +161,22 @@ func (f folder) read(name string) (content, error) {
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return none, fmt.Errorf("look at %s: %w", name, err)
 	}
-	if stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > maxSize {
-		return none, fmt.Errorf("%w: not a regular file of at most %d bytes", stores.ErrInvalid, maxSize)
+	if stat.Mode&unix.S_IFMT != unix.S_IFREG || stat.Size > limit {
+		return none, fmt.Errorf("%w: not a regular file of at most %d bytes", stores.ErrInvalid, limit)
 	}
-	acl, err := readACL(file)
+	acl, err := attribute(file, aclName)
 	if err != nil {
 		return none, err
 	}
-	data, err := io.ReadAll(io.LimitReader(file, maxSize+1))
+	label, err := attribute(file, labelName)
+	if err != nil {
+		return none, err
+	}
+	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return none, fmt.Errorf("read %s: %w", name, err)
 	}
-	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl}
+	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl, label: label}
 	return content{bytes: data, access: a, inode: stat.Ino}, nil
 }
 
@@ -288,6 +297,8 @@ func classify(err error) error {
 		{unix.ENOTDIR, stores.ErrInvalid}, {unix.EISDIR, stores.ErrInvalid},
 		{unix.ENXIO, stores.ErrInvalid}, {unix.ENAMETOOLONG, stores.ErrInvalid}, {unix.EXDEV, stores.ErrInvalid},
 		{unix.EBUSY, stores.ErrInvalid},
+		// A file system without locks, or whose folders cannot be synced.
+		{unix.EINVAL, stores.ErrInvalid}, {unix.ENOTSUP, stores.ErrInvalid}, {unix.ENOSYS, stores.ErrInvalid},
 	} {
 		if errors.Is(err, m.errno) {
 			return fmt.Errorf("%w: %w", m.meaning, err)

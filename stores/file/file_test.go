@@ -300,3 +300,19 @@ func TestFormerValues(t *testing.T) {
 		}
 	}
 }
+
+// TestFormerValuesOfAnySize: what stood in a target may be as large as a target can be, and the promotes after it go on.
+func TestFormerValuesOfAnySize(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), stores.Target{Path: "key"}
+	s, large := open(t, dir, newIdentity(t)), secret.New(strings.Repeat("x", maxSize))
+	write(t, dir, target.Path, large.Reveal())
+	before := large
+	for range 2 {
+		value := key()
+		want(t, s.Promote(t.Context(), target, attempt, value, before.Fingerprint()), nil)
+		before = value
+	}
+	_, err := s.Previous(t.Context(), target, large.Fingerprint())
+	want(t, err, nil)
+}

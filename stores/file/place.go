@@ -99,6 +99,7 @@ func trimNewline(text string) string {
 type access struct {
 	uid, gid, mode int
 	acl            []byte // the POSIX access control list, in the kernel's form
+	label          []byte // SELinux's, in the kernel's form
 }
 
 var (
@@ -114,7 +115,7 @@ func (a access) over(below access) access {
 		}
 		return top
 	}
-	out := access{uid: pick(a.uid, below.uid), gid: pick(a.gid, below.gid), mode: pick(a.mode, below.mode), acl: below.acl}
+	out := access{uid: pick(a.uid, below.uid), gid: pick(a.gid, below.gid), mode: pick(a.mode, below.mode), acl: below.acl, label: below.label}
 	out.mode = pick(out.mode, private.mode)
 	return out
 }

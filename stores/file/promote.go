@@ -53,7 +53,7 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 		if err := dir.step("compare"); err != nil {
 			return err
 		}
-		now, err := dir.read(w.name)
+		now, err := dir.read(w.name, maxSize)
 		if err != nil && !errors.Is(err, stores.ErrNotFound) {
 			return err
 		}
@@ -72,7 +72,7 @@ type snapshot struct {
 
 // read returns what the target holds. A missing file and an empty value are ErrNotFound, with the snapshot that says which.
 func (s *Store) read(ctx context.Context, dir folder, p place) (snapshot, secret.Text, error) {
-	raw, err := dir.read(p.name)
+	raw, err := dir.read(p.name, maxSize)
 	if err != nil {
 		return snapshot{content: raw}, secret.Text{}, err
 	}
@@ -135,7 +135,7 @@ func (s *Store) kept(ctx context.Context, root folder, name string) ([]byte, err
 		return nil, err
 	}
 	defer state.close()
-	raw, err := state.read(name)
+	raw, err := state.read(name, maxKept)
 	if err != nil {
 		return nil, err
 	}
