@@ -113,6 +113,11 @@ func TestPackages(t *testing.T) {
 		// What Debian has as packages is no dependency that an rpm could find.
 		put := func(path string) { rpm("--upgrade", "--oldpackage", "--nodeps", copied(t, m, path)) }
 		lead(t, m, put, olderRPM, newerRPM)
+		for _, file := range []string{"/usr/share/man/man1/rotator.1.gz", "/usr/share/doc/rotator/docs/systemd.md"} {
+			if said := m.Run(t, "rpm", "-q", "--docfiles", "rotator"); !strings.Contains(said, file+"\n") {
+				t.Errorf("%s is not marked as documentation:\n%s", file, said)
+			}
+		}
 		rpm("--erase", "rotator")
 		exist(t, m, true, "etc/rotator/rotator.yaml.rpmsave")
 		removed(t, m)

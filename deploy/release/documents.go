@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ func (r *release) documents(ctx context.Context) error {
 	}
 	pages, err := filepath.Glob(filepath.Join(man, "*.[15]"))
 	if err != nil || len(pages) == 0 {
-		return fmt.Errorf("no manual pages were made: %w", err)
+		return errors.Join(err, errors.New("no manual pages were made"))
 	}
 	for _, page := range pages {
 		if err := r.packed("man/man"+filepath.Ext(page)[1:]+"/"+filepath.Base(page)+".gz", page); err != nil {
@@ -47,7 +48,7 @@ func (r *release) documents(ctx context.Context) error {
 		return err
 	}
 	changelog := fmt.Sprintf("---\n- semver: %q\n  date: %s\n  packager: Rotator maintainers <rotator@example.com>\n  deb: {urgency: medium, distributions: [stable]}\n"+
-		"  changes:\n    - note: What changed stands in the changelog in /usr/share/doc/rotator.\n", r.packageVersion(), r.date.Format(time.RFC3339))
+		"  changes:\n    - note: What changed stands in the changelog in /usr/share/doc/rotator.\n", r.packageVersion()+"-1", r.date.Format(time.RFC3339))
 	return r.staged("changelog.yaml", []byte(changelog), 0o644)
 }
 

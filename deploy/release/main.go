@@ -6,7 +6,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -167,8 +166,12 @@ func (r *release) packages(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	text, err := r.documented(strings.ReplaceAll(string(template), "STAGE/", r.stage+"/"))
+	if err != nil {
+		return err
+	}
 	config := filepath.Join(r.stage, "nfpm.yaml")
-	if err := os.WriteFile(config, bytes.ReplaceAll(template, []byte("STAGE/"), []byte(r.stage+"/")), 0o644); err != nil {
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		return err
 	}
 	for _, arch := range r.arches {
@@ -187,6 +190,32 @@ func (r *release) packages(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+var documentation = regexp.MustCompile(`(?m)^  - \{src: "(.*)", dst: (.*/), type: doc\}\n`)
+
+// documented writes the lines of the type doc anew: one for each file and kind of package. nfpm marks documentation in an
+// .rpm only file by file, and leaves it out of a .deb.
+func (r *release) documented(config string) (string, error) {
+	var failed error
+	config = documentation.ReplaceAllStringFunc(config, func(line string) string {
+		m := documentation.FindStringSubmatch(line)
+		if !filepath.IsAbs(m[1]) {
+			m[1] = filepath.Join(r.root, m[1])
+		}
+		files, _ := filepath.Glob(m[1]) // a pattern that is none finds none
+		if len(files) == 0 {
+			failed = fmt.Errorf("there is no %s to document the program with", m[1])
+		}
+		var lines strings.Builder
+		for _, file := range files {
+			for _, is := range []string{"packager: rpm, type: doc", "packager: deb"} {
+				fmt.Fprintf(&lines, "  - {src: %q, dst: %s, %s, file_info: {mode: 0644}}\n", file, m[2]+filepath.Base(file), is)
+			}
+		}
+		return lines.String()
+	})
+	return config, failed
 }
 
 // staged writes a file for the packages, dated as all of them.
