@@ -32,7 +32,7 @@ change or on SIGHUP. SIGTERM and SIGINT park the steps in hand within 30 seconds
 			if once {
 				return a.runOnce(c.Context())
 			}
-			return a.runDaemon(c.Context())
+			return a.afterPause(c.Context(), a.runDaemon)
 		},
 	}
 	c.Flags().BoolVar(&once, "once", false, "do everything that is due or in flight and can move now, then exit")

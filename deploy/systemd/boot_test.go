@@ -191,6 +191,20 @@ func TestDaemonOnSystemd(t *testing.T) {
 		m.Until(t, soon, "Watchdog timeout", "journalctl", "--no-pager", "-u", "rotator")
 		m.Run(t, "rotator", "rotate", "chat")
 	})
+	t.Run("failing at each start", func(t *testing.T) {
+		good, err := os.ReadFile(filepath.Join(m.Root, "etc/rotator/rotator.yaml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Write(t, "etc/rotator/rotator.yaml", "stat: nothing\n", 0o644)
+		if _, err := m.Try("systemctl", "restart", "rotator"); err == nil {
+			t.Error("it started without a configuration")
+		}
+		m.Until(t, soon, "StatusText=the last 3 starts failed, see the log; the next is in 8s", "systemctl", "show", "-p", "StatusText", "rotator")
+		m.Write(t, "etc/rotator/rotator.yaml", string(good), 0o644)
+		m.Run(t, "systemctl", "restart", "rotator") // at once
+		state(t, m, "chat", "idle")
+	})
 	t.Run("restored", func(t *testing.T) {
 		before := state(t, m, "chat", "idle")
 		m.Run(t, "rotator", "state", "backup", "/root/rotator.db")
