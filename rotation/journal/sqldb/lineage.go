@@ -78,9 +78,11 @@ func (e *postgresDB) noteLineage(ctx context.Context, t tx) error {
 	return err
 }
 
-func (e *postgresDB) same() string {
+func (e *postgresDB) same() string { return e.sameAs(e.seen.Load()) }
+
+func (e *postgresDB) sameAs(seen *memory) string {
 	same := `EXISTS (SELECT 1 FROM lineage WHERE timeline = ` + e.timeline + `)`
-	if seen := e.seen.Load(); seen != nil && seen.event > 0 {
+	if seen != nil && seen.event > 0 {
 		same += fmt.Sprintf(` AND EXISTS (SELECT 1 FROM events WHERE id = %d AND coalesce(at, 0) = %d)`, seen.event, seen.at)
 	}
 	return same
@@ -91,9 +93,9 @@ const epochsLost = 1_000_000
 
 // recover makes a journal that may have lost commits fit to be acted on again: no claim that was made before is good
 // any more, nor will one of its epoch be given out; until every target was matched the engine only looks; and everybody
-// looks now. Of several replicas that notice, the first does it.
-func (e *postgresDB) recover(ctx context.Context) error {
-	seen := e.seen.Load()
+// looks now. Of several replicas that notice, the first does it. seen is what the question was asked with that told: a
+// claim beside it may have found the journal in order since.
+func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 	err := e.write(ctx, func(ctx context.Context, t tx) error {
 		if err := advisory(ctx, t, "pg_advisory_xact_lock", lockSchema); err != nil {
 			return err
@@ -119,7 +121,7 @@ func (e *postgresDB) recover(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("the database may have lost commits: %w", err)
 	}
-	e.seen.Store(nil)
+	e.seen.CompareAndSwap(seen, nil)
 	return nil
 }
 

@@ -183,9 +183,10 @@ func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
 // saw it before the lock. In the same statement it asks whether the database still knows what it knew, and keeps what it is told.
 func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]claimed, error) {
+	before := e.seen.Load()
 	free := `next_run_at <= (SELECT now FROM clock) AND (lease_owner = '' OR lease_until < (SELECT now FROM clock)) AND ` + which
 	query := `WITH clock AS MATERIALIZED (
-			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.same() + ` AS same, ` + durable + ` AS durable
+			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.sameAs(before) + ` AS same, ` + durable + ` AS durable
 		), oldest AS (
 			SELECT name, team, next_run_at FROM policies WHERE (SELECT same AND durable FROM clock) AND ` + free + ` ORDER BY next_run_at LIMIT 1000
 		), ranked AS (
@@ -220,11 +221,11 @@ func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]cla
 	case err != nil:
 		return nil, err
 	case !same:
-		return nil, e.recover(ctx)
+		return nil, e.recover(ctx, before)
 	case !keeps:
 		return nil, errNotDurable
 	}
-	e.seen.Store(&seen)
+	e.seen.CompareAndSwap(before, &seen)
 	return found, nil
 }
 
