@@ -3,9 +3,10 @@ package xai
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"time"
+
+	"rotator/internal/transport"
 )
 
 // httpClient returns a client that never follows a redirect and keeps no cookies, over base's transport or our own.
@@ -24,22 +25,12 @@ func httpClient(base *http.Client) *http.Client {
 }
 
 // newTransport keeps connections for bursts of rotations, and not long: the sooner an idle one is dropped, the rarer a
-// create meets a connection that the other end has just closed. ProxyFromEnvironment leaves loopback alone.
+// create meets a connection that the other end has just closed.
 func newTransport() *http.Transport {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            dialer.DialContext,
-		ForceAttemptHTTP2:      true,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
-		TLSHandshakeTimeout:    10 * time.Second,
-		MaxIdleConns:           128,
-		MaxIdleConnsPerHost:    64,
-		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
-		// All calls share one HTTP/2 connection, which none of them closes when its time is out: pings find out that it died.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-	}
+	t := transport.New()
+	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.IdleConnTimeout = 128, 64, 30*time.Second
+	t.MaxResponseHeaderBytes = 64 << 10
+	return t
 }
 
 // certificate reports whether err says that we did not trust the other end, before any request was sent.

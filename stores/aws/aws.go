@@ -43,6 +43,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
+
+	"rotator/internal/transport"
 )
 
 const (
@@ -169,8 +171,7 @@ func withoutRedirects(c aws.HTTPClient) *http.Client {
 		hc = *c
 	case *awshttp.BuildableClient:
 		t := c.GetTransport()
-		// Where one HTTP/2 connection serves all calls it stays when their time is out: pings find out that it died.
-		t.HTTP2 = &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second}
+		transport.Harden(t)
 		hc.Transport = t
 	}
 	if hc.Timeout == 0 {

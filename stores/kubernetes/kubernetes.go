@@ -48,7 +48,6 @@ package kubernetes
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -60,6 +59,7 @@ import (
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/internal/transport"
 	"rotator/stores"
 )
 
@@ -132,21 +132,13 @@ func (p pod) fill(o *Options) error {
 }
 
 func open(o Options, here pod) (*Store, error) {
-	transport := &http.Transport{
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName},
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 4,
-		IdleConnTimeout:     time.Minute,
-		// One HTTP/2 connection serves all calls, and stays when their time is out: pings find out that it died.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-	}
+	t := transport.New()
+	t.MaxIdleConnsPerHost, t.TLSClientConfig.ServerName = 4, o.ServerName
 	if o.Server == "" {
-		// No proxy: the cluster's own address is never behind the one that leads out of it.
+		t.Proxy = nil // the cluster's own address is never behind the one that leads out of it
 		if err := here.fill(&o); err != nil {
 			return nil, err
 		}
-	} else {
-		transport.Proxy = http.ProxyFromEnvironment
 	}
 	server, err := checkServer(o.Server)
 	if err == nil && o.Token == nil {
@@ -167,14 +159,14 @@ func open(o Options, here pod) (*Store, error) {
 		if !roots.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("%s holds no certificate in PEM", o.CACert)
 		}
-		transport.TLSClientConfig.RootCAs = roots
+		t.TLSClientConfig.RootCAs = roots
 	}
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
 	return &Store{
 		client: &http.Client{
-			Transport:     transport,
+			Transport:     t,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Timeout:       o.Timeout,
 		},

@@ -50,6 +50,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"rotator/internal/transport"
 	"rotator/stores"
 )
 
@@ -189,7 +190,10 @@ func (o Options) transport() (http.RoundTripper, error) {
 	case (o.ClientCert == "") != (o.ClientKey == ""):
 		return nil, errors.New("a client certificate needs its key, and the key its certificate")
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: o.ServerName}
+	t := transport.New()
+	t.MaxIdleConnsPerHost = 16
+	config := t.TLSClientConfig
+	config.ServerName = o.ServerName
 	if o.CACert != "" {
 		pem, err := os.ReadFile(o.CACert)
 		if err != nil {
@@ -213,17 +217,7 @@ func (o Options) transport() (http.RoundTripper, error) {
 		}
 		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return load() }
 	}
-	return &http.Transport{
-		Proxy:               http.ProxyFromEnvironment,
-		DialContext:         (&net.Dialer{Timeout: defaultTimeout}).DialContext,
-		TLSClientConfig:     config,
-		TLSHandshakeTimeout: defaultTimeout,
-		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 16,
-		IdleConnTimeout:     time.Minute,
-		// One HTTP/2 connection serves all calls, and stays when their time is out: pings find out that it died.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
-	}, nil
+	return t, nil
 }
 
 // Renew brings the login up to date: it logs in when there is no session, and renews the session when two thirds of its
