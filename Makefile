@@ -1,6 +1,6 @@
 # Everything is built and tested with Go alone; what else a target needs, it installs or says.
 GO      ?= go
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null || echo unknown))
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X main.commit=$(shell git rev-parse HEAD 2>/dev/null)
 export CGO_ENABLED ?= 0
 # For tests too, so that they and the binaries that they start are compiled once.

@@ -63,6 +63,9 @@ func (r *release) run(ctx context.Context) error {
 		}
 		*p = abs
 	}
+	if m := semantic.FindStringSubmatch(r.version); m != nil {
+		r.version = m[1] // of a tag: what is released is called 1.2.3 everywhere
+	}
 	r.dated(ctx)
 	syscall.Umask(0o022) // or the modes of what is made, in packages too, would be those that the user gives to his own
 	final := r.out

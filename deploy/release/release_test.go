@@ -17,8 +17,8 @@ import (
 	"time"
 )
 
-// TestRelease makes a release twice, the second time from another folder, by somebody who keeps his files to himself: all of
-// it must be the same, to the byte, and say what it is.
+// TestRelease makes a release twice, the second time from another folder, of the version as a tag has it, and by somebody who
+// keeps his files to himself: all of it must be the same, to the byte, and say what it is.
 func TestRelease(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -40,7 +40,7 @@ func TestRelease(t *testing.T) {
 	var sums [2][]byte
 	for i, name := range []string{"one", "another"} {
 		defer syscall.Umask(syscall.Umask([]int{0o022, 0o077}[i]))
-		r := release{root: []string{"../..", elsewhere}[i], out: filepath.Join(dir, name), version: "1.2.3", key: key, repository: "registry.example/rotator", vulndb: "none", arches: []string{"amd64", "arm64"}}
+		r := release{root: []string{"../..", elsewhere}[i], out: filepath.Join(dir, name), version: []string{"1.2.3", "v1.2.3"}[i], key: key, repository: "registry.example/rotator", vulndb: "none", arches: []string{"amd64", "arm64"}}
 		if err := r.run(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -147,6 +147,9 @@ func image(t *testing.T, layout string) {
 	var top, index manifest
 	if err := json.Unmarshal(read(t, layout, "index.json"), &top); err != nil || len(top.Manifests) != 1 {
 		t.Fatalf("index.json: %+v, %v", top, err)
+	}
+	if name := top.Manifests[0].Annotations["org.opencontainers.image.ref.name"]; name != "1.2.3" {
+		t.Errorf("the image is called %s", name)
 	}
 	load(top.Manifests[0], &index)
 	var arches []string
