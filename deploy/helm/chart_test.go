@@ -79,6 +79,8 @@ func TestSchema(t *testing.T) {
 		{"PostgreSQL without its address", "sqlite", "journal.type=postgres", "credential"},
 		{"a key inline", "sqlite", "config.teams.research.management_key=xai-token-abc", "management_key"},
 		{"a Vault token inline", "postgres", "config.stores.vault.auth.token=hvs.abc", "token"},
+		{"a key of the configuration that is none", "sqlite", "config.limit.watch=20m", "'limit'"},
+		{"a key of a policy that is none", "sqlite", "policies.chat.maxage=45d", "'maxage'"},
 		{"no teams", "sqlite", "config.teams=null", "teams"},
 		{"no stores", "sqlite", "config.stores=null", "stores"},
 		{"the journal in config", "sqlite", "config.state=sqlite:/tmp/x", "config"},

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -87,4 +89,44 @@ func inline(t *testing.T, value *yaml.Node) string {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(b.String())
+}
+
+// TestSchemaKeys: values.schema.json takes in configuration and policies the keys that their own schemas do, but for those
+// that the chart sets.
+func TestSchemaKeys(t *testing.T) {
+	t.Parallel()
+	type schema struct {
+		Properties           map[string]json.RawMessage
+		AdditionalProperties json.RawMessage
+	}
+	load := func(b []byte) schema {
+		t.Helper()
+		var s schema
+		if err := json.Unmarshal(b, &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	read := func(path string) schema {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return load(b)
+	}
+	values := read("rotator/values.schema.json").Properties
+	for _, c := range []struct {
+		of           string
+		chart, whole schema
+		sets         []string
+	}{
+		{"config", load(values["config"]), read("../../internal/config/rotator.schema.json"), []string{"state", "policies", "listen", "socket"}},
+		{"policies", load(load(values["policies"]).AdditionalProperties), read("../../policies/policy.schema.json"), []string{"name"}},
+	} {
+		want := slices.DeleteFunc(slices.Sorted(maps.Keys(c.whole.Properties)), func(key string) bool { return slices.Contains(c.sets, key) })
+		if got := slices.Sorted(maps.Keys(c.chart.Properties)); !slices.Equal(got, want) || string(c.chart.AdditionalProperties) != "false" {
+			t.Errorf("%s takes %q, want %q and nothing else", c.of, got, want)
+		}
+	}
 }
