@@ -13,12 +13,12 @@ import (
 )
 
 // Reload implements console.Actions: it reads configuration, policies and secrets again.
-func (p *program) Reload(ctx context.Context) error { return p.refresh(ctx, true) }
+func (p *program) Reload(ctx context.Context) error { return p.refresh(ctx, true, true) }
 
 // refresh reads configuration and policies again. Stores and teams are made anew, and so read their secrets again, when
 // the configuration changed or anew is asked for. Everything that can fail is done before anything changes; an error
-// means that all is as before, and is an event too.
-func (p *program) refresh(ctx context.Context, anew bool) error {
+// means that all is as before, and is an event too. The same error again is told where aloud is set.
+func (p *program) refresh(ctx context.Context, anew, aloud bool) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
@@ -28,7 +28,7 @@ func (p *program) refresh(ctx context.Context, anew bool) error {
 		p.refused = ""
 		return nil
 	}
-	if p.refused == err.Error() && !anew { // the same file, saved again: told already
+	if p.refused == err.Error() && !aloud {
 		return err
 	}
 	p.refused = err.Error()

@@ -2,20 +2,25 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"rotator/policies"
 )
 
 const (
 	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
 	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
+	reread     = 5 * time.Second        // what the journal did not take is read again after so long
 )
 
-// watch reloads when the configuration or a policy changes, and on each hangup, until ctx ends. Folders are watched
-// rather than files: editors replace files, and Kubernetes swaps a symlink beside them.
+// watch reloads when the configuration or a policy changes, and on each hangup, until ctx ends; where the journal did not
+// take what was read, again and again. Folders are watched rather than files: editors replace files, and Kubernetes swaps
+// a symlink beside them.
 func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	var changes <-chan fsnotify.Event
 	var overflows <-chan error
@@ -32,7 +37,7 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	defer settled.Stop()
 	settled.Stop()
 	p.follow(watcher)
-	for {
+	for anew, aloud := false, false; ; {
 		select {
 		case e := <-changes:
 			if p.concerns(e) {
@@ -48,14 +53,18 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		case <-settled.C:
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration, policies and secrets")
-			_ = p.refresh(ctx, true) // told already
-			p.follow(watcher)
-			continue
+			anew, aloud = true, true
 		case <-ctx.Done():
 			return
 		}
-		_ = p.refresh(ctx, false) // told already
+		err := p.refresh(ctx, anew, aloud) // told already
 		p.follow(watcher)
+		aloud = false
+		if err != nil && !errors.As(err, new(policies.Problems)) {
+			settled.Reset(reread) // the files are not at fault, and may not change for months
+			continue
+		}
+		anew = false
 	}
 }
 

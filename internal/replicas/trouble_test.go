@@ -48,12 +48,16 @@ func TestDatabaseTrouble(t *testing.T) {
 
 	c.postgres.Kill(t)
 	a.ready(http.StatusServiceUnavailable, "there is no database")
+	c.names = append(c.names, "p002")
+	c.schedule(720 * time.Hour)
+	eventually(t, "both read that there is a policy more", func() bool { return c.said("not reloaded") >= 2 })
 	c.postgres.Restart(t)
 	a.ready(http.StatusOK, "the database is back")
 	b.ready(http.StatusOK, "the database is back")
 	if a.pid() != pid {
 		t.Error("the replica was started again")
 	}
+	within(t, 2*time.Minute, "the policy that came meanwhile is live", func() bool { return c.live() == len(c.names) })
 	select {
 	case <-a.ended:
 		t.Error("the replica ended")

@@ -97,7 +97,7 @@ const epochsLost = 1_000_000
 // claim beside it may have found the journal in order since.
 func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 	err := e.write(ctx, func(ctx context.Context, t tx) error {
-		if err := advisory(ctx, t, "pg_advisory_xact_lock", lockSchema); err != nil {
+		if err := lockForSchema(ctx, t); err != nil {
 			return err
 		}
 		var now, recovered time.Time

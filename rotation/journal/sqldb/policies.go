@@ -39,16 +39,17 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		if err := insertSpecs(ctx, t, at, specs, known); err != nil {
 			return err
 		}
+		var rows [][]any
 		for _, name := range changed {
 			s := named[name]
-			if _, err := t.exec(ctx, `UPDATE policies SET team = $3, owner = $4, spec = $5, removed_at = NULL, `+woken(`$2`)+`
-				WHERE name = $1`, name, micros(at), s.Team, s.Owner, s.Canonical); err != nil {
-				return fmt.Errorf("policy %s: %w", name, err)
-			}
+			rows = append(rows, []any{name, s.Team, s.Owner, s.Canonical, micros(at)})
 		}
-		for _, name := range gone {
-			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name = $1`, name, micros(at)); err != nil {
-				return fmt.Errorf("policy %s: %w", name, err)
+		if err := db.updateAll(ctx, t, changePolicies, rows, func(string) {}); err != nil {
+			return err
+		}
+		if len(gone) > 0 {
+			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name `+db.among(1), db.list(gone), micros(at)); err != nil {
+				return err
 			}
 		}
 		return db.tell(ctx, t)
@@ -57,6 +58,16 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		return fmt.Errorf("set policies: %w", err)
 	}
 	return nil
+}
+
+// changePolicies takes over what the files say of policies that are known. Many are changed in one statement: whoever acts
+// for one of them, and every replica that loads the same, waits until all are.
+var changePolicies = updates{
+	table: "policies",
+	names: []string{"name", "team", "owner", "spec", "now"},
+	kinds: []string{"TEXT", "TEXT", "TEXT", "TEXT", "BIGINT"},
+	set:   "team = v.column2, owner = v.column3, spec = v.column4, removed_at = NULL, " + woken("v.column5"),
+	where: "name = v.column1",
 }
 
 // insertSpecs adds the policies that are not known, many in one statement: a first load may be of 100,000, and a

@@ -23,7 +23,8 @@ import (
 // before those who wait for it give up. The isolation is said: it is the role's otherwise, and who read after a lock what
 // was true before it would miss what others did.
 const (
-	limits = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '5s';
+	lockTimeout = `5s`
+	limits      = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '` + lockTimeout + `';
 		SET LOCAL idle_in_transaction_session_timeout = '4s'`
 	begin     = `BEGIN ISOLATION LEVEL READ COMMITTED` + limits
 	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits

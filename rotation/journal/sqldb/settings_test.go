@@ -1,7 +1,9 @@
 package sqldb
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -72,4 +74,25 @@ func TestDurabilityIsTakenAway(t *testing.T) {
 		claims, err := db.Claim(t.Context(), "me", past, 1)
 		return err == nil && len(claims) == 1
 	})
+}
+
+// TestLoadersWait: whoever loads policies has patience with another who has thousands of them to load, longer than with the
+// lock of a row.
+func TestLoadersWait(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	url := server.Database(t)
+	db := open(t, url)
+	loaded := make(chan error, 1)
+	err := db.ask(t.Context(), func(ctx context.Context, other tx) error {
+		if _, err := other.exec(ctx, fmt.Sprintf(`SELECT pg_advisory_lock(%d)`, lockSchema)); err != nil {
+			return err
+		}
+		go func() { loaded <- db.SetPolicies(t.Context(), past, []journal.Spec{{Name: "a"}}) }()
+		_, err := other.exec(ctx, fmt.Sprintf(`SELECT pg_sleep(6), pg_advisory_unlock(%d)`, lockSchema))
+		return err
+	})
+	if err := errors.Join(err, <-loaded); err != nil {
+		t.Error(err)
+	}
 }

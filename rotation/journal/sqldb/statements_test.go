@@ -81,6 +81,12 @@ func TestStatements(t *testing.T) {
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
 		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past) }},
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
+		{"change 150 policies and remove 100", 8, func(ctx context.Context) error {
+			for i := range 150 {
+				specs[i].Owner = "somebody else"
+			}
+			return db.SetPolicies(ctx, past, specs[:200])
+		}},
 		{"an order", 5, func(ctx context.Context) error {
 			_, err := db.Place(ctx, journal.Order{Policy: claims[0].Policy, Kind: journal.OrderAbort})
 			return err
