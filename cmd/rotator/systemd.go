@@ -72,7 +72,11 @@ func (r reporter) run(ctx context.Context) {
 			return
 		}
 	}
-	r.report(ctx, daemon.SdNotifyReady)
+	for !r.report(ctx, daemon.SdNotifyReady) {
+		if !sleep(ctx, readyPace) {
+			return
+		}
+	}
 	pace := statusPace
 	if r.watchdog > 0 {
 		pace = min(pace, r.watchdog/4) // a late one, or a journal that answers late once, does no harm
@@ -82,12 +86,12 @@ func (r reporter) run(ctx context.Context) {
 	}
 }
 
-// report tells state, or why it can't be told. A daemon whose scheduler or journal is silent does not feed the watchdog:
-// it is restarted, and goes on where the journal says.
-func (r reporter) report(ctx context.Context, state string) {
+// report tells state, and returns whether all is well: otherwise it tells what is not. A daemon whose scheduler or journal
+// is silent does not feed the watchdog: it is restarted, and goes on where the journal says.
+func (r reporter) report(ctx context.Context, state string) (well bool) {
 	if ago := time.Since(r.lastLook()); r.watchdog > 0 && ago > r.watchdog {
 		r.tell(fmt.Sprintf("STATUS=the scheduler last looked for work %s ago", ago.Round(time.Second)))
-		return
+		return false
 	}
 	within := statusPace
 	if r.watchdog > 0 {
@@ -102,7 +106,9 @@ func (r reporter) report(ctx context.Context, state string) {
 		r.tell("STATUS=the journal does not answer; see the log")
 	default:
 		r.tell(state + "\nSTATUS=" + statusLine(all, time.Now()))
+		return true
 	}
+	return false
 }
 
 // statusLine says in one line how the policies do.

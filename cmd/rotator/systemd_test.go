@@ -102,6 +102,31 @@ func systemdDaemon(t *testing.T, dir string) *exec.Cmd {
 	return daemon
 }
 
+// TestReadyLater: a journal that does not answer at once puts off that the daemon is ready, and no more.
+func TestReadyLater(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var told []string
+		r := reporter{
+			tell:     func(state string) bool { told = append(told, state); return true },
+			lastLook: time.Now,
+			summaries: func(context.Context) ([]journal.Summary, error) {
+				if time.Since(begun) < time.Second {
+					return nil, errors.New("busy")
+				}
+				return nil, nil
+			},
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		r.run(ctx)
+		if n := len(told); n < 3 || told[0] != "STATUS=the journal does not answer; see the log" || told[n-2] != "READY=1\nSTATUS=0 policies: 0 in rotation, 0 waiting for a human, 0 held" {
+			t.Errorf("told %q", told)
+		}
+	})
+}
+
 // TestWatchdogStarves: a daemon whose scheduler or journal is silent must be restarted, and one that is only busy must not.
 func TestWatchdogStarves(t *testing.T) {
 	t.Parallel()
