@@ -4,6 +4,7 @@ package helm
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rotator/internal/kubetest"
+	"rotator/internal/testcache"
 )
 
 // operator is where the custom resources of the Prometheus operator are defined.
@@ -24,14 +26,14 @@ const operator = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 // define brings the Prometheus operator's resources into the cluster.
 func define(t *testing.T, c *kubetest.Cluster) {
 	t.Helper()
-	download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", operator)
-	download.Env = append(os.Environ(), "GOFLAGS=")
-	out, err := download.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
+	err := testcache.Fetch(t.Context(), func() error {
+		download := exec.CommandContext(t.Context(), "go", "mod", "download", "-json", operator)
+		download.Env = append(os.Environ(), "GOFLAGS=")
+		out, err := download.Output()
+		return errors.Join(err, json.Unmarshal(out, &module))
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"servicemonitors", "prometheusrules"} {

@@ -40,7 +40,7 @@ func New(t *testing.T) *Machine {
 	if err := debian.Need(t.Context(), map[string]string{"debootstrap": "debootstrap", "systemd-nspawn": "systemd-container"}); err != nil {
 		t.Fatal(err)
 	}
-	tree, err := tree()
+	tree, err := tree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,10 +66,10 @@ func New(t *testing.T) *Machine {
 }
 
 // tree returns what debootstrap made, once.
-func tree() (string, error) {
+func tree(ctx context.Context) (string, error) {
 	return testcache.Keep(fmt.Sprintf("debian-%s-%08x", suite, crc32.ChecksumIEEE([]byte(include))), func(path string) error {
-		if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, path).CombinedOutput(); err != nil {
-			return fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
+		if err := testcache.Fetch(ctx, func() error { return debootstrap(path) }); err != nil {
+			return err
 		}
 		for _, heavy := range []string{"var/cache/apt/archives", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale"} {
 			if err := os.RemoveAll(filepath.Join(path, heavy)); err != nil {
@@ -78,6 +78,17 @@ func tree() (string, error) {
 		}
 		return nil
 	})
+}
+
+// debootstrap makes a tree at path, in place of one that it did not finish.
+func debootstrap(path string) error {
+	if err := os.RemoveAll(path); err != nil {
+		return err
+	}
+	if out, err := exec.Command("debootstrap", "--variant=minbase", "--include="+include, suite, path).CombinedOutput(); err != nil {
+		return fmt.Errorf("debootstrap: %w\n%s", err, tail(out, 20))
+	}
+	return nil
 }
 
 // Machine is a Debian system of a test.

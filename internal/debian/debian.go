@@ -31,7 +31,7 @@ func Need(ctx context.Context, commands map[string]string) error {
 	if len(packages) == 0 {
 		return nil
 	}
-	return run(ctx, "", "apt-get", append([]string{"install", "-qq", "--no-install-recommends"}, packages...)...)
+	return fetch(ctx, "", append([]string{"install", "-qq", "--no-install-recommends"}, packages...)...)
 }
 
 // fresh is how long lists of packages are taken for new.
@@ -60,7 +60,7 @@ func renew(ctx context.Context) error {
 	if info, err := os.Stat(renewed); err == nil && time.Since(info.ModTime()) < fresh {
 		return nil
 	}
-	if err := run(ctx, "", "apt-get", "update", "-qq"); err != nil {
+	if err := fetch(ctx, "", "update", "-qq"); err != nil {
 		return err
 	}
 	return os.WriteFile(renewed, nil, 0o600)
@@ -79,7 +79,7 @@ func Program(ctx context.Context, name, path string) (string, error) {
 			return err
 		}
 		defer os.RemoveAll(dir) //nolint:errcheck // a rest in a cache folder does no harm
-		if err := run(ctx, dir, "apt-get", "download", "-qq", name); err != nil {
+		if err := fetch(ctx, dir, "download", "-qq", name); err != nil {
 			return err
 		}
 		archives, err := filepath.Glob(filepath.Join(dir, "*.deb"))
@@ -102,6 +102,11 @@ func missing(commands map[string]string) []string {
 	}
 	slices.Sort(packages)
 	return slices.Compact(packages)
+}
+
+// fetch has apt bring something from Debian's servers.
+func fetch(ctx context.Context, dir string, args ...string) error {
+	return testcache.Fetch(ctx, func() error { return run(ctx, dir, "apt-get", args...) })
 }
 
 func run(ctx context.Context, dir, name string, args ...string) error {

@@ -41,16 +41,20 @@ func (p Program) Build(ctx context.Context, slow func(string)) (string, error) {
 	}
 	return Keep(p.Name+"-"+version, func(path string) error {
 		slow("building " + p.Name + ", some minutes when cold")
-		ctx, cancel := context.WithTimeout(ctx, buildLimit)
-		defer cancel()
-		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w "+p.Values, "-o", path, cmp.Or(p.Package, "."))
-		build.Dir = module
-		build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "GOOS=", "GOARCH=")
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s in %s: %w\n%s", p.Name, module, err, out)
-		}
-		return nil
+		return Fetch(ctx, func() error { return p.build(ctx, module, path) })
 	})
+}
+
+func (p Program) build(ctx context.Context, module, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, buildLimit)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w "+p.Values, "-o", path, cmp.Or(p.Package, "."))
+	build.Dir = module
+	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "GOFLAGS=", "GOOS=", "GOARCH=")
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build %s in %s: %w\n%s", p.Name, module, err, out)
+	}
+	return nil
 }
 
 // version names what the program is built from.

@@ -3,9 +3,11 @@
 package testcache
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,6 +59,22 @@ func Lock(name string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 	}
 	return func() { _ = lock.Close() }, nil // which also releases the lock
+}
+
+// Fetch does what brings something over a network, again when it fails: a connection that breaks says nothing of what is
+// tested. It returns the third failure.
+func Fetch(ctx context.Context, bring func() error) error {
+	for try := 1; ; try++ {
+		err := bring()
+		if err == nil || try == 3 {
+			return err
+		}
+		select {
+		case <-time.After(time.Duration(try) * 10 * time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // Folder returns the cache and makes sure that it is there.

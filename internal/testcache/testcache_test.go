@@ -5,7 +5,27 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
+
+// TestFetch: what fails twice is brought at last, and what fails for ever is told.
+func TestFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := errors.New("connection reset")
+		for failures, want := range map[int]error{0: nil, 2: nil, 3: broken} {
+			tries := 0
+			err := Fetch(t.Context(), func() error {
+				if tries++; tries <= failures {
+					return broken
+				}
+				return nil
+			})
+			if !errors.Is(err, want) || tries != min(failures+1, 3) {
+				t.Errorf("%d failures: %d tries, %v", failures, tries, err)
+			}
+		}
+	})
+}
 
 // TestKeep: what many ask for at once is made once; what could not be made is made by who asks next.
 func TestKeep(t *testing.T) {
