@@ -85,7 +85,7 @@ func (r *reader) actService(verb string) error {
 		return err
 	}
 	r.daemon = launch(r.t, r.path("log"), append(r.env, "CREDENTIALS_DIRECTORY="+r.path("credentials")), "run", "--config", r.path("etc/rotator/rotator.yaml"))
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) { // as Type=notify: ready means listening
+	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // as Type=notify: ready means listening
 		if _, err := os.Stat(r.path("run/rotator/rotator.sock")); err == nil {
 			return nil
 		}

@@ -180,16 +180,17 @@ func fields(t testing.TB, doc string) map[string]any {
 	return m
 }
 
-// eventually waits until done holds, for longer than a slow and busy machine needs. Other processes and servers tell
-// nobody that they have changed: it looks.
+// patience is longer than a slow and busy machine needs for anything.
+const patience = 10 * time.Minute
+
+// eventually waits until done holds. Other processes and servers tell nobody that they have changed: it looks.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	const limit = 10 * time.Minute
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.Now().Add(limit); !done(); <-tick.C {
+	for deadline := time.Now().Add(patience); !done(); <-tick.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", limit, what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }

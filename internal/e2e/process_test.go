@@ -86,6 +86,10 @@ func (p *process) kill() {
 	<-p.ended
 }
 
+// stopLimit is more than the 30 seconds in which the daemon promises to stop: the machine may stand still meanwhile. A stop
+// that waits for a call that hangs takes minutes.
+const stopLimit = time.Minute
+
 // terminate asks it to stop, as a service manager does, and returns how long that took.
 func (p *process) terminate(t testing.TB) time.Duration {
 	t.Helper()
@@ -97,7 +101,11 @@ func (p *process) terminate(t testing.TB) time.Duration {
 	if code := p.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("after SIGTERM it exited with %d (%s)", code, p.ProcessState)
 	}
-	return time.Since(began)
+	took := time.Since(began)
+	if took > stopLimit {
+		t.Errorf("SIGTERM took %s", took)
+	}
+	return took
 }
 
 // daemon is the binary with a folder of configuration: p.dir/rotator.yaml. It can be started again and again.

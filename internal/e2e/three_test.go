@@ -76,7 +76,7 @@ targets:
   - {store: aws, path: prod/chat, field: XAI_API_KEY}
   - {store: local, path: chat.json, field: key}
 adopt: true
-retire: {overlap: 2s, soak: 1s}
+retire: {overlap: %s, soak: 1s}
 `
 
 func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
@@ -92,7 +92,7 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	})
 	edits := neighbour(t, p)
 	j := openJournal(t, p)
-	load(t, j, fmt.Sprintf(threePolicy, "@every 3s"))
+	load(t, j, fmt.Sprintf(threePolicy, "@every 3s", overlap))
 	engine := rotation.New(rotation.Options{
 		Journal: j, World: w, Owner: "e2e", Limits: rotation.Limits{Watch: 2 * time.Second, Quarantine: 2 * time.Second, MaxBackoff: time.Second},
 	})
@@ -101,7 +101,7 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	go func() { ended <- engine.Run(running) }()
 
 	eventually(t, "three rotations are live", func() bool { return lives(t, j) >= 3 })
-	load(t, j, fmt.Sprintf(threePolicy, "@every 720h")) // no further one
+	load(t, j, fmt.Sprintf(threePolicy, "@every 720h", overlap)) // no further one
 	eventually(t, "the last rotation ends", func() bool {
 		r, err := j.Load(t.Context(), "chat")
 		return err == nil && r.Rotation == nil && len(r.Attempts) == 0

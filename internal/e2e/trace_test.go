@@ -8,7 +8,9 @@ import (
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
+	"rotator/internal/console"
 	"rotator/internal/traces/tracestest"
+	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
 )
 
@@ -25,9 +27,16 @@ team: research
 schedule: "@every 720h"
 key: {acls: `+acls+`}
 targets: [{store: local, path: chat}]
-retire: {overlap: 4s, soak: 1s}
+adopt: true
+retire: {overlap: 20s, soak: 1s}
 `)
+	_, old := p.sim.AddKey(team, "made by hand", "api-key:model:*", "api-key:endpoint:*") // for which the rotation waits
+	p.write(t, "secrets/chat", old.Reveal())
 	running := d.start(t)
+	eventually(t, "a rotation is ordered", func() bool {
+		_, err := d.client().Place(t.Context(), console.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "tester"})
+		return err == nil
+	})
 	eventually(t, "the first steps are told", func() bool { return named(collector.Spans(), "promoting") != nil })
 	running.kill()
 	killed := len(collector.Spans())
@@ -40,13 +49,11 @@ retire: {overlap: 4s, soak: 1s}
 	if err != nil {
 		t.Fatal(err)
 	}
-	running.terminate(t) // which sends what waits
+	eventually(t, "the whole rotation is told", func() bool { return named(collector.Spans(), "rotation") != nil })
+	running.terminate(t)
 
 	spans := collector.Spans()
 	whole := named(spans, "rotation")
-	if whole == nil {
-		t.Fatalf("of %d spans none is the rotation's", len(spans))
-	}
 	byID := make(map[string]*otlp.Span)
 	for _, s := range spans {
 		byID[hex.EncodeToString(s.SpanId)] = s
@@ -70,7 +77,7 @@ retire: {overlap: 4s, soak: 1s}
 			t.Errorf("the step %s stands below %s", s.Name, parent.Name)
 		}
 	}
-	for _, name := range []string{"begin", "planned", "staged", "verified", "promoting", "live", "xai create", "local stage", "local promote"} {
+	for _, name := range []string{"begin", "planned", "staged", "verified", "promoting", "live", "retiring", "xai create", "local stage", "local promote"} {
 		if named(spans, name) == nil {
 			t.Errorf("there is no span %q", name)
 		}
