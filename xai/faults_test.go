@@ -294,22 +294,26 @@ func TestSockets(t *testing.T) {
 	defer server.Close()
 	token := sim.NewManagementKey(team)
 	rt := &http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
-	for name, f := range allFaults() {
-		timeout := time.Minute
-		if name == "timeout" {
-			timeout = 3 * time.Second // the calls before it must be answered within
-		}
+	within := func(timeout time.Duration) *xai.Management {
 		m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, Key: fixed(token), HTTP: rt, Timeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}
+		return m
+	}
+	patient, hasty := within(time.Hour), within(10*time.Second) // in which the create must have its effect
+	for name, f := range allFaults() {
+		m := patient
+		if name == "timeout" {
+			m = hasty
+		}
 		f.Call, f.When = "create", xaisim.After
 		before := sim.Calls()["create"]
 		sim.Inject(f)
-		if _, err := m.Validate(t.Context()); err != nil { // so that the create meets a kept connection
+		if _, err := patient.Validate(t.Context()); err != nil { // so that the create meets a kept connection
 			t.Fatal(err)
 		}
-		_, err = m.CreateKey(t.Context(), team, request(name))
+		_, err := m.CreateKey(t.Context(), team, request(name))
 		if !xai.OutcomeUnknown(err) || sim.Calls()["create"] != before+1 {
 			t.Errorf("%s: %v after %d calls", name, err, sim.Calls()["create"]-before)
 		}

@@ -44,14 +44,15 @@ func TestProxyFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			mount, p := s.Mount(t, 1), s.Proxy(t)
-			p.Inject(1, Calls(http.MethodPut, mount), tc.fault)
-			client := through(t, p, s.RootToken)
-			patience := time.Minute
-			if name == "delay" {
-				patience = time.Second
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
+			p.Inject(1, Calls(http.MethodPut, mount), func(w http.ResponseWriter, r *http.Request, forward http.Handler) {
+				if name == "delay" {
+					cancel() // the caller's patience ends while the call is held back
+				}
+				tc.fault(w, r, forward)
+			})
+			client := through(t, p, s.RootToken)
 			_, err := client.Logical().WriteWithContext(ctx, mount+"/a", map[string]any{"k": "v"})
 			var answered *api.ResponseError
 			status := 0

@@ -44,7 +44,7 @@ type Server struct {
 }
 
 // startLimit bounds the start of a built server, on a machine that is busy with other tests.
-const startLimit = 5 * time.Minute
+const startLimit = 10 * time.Minute
 
 // Start runs a server of the test's own and stops it when the test ends.
 func Start(t testing.TB) *Server {

@@ -11,15 +11,17 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"rotator/internal/kubetest"
 	"rotator/stores"
 	"rotator/stores/storetest"
 )
 
-// store makes a store that speaks to the cluster with the token.
+// store makes a store that speaks to the cluster with the token. Its calls may take their time: the machine may stand still.
 func store(t *testing.T, o Options) *Store {
 	t.Helper()
+	o.Timeout = 5 * time.Minute
 	s, err := New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -315,9 +315,10 @@ func TestSealed(t *testing.T) {
 
 func TestTimeout(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, 2, Options{Timeout: 3 * time.Second})
-	_, err := r.store.Current(t.Context(), r.target)
+	r := newRig(t, 2, Options{})
+	_, err := r.store.Current(t.Context(), r.target) // so that login and mount are known
 	is(t, err, stores.ErrNotFound)
+	r.store.timeout = time.Second
 	r.proxy.Inject(0, nil, vaulttest.Delay(time.Hour))
 	_, err = r.store.Current(t.Context(), r.target)
 	notKnown(t, err)

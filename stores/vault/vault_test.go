@@ -25,6 +25,9 @@ func text(s string) func(context.Context) (secret.Text, error) {
 	return func(context.Context) (secret.Text, error) { return secret.New(s), nil }
 }
 
+// unhurried is how long a call may take where a test is not about that: the machine may stand still.
+const unhurried = 5 * time.Minute
+
 // open makes a store of the options, with the server's root token where they have no login.
 func open(t *testing.T, server *vaulttest.Server, o Options) *Store {
 	t.Helper()
@@ -33,6 +36,9 @@ func open(t *testing.T, server *vaulttest.Server, o Options) *Store {
 	}
 	if o.Auth.Method == "" {
 		o.Auth = Auth{Method: "token", Secret: text(server.RootToken)}
+	}
+	if o.Timeout == 0 {
+		o.Timeout = unhurried
 	}
 	s, err := New(o)
 	if err != nil {

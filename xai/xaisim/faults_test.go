@@ -100,7 +100,7 @@ func TestFaultsOfEachKind(t *testing.T) {
 			}})
 			timeout := time.Minute
 			if kind == xaisim.Timeout {
-				timeout = 3 * time.Second // the create must have had its effect by then
+				timeout = 10 * time.Second // the create must have had its effect by then
 			}
 			got := "error"
 			if res, err := call(timeout); err == nil {
