@@ -48,7 +48,7 @@ func install(t *testing.T, set ...string) *installed {
 		"-n", r.namespace, "--kube-apiserver", c.Address, "--kube-token", c.Token, "--kube-ca-file", c.CAFile(t)}
 	for _, s := range append(set, "targets[0].namespace="+r.namespace, "policies.chat.targets[0].path="+r.namespace+"/chat",
 		"config.xai.management_url="+r.xai+",config.xai.inference_url="+r.xai, "config.limits.min_interval=1s,config.limits.quarantine=1s",
-		"config.stores.cluster.server="+c.Address+",config.stores.cluster.token=file:"+r.token+",config.stores.cluster.ca_cert="+c.CAFile(t)) {
+		"config.stores.cluster.server="+c.Address+",config.stores.cluster.token=file:"+r.token+",config.stores.cluster.ca_cert="+c.CAFile(t)+",config.stores.cluster.timeout=5m") {
 		args = append(args, "--set", s)
 	}
 	helm(t, args...)
@@ -122,14 +122,17 @@ func (p *pod) command(ctx context.Context, args ...string) *exec.Cmd {
 	return c
 }
 
-// rotator runs a command, which must succeed.
+// rotator runs a command, which must succeed, and returns its answer.
 func (p *pod) rotator(args ...string) string {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.t.Context(), 10*time.Minute)
 	defer cancel()
-	out, err := p.command(ctx, args...).CombinedOutput()
+	c := p.command(ctx, args...)
+	var said strings.Builder
+	c.Stderr = &said
+	out, err := c.Output()
 	if err != nil {
-		p.t.Fatalf("rotator %s: %v\n%s", strings.Join(args, " "), err, out)
+		p.t.Fatalf("rotator %s: %v\n%s%s", strings.Join(args, " "), err, out, said.String())
 	}
 	return string(out)
 }

@@ -112,7 +112,7 @@ func newBench(t *testing.T, c *kubetest.Cluster, role object, without permission
 	})
 	token := c.ServiceAccountToken(t, namespace, "rotator")
 	store, err := kubernetes.New(kubernetes.Options{
-		Server: c.Address, CACert: c.CAFile(t),
+		Server: c.Address, CACert: c.CAFile(t), Timeout: 5 * time.Minute,
 		Token: func(context.Context) (secret.Text, error) { return secret.New(token), nil },
 	})
 	if err != nil {

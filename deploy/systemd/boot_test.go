@@ -15,10 +15,10 @@ import (
 	"rotator/deploy/machine"
 )
 
-// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation half-way. What must come soon
-// comes sooner than a busy machine needs.
+// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation half-way, also one that stands
+// still meanwhile. What must come soon comes sooner than a busy machine needs.
 const (
-	propagation = "10s"
+	propagation = "30s"
 	soon        = 5 * time.Minute
 )
 
@@ -178,10 +178,10 @@ func TestDaemonOnSystemd(t *testing.T) {
 		}
 	})
 	t.Run("frozen", func(t *testing.T) {
-		m.Write(t, "etc/systemd/system/rotator.service.d/quick.conf", "[Service]\nWatchdogSec=15s\n", 0o644)
+		m.Write(t, "etc/systemd/system/rotator.service.d/quick.conf", "[Service]\nWatchdogSec=30s\n", 0o644)
 		m.Run(t, "systemctl", "daemon-reload")
 		m.Run(t, "systemctl", "restart", "rotator")
-		time.Sleep(16 * time.Second) // longer than the watchdog: it is fed
+		time.Sleep(31 * time.Second) // longer than the watchdog: it is fed
 		restarts, err := strconv.Atoi(property(t, m, "rotator", "NRestarts"))
 		if err != nil || restarts != 0 {
 			t.Fatalf("restarted %d times while all is well: %v", restarts, err)

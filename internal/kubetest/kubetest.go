@@ -46,7 +46,7 @@ type Cluster struct {
 }
 
 // startLimit bounds the start of a built server, on a machine that is busy with other tests.
-const startLimit = 2 * time.Minute
+const startLimit = 10 * time.Minute
 
 // shared is the one piece of package state: a server for each test binary costs less than one for each test.
 var shared = sync.OnceValues(func() (*Cluster, error) {
