@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
@@ -29,6 +30,9 @@ const nobody = 65534
 
 // startLimit bounds initdb and the start of the server, on a busy machine.
 const startLimit = 5 * time.Minute
+
+// connectLimit bounds a connection, in seconds.
+const connectLimit = "300"
 
 // Server is a running server, reached by a socket in a folder of its own.
 type Server struct {
@@ -161,7 +165,7 @@ func (s *Server) ready(ctx context.Context) error {
 }
 
 func (s *Server) url(database string) string {
-	q := url.Values{"host": {s.dir}}
+	q := url.Values{"host": {s.dir}, "connect_timeout": {connectLimit}}
 	if s.port != "" {
 		q.Set("port", s.port)
 	}
@@ -181,8 +185,29 @@ func (s *Server) exec(ctx context.Context, query string) error {
 func (s *Server) Database(t testing.TB) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.names.Add(1))
-	if err := s.exec(context.Background(), "CREATE DATABASE "+name); err != nil {
-		t.Fatalf("create database: %v", err)
-	}
+	s.Say(t, "CREATE DATABASE "+name)
 	return s.url(name)
+}
+
+// Say runs statements as the server's administrator, each by itself. One that is refused because others still use what
+// it is about is said again: a server forgets a session a moment after its client has.
+func (s *Server) Say(t testing.TB, statements ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
+	for _, statement := range statements {
+		err := s.exec(ctx, statement)
+		for inUse(err) { // the server has waited for some seconds
+			err = s.exec(ctx, statement)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// inUse reports whether the server refused something because a session uses it.
+func inUse(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "55006"
 }

@@ -1,7 +1,6 @@
 package postgrestest
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"net"
 	"net/url"
@@ -60,16 +60,10 @@ func StartSecured(t testing.TB) *Secured {
 	return s
 }
 
-// Say runs a statement as the database's administrator.
-func (s *Secured) Say(t testing.TB, statement string) {
-	t.Helper()
-	if err := s.exec(context.Background(), statement); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // Address is the role's, without its password; params are added to it.
 func (s *Secured) Address(params url.Values) string {
+	params = maps.Clone(params)
+	params.Set("connect_timeout", connectLimit)
 	return (&url.URL{Scheme: "postgres", User: url.User(Role), Host: "127.0.0.1:" + s.port, Path: "/" + Role,
 		RawQuery: strings.ReplaceAll(params.Encode(), "+", "%20")}).String() // a plus is a plus to PostgreSQL
 }

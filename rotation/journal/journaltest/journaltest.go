@@ -113,6 +113,20 @@ func (k *kit) unclaimable() {
 	}
 }
 
+// next wants what comes due next, among those that move and among those at rest. A database that was slow to answer looks
+// like one whose clock is ahead: then what comes next is said to come earlier, by no more than that.
+func (k *kit) next(due, rest time.Time) {
+	k.Helper()
+	asked := time.Now()
+	gotDue, gotRest, err := k.j.Next(k.Context())
+	k.ok(err)
+	for _, next := range []struct{ got, want time.Time }{{gotDue, due}, {gotRest, rest}} {
+		if early := next.want.Sub(next.got); early < 0 || early > time.Since(asked) {
+			k.Fatalf("next due %v, next at rest %v; want %v and %v", gotDue, gotRest, due, rest)
+		}
+	}
+}
+
 func (k *kit) load(policy string) *journal.Record {
 	k.Helper()
 	rec, err := k.j.Load(k.Context(), policy)

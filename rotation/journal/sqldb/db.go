@@ -31,7 +31,8 @@ type Options struct {
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
 
-	migrations fs.FS // nil: those of this program
+	migrations fs.FS  // nil: those of this program
+	limits     string // of a transaction in PostgreSQL; "": those of this program
 }
 
 // ErrClosed: the journal was closed.

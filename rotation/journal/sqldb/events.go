@@ -81,7 +81,7 @@ func (e *postgresDB) readEvents(ctx context.Context, each func(func(...any) erro
 		if err := c.QueryRow(ctx, `SELECT EXISTS (`+query+`)`).Scan(&some); err != nil || !some {
 			return err
 		}
-		answers := c.PgConn().Exec(ctx, fmt.Sprintf(`%s; SELECT pg_advisory_xact_lock(%d); %s; COMMIT`, begin, lockEvents, query))
+		answers := c.PgConn().Exec(ctx, fmt.Sprintf(`%s; SELECT pg_advisory_xact_lock(%d); %s; COMMIT`, begin+e.limits, lockEvents, query))
 		defer answers.Close() //nolint:errcheck // once more: the first told what matters
 		for answers.NextResult() {
 			rows := pgx.RowsFromResultReader(c.TypeMap(), answers.ResultReader())

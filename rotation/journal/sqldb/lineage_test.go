@@ -73,7 +73,7 @@ func (n *line) lead(to string) {
 
 // through is a database's address by way of the line.
 func (n *line) through(database string) string {
-	return "postgres://postgres@" + n.Addr().String() + "/" + nameOf(database) + "?sslmode=disable"
+	return "postgres://postgres@" + n.Addr().String() + "/" + nameOf(database) + "?sslmode=disable&connect_timeout=300"
 }
 
 func nameOf(database string) string {
@@ -84,21 +84,6 @@ func nameOf(database string) string {
 	return path.Base(u.Path)
 }
 
-// say runs statements as the administrator of a server, in the database postgres.
-func say(t *testing.T, server *postgrestest.Server, statements ...string) {
-	t.Helper()
-	db, err := sql.Open("pgx", server.Same(t, "/postgres"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close() //nolint:errcheck // nothing was written that a close could lose
-	for _, s := range statements {
-		if _, err := db.ExecContext(t.Context(), s); err != nil {
-			t.Fatalf("%s: %v", s, err)
-		}
-	}
-}
-
 // soon waits for what has to come, however slow the machine is.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
@@ -107,6 +92,18 @@ func soon(t *testing.T, what string, is func() bool) {
 			t.Fatalf("not in two minutes: %s", what)
 		}
 	}
+}
+
+// lost wants that a claim is refused, as soon as the database answers.
+func lost(t *testing.T, what string, write func() error) {
+	t.Helper()
+	soon(t, what+" is refused", func() bool {
+		err := write()
+		if err == nil {
+			t.Fatalf("%s was written", what)
+		}
+		return errors.Is(err, journal.ErrLost)
+	})
 }
 
 // again asks until the database answers: connections that a failover broke are errors first.
@@ -149,7 +146,7 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 		t.Fatal(err)
 	}
 	soon(t, "the standby has it", func() bool {
-		look, err := Open(t.Context(), standby.Same(t, database), Options{ReadOnly: true})
+		look, err := Open(t.Context(), standby.Same(t, database), Options{ReadOnly: true, limits: patient})
 		if err != nil {
 			return false
 		}
@@ -160,7 +157,7 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 	// The standby hears nothing more, and what is committed now is confirmed and lost.
 	replication.lead("")
 	before := there.engine.(*postgresDB).seen.Load()
-	lost := claimNamed(t, there, "lost")
+	gone := claimNamed(t, there, "lost")
 	rec.Policy.Error = "second"
 	if err := here.Commit(t.Context(), kept, rec, false, journal.Event{At: time.Now(), Kind: journal.Failed}); err != nil {
 		t.Fatal(err)
@@ -173,24 +170,12 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 
 	// Whoever acted before is told to stop, also if his claim was not lost.
 	rec.Policy.Error = "third"
-	soon(t, "the commit of a claim that is still there is refused", func() bool {
-		err := here.Commit(t.Context(), kept, rec, true)
-		if err == nil {
-			t.Fatal("it was written")
-		}
-		return errors.Is(err, journal.ErrLost)
+	lost(t, "a commit", func() error { return here.Commit(t.Context(), kept, rec, true) })
+	lost(t, "a renewal", func() error { _, err := there.Renew(t.Context(), past, kept); return err })
+	lost(t, "a batch", func() error {
+		errs, err := there.CommitAll(t.Context(), []journal.Outcome{{Claim: kept, Record: rec}})
+		return errors.Join(append(errs, err)...)
 	})
-	for what, err := range map[string]error{
-		"renewal": again(t, func() (error, error) { _, err := there.Renew(t.Context(), past, kept); return err, nil }),
-		"batch": again(t, func() (error, error) {
-			errs, err := there.CommitAll(t.Context(), []journal.Outcome{{Claim: kept, Record: rec}})
-			return errors.Join(errs...), err
-		}),
-	} {
-		if !errors.Is(err, journal.ErrLost) {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
 	if again(t, func() (bool, error) { return there.Chore(t.Context(), past, "sweep", time.Hour) }) {
 		t.Error("a chore was begun")
 	}
@@ -223,7 +208,7 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 			t.Errorf("%s: %q, %v", name, rec.Policy.Error, err)
 		}
 	}
-	if _, err := there.Renew(t.Context(), past, lost); !errors.Is(err, journal.ErrLost) {
+	if _, err := there.Renew(t.Context(), past, gone); !errors.Is(err, journal.ErrLost) {
 		t.Errorf("the claim that was lost: %v", err)
 	}
 	mark, err := here.Meta(t.Context(), journal.MetaRestored)
@@ -260,7 +245,7 @@ func TestBackupUnderRunningReplicas(t *testing.T) {
 	if err := errors.Join(db.Record(t.Context(), journal.Event{Kind: journal.Started}), db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	say(t, server, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
+	server.Say(t, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
 
 	replicas := []*DB{open(t, database), open(t, database)}
 	for _, db := range replicas {
@@ -274,7 +259,7 @@ func TestBackupUnderRunningReplicas(t *testing.T) {
 		}
 	}
 	before := claimNamed(t, replicas[0], "a")
-	say(t, server, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "ALTER DATABASE backup RENAME TO "+nameOf(database))
+	server.Say(t, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "ALTER DATABASE backup RENAME TO "+nameOf(database))
 	if err := unname(t, database); err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +313,7 @@ func TestBackupElsewhere(t *testing.T) {
 	if mark := restored(database); mark != "" {
 		t.Errorf("what was opened again has the mark %q", mark)
 	}
-	say(t, server, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
+	server.Say(t, "CREATE DATABASE backup TEMPLATE "+nameOf(database))
 	backup := server.Same(t, "/backup")
 	mark := restored(backup)
 	if mark == "" {
@@ -344,7 +329,7 @@ func TestBackupElsewhere(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	say(t, server, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "CREATE DATABASE "+nameOf(database)+" TEMPLATE backup")
+	server.Say(t, "DROP DATABASE "+nameOf(database)+" WITH (FORCE)", "CREATE DATABASE "+nameOf(database)+" TEMPLATE backup")
 	if err := unname(t, database); err != nil { // as an earlier version left it
 		t.Fatal(err)
 	}
@@ -357,7 +342,7 @@ func TestBackupElsewhere(t *testing.T) {
 func TestTimelineNeedsNoRights(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)
-	say(t, server, "CREATE ROLE plain LOGIN", "CREATE DATABASE plain OWNER plain")
+	server.Say(t, "CREATE ROLE plain LOGIN", "CREATE DATABASE plain OWNER plain")
 	address := strings.Replace(server.Same(t, "/plain"), "postgres@", "plain@", 1)
 	db := open(t, address)
 	if e := db.engine.(*postgresDB); e.timeline != timelineNow || e.database != databaseNow {
@@ -365,7 +350,7 @@ func TestTimelineNeedsNoRights(t *testing.T) {
 	}
 	setPolicies(t, db, "a")
 	claimNamed(t, db, "a")
-	say(t, server, `DROP DATABASE plain WITH (FORCE)`, "CREATE DATABASE plain OWNER plain")
+	server.Say(t, `DROP DATABASE plain WITH (FORCE)`, "CREATE DATABASE plain OWNER plain")
 	admin, err := sql.Open("pgx", server.Same(t, "/plain"))
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,8 @@ func TestSchemaOfALaterVersion(t *testing.T) {
 // laterSchema upgrades a journal that is in use, and goes back and forth between the versions; and then once more with a
 // version that this one must not run beside.
 func laterSchema(t *testing.T, url string) {
-	openWith := func(o Options) (*DB, error) {
+	try := func(o Options) (*DB, error) {
+		o.limits = patient
 		db, err := Open(t.Context(), url, o)
 		if err == nil {
 			t.Cleanup(func() { _ = db.Close() })
@@ -73,17 +74,17 @@ func laterSchema(t *testing.T, url string) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openWith(Options{migrations: later(t, 0), ReadOnly: true}); !errors.Is(err, ErrOlder) {
+	if _, err := try(Options{migrations: later(t, 0), ReadOnly: true}); !errors.Is(err, ErrOlder) {
 		t.Errorf("who only looks at an older schema: %v", err)
 	}
 	for _, o := range []Options{{migrations: later(t, 0)}, {}, {migrations: later(t, 0)}} {
-		db, err := openWith(o)
+		db, err := try(o)
 		if err != nil {
 			t.Fatal(err)
 		}
 		work(db, "written")
 	}
-	db, err := openWith(Options{ReadOnly: true})
+	db, err := try(Options{ReadOnly: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +95,7 @@ func laterSchema(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 
-	db, err = openWith(Options{})
+	db, err = try(Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func laterSchema(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	for _, o := range []Options{{}, {ReadOnly: true}} {
-		_, err := openWith(o)
+		_, err := try(o)
 		if !errors.Is(err, journal.ErrNewer) {
 			t.Fatalf("read-only %t: %v", o.ReadOnly, err)
 		}

@@ -26,8 +26,8 @@ const (
 	lockTimeout = `5s`
 	limits      = `; SET LOCAL statement_timeout = '20s'; SET LOCAL lock_timeout = '` + lockTimeout + `';
 		SET LOCAL idle_in_transaction_session_timeout = '4s'`
-	begin     = `BEGIN ISOLATION LEVEL READ COMMITTED` + limits
-	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY` + limits
+	begin     = `BEGIN ISOLATION LEVEL READ COMMITTED`
+	beginRead = `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`
 )
 
 // tries bounds how often a transaction is run that the server ended for another's sake, and giveWay is how long it gives
@@ -77,7 +77,7 @@ func (e *postgresDB) say(ctx context.Context, do func(context.Context, tx) error
 
 func (e *postgresDB) transact(ctx context.Context, begin string, do func(context.Context, tx) error) error {
 	return e.connected(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		t, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin})
+		t, err := c.BeginTx(ctx, pgx.TxOptions{BeginQuery: begin + e.limits})
 		if err != nil {
 			return err
 		}

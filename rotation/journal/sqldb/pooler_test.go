@@ -14,6 +14,6 @@ func TestPooler(t *testing.T) {
 	server := postgrestest.Start(t)
 	address := server.Pooler(t, 3)
 	journaltest.Run(t, func(t *testing.T) journal.Journal {
-		return open(t, "postgres://postgres@"+address+"/"+nameOf(server.Database(t))+"?sslmode=disable")
+		return open(t, "postgres://postgres@"+address+"/"+nameOf(server.Database(t))+"?sslmode=disable&connect_timeout=300")
 	})
 }

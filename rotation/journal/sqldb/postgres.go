@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -21,6 +22,7 @@ type postgresDB struct {
 	refresh func(context.Context, *pgx.ConnConfig) error // brings a copy of config up to date before it is used
 	dur     time.Duration                                // of a lease
 	total   time.Duration                                // bounds a transaction
+	limits  string                                       // of the server's, which a transaction begins with
 	look    bool                                         // only
 	over    atomic.Bool                                  // closed
 
@@ -48,7 +50,7 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	}
 	e := &postgresDB{
 		pool:   stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(o.refresh), stdlib.OptionShouldPing(mayBeBroken)),
-		config: cfg, refresh: o.refresh, dur: o.Lease, total: 2 * time.Minute, look: o.ReadOnly,
+		config: cfg, refresh: o.refresh, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly,
 	}
 	e.pool.SetMaxOpenConns(16)
 	e.pool.SetMaxIdleConns(8)

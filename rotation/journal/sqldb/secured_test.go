@@ -41,11 +41,7 @@ func TestSecuredPostgres(t *testing.T) {
 	var now atomic.Pointer[string]
 	set := func(password string) { address := whole(password); now.Store(&address) }
 	set(server.FirstPassword)
-	db, err := Open(t.Context(), *now.Load(), Options{Address: func(context.Context) (string, error) { return *now.Load(), nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := openWith(t, *now.Load(), Options{Address: func(context.Context) (string, error) { return *now.Load(), nil }})
 	pool := db.engine.(*postgresDB).pool
 	pool.SetMaxIdleConns(0) // each transaction makes a connection
 	setPolicies(t, db, "a")

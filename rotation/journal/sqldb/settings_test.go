@@ -25,7 +25,7 @@ func TestIsolation(t *testing.T) {
 		} {
 			t.Run(level+": "+name, func(t *testing.T) {
 				url := server.Database(t)
-				say(t, server, `ALTER DATABASE `+nameOf(url)+` SET default_transaction_isolation = '`+level+`'`)
+				server.Say(t, `ALTER DATABASE `+nameOf(url)+` SET default_transaction_isolation = '`+level+`'`)
 				part(t, url)
 			})
 		}
@@ -38,16 +38,16 @@ func TestEncoding(t *testing.T) {
 	server := postgrestest.Start(t)
 	const owner = "Müller, 東京"
 	url := server.Database(t)
-	say(t, server, `ALTER DATABASE `+nameOf(url)+` SET client_encoding = 'LATIN1'`)
+	server.Say(t, `ALTER DATABASE `+nameOf(url)+` SET client_encoding = 'LATIN1'`)
 	db := open(t, url)
 	if err := db.SetPolicies(t.Context(), past, []journal.Spec{{Name: "a", Owner: owner}}); err != nil {
 		t.Fatal(err)
 	}
-	say(t, server, `ALTER DATABASE `+nameOf(url)+` RESET client_encoding`)
+	server.Say(t, `ALTER DATABASE `+nameOf(url)+` RESET client_encoding`)
 	if rec, err := open(t, url).Load(t.Context(), "a"); err != nil || rec.Policy.Owner != owner {
 		t.Errorf("the owner is %q, %v; want %q", rec.Policy.Owner, err, owner)
 	}
-	say(t, server, `CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0`)
+	server.Say(t, `CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0`)
 	if _, err := Open(t.Context(), server.Same(t, "/latin"), Options{}); err == nil || !strings.Contains(err.Error(), "LATIN1") {
 		t.Errorf("a database that cannot hold %q: %v", owner, err)
 	}
@@ -59,7 +59,7 @@ func TestDurabilityIsTakenAway(t *testing.T) {
 	server := postgrestest.Start(t)
 	db := open(t, server.Database(t))
 	setPolicies(t, db, "a")
-	say(t, server, `ALTER SYSTEM SET synchronous_commit = off`, `SELECT pg_reload_conf()`)
+	server.Say(t, `ALTER SYSTEM SET synchronous_commit = off`, `SELECT pg_reload_conf()`)
 	soon(t, "claims are refused", func() bool {
 		claims, err := db.Claim(t.Context(), "me", past, 1)
 		for _, c := range claims { // the server's processes notice one after the other
@@ -69,7 +69,7 @@ func TestDurabilityIsTakenAway(t *testing.T) {
 		}
 		return errors.Is(err, errNotDurable)
 	})
-	say(t, server, `ALTER SYSTEM RESET synchronous_commit`, `SELECT pg_reload_conf()`)
+	server.Say(t, `ALTER SYSTEM RESET synchronous_commit`, `SELECT pg_reload_conf()`)
 	soon(t, "claims are made again", func() bool {
 		claims, err := db.Claim(t.Context(), "me", past, 1)
 		return err == nil && len(claims) == 1

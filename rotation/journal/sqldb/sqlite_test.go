@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,12 +13,16 @@ import (
 // open opens a journal whose claims do not end by themselves before the test does, however slow the machine is.
 func open(t *testing.T, url string) *DB {
 	t.Helper()
-	return openLeased(t, url, time.Hour)
+	return openWith(t, url, Options{Lease: time.Hour})
 }
 
-func openLeased(t *testing.T, url string, lease time.Duration) *DB {
+// patient are the limits of transactions in tests: a machine that stands still for some seconds meets none.
+const patient = `; SET LOCAL lock_timeout = '10min'`
+
+func openWith(t *testing.T, url string, o Options) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), url, Options{Program: "rotator-test 1.0", Lease: lease})
+	o.Program, o.limits = "rotator-test 1.0", cmp.Or(o.limits, patient)
+	db, err := Open(t.Context(), url, o)
 	if err != nil {
 		t.Fatal(err)
 	}
