@@ -33,7 +33,7 @@ func (s *Server) EndByFullLog(t testing.TB) {
 		if _, err := os.Stat(filepath.Join(s.data(), "postmaster.pid")); errors.Is(err, os.ErrNotExist) {
 			break
 		}
-		soon, enough := context.WithTimeout(ctx, time.Second)
+		soon, enough := context.WithTimeout(ctx, 10*time.Second)
 		_ = s.exec(soon, "SELECT pg_switch_wal()") // writes to the log; while the server comes back it is refused
 		enough()
 		if ctx.Err() != nil {
@@ -64,10 +64,10 @@ func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	// The server refuses to start while its predecessor's children still end: it is asked again.
-	for {
+	// The server refuses to start while its predecessor's children still end: it is started again, and given more time.
+	for patience := 2 * time.Second; ; patience *= 2 {
 		s.run(t)
-		soon, enough := context.WithTimeout(ctx, 2*time.Second)
+		soon, enough := context.WithTimeout(ctx, patience)
 		err := s.ready(soon)
 		enough()
 		if err == nil {

@@ -17,21 +17,20 @@ import (
 // for one transaction. Its program is Debian's, unpacked into a cache folder.
 func (s *Server) Pooler(t testing.TB, size int) (address string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	folder, err := fetch(ctx, "pgbouncer")
+	folder, err := fetch("pgbouncer")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address = porttest.Free(t)
 	_, port, _ := net.SplitHostPort(address)
 	config := fmt.Sprintf("[databases]\n* = host=%s user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %s\n"+
-		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = %d\nmax_client_conn = 500\n", s.dir, port, size)
+		"unix_socket_dir =\nauth_type = any\npool_mode = transaction\ndefault_pool_size = %d\nmax_client_conn = 500\n"+
+		"server_connect_timeout = 300\nserver_login_retry = 1\nclient_login_timeout = 300\n", s.dir, port, size)
 	if err := os.WriteFile(filepath.Join(s.dir, "pgbouncer.ini"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.own(t, "pgbouncer.ini")
-	const script = `"$0" pgbouncer.ini </dev/null >>pgbouncer.log 2>&1 & pooler=$!; read -r _; kill -TERM $pooler; wait $pooler`
+	const script = `"$0" pgbouncer.ini </dev/null >>pgbouncer.log 2>&1 & pooler=$!; read -r _; kill -KILL $pooler; wait $pooler`
 	cmd := s.command(context.Background(), "/bin/sh", "-c", script, filepath.Join(folder, "usr/sbin/pgbouncer"))
 	libs, _ := filepath.Glob(filepath.Join(folder, "usr/lib/*-linux-gnu"))
 	cmd.Env = append(cmd.Env, "LD_LIBRARY_PATH="+strings.Join(libs, ":"))
@@ -44,8 +43,10 @@ func (s *Server) Pooler(t testing.TB, size int) (address string) {
 	}
 	t.Cleanup(func() {
 		_ = stdin.Close()
-		_ = cmd.Wait() // it says 1 when it is ended with clients
+		_ = cmd.Wait() // how it ends is no news: it keeps nothing
 	})
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
 	for {
 		c, err := net.Dial("tcp", address)
 		if err == nil {

@@ -71,18 +71,23 @@ func (s *Server) initdb(ctx context.Context) *exec.Cmd {
 // start makes the server's files, lets prepare change them and say how it is run, and runs it.
 func (s *Server) start(t testing.TB, files func(context.Context) *exec.Cmd, prepare func() (args []string)) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
 	var err error
-	if s.bin, err = programs(ctx); err != nil {
+	if s.bin, err = programs(); err != nil {
 		t.Fatalf("PostgreSQL for tests: %v", err)
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
+	defer cancel()
 	// Not t.TempDir: its parent is closed to nobody, and its path may be too long for a socket's.
 	if s.dir, err = os.MkdirTemp("", "rotator-postgres-"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(s.dir); err != nil {
+		err := os.RemoveAll(s.dir)
+		for tries := 0; err != nil && tries < 1000; tries++ { // the children of a server that was killed may write on for a moment
+			time.Sleep(20 * time.Millisecond)
+			err = os.RemoveAll(s.dir)
+		}
+		if err != nil {
 			t.Error(err)
 		}
 	})

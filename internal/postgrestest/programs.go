@@ -12,12 +12,15 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rotator/internal/debian"
 )
 
 // programs finds the folder that holds initdb and postgres.
-func programs(ctx context.Context) (string, error) {
+func programs() (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchLimit)
+	defer cancel()
 	var candidates []string
 	if p, err := exec.LookPath("initdb"); err == nil {
 		// Behind a link lies the folder that the server finds its other files from.
@@ -166,8 +169,13 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	return string(out), nil
 }
 
+// fetchLimit bounds a download, over a slow network and after those of other tests: apt serves one at a time.
+const fetchLimit = 20 * time.Minute
+
 // fetch returns the folder with Debian's package of that name, unpacked into the cache.
-func fetch(ctx context.Context, name string) (string, error) {
+func fetch(name string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fetchLimit)
+	defer cancel()
 	folder, err := cacheFolder(name)
 	if err != nil {
 		return "", err

@@ -36,7 +36,6 @@ type Secured struct {
 func StartSecured(t testing.TB) *Secured {
 	t.Helper()
 	s := &Secured{Server: &Server{}, FirstPassword: "first & p/ss"}
-	_, s.port, _ = net.SplitHostPort(porttest.Free(t))
 	dir := t.TempDir()
 	ours, other := newAuthority(t), newAuthority(t)
 	s.CA, s.OtherCA = filepath.Join(dir, "ca.pem"), filepath.Join(dir, "other.pem")
@@ -45,6 +44,7 @@ func StartSecured(t testing.TB) *Secured {
 	other.write(t, s.OtherCA)
 	ours.issue(t, Role, s.Cert, s.Key)
 	s.start(t, s.initdb, func() []string {
+		_, s.port, _ = net.SplitHostPort(porttest.Free(t))
 		ours.write(t, filepath.Join(s.dir, "ca.pem"))
 		ours.issue(t, "127.0.0.1", filepath.Join(s.dir, "server.pem"), filepath.Join(s.dir, "server.key"))
 		s.own(t, "ca.pem", "server.pem", "server.key")

@@ -2,11 +2,10 @@ package postgrestest
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +15,7 @@ import (
 // folder.
 func StartWithClock(t testing.TB, settings ...string) *Server {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
-	defer cancel()
-	folder, err := fetch(ctx, "libfaketime")
+	folder, err := fetch("libfaketime")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,29 +68,22 @@ func (s *Server) Unfill(t testing.TB) {
 // limit bounds the files of the server's processes. Whom they run as may do it; root may lack the right.
 func (s *Server) limit(t testing.TB, size string) {
 	t.Helper()
-	for _, pid := range s.processes(t) {
-		c := s.command(t.Context(), "prlimit", "--pid", fmt.Sprint(pid), "--fsize="+size+":")
-		if out, err := c.CombinedOutput(); err != nil && !bytes.Contains(out, []byte("No such process")) {
-			t.Fatalf("prlimit: %v: %s", err, out)
+	main := fmt.Sprint(s.pid(t))
+	limited := make(map[string]bool)
+	// The main process first: whom it starts from then on has its limit. Of its children a look may miss some, while others end.
+	for left := []string{main}; len(left) > 0; left = slices.DeleteFunc(children(main), func(pid string) bool { return limited[pid] }) {
+		for _, pid := range left {
+			c := s.command(t.Context(), "prlimit", "--pid", pid, "--fsize="+size+":")
+			if out, err := c.CombinedOutput(); err != nil && !bytes.Contains(out, []byte("No such process")) {
+				t.Fatalf("prlimit: %v: %s", err, out)
+			}
+			limited[pid] = true
 		}
 	}
 }
 
-// processes are the server's: the first, whose limits those that it starts later have, and its children.
-func (s *Server) processes(t testing.TB) []int {
-	t.Helper()
-	main := s.pid(t)
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", main, main))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := []int{main}
-	for field := range strings.FieldsSeq(string(text)) {
-		pid, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, pid)
-	}
-	return all
+// children are the processes that a process started; none when it has ended.
+func children(pid string) []string {
+	text, _ := os.ReadFile(filepath.Join("/proc", pid, "task", pid, "children"))
+	return strings.Fields(string(text))
 }
