@@ -3,6 +3,7 @@ package replicas
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -11,24 +12,31 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
 )
 
-// order runs a command through a replica and returns what it said and its exit code.
+// order runs a command through a replica and returns what it said and its exit code. One that the replica was too slow to
+// greet has asked for nothing yet, and is run again.
 func (r *replica) order(args ...string) (string, int) {
 	r.Helper()
 	path, err := r.program()
 	if err != nil {
 		r.Fatal(err)
 	}
-	cmd := exec.Command(path, append(args, "--config", r.path(r.name("replica")+".yaml"))...)
-	cmd.Dir = r.dir
-	out, err := cmd.CombinedOutput()
-	if cmd.ProcessState == nil {
-		r.Fatal(err)
+	for tries := 1; ; tries++ {
+		cmd := exec.Command(path, append(args, "--config", r.path(r.name("replica")+".yaml"))...)
+		cmd.Dir = r.dir
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			r.Fatal(err)
+		}
+		if tries == 3 || !strings.Contains(string(out), "does not answer as it should") {
+			return string(out), cmd.ProcessState.ExitCode()
+		}
 	}
-	return string(out), cmd.ProcessState.ExitCode()
 }
 
 // must is order for what succeeds.
@@ -68,12 +76,16 @@ func (r *replica) ready(want int, why string) {
 		last = body
 		return status == want
 	})
-	if status, body := r.probe("/healthz"); status != http.StatusOK {
+	var status int
+	var body string
+	eventually(r, "an answer about its health", func() bool { status, body = r.probe("/healthz"); return status != 0 })
+	if status != http.StatusOK {
 		r.Errorf("healthz %d %q: a database's trouble is no reason to start a replica again", status, body)
 	}
 }
 
-// say runs statements in the database, in one session.
+// say runs statements in the database, in one session. One that is broken off for a replica's sake, since both wait for
+// each other, is said again.
 func (c *cluster) say(statements ...string) {
 	c.Helper()
 	db, err := sql.Open("pgx", c.url)
@@ -83,10 +95,19 @@ func (c *cluster) say(statements ...string) {
 	defer func() { _ = db.Close() }()
 	db.SetMaxOpenConns(1)
 	for _, s := range statements {
-		if _, err := db.ExecContext(context.Background(), s); err != nil {
+		_, err := db.ExecContext(context.Background(), s)
+		for isDeadlock(err) {
+			_, err = db.ExecContext(context.Background(), s)
+		}
+		if err != nil {
 			c.Fatalf("%s: %v", s, err)
 		}
 	}
+}
+
+func isDeadlock(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && e.Code == "40P01"
 }
 
 // TestAnyReplica: what people say to one replica holds for all, and each shows the same.
@@ -135,13 +156,15 @@ func TestAnyReplica(t *testing.T) {
 	}
 }
 
-// count reads a number from the database.
+// count reads a number from the database. Where a standby recovers, or sessions still end, it asks again.
 func (c *cluster) count(query string) (n int) {
 	c.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	if err := c.query(ctx, query, &n); err != nil {
-		c.Fatal(err)
-	}
+	var last error
+	defer func() {
+		if c.Failed() {
+			c.Logf("%s: %v", query, last)
+		}
+	}()
+	eventually(c, "an answer to "+query, func() bool { last = c.query(query, &n); return last == nil })
 	return n
 }

@@ -21,7 +21,7 @@ var (
 // folder is where builds are kept, for TestMain to remove.
 var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "rotator-replicas-") })
 
-// build builds the program from the module in dir; "" is this one.
+// build builds the program from the module in dir; "" is this one. What a build downloads may be refused it for once.
 func build(dir, name string, flags ...string) (string, error) {
 	to, err := folder()
 	if err != nil {
@@ -29,12 +29,17 @@ func build(dir, name string, flags ...string) (string, error) {
 	}
 	path := filepath.Join(to, name)
 	args := append([]string{"build", "-trimpath", "-ldflags=-s -w -X main.version=" + strings.TrimPrefix(name, "rotator-"), "-o", path}, flags...)
-	cmd := exec.Command("go", append(args, "rotator/cmd/rotator")...)
-	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+	for tries := 1; ; tries++ {
+		cmd := exec.Command("go", append(args, "rotator/cmd/rotator")...)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			return path, nil
+		}
+		if tries == 3 {
+			return "", fmt.Errorf("build %s: %w\n%s", name, err, out)
+		}
 	}
-	return path, nil
 }
 
 // buildProduct builds what is here. ROTATOR_BINARY names a binary to try in its place.

@@ -50,9 +50,7 @@ func TestLostCommits(t *testing.T) {
 	eventually(t, "the drift is seen", func() bool {
 		return c.count(`SELECT count(*) FROM targets WHERE policy = 'p000' AND status = 'drift'`) == 1
 	})
-	if out, code := b.order("status", "p000"); code != 3 {
-		t.Errorf("p000 waits for a human: exit %d\n%s", code, out)
-	}
+	eventually(t, "p000 waits for a human", func() bool { _, code := b.order("status", "p000"); return code == 3 })
 	b.must("rotate", "p001", "--supersede")
 	b.must("rotate", "p002", "--supersede")
 	a.must("resolve", "p000", "--target", "local:p000", "--overwrite")

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"rotator/internal/console"
 )
 
 // TestMove: a daemon on SQLite is stopped, its journal copied to PostgreSQL, and replicas go on where it stood, while
@@ -40,16 +43,29 @@ func TestMove(t *testing.T) {
 	on(file)
 	a.start()
 	a.ready(http.StatusOK, "a daemon on SQLite")
-	out := a.must("rotate", "p000", "p001", "p002", "p003")
+	eventually(t, "the first keys are live", func() bool {
+		rows, err := a.client().Status(t.Context())
+		return err == nil && len(rows) == 4 && !slices.ContainsFunc(rows, func(row console.StatusRow) bool { return row.LiveSince == nil })
+	})
 	if keys := len(c.sim.Live(team)); keys != 4 {
-		t.Fatalf("xAI holds %d keys\n%s", keys, out)
+		t.Fatalf("xAI holds %d keys", keys)
 	}
 	if out, code := a.order("state", "copy", "--from", file, "--to", database); code != 1 || !strings.Contains(out, "in use") {
 		t.Errorf("a journal that a daemon has was copied: exit %d\n%s", code, out)
 	}
 	a.terminate()
+	copied := func(from, to string) {
+		t.Helper()
+		eventually(t, "the server forgets connections that were closed", func() bool {
+			out, code := a.order("state", "copy", "--from", from, "--to", to)
+			if code != 0 && !strings.Contains(out, "in use") {
+				t.Fatalf("copy from %s: exit %d\n%s", from, code, out)
+			}
+			return code == 0
+		})
+	}
 
-	a.must("state", "copy", "--from", file, "--to", database)
+	copied(file, database)
 	c.write("replica-0.yaml", string(shared))
 	a.start()
 	b.start()
@@ -64,10 +80,7 @@ func TestMove(t *testing.T) {
 	b.terminate()
 
 	back := "sqlite:" + c.path("back.db")
-	eventually(t, "the server forgets the replicas' connections", func() bool {
-		out, code := a.order("state", "copy", "--from", database, "--to", back)
-		return code == 0 || !strings.Contains(out, "in use")
-	})
+	copied(database, back)
 	on(back)
 	a.start()
 	a.ready(http.StatusOK, "a daemon on SQLite again")
@@ -76,8 +89,6 @@ func TestMove(t *testing.T) {
 	for _, f := range users.failures {
 		t.Error(f)
 	}
-	if out := a.must("history", "p000"); strings.Count(out, "done") != 2 {
-		t.Errorf("two rotations are told:\n%s", out)
-	}
+	eventually(t, "two rotations are told", func() bool { return strings.Count(a.must("history", "p000"), "done") == 2 })
 	t.Logf("consumers: %d calls, %d failed", users.calls.Load(), len(users.failures))
 }

@@ -191,7 +191,7 @@ func (c *cluster) fill() *sql.Conn {
 func (c *cluster) exhaust(connections int) (all []*sql.Conn) {
 	c.Helper()
 	const hog = "hog"
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
 	for ctx.Err() == nil {
 		one, err := c.session(ctx, hog)

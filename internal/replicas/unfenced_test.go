@@ -91,7 +91,7 @@ func (c *cluster) await(done <-chan struct{}, what string) {
 	c.Helper()
 	select {
 	case <-done:
-	case <-time.After(2 * time.Minute):
-		c.Fatalf("not within 2 minutes: %s", what)
+	case <-time.After(10 * time.Minute):
+		c.Fatalf("not within 10 minutes: %s", what)
 	}
 }
