@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"crypto/tls"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -93,7 +94,7 @@ func (e *postgresDB) transact(ctx context.Context, begin string, do func(context
 func (e *postgresDB) connected(ctx context.Context, do func(context.Context, *pgx.Conn) error) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, e.total)
 	defer cancel()
-	c, err := e.pool.Conn(ctx)
+	c, err := e.conn(ctx)
 	if err != nil {
 		if e.over.Load() {
 			return ErrClosed
@@ -102,6 +103,23 @@ func (e *postgresDB) connected(ctx context.Context, do func(context.Context, *pg
 	}
 	defer func() { err = errors.Join(err, c.Close()) }()
 	return c.Raw(func(of any) error { return do(ctx, of.(*stdlib.Conn).Conn()) })
+}
+
+// conn is a connection of the pool's. Where the server has none left for us, one of those that the pool has comes free: who
+// waits for it is given one, and who asks for more at once would be refused.
+func (e *postgresDB) conn(ctx context.Context) (*sql.Conn, error) {
+	for try := 1; ; try++ {
+		c, err := e.pool.Conn(ctx)
+		p, ok := errors.AsType[*pgconn.PgError](err)
+		if !ok || p.Code != "53300" || try == tries || e.pool.Stats().OpenConnections == 0 {
+			return c, err
+		}
+		select {
+		case <-time.After(rand.N(giveWay << try)):
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
 }
 
 // mayBeBroken reports whether a connection that was idle is to be asked for a sign of life before it is used: if the

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,4 +96,26 @@ func TestLoadersWait(t *testing.T) {
 	if err := errors.Join(err, <-loaded); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestFewConnections: where the server grants fewer connections than a replica may open, its callers wait for those there
+// are, and are not refused.
+func TestFewConnections(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	server.Say(t, `CREATE ROLE few LOGIN CONNECTION LIMIT 3`, `CREATE DATABASE few OWNER few`)
+	db := open(t, strings.Replace(server.Same(t, "/few"), "postgres@", "few@", 1))
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			err := db.write(t.Context(), func(ctx context.Context, q tx) error {
+				_, err := q.exec(ctx, `SELECT pg_sleep(0.2)`)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 }
