@@ -32,7 +32,14 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, part.Close(), os.Remove(part.Name())) }()
 
-	if err := execOn(ctx, e.dsn("mode=ro&_pragma=busy_timeout(5000)"), `VACUUM INTO $1`, part.Name()); err != nil {
+	query := "mode=ro&_pragma=busy_timeout(5000)"
+	if e.still != nil {
+		query += "&immutable=1"
+	}
+	if err := execOn(ctx, e.dsn(query), `VACUUM INTO $1`, part.Name()); err != nil {
+		return err
+	}
+	if err := e.unchanged(); err != nil {
 		return err
 	}
 	copied := (&url.URL{Scheme: "file", Path: absolute(part.Name()), RawQuery: "mode=rw&_pragma=synchronous(FULL)"}).String()

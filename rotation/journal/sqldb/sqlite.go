@@ -26,6 +26,7 @@ type sqliteDB struct {
 	idle    chan *session // of readers; a reader never waits for the writer
 	made    int           // of readers
 	group   *group        // nil when only reading
+	still   fs.FileInfo   // of a file that is read as one that does not change; else nil
 	lock    *os.File
 	files   map[string]fs.FileInfo // the database and its lock as they were opened to write, by path
 }
@@ -133,17 +134,19 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, known schema, o O
 }
 
 func (e *sqliteDB) openReaders(ctx context.Context, known schema) (err error) {
-	if e.readers, err = sql.Open("sqlite", e.dsn("mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)")); err != nil {
+	query := looking
+	if e.group == nil {
+		if query, err = e.lookingAt(ctx); err != nil {
+			return err
+		}
+	}
+	if e.readers, err = sql.Open("sqlite", e.dsn(query)); err != nil {
 		return err
 	}
 	e.idle = make(chan *session, nReaders)
 	for range nReaders {
 		s, err := newSession(ctx, e.readers)
 		if err != nil {
-			// SQLite says "unable to open" also of a file that is not there.
-			if _, missing := os.Stat(e.path); errors.Is(missing, fs.ErrNotExist) {
-				err = fmt.Errorf("%w: %w", ErrNoJournal, missing)
-			}
 			return err
 		}
 		e.idle <- s
@@ -182,7 +185,10 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 		return err
 	}
 	defer s.rollback() // nothing was written
-	return do(ctx, s)
+	if err := do(ctx, s); err != nil {
+		return err
+	}
+	return e.unchanged()
 }
 
 func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
