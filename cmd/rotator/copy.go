@@ -64,7 +64,7 @@ func (a *app) openToCopy(ctx context.Context, flag, text string, mustExist bool)
 	if err != nil {
 		return nil, usage(err, flag+" must name a secret that can be read.")
 	}
-	o := sqldb.Options{Program: "rotator " + programVersion(), Address: addressOf(s)}
+	o := journalOptions(s)
 	if mustExist {
 		looking := o
 		looking.ReadOnly = true

@@ -18,6 +18,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/internal/console"
+	"rotator/internal/secret"
 	"rotator/internal/traces"
 	"rotator/policies"
 	"rotator/rotation"
@@ -103,16 +104,20 @@ func (a *app) openJournal(ctx context.Context, c *config.Config, readOnly bool) 
 	if err != nil {
 		return nil, usage(err, "`state` in "+c.File+" says where the journal is")
 	}
-	return sqldb.Open(ctx, address.Reveal(), sqldb.Options{
-		ReadOnly: readOnly, Program: "rotator " + programVersion(), Lease: c.Limits.Lease.Std(), Address: addressOf(c.State),
-	})
+	o := journalOptions(c.State)
+	o.ReadOnly, o.Lease = readOnly, c.Limits.Lease.Std()
+	return sqldb.Open(ctx, address.Reveal(), o)
 }
 
-// addressOf tells the journal's address as it is now: a password may have been replaced since.
-func addressOf(s config.State) func(context.Context) (string, error) {
-	return func(ctx context.Context) (string, error) {
-		address, err := s.Address(ctx)
-		return address.Reveal(), err
+// journalOptions tell the journal's address as it is now: a password may have been replaced since.
+func journalOptions(s config.State) sqldb.Options {
+	return sqldb.Options{
+		Program: "rotator " + programVersion(),
+		Address: func(ctx context.Context) (string, error) {
+			address, err := s.Address(ctx)
+			return address.Reveal(), err
+		},
+		Refused: func(address string) { s.Refused(secret.New(address)) },
 	}
 }
 

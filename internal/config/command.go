@@ -17,6 +17,7 @@ import (
 const (
 	commandLimit = 10 * time.Second // how long a program may take
 	commandFresh = time.Minute      // for how long its answer is used again: a pool makes many connections at once
+	commandAgain = 5 * time.Second  // and one that was refused
 )
 
 // Command is a program that prints a password which does not last, such as a token of a cloud's identity service. It is
@@ -27,6 +28,7 @@ type Command struct {
 
 	turn   chan struct{} // one caller's at a time: he runs the program, and those who wait have its answer
 	answer secret.Text
+	asked  time.Time
 	until  time.Time
 }
 
@@ -57,8 +59,21 @@ func (c *Command) Read(ctx context.Context) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("read secret command:%s: %w", c.args[0], err)
 	}
-	c.answer, c.until = secret.New(text), asked.Add(commandFresh)
+	c.answer, c.asked, c.until = secret.New(text), asked, asked.Add(commandFresh)
 	return c.answer, nil
+}
+
+// refused says that an answer opened nothing. If it is the last one, it is not used much longer.
+func (c *Command) refused(was func(answer secret.Text) bool) {
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	default: // a new one is on its way
+		return
+	}
+	if was(c.answer) {
+		c.until = c.asked.Add(commandAgain)
+	}
 }
 
 func (c *Command) run(ctx context.Context) (string, error) {

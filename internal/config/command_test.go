@@ -9,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"rotator/internal/secret"
 )
 
 // program is the command line of a script.
@@ -60,6 +62,40 @@ func TestPasswordByCommand(t *testing.T) {
 	}
 	if strings.Contains(s.String(), "tok") {
 		t.Errorf("the state is printed as %s", s)
+	}
+}
+
+// TestRefusedPassword: what the server did not take is asked for anew, and not more often than every few seconds.
+func TestRefusedPassword(t *testing.T) {
+	t.Parallel()
+	counter := filepath.Join(t.TempDir(), "runs")
+	line := program(t, `echo run >> "$1"; wc -l < "$1"`)
+	s, err := ParseState("state", "postgres://u@h/d?password=command:"+strings.ReplaceAll(line, " ", "%20")+"%20"+counter, env(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	s.command.now = func() time.Time { return now }
+	first := secret.New("postgres://u@h/d?password=1")
+	for _, step := range []struct {
+		wait    time.Duration
+		refused secret.Text
+		want    string
+	}{
+		{0, secret.Text{}, "1"},
+		{time.Second, first, "1"}, // a server that takes nothing keeps nobody busy
+		{commandAgain - time.Second, secret.Text{}, "2"},
+		{commandAgain, first, "2"}, // of a login that took long: this answer is another one
+		{0, secret.New("postgres://u@h/d?password=2"), "3"},
+		{commandFresh - time.Second, secret.Text{}, "3"},
+	} {
+		now = now.Add(step.wait)
+		if !step.refused.Empty() {
+			s.Refused(step.refused)
+		}
+		if a, err := s.Address(t.Context()); err != nil || a.Reveal() != "postgres://u@h/d?password="+step.want {
+			t.Fatalf("the address is %s, %v, want password %s", a.Reveal(), err, step.want)
+		}
 	}
 }
 

@@ -155,7 +155,7 @@ type State struct {
 }
 
 // Address returns what the journal is opened with, as it is now: references are read again each time, a command is run
-// again when its answer is older than a minute.
+// again when its answer is older than a minute, or was refused.
 func (s State) Address(ctx context.Context) (secret.Text, error) {
 	if !s.ref.IsZero() {
 		return s.ref.Read(ctx)
@@ -173,6 +173,19 @@ func (s State) Address(ctx context.Context) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, err
 	}
+	return s.with(password), nil
+}
+
+// Refused says that the database did not take the login with an address: the command that its password came from is run
+// again for one of the next.
+func (s State) Refused(address secret.Text) {
+	if s.command != nil {
+		s.command.refused(func(answer secret.Text) bool { return s.with(answer).Equal(address) })
+	}
+}
+
+// with is the address with a password in the place that is kept for it.
+func (s State) with(password secret.Text) secret.Text {
 	// All else stays as it was written: the database's own rules of escaping differ from those of url.Values.
 	address, query, _ := strings.Cut(s.text, "?")
 	params := strings.Split(query, "&")
@@ -181,7 +194,7 @@ func (s State) Address(ctx context.Context) (secret.Text, error) {
 			params[i] = "password=" + strings.ReplaceAll(url.QueryEscape(password.Reveal()), "+", "%20")
 		}
 	}
-	return secret.New(address + "?" + strings.Join(params, "&")), nil
+	return secret.New(address + "?" + strings.Join(params, "&"))
 }
 
 // String is what stands in the file.

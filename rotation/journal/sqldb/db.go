@@ -28,6 +28,8 @@ type Options struct {
 	// Address is asked for the database's address before each new connection, so that a password or certificate that was
 	// replaced is used at once (nil: that of Open for ever). SQLite has no connections.
 	Address func(context.Context) (string, error)
+	// Refused is told which address of those the database did not take the login with (nil: nobody is told).
+	Refused func(address string)
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
 

@@ -60,12 +60,12 @@ func (e *postgresDB) listen(ctx context.Context, wake func()) {
 }
 
 // connect makes a connection that is not the pool's. One that nobody answers on is given up after a minute.
-func (e *postgresDB) connect(ctx context.Context) (*pgx.Conn, error) {
-	cfg := e.config.Copy()
-	if err := e.refresh(ctx, cfg); err != nil {
-		return nil, err
-	}
+func (e *postgresDB) connect(ctx context.Context) (session *pgx.Conn, err error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
-	cfg.DialFunc = d.DialContext
-	return pgx.ConnectConfig(ctx, cfg)
+	err = e.login(ctx, func(cfg *pgx.ConnConfig) error {
+		cfg.DialFunc = d.DialContext
+		session, err = pgx.ConnectConfig(ctx, cfg)
+		return err
+	})
+	return session, err
 }

@@ -11,20 +11,18 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 // postgresDB is a journal that replicas share. It keeps nothing in a session between transactions, neither prepared
 // statements nor settings nor locks, so that it works through a pooler that hands out connections per transaction.
 type postgresDB struct {
-	pool    *sql.DB
-	config  *pgx.ConnConfig                              // of every connection
-	refresh func(context.Context, *pgx.ConnConfig) error // brings a copy of config up to date before it is used
-	dur     time.Duration                                // of a lease
-	total   time.Duration                                // bounds a transaction
-	limits  string                                       // of the server's, which a transaction begins with
-	look    bool                                         // only
-	over    atomic.Bool                                  // closed
+	connector
+	pool   *sql.DB
+	dur    time.Duration // of a lease
+	total  time.Duration // bounds a transaction
+	limits string        // of the server's, which a transaction begins with
+	look   bool          // only
+	over   atomic.Bool   // closed
 
 	timeline string                 // the expression for the database's timeline
 	database string                 // the expression that names the database
@@ -49,9 +47,9 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	e := &postgresDB{
-		pool:   stdlib.OpenDB(*cfg, stdlib.OptionBeforeConnect(o.refresh), stdlib.OptionShouldPing(mayBeBroken)),
-		config: cfg, refresh: o.refresh, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly,
+		connector: connector{cfg, o}, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly,
 	}
+	e.pool = sql.OpenDB(e.connector)
 	e.pool.SetMaxOpenConns(16)
 	e.pool.SetMaxIdleConns(8)
 	e.pool.SetConnMaxIdleTime(5 * time.Minute)
@@ -115,33 +113,6 @@ func explained(err error) error {
 		}
 	}
 	return err
-}
-
-// parseAddress reads an address. Its error does not quote it, as the parser's own would: it may hold a password.
-func parseAddress(url string) (*pgx.ConnConfig, error) {
-	cfg, err := pgx.ParseConfig(url)
-	if err != nil {
-		return nil, errors.New("postgres: the address cannot be parsed, or a certificate that it names cannot be read: " +
-			"want postgres://USER@HOST/DATABASE?sslmode=verify-full")
-	}
-	return cfg, nil
-}
-
-// refresh puts into a connection that is about to be made the password and the certificates as they are now.
-func (o Options) refresh(ctx context.Context, cfg *pgx.ConnConfig) error {
-	if o.Address == nil {
-		return nil
-	}
-	url, err := o.Address(ctx)
-	if err != nil {
-		return err
-	}
-	now, err := parseAddress(url)
-	if err != nil {
-		return err
-	}
-	cfg.Password, cfg.TLSConfig, cfg.Fallbacks = now.Password, now.TLSConfig, now.Fallbacks
-	return nil
 }
 
 // beforeLoading keeps two replicas from locking policies in different orders.

@@ -41,13 +41,20 @@ func TestSecuredPostgres(t *testing.T) {
 	var now atomic.Pointer[string]
 	set := func(password string) { address := whole(password); now.Store(&address) }
 	set(server.FirstPassword)
-	db := openWith(t, *now.Load(), Options{Address: func(context.Context) (string, error) { return *now.Load(), nil }})
+	refused := make(chan string, 100)
+	db := openWith(t, *now.Load(), Options{
+		Address: func(context.Context) (string, error) { return *now.Load(), nil },
+		Refused: func(address string) { refused <- address },
+	})
 	pool := db.engine.(*postgresDB).pool
 	pool.SetMaxIdleConns(0) // each transaction makes a connection
 	setPolicies(t, db, "a")
 	server.Say(t, "ALTER ROLE "+postgrestest.Role+" PASSWORD 'second'")
 	if _, err := db.Load(t.Context(), "a"); err == nil {
 		t.Error("the server still takes the first password")
+	}
+	if address := <-refused; address != whole(server.FirstPassword) {
+		t.Errorf("%s is told as refused", address)
 	}
 	set("second")
 	if _, err := db.Load(t.Context(), "a"); err != nil {
