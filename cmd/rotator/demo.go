@@ -43,6 +43,7 @@ var demoPolicies = map[string]string{
 
 const demoConfig = `state: sqlite:%[1]s/rotator.db
 policies: %[1]s/policies
+socket: /rotator-demo.sock # that nobody opens: the folder's name may be too long for one
 xai: {management_url: "%[2]s", inference_url: "%[2]s"}
 teams: {demo: {management_key: "file:%[1]s/management.key"}}
 stores: {files: {type: file, dir: "%[1]s/secrets"}}
