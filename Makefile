@@ -11,6 +11,9 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai ./internal/traces
 CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First|Round|Slow|Sluggish|Replica|Others|Value)
 
+# Brings the modules that the tests are made of, again where a connection breaks.
+MODULES = for try in 1 2 3; do $(GO) list -deps -test -tags deploy ./... >/dev/null && break; sleep 10; done
+
 .DEFAULT_GOAL := help
 .PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
 
@@ -28,6 +31,7 @@ demo: build ## the main job on this machine, with nothing configured
 	@bin/rotator demo
 
 test: ## all tests; builds the real Vault server they talk to (minutes when cold)
+	@$(MODULES)
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
@@ -58,6 +62,8 @@ release: ## dist/: all that is published; IMAGE=REPOSITORY for the chart, SIGNIN
 	  $(if $(VULNDB),-vulndb '$(VULNDB)') $(if $(SIGNING_KEY),-key '$(abspath $(SIGNING_KEY))')
 
 test-deploy: ## the service, packages, chart and releases for real: needs root and Debian, installs what it lacks
+	@$(MODULES)
+	@cd deploy/release && $(MODULES)
 	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes
 	$(GO) run ./internal/kubetest/build
 	$(GO) test -tags deploy -count=1 -timeout=60m ./deploy/... ./stores/kubernetes

@@ -120,6 +120,16 @@ func (r *release) command(ctx context.Context, env []string, name string, args .
 	return err
 }
 
+// fetched is command for a program that is downloaded first: where that fails, it is tried again.
+func (r *release) fetched(ctx context.Context, env []string, name string, args ...string) (err error) {
+	for range 3 {
+		if err = r.command(ctx, env, name, args...); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	return err
+}
+
 func (r *release) output(ctx context.Context, env []string, name string, args ...string) ([]byte, error) {
 	c := exec.CommandContext(ctx, name, args...)
 	c.Dir = r.root
@@ -187,7 +197,7 @@ func (r *release) packages(ctx context.Context) error {
 		}
 		env := []string{"ARCH=" + arch, "VERSION=" + r.packageVersion(), "GOFLAGS=-trimpath"}
 		for _, kind := range []string{"deb", "rpm"} {
-			if err := r.command(ctx, env, "go", "run", nfpm, "package", "-f", config, "-p", kind, "-t", r.out); err != nil {
+			if err := r.fetched(ctx, env, "go", "run", nfpm, "package", "-f", config, "-p", kind, "-t", r.out); err != nil {
 				return err
 			}
 		}

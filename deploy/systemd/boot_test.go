@@ -200,7 +200,7 @@ func TestDaemonOnSystemd(t *testing.T) {
 		if _, err := m.Try("systemctl", "restart", "rotator"); err == nil {
 			t.Error("it started without a configuration")
 		}
-		m.Until(t, soon, "StatusText=the last 3 starts failed, see the log; the next is in 8s", "systemctl", "show", "-p", "StatusText", "rotator")
+		m.Until(t, soon, "StatusText=the last 5 starts failed, see the log; the next is in 32s", "systemctl", "show", "-p", "StatusText", "rotator")
 		m.Write(t, "etc/rotator/rotator.yaml", string(good), 0o644)
 		m.Run(t, "systemctl", "restart", "rotator") // at once
 		state(t, m, "chat", "idle")
