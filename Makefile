@@ -54,7 +54,7 @@ fuzz: ## every fuzz target, 30 seconds each
 	  for target in $$($(GO) test -list='^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	    echo "$$pkg $$target"; $(GO) test -run='^$$' -fuzz="^$$target\$$" -fuzztime=30s $$pkg; done; done
 
-generate: ## the policy schema and the tables in docs/, from the code
+generate: ## the schemas, and the tables in docs/ and of the chart, from the code
 	$(GO) generate ./...
 
 release: ## dist/: all that is published; IMAGE=REPOSITORY for the chart, SIGNING_KEY=FILE, VULNDB=URL or none

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -41,6 +42,22 @@ func TestManPages(t *testing.T) {
 	}
 	check(root)
 	filePages(t, dir)
+	units, err := filepath.Glob("../../deploy/systemd/rotator*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, unit := range units {
+		for _, page := range regexp.MustCompile(`man:(\S+)\((\d)\)`).FindAllStringSubmatch(text(t, unit), -1) {
+			n++
+			if _, err := os.Stat(filepath.Join(dir, page[1]+"."+page[2])); err != nil {
+				t.Errorf("%s names a page that there is not: %v", unit, err)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("the units name %d pages", n)
+	}
 }
 
 // filePages writes and checks the pages of section 5: what docs/configuration.md says before its keys, the keys as the

@@ -1,6 +1,5 @@
 //go:build deploy
 
-// Package helm holds the chart to its promises, with helm itself and a real API server. It has no code of its own.
 package helm
 
 import (

@@ -1,3 +1,4 @@
+// Package helm holds the chart to its promises, with helm itself and a real API server. It has no code of its own.
 package helm
 
 import (
