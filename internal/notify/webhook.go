@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"rotator/internal/transport"
 	"rotator/rotation/journal"
 )
 
@@ -48,15 +49,14 @@ type webhookSink struct {
 }
 
 func newWebhookSink(o Options) *webhookSink {
-	transport := o.Transport
-	if transport == nil {
-		own := http.DefaultTransport.(*http.Transport).Clone()
+	by := o.Transport
+	if by == nil {
+		own := transport.New()
 		own.MaxResponseHeaderBytes = 64 << 10
-		own.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-		transport = own
+		by = own
 	}
 	return &webhookSink{Webhook: *o.Webhook, source: o.Source, now: o.Now, client: &http.Client{
-		Transport: transport,
+		Transport: by,
 		// A redirect would carry the message, and its signature, to a place that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
