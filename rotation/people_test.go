@@ -296,6 +296,20 @@ func TestRetirementIsEarned(t *testing.T) {
 				b.violated("told %d times", n)
 			}
 		}},
+		{"max_wait bounds it when billing gives no answer", xaisim.Options{}, func(b *bench) {
+			b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 404, Body: "<html>404 Not Found</html>"})
+			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+			b.reach(journal.Live)
+			b.run(40 * time.Hour)
+			if b.deletions() > 0 {
+				b.violated("a key whose use is not known was destroyed before max_wait")
+			}
+			b.run(30 * time.Hour)
+			b.ends()
+			if n := b.count(journal.Unretired); n != 1 {
+				b.violated("told %d times", n)
+			}
+		}},
 		{"a target that was removed and holds the old key", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
 			old := b.key()

@@ -101,7 +101,8 @@ func (t *turn) predecessors() []string {
 }
 
 // idleLongEnough holds the retirement up while an old key was used within require_idle, or its use is not known: a
-// figure that is missing is no proof of idleness. max_wait bounds it: overdue is the key that is retired all the same.
+// figure that is missing is no proof of idleness, and neither is an answer that fails. max_wait bounds it: overdue is the
+// key that is retired all the same.
 func (t *turn) idleLongEnough(ctx context.Context, old []string) (overdue string, n next, err error) {
 	idle := t.plan.Retire.RequireIdle.Std()
 	r := t.rec.Rotation
@@ -110,10 +111,12 @@ func (t *turn) idleLongEnough(ctx context.Context, old []string) (overdue string
 	}
 	now := t.now()
 	busy, err := t.busy(ctx, old, now.Add(-idle))
-	if err != nil {
+	switch {
+	case gone(ctx, err):
 		return "", next{}, err
-	}
-	if busy == "" {
+	case err != nil:
+		busy = old[0]
+	case busy == "":
 		r.IdleWaitFrom = noTime
 		return "", onward, nil
 	}
@@ -122,6 +125,9 @@ func (t *turn) idleLongEnough(ctx context.Context, old []string) (overdue string
 	}
 	if bound := t.plan.Retire.MaxWait.Std(); bound > 0 && now.Sub(r.IdleWaitFrom) >= bound {
 		return busy, onward, nil
+	}
+	if err != nil {
+		return "", next{}, err
 	}
 	return "", wait(now.Add(t.limits.Watch), WaitIdle), nil
 }

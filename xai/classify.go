@@ -91,6 +91,8 @@ func otherClass(status int) Class {
 // commonClass is what both APIs mean alike, or "".
 func commonClass(status int, a refusal) Class {
 	switch {
+	case status == http.StatusNotImplemented && a.json: // xAI itself cannot do that, now or later
+		return ClassInvalid
 	case status >= 500 || status == 408 || status < 200:
 		return ClassUnavailable
 	case status < 400: // a redirect, which is never followed

@@ -83,6 +83,8 @@ func TestClasses(t *testing.T) {
 		{management, 404, js, `{"code":12,"message":"unimplemented"}`, xai.ClassRoute, "12"},
 		{management, 405, text, `method not allowed`, xai.ClassRoute, ""},
 		{management, 429, js, `{"code":8,"message":"Too many requests","details":[]}`, xai.ClassRateLimited, "8"},
+		{management, 501, js, `{"code":12,"message":"unimplemented","details":[]}`, xai.ClassInvalid, "12"},
+		{management, 501, html, `<html>501 Not Implemented</html>`, xai.ClassUnavailable, ""},
 		{management, 502, html, `<html>502 Bad Gateway</html>`, xai.ClassUnavailable, ""},
 		{management, 503, text, `no healthy upstream`, xai.ClassUnavailable, ""},
 		{management, 504, js, ``, xai.ClassUnavailable, ""},
