@@ -2,9 +2,10 @@ package xai
 
 import (
 	"fmt"
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"rotator/internal/transport"
 )
 
 // baseURL checks an API's address: https, or http on loopback, because a plain request would be redirected and lose its
@@ -18,16 +19,10 @@ func baseURL(what, raw string) (string, error) {
 		return "", fmt.Errorf("%s URL must not hold a user or password", what)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "", fmt.Errorf("%s URL must not have a query or fragment", what)
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+	case transport.Private(u):
 		return strings.TrimRight(u.String(), "/"), nil
 	}
 	return "", fmt.Errorf("%s URL must be https (http only on loopback): host %s", what, u.Host)
-}
-
-// loopback reports whether host is this machine by its own words: no name is looked up.
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // pathOf puts ids into a path pattern, escaped. An id that would change the path's shape is refused.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/transport"
 	"rotator/xai/xaisim"
 )
 
@@ -87,7 +88,7 @@ func listenLoopback(address string) (net.Listener, error) {
 	if err != nil {
 		return nil, usage(fmt.Errorf("--listen %s is no address", address), "Give HOST:PORT, such as 127.0.0.1:8421.")
 	}
-	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
+	if !transport.Loopback(host) {
 		return nil, usage(fmt.Errorf("--listen %s is not on loopback", address), "Give 127.0.0.1:PORT: the sandbox has no protection of its own.")
 	}
 	l, err := net.Listen("tcp", address)

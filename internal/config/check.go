@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
 
+	"rotator/internal/transport"
 	"rotator/policies"
 )
 
@@ -184,7 +184,7 @@ func insecure(address string) string {
 		return "holds a user or a password"
 	case u.RawQuery != "" || u.Fragment != "":
 		return "has a query or a fragment"
-	case u.Scheme == "https", u.Scheme == "http" && loopbackURL(address):
+	case transport.Private(u):
 		return ""
 	}
 	return "is not https"
@@ -193,9 +193,5 @@ func insecure(address string) string {
 // loopbackURL reports whether an address is this machine by its own words: no name is looked up.
 func loopbackURL(address string) bool {
 	u, err := url.Parse(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(u.Hostname())
-	return u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
+	return err == nil && transport.Loopback(u.Hostname())
 }

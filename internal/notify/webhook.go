@@ -13,7 +13,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"syscall"
@@ -124,15 +123,10 @@ func (s *webhookSink) address(ctx context.Context) (*url.URL, error) {
 	switch {
 	case err != nil || u.Host == "": // the parser's own error quotes the URL
 		return nil, errors.New("the webhook's URL is no URL")
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+	case !transport.Private(u):
 		return nil, errors.New("the webhook's URL must begin with https://, or name this machine")
 	}
 	return u, nil
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // sign makes the value of [SignatureHeader].

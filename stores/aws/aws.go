@@ -31,7 +31,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"time"
@@ -147,19 +146,10 @@ func checkEndpoint(endpoint string) error {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return errors.New("aws: endpoint: must be a URL with a host, and without credentials, query and fragment")
-	case !private(u):
+	case !transport.Private(u):
 		return errors.New("aws: endpoint: must be https; http is for loopback only")
 	}
 	return nil
-}
-
-// private reports whether nobody can listen in on u.
-func private(u *url.URL) bool {
-	if u.Scheme != "http" {
-		return u.Scheme == "https"
-	}
-	ip := net.ParseIP(u.Hostname())
-	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // withoutRedirects returns c as a client with a time limit that follows no redirect: the headers that it would send
@@ -187,7 +177,7 @@ type guard struct{ next *http.Client }
 
 // Do sends the request and bounds the answer.
 func (g guard) Do(r *http.Request) (*http.Response, error) {
-	if !private(r.URL) {
+	if !transport.Private(r.URL) {
 		return nil, errInsecure
 	}
 	resp, err := g.next.Do(r)

@@ -183,7 +183,7 @@ func checkServer(address string) (*url.URL, error) {
 		return nil, errors.New("the server must be a URL such as https://kubernetes.example:6443") // url's error quotes it
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("the server's address must not hold a password, a query or a fragment")
-	case u.Scheme == "https", u.Scheme == "http" && (u.Hostname() == "localhost" || net.ParseIP(u.Hostname()).IsLoopback()):
+	case transport.Private(u):
 		return u, nil
 	}
 	return nil, errors.New("the server's address must begin with https:// (http:// on loopback only)")

@@ -17,6 +17,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"rotator/internal/secret"
+	"rotator/internal/transport"
 	"rotator/stores"
 )
 
@@ -57,7 +58,7 @@ var (
 
 // RoundTrip implements http.RoundTripper.
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !safe(r.URL) {
+	if !transport.Private(r.URL) {
 		return nil, errUnsafe
 	}
 	answer, err := g.next.RoundTrip(r)

@@ -40,7 +40,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -149,17 +148,10 @@ func checkAddress(address string) error {
 		return errors.New("the address must not hold a password")
 	case u.RawQuery != "" || u.Fragment != "":
 		return errors.New("the address must not have a query or a fragment")
-	case !safe(u):
+	case !transport.Private(u):
 		return errors.New("the address must begin with https:// (http:// on loopback only)")
 	}
 	return nil
-}
-
-// safe reports whether a token may be sent to u.
-func safe(u *url.URL) bool {
-	host := u.Hostname()
-	loopback := host == "localhost" || net.ParseIP(host).IsLoopback()
-	return u.Scheme == "https" || u.Scheme == "http" && loopback
 }
 
 // checkPath refuses paths that are not what they seem: the client's library resolves "..", which could lead out of the
