@@ -62,7 +62,7 @@ func (r *replica) probe(path string) (status int, body string) {
 	return answer.StatusCode, string(b)
 }
 
-// ready waits until the replica says whether it is ready.
+// ready waits until the replica says whether it is ready. One that ended before it ever was is started again.
 func (r *replica) ready(want int, why string) {
 	r.Helper()
 	last := ""
@@ -72,10 +72,14 @@ func (r *replica) ready(want int, why string) {
 		}
 	}()
 	eventually(r, fmt.Sprintf("readyz is %d: %s", want, why), func() bool {
+		if want == http.StatusOK && !r.begun {
+			r.revive()
+		}
 		status, body := r.probe("/readyz")
 		last = body
 		return status == want
 	})
+	r.begun = r.begun || want == http.StatusOK
 	var status int
 	var body string
 	eventually(r, "an answer about its health", func() bool { status, body = r.probe("/healthz"); return status != 0 })

@@ -33,10 +33,10 @@ func (c *cluster) live() (count int) {
 // settle waits until every rotation and every quarantine is over.
 func (c *cluster) settle() {
 	c.Helper()
-	for _, r := range c.replicas {
-		r.revive()
-	}
 	eventually(c, "every rotation ends and every attempt is settled", func() bool {
+		for _, r := range c.replicas {
+			r.revive()
+		}
 		var moving, unsettled, soon int
 		err := c.query(`SELECT (SELECT count(*) FROM rotations WHERE ended_at IS NULL), (SELECT count(*) FROM attempts WHERE state <> 'settled'),
 			(SELECT count(*) FROM policies WHERE due_at < extract(epoch FROM now() + interval '1 hour') * 1000000)`, &moving, &unsettled, &soon)

@@ -62,6 +62,7 @@ type replica struct {
 	database *proxy
 	xai      *proxy
 	web      string // host:port
+	begun    bool   // it was ready since it was started
 
 	mu      sync.Mutex
 	process *os.Process   // guarded by mu; nil while none runs
@@ -191,6 +192,7 @@ func (r *replica) start() {
 		r.Fatal(err)
 	}
 	ended := make(chan struct{})
+	r.begun = false
 	r.mu.Lock()
 	r.process, r.ended = cmd.Process, ended
 	r.mu.Unlock()
@@ -232,7 +234,8 @@ func (r *replica) terminate() {
 	}
 }
 
-// revive starts the replica again where it ended by itself: without a database it does.
+// revive starts the replica again where it ended by itself, as a service manager does: it does when it finds no database,
+// or stands still for seconds, before it has opened the journal.
 func (r *replica) revive() {
 	r.mu.Lock()
 	gone := r.process == nil

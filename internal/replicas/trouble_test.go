@@ -77,6 +77,9 @@ func (c *cluster) rotating(every time.Duration) (users *consumers, stop func()) 
 	}
 	users, stop = c.consume()
 	users.guardKeys()
+	for _, r := range c.replicas {
+		r.ready(http.StatusOK, "it has just begun")
+	}
 	eventually(c, "the first keys are live", func() bool { return c.live() >= len(c.names) })
 	return users, stop
 }
