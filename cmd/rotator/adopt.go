@@ -176,6 +176,9 @@ func waitingAdoptions(rows []console.AdoptionRow) error {
 
 // Adoptions implements console.Actions.
 func (p *program) Adoptions(ctx context.Context, named []string) ([]console.AdoptionRow, error) {
+	if err := p.present().world.missing; err != nil {
+		return nil, err
+	}
 	found, err := p.engine.Adoptions(ctx, named...)
 	if err != nil {
 		return nil, err

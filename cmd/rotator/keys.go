@@ -55,6 +55,9 @@ func (a *app) keys(ctx context.Context, team string, json bool) (err error) {
 // Keys implements console.Actions.
 func (p *program) Keys(ctx context.Context, team string) ([]console.KeyRow, error) {
 	w := p.present().world
+	if w.missing != nil {
+		return nil, w.missing
+	}
 	names := w.names
 	if team != "" {
 		if w.teams[team] == nil {

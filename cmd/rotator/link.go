@@ -95,12 +95,12 @@ func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error
 	case bad != nil: // where things stand is told also while the policies' files are broken
 		f = files{config: c}
 	}
-	return a.over(ctx, f, j)
+	return a.over(ctx, f, j, true)
 }
 
 // over is a program over an open journal, which it closes when it cannot be made.
-func (a *app) over(ctx context.Context, f files, j journal.Journal, only ...string) (*program, error) {
-	p, err := a.newProgram(ctx, f, j, only)
+func (a *app) over(ctx context.Context, f files, j journal.Journal, look bool, only ...string) (*program, error) {
+	p, err := a.newProgram(ctx, f, j, look, only)
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -116,7 +116,7 @@ func (a *app) inMemory(ctx context.Context, f files) (*program, error) {
 	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return a.over(ctx, f, j)
+	return a.over(ctx, f, j, false)
 }
 
 // work runs the engine of a command that works alone, until the function returned is called: that waits until steps in

@@ -68,6 +68,9 @@ const (
 // Plan implements console.Actions.
 func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, error) {
 	v := p.present()
+	if v.world.missing != nil {
+		return nil, v.world.missing
+	}
 	all, err := p.journal.Summaries(ctx)
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func (a *app) openProgram(ctx context.Context, only ...string) (*program, error)
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.over(ctx, f, j, only...)
+	p, err := a.over(ctx, f, j, false, only...)
 	if err != nil {
 		return nil, err
 	}
@@ -121,8 +121,9 @@ func journalOptions(s config.State) sqldb.Options {
 	}
 }
 
-// newProgram puts together what acts on a journal. It starts nothing.
-func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only []string) (*program, error) {
+// newProgram puts together what acts on a journal. It starts nothing. Who only looks is told where things stand also while
+// stores or teams cannot be made.
+func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, look bool, only []string) (*program, error) {
 	p := &program{app: a, owner: owner(), log: a.log, journal: j, files: f, swapped: make(chan struct{})}
 	if !f.config.State.SQLite() {
 		p.pacer = j
@@ -132,7 +133,10 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, only [
 		return nil, err
 	}
 	if p.world, err = newWorld(ctx, f.config, known, p.hooks(), a.log); err != nil {
-		return nil, err
+		if !look {
+			return nil, err
+		}
+		p.world = &world{missing: err}
 	}
 	if p.traces, err = newTraces(f.config.Traces, p.owner, a.log); err != nil {
 		return nil, err

@@ -24,6 +24,8 @@ type world struct {
 	stores map[string]stores.Store
 	teams  map[string]*team
 	names  []string // of teams, sorted
+
+	missing error // why there are no stores and teams; nil: they are there
 }
 
 var _ rotation.World = (*world)(nil)
