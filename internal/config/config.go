@@ -190,10 +190,13 @@ func (c *Config) defaults(dir string, env Env) {
 	}
 }
 
-// absolute is path as seen from dir; "" stays "".
+// absolute is path as seen from dir, in its shortest form; "" stays "".
 func absolute(dir, path string) string {
-	if path == "" || filepath.IsAbs(path) {
-		return path
+	switch {
+	case path == "":
+		return ""
+	case filepath.IsAbs(path):
+		return filepath.Clean(path)
 	}
 	return filepath.Join(dir, path)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,6 +91,17 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
+// TestPathsHaveOneForm: what tells of a changed file names it so.
+func TestPathsHaveOneForm(t *testing.T) {
+	c, err := Parse("/x/rotator.yaml", []byte("policies: /p//q/\nsocket: ../s/\nteams: {t: {}}\nstores: {s: {type: file, dir: /s/./}}"), env(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"/p/q", "/s", "/s"}, []string{c.Policies, c.Socket, c.Stores["s"].File.Dir}); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestProblems(t *testing.T) {
 	const token = "xai-token-abcdefghijklmnopqrstuvwxyz0123456789"
 	const base = "teams: {t: {}}\nstores: {s: {type: file, dir: /s}}\n"
@@ -117,6 +129,8 @@ func TestProblems(t *testing.T) {
 		{"short limits", base + "limits:\n  min_interval: 1s\n  quarantine: 1s\n  watch: 1s\n  concurrency: 5000\n  lease: 1s", []string{"4: limits.min_interval is shorter than 1h", "5: limits.quarantine is shorter than 10m", "6: limits.watch is shorter than 15m", "7: limits.concurrency is above", "8: limits.lease is shorter than 5s"}},
 		{"short limits with one API elsewhere", base + "xai: {management_url: \"http://127.0.0.1:1\"}\nlimits: {watch: 1s}", []string{"4: limits.watch is shorter"}},
 		{"durations", base + "limits: {watch: 20, quarantine: 0s, min_interval: soon}", []string{"limits.watch is a number", "limits.quarantine is no duration", "limits.min_interval is no duration"}},
+		{"state with another password", base + "state: postgres://h/d?password=file:/p&password=" + token, []string{"3: state holds a password"}},
+		{"state with a key's password", base + "state: postgres://h/d?sslpassword=" + token, []string{"3: state holds a password"}},
 		{"state with a password", base + "state: postgres://u:" + token + "@h/d", []string{"3: state holds a password"}},
 		{"state unknown", base + "state: mysql://h", []string{"3: state is of no known kind"}},
 		{"files and replicas", base + "state: postgres://u@h/d", []string{"2: stores.s.dir is a folder of one machine"}},
@@ -181,6 +195,9 @@ func TestReferences(t *testing.T) {
 	write("writable", "s3cret\n", 0o620)
 	write("empty", "\n", 0o600)
 	write("large", strings.Repeat("a", maxSecret+1), 0o600)
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	e := env(map[string]string{"A": "s3cret", "EMPTY": "", "CREDENTIALS_DIRECTORY": dir, "XAI_MANAGEMENT_API_KEY": "s3cret"})
 	for _, tc := range []struct{ ref, want, warn, err string }{
 		{ref: "env:A", want: "s3cret"},
@@ -198,6 +215,7 @@ func TestReferences(t *testing.T) {
 		{ref: "file:large", err: "larger than 64 KiB"},
 		{ref: "file:missing", err: "no such file"},
 		{ref: "file:.", err: "not a file"},
+		{ref: "file:pipe", err: "not a file"}, // that nobody writes to: to wait for it could last for ever
 		{ref: "credential:newline", want: "s3cret"},
 		{ref: "credential:missing", err: "no such file"},
 	} {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"rotator/internal/secret"
 )
@@ -108,7 +109,7 @@ func (r Reference) read() (v secret.Text, warning string, err error) {
 }
 
 func readFile(path string) (v secret.Text, warning string, err error) {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for who writes to it
 	if err != nil {
 		return v, "", pathless(err)
 	}
