@@ -156,6 +156,9 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, bo
 		r.Body = http.NoBody
 	}
 	a, err := c.via.RoundTrip(r)
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return fmt.Errorf("%w any more: it ended before it answered", ErrNoDaemon)
+	}
 	if err != nil {
 		return err
 	}

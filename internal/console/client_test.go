@@ -71,6 +71,20 @@ func TestNoDaemon(t *testing.T) {
 	}
 }
 
+// TestADaemonThatEnds: one that dies before it has answered is gone, as one that never was.
+func TestADaemonThatEnds(t *testing.T) {
+	t.Parallel()
+	client := console.Dial(listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
+	if err := client.Hold(t.Context(), console.HoldRequest{Policy: "a"}); !errors.Is(err, console.ErrNoDaemon) {
+		t.Errorf("error %v, want no daemon", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.Status(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, console.ErrNoDaemon) {
+		t.Errorf("error %v, want a question that was taken back", err)
+	}
+}
+
 func TestAnAnswerThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	for body, want := range map[string]string{
