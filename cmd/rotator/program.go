@@ -174,7 +174,7 @@ func hosts(c *config.Config) []string {
 	if err != nil || host == "" {
 		return nil
 	}
-	return []string{host}
+	return []string{strings.ToLower(host)}
 }
 
 func reasons() []console.ReasonInfo {

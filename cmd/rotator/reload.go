@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"rotator/policies"
 	"rotator/rotation/journal"
@@ -182,9 +183,13 @@ func asError(problems policies.Problems) error {
 	return problems
 }
 
+// shorten cuts a text off after n bytes, between two characters.
 func shorten(s string, n int) string {
 	if len(s) <= n {
 		return s
+	}
+	for !utf8.RuneStart(s[n]) {
+		n--
 	}
 	return s[:n] + "…"
 }

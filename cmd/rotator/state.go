@@ -83,6 +83,11 @@ func (a *app) streamBackup(ctx context.Context, j journal.Journal, beside string
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	// What is open stays readable: however long it is read, and however this process ends, nothing is left behind.
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
 	_, err = io.Copy(a.stdout, f)
-	return errors.Join(err, f.Close())
+	return err
 }

@@ -81,17 +81,14 @@ func (p *program) follow(w *fsnotify.Watcher) {
 	}
 }
 
-// concerns reports whether what changed may be the configuration or a policy.
+// concerns reports whether what changed may be the configuration or a policy, or who may read it.
 func (p *program) concerns(e fsnotify.Event) bool {
-	if e.Op == fsnotify.Chmod {
-		return false
-	}
 	c := p.present().config
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
 	switch {
 	case name == "..data", e.Name == c.Policies:
 		return true
-	case dir == filepath.Clean(c.Policies):
+	case dir == c.Policies:
 		return filepath.Ext(name) == ".yaml" || filepath.Ext(name) == ".yml"
 	}
 	return filepath.Clean(e.Name) == filepath.Clean(c.File)
