@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -87,10 +88,10 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	defer stop() // before the wait: an early return ends what was begun
 	if web != nil {
 		fmt.Fprintf(a.stdout, "listening on http://%s\n", web.Addr())
-		working.Go(func() { a.serve(ctx, web, p.console.Public()) })
+		working.Go(func() { a.serve(ctx, web, p.console.Public(), publicTime) })
 	}
 	if control != nil {
-		working.Go(func() { a.serve(ctx, control, p.console.Control()) })
+		working.Go(func() { a.serve(ctx, control, p.console.Control(), 0) })
 	}
 	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
@@ -127,16 +128,23 @@ func hangups(ctx context.Context) <-chan os.Signal {
 	return c
 }
 
-// serve answers until ctx ends. Whoever waits for events then is cut off; other answers get a moment to end.
-func (a *app) serve(ctx context.Context, l net.Listener, h http.Handler) {
+// publicTime is how long an answer for everybody on this machine may take until it is read: it comes from a snapshot. To
+// those who may give orders an answer is due when it is there, a check of many stores after minutes.
+const publicTime = time.Minute
+
+// serve answers until ctx ends, each question within a time (0: any). Whoever waits for events then is cut off; other
+// answers get a moment to end.
+func (a *app) serve(ctx context.Context, l net.Listener, h http.Handler, within time.Duration) {
 	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      within,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       console.WithPeer,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

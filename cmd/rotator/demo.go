@@ -74,13 +74,13 @@ func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
 	defer working.Wait()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	working.Go(func() { a.serve(serving, l, sim) })
+	working.Go(func() { a.serve(serving, l, sim, 0) })
 	url := "http://" + l.Addr().String()
 	if err := layDemo(dir, url, sim.NewManagementKey("demo")); err != nil {
 		return err
 	}
 	if a.logLevel == "" {
-		if a.log, err = newLogger(a.stderr, "", a.logFormat, "error", false); err != nil {
+		if a.log, err = newLogger(a.stderr, a.env, a.logFormat, "error", false); err != nil {
 			return err
 		}
 	}
@@ -163,7 +163,8 @@ func (c *consumers) chat(ctx context.Context, inference *xai.Inference, file str
 // narrate prints each event as it comes, above a line of figures where there is a terminal to redraw it on.
 func (a *app) narrate(ctx context.Context, j journal.Reader, c *consumers) {
 	start, seen := time.Now(), int64(0)
-	live := terminal(a.stdout)
+	columns, _, live := a.screen()
+	live = live && columns >= 60 // its line is not broken into two
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {

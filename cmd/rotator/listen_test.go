@@ -1,12 +1,19 @@
 package main
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestSocketModes(t *testing.T) {
@@ -24,6 +31,58 @@ func TestSocketModes(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestAServerBoundsWhoAsks: who never reads an answer is cut off, and what goes wrong is told as all else is.
+func TestAServerBoundsWhoAsks(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	a := &app{log: slog.New(slog.NewJSONHandler(&log, nil))}
+	ctx, stop := context.WithCancel(t.Context())
+	cut := make(chan error, 1)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		a.serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/panic" {
+				panic("broken")
+			}
+			var err error
+			for err == nil {
+				_, err = w.Write(make([]byte, 1<<20))
+			}
+			cut <- err
+		}), 100*time.Millisecond)
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close() //nolint:errcheck // nothing was read from it
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-cut; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("an answer that nobody reads ends with %v", err)
+	}
+	if answer, err := http.Get("http://" + l.Addr().String() + "/panic"); err == nil {
+		_ = answer.Body.Close()
+		t.Errorf("status %d of a handler that panics", answer.StatusCode)
+	}
+	stop()
+	<-served
+	for line := range strings.Lines(log.String()) {
+		if !strings.HasPrefix(line, `{"time":`) {
+			t.Errorf("the log holds %q", line)
+		}
+	}
+	if !strings.Contains(log.String(), "broken") {
+		t.Errorf("the log is %q", log.String())
 	}
 }
 

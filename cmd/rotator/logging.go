@@ -11,11 +11,15 @@ import (
 
 	"github.com/lmittmann/tint"
 	"github.com/mattn/go-isatty"
+	"golang.org/x/sys/unix"
+
+	"rotator/internal/config"
 )
 
-// newLogger logs to w: for people on a terminal, as key=value elsewhere, or as JSON. Where stream ($JOURNAL_STREAM) says that w
-// leads to systemd's journal, lines bear their level as that reads it, and leave the time to it.
-func newLogger(w io.Writer, stream, format, level string, daemon bool) (*slog.Logger, error) {
+// newLogger logs to w: for people on a terminal, in colours unless $NO_COLOR is set (no-color.org), as key=value elsewhere, or
+// as JSON. Where $JOURNAL_STREAM says that w leads to systemd's journal, lines bear their level as that reads it, and leave
+// the time to it.
+func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (*slog.Logger, error) {
 	least := slog.LevelWarn
 	if daemon {
 		least = slog.LevelInfo
@@ -31,8 +35,8 @@ func newLogger(w io.Writer, stream, format, level string, daemon bool) (*slog.Lo
 	case format != "text":
 		return nil, fmt.Errorf("--log-format %s is not known: want text or json", format)
 	case terminal(w):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly})), nil
-	case journald(w, stream):
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly, NoColor: env.Get("NO_COLOR") != "" || env.Get("TERM") == "dumb"})), nil
+	case journald(w, env.Get("JOURNAL_STREAM")):
 		return slog.New(slog.NewTextHandler(leveled{w}, &slog.HandlerOptions{Level: least, ReplaceAttr: timeless})), nil
 	}
 	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least})), nil
@@ -79,9 +83,28 @@ func (l leveled) Write(line []byte) (int, error) {
 
 // terminal reports whether somebody watches what is written to w.
 func terminal(w io.Writer) bool {
+	f, ok := fileOf(w)
+	return ok && isatty.IsTerminal(f.Fd())
+}
+
+// fileOf is the file that is written to, if it is one.
+func fileOf(w io.Writer) (*os.File, bool) {
 	if o, ok := w.(*output); ok {
 		w = o.Writer
 	}
 	f, ok := w.(*os.File)
-	return ok && isatty.IsTerminal(f.Fd())
+	return f, ok
+}
+
+// screen is the size of the terminal that standard output is; ok is false where there is none that could be drawn anew.
+func (a *app) screen() (columns, rows int, ok bool) {
+	f, isFile := fileOf(a.stdout)
+	if !isFile || !isatty.IsTerminal(f.Fd()) || a.env.Get("TERM") == "dumb" {
+		return 0, 0, false
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil || size.Col == 0 || size.Row == 0 { // one that does not say
+		return 80, 24, true
+	}
+	return int(size.Col), int(size.Row), true
 }

@@ -89,7 +89,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
-			log, err := newLogger(a.stderr, a.env.Get("JOURNAL_STREAM"), a.logFormat, a.logLevel, c.Name() == "run")
+			log, err := newLogger(a.stderr, a.env, a.logFormat, a.logLevel, c.Name() == "run")
 			if err == nil {
 				err = cmp.Or(c.ValidateRequiredFlags(), c.ValidateFlagGroups()) // cobra would do it later, when an error is no misuse any more
 			}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
 
 	"rotator/internal/config"
 	"rotator/internal/console"
@@ -129,9 +130,9 @@ func TestLiveView(t *testing.T) {
 	reason := "propagation"
 	one := &errand{request: console.OrderRequest{Policy: "chat"}, row: console.StatusRow{State: "staged", Reason: &reason}}
 	two := &errand{request: console.OrderRequest{Policy: "search"}, row: console.StatusRow{State: "planned"}}
-	s := &scene{w: &b, live: true, errands: []*errand{one, two}, begun: time.Now()}
+	s := &scene{w: &b, live: true, columns: 30, errands: []*errand{one, two}, begun: time.Now()}
 	s.draw(s.begun.Add(5 * time.Second))
-	if got := b.String(); got != "  5s  chat  staged, waits: propagation\n  5s  search  planned\n" {
+	if got := b.String(); got != "  5s  chat  staged, waits: pro\n  5s  search  planned\n" {
 		t.Errorf("%q", got)
 	}
 	b.Reset()
@@ -221,15 +222,79 @@ func TestWhatIsReadAgain(t *testing.T) {
 	}
 }
 
+// environment is one of these variables alone.
+func environment(pairs ...string) config.Env {
+	return config.Env{Lookup: func(name string) (string, bool) {
+		for _, p := range pairs {
+			if value, ok := strings.CutPrefix(p, name+"="); ok {
+				return value, true
+			}
+		}
+		return "", false
+	}}
+}
+
+// pseudoTerminal is a terminal of a size, and what it shows.
+func pseudoTerminal(t *testing.T, columns, rows uint16) (tty, shown *os.File) {
+	t.Helper()
+	shown, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = shown.Close() })
+	fd := int(shown.Fd())
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
+	err = errors.Join(err, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0), unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Col: columns, Row: rows}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tty, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tty.Close() })
+	return tty, shown
+}
+
+func TestTerminals(t *testing.T) {
+	t.Parallel()
+	tty, shown := pseudoTerminal(t, 20, 3)
+	for _, c := range []struct {
+		env     config.Env
+		colours bool
+		live    bool
+	}{
+		{environment("TERM=xterm"), true, true}, {environment("TERM=xterm", "NO_COLOR=1"), false, true}, {environment("TERM=dumb"), false, false},
+	} {
+		log, err := newLogger(tty, c.env, "text", "", false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Warn("w")
+		b := make([]byte, 1000)
+		n, err := shown.Read(b)
+		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colours {
+			t.Errorf("%q, %v; colours: want %v", got, err, c.colours)
+		}
+		a := &app{stdout: &output{Writer: tty}, env: c.env}
+		two := []*errand{{}, {}}
+		if s := a.newScene(two); s.live != c.live || c.live && s.columns != 20 {
+			t.Errorf("a scene of %d columns, live %v", s.columns, s.live)
+		}
+		if s := a.newScene(append(two, two...)); s.live {
+			t.Error("a scene that is higher than the terminal is live")
+		}
+	}
+}
+
 func TestLogger(t *testing.T) {
 	t.Parallel()
 	for _, bad := range [][2]string{{"xml", ""}, {"text", "loud"}} {
-		if _, err := newLogger(io.Discard, "", bad[0], bad[1], false); err == nil {
+		if _, err := newLogger(io.Discard, config.Env{}, bad[0], bad[1], false); err == nil {
 			t.Errorf("%v was taken", bad)
 		}
 	}
 	var b bytes.Buffer
-	log, err := newLogger(&b, "", "json", "", false)
+	log, err := newLogger(&b, config.Env{}, "json", "", false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +319,7 @@ func TestLogOfTheJournal(t *testing.T) {
 	}
 	at := info.Sys().(*syscall.Stat_t)
 	for _, stream := range []string{fmt.Sprintf("%d:%d", at.Dev, at.Ino), "1:1"} { // the other is somebody else's
-		log, err := newLogger(f, stream, "text", "debug", true)
+		log, err := newLogger(f, environment("JOURNAL_STREAM="+stream), "text", "debug", true)
 		if err != nil {
 			t.Fatal(err)
 		}

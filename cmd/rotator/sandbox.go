@@ -65,7 +65,7 @@ xai:
 teams:
   sandbox: {management_key: %[3]q}
 `, l.Addr(), note, reference)
-	a.serve(ctx, l, sim)
+	a.serve(ctx, l, sim, 0)
 	return nil
 }
 

@@ -19,13 +19,15 @@ const sceneMax = 20
 type scene struct {
 	w       io.Writer
 	live    bool
+	columns int // of the terminal: a longer line would take two
 	errands []*errand
 	begun   time.Time
 	drawn   int // lines of the live view that stand now
 }
 
 func (a *app) newScene(errands []*errand) *scene {
-	return &scene{w: a.stdout, live: terminal(a.stdout) && len(errands) <= sceneMax, errands: errands, begun: time.Now()}
+	columns, rows, live := a.screen()
+	return &scene{w: a.stdout, live: live && len(errands) <= min(sceneMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
 }
 
 // tell says what happened to a policy.
@@ -62,7 +64,8 @@ func (s *scene) draw(now time.Time) {
 				line += " (" + in(e.row.WaitingUntil, now) + ")"
 			}
 		}
-		fmt.Fprintf(s.w, "  %s  %s\n", human(now.Sub(s.begun)), line)
+		all := []rune(oneLine(fmt.Sprintf("  %s  %s", human(now.Sub(s.begun)), line)))
+		fmt.Fprintln(s.w, string(all[:min(len(all), s.columns)]))
 		s.drawn++
 	}
 }
