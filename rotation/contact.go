@@ -11,11 +11,12 @@ import (
 	"rotator/xai"
 )
 
-// keyLike reports whether a value has the form of an API key. Nothing else that is found in a target is ever sent
-// anywhere: a password, or a management key, must not leave this machine.
-func keyLike(v secret.Text) bool {
-	s := v.Reveal()
-	return strings.HasPrefix(s, "xai-") && !strings.HasPrefix(s, "xai-token-")
+// KeyLike reports whether a value has the form of an API key, perhaps with a line end that a file brought along. Nothing
+// else that is found in a target is ever sent anywhere: a password, or a management key, must not leave this machine.
+func KeyLike(v secret.Text) bool {
+	s := strings.TrimSpace(v.Reveal())
+	return strings.HasPrefix(s, "xai-") && !strings.HasPrefix(s, "xai-token-") &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // identify returns the id of the key that a value is: from the journal by its fingerprint, else from the key itself.
@@ -27,7 +28,7 @@ func (t *turn) identify(ctx context.Context, v secret.Text) (string, error) {
 	if k := t.keyOfPrint(string(v.Fingerprint())); k != nil {
 		return k.ID, nil
 	}
-	if !keyLike(v) {
+	if !KeyLike(v) {
 		return "", nil
 	}
 	who, err := t.whoIs(ctx, v)
@@ -78,7 +79,7 @@ func (t *turn) meet(ctx context.Context, s spot) error {
 	switch {
 	case v.Empty():
 		row.Status, row.Replaceable = journal.TargetEmpty, ""
-	case ours, keyLike(v), row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
+	case ours, KeyLike(v), row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
 		row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint
 	default:
 		row.Status = journal.TargetForeign

@@ -72,6 +72,26 @@ func TestFirstContact(t *testing.T) {
 				b.violated("the adopted key is gone: %t; the other one: %t", b.gone(first), b.gone(second))
 			}
 		}},
+		{"a key with a line end, as files bring it", xaisim.Options{}, func(b *bench) {
+			id := b.byHand("a", func(v string) string { return field(v + `\n`) }, "chat")
+			b.exempt["an unknown value"] = true // consumers drop the line end, the simulator does not
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
+			b.rotates()
+			b.ends()
+			if !b.gone(id) {
+				b.violated("the adopted key was not retired")
+			}
+		}},
+		{"a text that only begins like a key", xaisim.Options{}, func(b *bench) {
+			b.stores["a"].Set("chat", field("xai-treme pass phrase"))
+			b.exempt["an unknown value"] = true
+			b.load(policyDoc("chat", quick, targetA))
+			b.run(24 * time.Hour)
+			b.waits("chat", rotation.ForeignValue, true)
+			b.resolve(atA, journal.Overwrite)
+			b.rotates()
+			b.ends()
+		}},
 		{"not adopted, left alone", xaisim.Options{}, func(b *bench) {
 			b.strange[b.byHand("a", field, "chat")] = true
 			b.load(policyDoc("chat", quick, targetA))

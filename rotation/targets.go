@@ -182,7 +182,7 @@ func (t *turn) look(ctx context.Context, s spot) (secret.Text, error) {
 	print := string(v.Fingerprint())
 	row := t.row(s.id)
 	// A key that could not be told yet may only not have reached the cluster that was asked.
-	if row.SeenAt.IsZero() || row.Fingerprint != print || row.KeyID == "" && keyLike(v) {
+	if row.SeenAt.IsZero() || row.Fingerprint != print || row.KeyID == "" && KeyLike(v) {
 		id, err := t.identify(ctx, v)
 		if err != nil {
 			return v, fmt.Errorf("ask which key %s holds: %w", s.id, err)

@@ -295,7 +295,7 @@ func TestArguments(t *testing.T) {
 		"tpm":        func() error { _, err := b.m.UpdateKey(ctx, "k", xai.KeyUpdate{TPM: new("many")}); return err },
 		"no model":   func() error { return b.i.Chat(ctx, secret.New("xai-x"), "") },
 		"no key":     func() error { return b.i.Chat(ctx, secret.Text{}, "grok-4") },
-		"newline":    func() error { return b.i.Chat(ctx, secret.New("xai-x\n"), "grok-4") },
+		"newline":    func() error { return b.i.Chat(ctx, secret.New("xai-\nx"), "grok-4") },
 		"management": func() error { return b.i.Chat(ctx, b.token, "grok-4") },
 		"usage":      func() error { _, err := b.m.Usage(ctx, team, xai.UsageQuery{}); return err },
 	} {

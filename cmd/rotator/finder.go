@@ -11,7 +11,6 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"rotator/internal/config"
-	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/stores"
@@ -61,11 +60,6 @@ func (f *finder) list(ctx context.Context) error {
 	return nil
 }
 
-// keyLike reports whether a value has the form of an API key. Nothing else that is found in a target is sent anywhere.
-func keyLike(v secret.Text) bool {
-	return strings.HasPrefix(v.Reveal(), "xai-") && !strings.HasPrefix(v.Reveal(), "xai-token-")
-}
-
 // visit reads a target and adds it to the proposal that it belongs to.
 func (f *finder) visit(ctx context.Context, text string) error {
 	row, err := parseTarget(text)
@@ -83,7 +77,7 @@ func (f *finder) visit(ctx context.Context, text string) error {
 		return f.propose(t, nil)
 	case err != nil:
 		return failed(fmt.Errorf("read %s: %w", t, err), "")
-	case !keyLike(value):
+	case !rotation.KeyLike(value):
 		return failed(fmt.Errorf("%s holds something that is not an API key", t), "Name the target, and the field of it, that holds the key.")
 	}
 	who, err := f.world.teams[f.world.names[0]].probe.WhoAmI(ctx, value)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rotator/policies"
+	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/stores"
 	"rotator/xai"
@@ -62,7 +63,7 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 		return finding{action: actPromote, key: row.KeyID, detail: "replaces the key in use"}
 	case row.Decision == journal.Overwrite && row.DecidedFor == print:
 		return finding{action: actPromote, key: row.KeyID, detail: "replaces what is there, as a human said"}
-	case !keyLike(value):
+	case !rotation.KeyLike(value):
 		return finding{action: actWait, detail: "it holds something that is not an API key: " + say}
 	case !row.ContactAt.IsZero() && print != row.Replaceable:
 		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: " + say}
