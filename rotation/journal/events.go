@@ -41,7 +41,7 @@ const (
 	HoldReleased    Kind = "release"
 	OrderRefused    Kind = "order_refused"
 	Forgotten       Kind = "forget"
-	PolicyRemoved   Kind = "policy_removed"
+	PolicyRemoved   Kind = "policy_removed" // the files have some policies no more: Data has the first names, and how many
 	PolicyLoaded    Kind = "policy_loaded"
 	ReloadRefused   Kind = "reload_refused"
 	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
@@ -54,7 +54,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, ReloadRefused, JournalRestored, FailedOver:
+		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
 	return false

@@ -47,7 +47,8 @@ type Journal interface {
 	CommitAll(ctx context.Context, done []Outcome) ([]error, error)
 
 	// SetPolicies makes specs the policies there are: new ones are added (FirstSeen now, due now), changed ones updated
-	// and woken, those missing get RemovedAt. A spec with RenamedFrom takes over all that belongs to the old name.
+	// and woken, those missing get RemovedAt, which one event tells. A spec with RenamedFrom takes over all that belongs to
+	// the old name.
 	SetPolicies(ctx context.Context, now time.Time, specs []Spec) error
 
 	// SaveTeam records what is known of a team.

@@ -32,6 +32,28 @@ var loader = []promise{
 		k.equal("removed", a.RemovedAt, time.Time{})
 		k.equal("first seen", a.FirstSeen, want.FirstSeen)
 	}},
+	{"policies that vanish are told, once", func(k *kit) {
+		told := func(want ...map[string]string) {
+			k.Helper()
+			events, err := k.j.Events(k.Context(), 0, 0)
+			k.ok(err)
+			var got []map[string]string
+			for _, e := range events {
+				k.equal("kind", e.Kind, journal.PolicyRemoved)
+				got = append(got, e.Data)
+			}
+			k.equal("told", got, want)
+		}
+		k.policies("a", "b", "c")
+		k.policies("a", "b", "c")
+		told()
+		k.policies("b")
+		k.policies("b")
+		first := map[string]string{"policies": "a, c", "count": "2"}
+		told(first)
+		k.policies("a", "c")
+		told(first, map[string]string{"policies": "b", "count": "1"})
+	}},
 	{"only what changed is woken", func(k *kit) {
 		k.policies("a", "b", "c")
 		claimed, err := k.j.Claim(k.Context(), owner, now(), 3)

@@ -142,7 +142,7 @@ var words = []promise{
 		k.ok(err)
 		k.equal("names", names, []journal.Attempt{a})
 		k.refused(k.j.ReopenAttempt(k.Context(), now(), a.ID), journal.ErrNotFound)
-		k.equal("events", k.events(), []journal.Kind{journal.Forgotten})
+		k.equal("events", k.events(), []journal.Kind{journal.PolicyRemoved, journal.Forgotten})
 	}},
 	{"a target is forgotten when no policy names it", func(k *kit) {
 		c, rec := k.start("a")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +13,7 @@ import (
 
 // SetPolicies implements journal.Journal. A spec takes over what belongs to RenamedFrom when the old name is known and
 // not itself among specs, and the new name is not known; it waits until nobody acts for the old name any more
-// (journal.ErrBusy after half a minute). Two specs of one name are journal.ErrForbidden.
+// (journal.ErrBusy after half a minute). Policies that specs no longer have are told by one event. Two specs of one name are journal.ErrForbidden.
 func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Spec) error {
 	named := make(map[string]*journal.Spec, len(specs)) // policy name → its spec
 	for i := range specs {
@@ -51,6 +52,9 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name `+db.among(1), db.list(gone), micros(at)); err != nil {
 				return err
 			}
+			if err := db.append(ctx, t, []journal.Event{vanished(at, gone)}); err != nil {
+				return err
+			}
 		}
 		return db.tell(ctx, t)
 	})
@@ -58,6 +62,18 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		return fmt.Errorf("set policies: %w", err)
 	}
 	return nil
+}
+
+// vanished tells of policies that the files do not have any more. That is one event: a replica with the files of yesterday,
+// or with none, may have lost thousands.
+func vanished(at time.Time, names []string) journal.Event {
+	const most = 20
+	slices.Sort(names)
+	list := strings.Join(names[:min(len(names), most)], ", ")
+	if more := len(names) - most; more > 0 {
+		list += fmt.Sprintf(", and %d more", more)
+	}
+	return journal.Event{At: at, Kind: journal.PolicyRemoved, Data: map[string]string{"policies": list, "count": fmt.Sprint(len(names))}}
 }
 
 // changePolicies takes over what the files say of policies that are known. Many are changed in one statement: whoever acts
