@@ -48,7 +48,7 @@ type release struct {
 	repository, vulndb      string
 	arches                  []string
 
-	commit      string    // "" outside of a repository
+	commit      string    // "" outside of a repository, and with dirty at its end when files were changed since
 	date        time.Time // of the commit: what every file made here bears
 	stage       string    // folder of what goes into packages
 	imageDigest string    // of its index, when it is made
@@ -94,6 +94,9 @@ func (r *release) run(ctx context.Context) error {
 	return os.Rename(r.out, final)
 }
 
+// dirty is what git describe puts behind a commit after which files were changed.
+const dirty = "-dirty"
+
 // dated finds the commit and its time. $SOURCE_DATE_EPOCH goes before; outside of a repository it is a day that packagers
 // do not take for a mistake.
 func (r *release) dated(ctx context.Context) {
@@ -101,7 +104,10 @@ func (r *release) dated(ctx context.Context) {
 		out, _ := exec.CommandContext(ctx, "git", append([]string{"-C", r.root}, args...)...).Output() // an archive has no commit
 		return strings.TrimSpace(string(out))
 	}
-	r.commit = git("rev-parse", "HEAD")
+	if r.commit = git("rev-parse", "HEAD"); git("status", "--porcelain", "--untracked-files=no") != "" {
+		fmt.Fprintln(os.Stderr, "release: WITH changes that are in no commit")
+		r.commit += dirty
+	}
 	seconds, err := strconv.ParseInt(git("log", "-1", "--format=%ct"), 10, 64)
 	if err != nil {
 		seconds = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Unix()

@@ -109,6 +109,36 @@ func chart(t *testing.T, path string) {
 	}
 }
 
+// TestCommit: what is made of changed files does not say that it is a commit's.
+func TestCommit(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	git := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("git", append([]string{"-C", dir, "-c", "user.name=a", "-c", "user.email=a@example.com"}, args...)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	write(t, filepath.Join(dir, "file"), "one")
+	git("init", "-q")
+	git("add", "file")
+	git("commit", "-q", "-m", "one", "--date=2026-01-02T03:04:05Z")
+	commit := git("rev-parse", "HEAD")
+	for _, want := range []string{commit, commit + "-dirty"} {
+		r := release{root: dir, out: t.TempDir()}
+		r.dated(t.Context())
+		if err := r.provenance(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if says := strings.Contains(string(read(t, r.out, "provenance.json")), commit); r.commit != want || says != (want == commit) {
+			t.Errorf("the commit is %s, want %s; the provenance names it: %v", r.commit, want, says)
+		}
+		write(t, filepath.Join(dir, "file"), "another")
+	}
+}
+
 // TestVersions: every kind of package orders versions in its own way, and takes what is no release too.
 func TestVersions(t *testing.T) {
 	date := time.Date(2026, 11, 2, 3, 4, 5, 0, time.UTC)

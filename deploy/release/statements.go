@@ -132,7 +132,7 @@ func (r *release) provenance(context.Context) error {
 		subjects = append(subjects, subject{s.name, map[string]string{"sha256": s.sum}})
 	}
 	source := map[string]any{"uri": "git+" + homepage}
-	if r.commit != "" {
+	if r.commit != "" && !strings.HasSuffix(r.commit, dirty) {
 		source["digest"] = map[string]string{"gitCommit": r.commit}
 	}
 	return r.statement("provenance.json", map[string]any{
