@@ -43,6 +43,41 @@ func TestHoldReleasedWithinATurn(t *testing.T) {
 	b.check()
 }
 
+// TestHeardBetweenSteps: what is said while a turn is under way is heard before its next step, and not when all is done.
+func TestHeardBetweenSteps(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		say  journal.OrderKind
+		ends journal.State
+	}{
+		{journal.OrderAbort, journal.Aborted},
+		{journal.OrderRotate, journal.Done}, // it joins the rotation that is being made
+	} {
+		t.Run(string(c.say), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, xaisim.Options{})
+			b.lives(quick, targetA)
+			var id int64
+			b.keep = true
+			b.trap = func(int) error {
+				if b.trace[len(b.trace)-1] == "store a staged after" && id == 0 {
+					id = b.order(journal.Order{Policy: "chat", Kind: c.say, Trigger: journal.ByHand})
+				}
+				return nil
+			}
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+			b.rest()
+			if why := b.refused(id); why != "" {
+				b.violated("refused: %s", why)
+			}
+			if all, err := b.journal.Rotations(t.Context(), "chat", 1); err != nil || all[0].State != c.ends {
+				b.violated("rotation %+v, %v", all, err)
+			}
+			b.check()
+		})
+	}
+}
+
 // TestOrderThatCannotBeCarriedOutYet: an order that waits for an answer from outside is tried at the pace of every other
 // step, and holds up neither the watch nor the sweep.
 func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {

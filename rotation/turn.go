@@ -159,6 +159,10 @@ func (t *turn) run(ctx, stop context.Context) error {
 		if err = t.commit(ctx, false); err != nil {
 			break
 		}
+		if t.rec.Woken { // what was said meanwhile comes before the next step
+			n = wait(t.now(), "")
+			break
+		}
 	}
 	if errors.Is(err, journal.ErrLost) || errors.Is(context.Cause(ctx), journal.ErrLost) {
 		return journal.ErrLost

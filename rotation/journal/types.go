@@ -19,6 +19,9 @@ type Record struct {
 	// Ended are rotations that the next commit ends besides Rotation, when a new one takes over in the same moment.
 	Ended []Rotation
 
+	// Woken: when the last commit was written, somebody had spoken since the claim was made. The next claim's record has it.
+	Woken bool
+
 	Base *Record // as it was loaded, for the journal to see what changed; nil for nobody else
 }
 

@@ -121,6 +121,9 @@ func (w *world) commit(r *rapid.T, policy string) {
 		r.Fatalf("commit: %v, and it is legal: %v", err, legal)
 	}
 	if err == nil {
+		if rec.Woken != w.woken[policy] {
+			r.Fatalf("woken: %t", rec.Woken)
+		}
 		w.rec[policy] = rec
 		w.nEvents++
 	}
@@ -212,6 +215,7 @@ func (w *world) compare(r *rapid.T, policy string) {
 		}),
 	}
 	got.Base, want.Base = nil, nil
+	want.Woken = false // only a commit tells
 	if d := cmp.Diff(want, got, byID); d != "" {
 		r.Fatalf("%s (-want +got):\n%s", policy, d)
 	}

@@ -81,6 +81,23 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("hold", k.load("a").Hold, journal.Hold{})
 	}},
+	{"a commit tells that somebody has spoken", func(k *kit) {
+		c, rec := k.start("a")
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("woken", rec.Woken, false)
+		_, err := k.j.Place(k.Context(), journal.Order{Policy: "a", Kind: journal.OrderAbort, At: now()})
+		k.ok(err)
+		k.ok(k.j.Commit(k.Context(), c, rec, false)) // nothing changed
+		k.equal("woken", rec.Woken, true)
+		rec.Policy.Failures++
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("still woken", rec.Woken, true)
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		c = k.claim("a")
+		rec = k.load("a")
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("woken, with a claim made since", rec.Woken, false)
+	}},
 	{"an attempt that shows up again is in doubt again", func(k *kit) {
 		c, rec := k.start("a")
 		r := k.rotation("a", journal.Planned)

@@ -38,25 +38,28 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 
 // guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends.
 func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, changed, release bool) error {
-	var n int64
-	var err error
-	switch {
-	case release:
+	if release {
 		args := append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner, micros(rec.Policy.NextRunAt), c.Seq, micros(c.Now))
 		args[0] = c.Policy
-		n, err = t.exec(ctx, commitAndRelease+" AND "+db.same(), args...)
-	case changed:
-		args := append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner)
-		args[0] = c.Policy
-		n, err = t.exec(ctx, commitPolicy+" AND "+db.same(), args...)
-	default:
-		err = t.query(ctx, func(scan func(...any) error) error { return scan(&n) },
-			`SELECT 1 FROM policies WHERE name = $1`+heldBy(2, 3)+" AND "+db.same()+db.lockRow(),
-			c.Policy, c.Epoch, c.Owner)
+		n, err := t.exec(ctx, commitAndRelease+" AND "+db.same(), args...)
+		if err == nil && n == 0 {
+			err = journal.ErrLost
+		}
+		return err
 	}
-	if err == nil && n == 0 {
+	query := `SELECT wake_seq FROM policies WHERE name = $1` + heldBy(2, 3) + " AND " + db.same() + db.lockRow()
+	args := []any{c.Policy, c.Epoch, c.Owner}
+	if changed {
+		query = commitPolicy + " AND " + db.same() + " RETURNING wake_seq"
+		args = append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner)
+		args[0] = c.Policy
+	}
+	var seq int64
+	held, err := one(ctx, t, []any{&seq}, query, args...)
+	if err == nil && !held {
 		err = journal.ErrLost
 	}
+	rec.Woken = held && seq != c.Seq
 	return err
 }
 
