@@ -176,9 +176,10 @@ func (a answer) meaning() error {
 	return fmt.Errorf("status %d", a.status) // sealed, standby behind, too many requests, server errors
 }
 
-// done returns nil when the answer to a write says that it was done: nothing, by 204, or an answer of Vault's.
+// done returns nil when the answer to a write says that it was done: nothing, by 204, or an answer of Vault's, which has a
+// number or tells what was written.
 func (a answer) done() error {
-	if a.status == http.StatusNoContent || a.status == http.StatusOK && a.Request != "" {
+	if a.status == http.StatusNoContent || a.status == http.StatusOK && (a.Request != "" || bytes.HasPrefix(a.Data, []byte("{"))) {
 		return nil
 	}
 	return fmt.Errorf("status %d: %w", a.status, errUnreadable)
