@@ -91,7 +91,7 @@ func (a *app) writeProposals(dir string, proposals []*proposal) error {
 		}
 		_, err = out.WriteString(p.text)
 		if err := errors.Join(err, out.Close()); err != nil {
-			return failed(err, "")
+			return failed(errors.Join(err, os.Remove(path(p))), "") // half a policy is none
 		}
 		fmt.Fprintln(a.stdout, path(p))
 	}

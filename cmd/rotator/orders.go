@@ -42,10 +42,11 @@ type errand struct {
 // place gives the orders and follows them until all are over. It returns the gravest of their errors.
 // When ctx ends it stops looking, and that is no error: whoever has the journal goes on.
 func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
-	for _, e := range errands {
+	for i, e := range errands {
 		placed, err := l.Place(ctx, e.request)
 		if err != nil {
-			return err
+			a.detach(l, errands[:i]) // those stand
+			return fmt.Errorf("%s: %w", e.request.Policy, err)
 		}
 		e.id, e.after = placed.ID, placed.After
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -219,6 +220,32 @@ func TestWhatIsReadAgain(t *testing.T) {
 				t.Errorf("%s of %s: %v, want %v", op, name, got, want)
 			}
 		}
+	}
+}
+
+// TestSomeOrdersAreGiven: what was ordered before one failed is named, for it is carried out.
+func TestSomeOrdersAreGiven(t *testing.T) {
+	t.Parallel()
+	placed := 0
+	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if placed++; placed > 1 {
+			w.WriteHeader(http.StatusInternalServerError)
+			_, _ = io.WriteString(w, `{"error": "the disk is full", "code": 1}`)
+			return
+		}
+		_, _ = io.WriteString(w, `{"id": 1}`)
+	})
+	var out bytes.Buffer
+	var errands []*errand
+	for _, name := range []string{"chat", "search", "voice"} {
+		errands = append(errands, &errand{request: console.OrderRequest{Policy: name}})
+	}
+	err := (&app{stdout: &out}).place(t.Context(), &link{Client: console.InProcess(api)}, errands)
+	if err == nil || err.Error() != "search: the disk is full" || placed != 2 {
+		t.Errorf("after %d orders: %v", placed, err)
+	}
+	if got := out.String(); got != "chat: no longer looking; the daemon goes on\n" {
+		t.Errorf("told is %q", got)
 	}
 }
 
