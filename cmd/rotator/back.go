@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -54,16 +53,11 @@ func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arr
 
 // order gives the same order for each policy, once.
 func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived arrival) (err error) {
-	slices.Sort(names)
-	names = slices.Compact(names)
-	l, err := a.act(ctx, names...)
+	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	if _, err := l.Status(ctx, names...); err != nil {
-		return err // a name that is not known: nothing is ordered at all
-	}
 	var errands []*errand
 	for _, name := range names {
 		r.Policy, r.By = name, a.userName()

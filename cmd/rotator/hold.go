@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,18 +70,13 @@ func (a *app) releaseCommand() *cobra.Command {
 	}
 }
 
-// each does something for each policy, once, after all names were found to be known.
+// each does something for each policy, once.
 func (a *app) each(ctx context.Context, names []string, do func(*link, string) error) (err error) {
-	slices.Sort(names)
-	names = slices.Compact(names)
-	l, err := a.act(ctx, names...)
+	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	if _, err := l.Status(ctx, names...); err != nil {
-		return err
-	}
 	for _, name := range names {
 		if err := do(l, name); err != nil {
 			return err

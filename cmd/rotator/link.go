@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,19 @@ func (a *app) act(ctx context.Context, only ...string) (*link, error) {
 		return nil, err
 	}
 	return &link{Client: console.InProcess(p.console.Control()), alone: p, close: p.close}, nil
+}
+
+// actOn is act for policies that must be known, or nothing is done at all. It returns their names, each once.
+func (a *app) actOn(ctx context.Context, names []string) (*link, []string, error) {
+	names = slices.Compact(slices.Sorted(slices.Values(names)))
+	l, err := a.act(ctx, names...)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := l.Status(ctx, names...); err != nil {
+		return nil, nil, errors.Join(err, l.close())
+	}
+	return l, names, nil
 }
 
 // look reaches the journal to read it. Without a daemon it is opened beside whoever has it. A journal that does not
