@@ -89,7 +89,7 @@ type AssumeRole struct {
 // File is a folder of this machine.
 type File struct {
 	Type string `yaml:"type"`
-	// Dir is the folder.
+	// Dir is the folder. On a volume of its own: a folder in it and not its mount point, so that a volume that is not mounted is an error and not an empty store. Files are replaced, not written over: into a container goes the folder, since a file mounted alone stays the old one.
 	Dir string `yaml:"dir" jsonschema:"required"`
 	// Recipients are age public keys: what is written is encrypted to them. Default: nothing is encrypted.
 	Recipients []string `yaml:"recipients"`

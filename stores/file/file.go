@@ -54,7 +54,7 @@ import (
 // Options configure a Store.
 type Options struct {
 	// Dir is the folder that all targets are below. It must exist when a target is used, and it must be on a file system
-	// with atomic renames and locks.
+	// with atomic renames and locks. A mount point itself is a bad choice: without its volume it is an empty store.
 	Dir string
 	// Recipients are age public keys to which files are encrypted. None: files are plain text.
 	Recipients []string
