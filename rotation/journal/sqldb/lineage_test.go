@@ -87,9 +87,9 @@ func nameOf(database string) string {
 // soon waits for what has to come, however slow the machine is.
 func soon(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not in two minutes: %s", what)
+			t.Fatalf("not in ten minutes: %s", what)
 		}
 	}
 }
