@@ -19,11 +19,12 @@ func (r *replica) set(ahead time.Duration) {
 // rotations go on, nobody ends, and nothing is lost. A clock that goes back lets what is due wait for as long.
 func TestClocks(t *testing.T) {
 	t.Parallel()
+	const apart = 3 * 24 * time.Hour // of this machine's clock: one replica before it, the other after
 	c := newClusterOn(t, postgrestest.StartWithClock(t), 2, 6)
 	c.complain()
 	for i, r := range c.replicas {
 		r.program = skewed
-		r.set(time.Duration(1-2*i) * 3 * time.Minute)
+		r.set(time.Duration(1-2*i) * apart)
 	}
 	users, stop := c.rotating(6 * time.Second)
 	goesOn := func(why string) {
@@ -41,7 +42,7 @@ func TestClocks(t *testing.T) {
 	}
 	users.setClock(4*time.Minute - 20*time.Second)
 	for i, r := range c.replicas {
-		r.set(time.Duration(2*i-1) * 3 * time.Minute)
+		r.set(time.Duration(2*i-1) * apart)
 	}
 	goesOn("every clock jumped")
 	c.nothingLost(users, stop)
