@@ -78,6 +78,32 @@ func TestHeardBetweenSteps(t *testing.T) {
 	}
 }
 
+// TestRetireEditedWhileItWaits: overlap and soak last as long as the policy says now, and not as it said when they began.
+func TestRetireEditedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives("retire: {overlap: 100m, soak: 100m}", targetA)
+	old := b.key()
+	retire := func(what string) { b.load(policyDoc("chat", "retire: "+what, targetA)) }
+	b.reach(journal.Live)
+	b.run(time.Minute)
+	retire("{overlap: 20m, soak: 100m}")
+	b.run(20 * time.Minute)
+	if s := b.state(); s != journal.Retiring {
+		b.violated("20 minutes after the promote it is %q", s)
+	}
+	retire("{overlap: 20m, soak: 50m}")
+	b.run(48 * time.Minute)
+	if b.gone(old) {
+		b.violated("the old key is deleted after 48 minutes of 50")
+	}
+	b.run(3 * time.Minute)
+	if !b.gone(old) {
+		b.violated("the old key is still there after 50 minutes")
+	}
+	b.check()
+}
+
 // TestOrderThatCannotBeCarriedOutYet: an order that waits for an answer from outside is tried at the pace of every other
 // step, and holds up neither the watch nor the sweep.
 func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {

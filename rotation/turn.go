@@ -260,11 +260,13 @@ func (t *turn) ahead(at time.Time) bool {
 	return t.now().Before(at) && at.Before(t.now().Add(journal.Horizon))
 }
 
-// stirred reports that what the step waited for is no more: its hold was released, its policy edited, or a failure
-// beside it, which hides why it waits, is over.
+// stirred reports that what the step waited for is no more, or may be over at another time: its hold was released, its
+// policy edited, or a failure beside it, which hides why it waits, is over. How long overlap and soak last is the policy's
+// to say while they run, and to compute it anew costs nothing.
 func (t *turn) stirred() bool {
 	r, p := t.rec.Rotation, &t.rec.Policy
 	return p.Reason == Held && !t.held() ||
+		p.Reason == WaitOverlap || p.Reason == WaitSoak ||
 		p.Failures == 0 && p.Error != "" && t.worried == "" ||
 		r.State.CanAbort() && r.State != journal.Aborting && (!t.rec.Policy.RemovedAt.IsZero() || !t.plan.SameRotation(t.policy))
 }
