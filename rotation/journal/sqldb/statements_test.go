@@ -81,7 +81,7 @@ func TestStatements(t *testing.T) {
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
 		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past) }},
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
-		{"change 150 policies and remove 100", 8, func(ctx context.Context) error {
+		{"change 150 policies, remove 100 and tell it", 9, func(ctx context.Context) error {
 			for i := range 150 {
 				specs[i].Owner = "somebody else"
 			}
