@@ -60,6 +60,11 @@ retire: {overlap: 3s, soak: 3s}
 
 // runDemo runs the whole product as it is, on files of its own in a temporary folder.
 func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
+	if a.logLevel == "" {
+		if a.log, err = newLogger(a.stderr, a.env, a.logFormat, "error", false); err != nil {
+			return err
+		}
+	}
 	dir, err := os.MkdirTemp("", "rotator-demo-")
 	if err != nil {
 		return err
@@ -78,11 +83,6 @@ func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
 	url := "http://" + l.Addr().String()
 	if err := layDemo(dir, url, sim.NewManagementKey("demo")); err != nil {
 		return err
-	}
-	if a.logLevel == "" {
-		if a.log, err = newLogger(a.stderr, a.env, a.logFormat, "error", false); err != nil {
-			return err
-		}
 	}
 	a.configFlag = filepath.Join(dir, "rotator.yaml")
 	p, err := a.openProgram(ctx)
