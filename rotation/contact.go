@@ -14,7 +14,7 @@ import (
 // KeyLike reports whether a value has the form of an API key, perhaps with a line end that a file brought along. Nothing
 // else that is found in a target is ever sent anywhere: a password, or a management key, must not leave this machine.
 func KeyLike(v secret.Text) bool {
-	s := strings.TrimSpace(v.Reveal())
+	s := v.Trimmed().Reveal()
 	return strings.HasPrefix(s, "xai-") && !strings.HasPrefix(s, "xai-token-") &&
 		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
@@ -25,8 +25,10 @@ func (t *turn) identify(ctx context.Context, v secret.Text) (string, error) {
 	if v.Empty() {
 		return "", nil
 	}
-	if k := t.keyOfPrint(string(v.Fingerprint())); k != nil {
-		return k.ID, nil
+	for i := range t.rec.Keys {
+		if k := &t.rec.Keys[i]; isKey(v, *k) {
+			return k.ID, nil
+		}
 	}
 	if !KeyLike(v) {
 		return "", nil
@@ -172,6 +174,13 @@ func (t *turn) key(id string) *journal.Key {
 		}
 	}
 	return nil
+}
+
+// isKey reports whether what a target holds is a key that the journal knows, perhaps with a line end behind it: whoever
+// reads it there may well trim it.
+func isKey(v secret.Text, k journal.Key) bool {
+	print := secret.Fingerprint(k.Fingerprint)
+	return print != "" && (print.Is(v) || print.Is(v.Trimmed()))
 }
 
 // keyOfPrint returns the key of this policy with that fingerprint, or nil.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -144,7 +145,7 @@ func (t *turn) reread(ctx context.Context, s spot, k journal.Key) error {
 	if err != nil {
 		return err
 	}
-	if holds(string(v.Fingerprint()), t.row(s.id).KeyID, k) {
+	if holds(v, t.row(s.id).KeyID, k) {
 		name := t.claim.Policy
 		return fmt.Errorf("%w; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more", stillHolds(s, k), name, s.id, name, s.id)
 	}
@@ -158,19 +159,16 @@ func (t *turn) peek(ctx context.Context, s spot, row journal.Target, k journal.K
 	if err != nil {
 		return err
 	}
-	print := string(v.Fingerprint())
-	if print != row.Fingerprint {
+	if string(v.Fingerprint()) != row.Fingerprint {
 		row.KeyID = ""
 	}
-	if holds(print, row.KeyID, k) {
+	if holds(v, row.KeyID, k) {
 		return stillHolds(s, k)
 	}
 	return nil
 }
 
-func holds(print, id string, k journal.Key) bool {
-	return print != "" && print == k.Fingerprint || id == k.ID
-}
+func holds(v secret.Text, id string, k journal.Key) bool { return isKey(v, k) || id == k.ID }
 
 func stillHolds(s spot, k journal.Key) error {
 	return stuckf(TargetHoldsKey, "%s still holds key %s", s.id, k.ID)

@@ -159,6 +159,55 @@ func TestGateAgainstAForgedJournal(t *testing.T) {
 	})
 }
 
+// TestGateSeesAKeyWithALineEnd: consumers trim what editors and shells put behind a key, so the gate does too.
+func TestGateSeesAKeyWithALineEnd(t *testing.T) {
+	spoil := func(b *bench, store, path, id string) { b.stores[store].Set(path, b.secretOf(id).Reveal()+"\n") }
+	play(t, []liar{
+		{"in the overlap", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.reach(journal.Live)
+			spoil(b, "b", "chat", old)
+			b.run(24 * time.Hour)
+			if b.deletions() > 0 || !b.accepts(old) {
+				b.violated("a key that a target holds was destroyed")
+			}
+		}},
+		{"in the soak", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA, targetB)
+			old := b.key()
+			b.reach(journal.Retiring)
+			b.exempt[old] = true // it is off already: that is the human's doing
+			spoil(b, "b", "chat", old)
+			b.run(24 * time.Hour)
+			if b.gone(old) {
+				b.violated("a key that a target holds was deleted")
+			}
+		}},
+		{"in a target of another policy", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, `{store: c, path: talk}`))
+			b.stores["c"].Set("talk", b.secretOf(old).Reveal())
+			b.run(time.Hour)
+			b.stores["c"].Set("talk", b.secretOf(old).Reveal()) // talk made a key of its own; a human puts the old one back
+			b.run(20 * time.Minute)
+			b.reach(journal.Live)
+			b.keep = true
+			b.trap = func(int) error {
+				if b.trace[len(b.trace)-1] == "xai validate before" { // the gate looks next; talk's own watch has not seen it
+					spoil(b, "c", "talk", old)
+				}
+				return nil
+			}
+			b.rest()
+			if b.gone(old) || !b.accepts(old) {
+				b.violated("a key that another policy's target holds was destroyed")
+			}
+		}},
+	})
+}
+
 // inUseStands checks that the key in use was neither disabled nor deleted.
 func (b *bench) inUseStands() {
 	for _, k := range b.sim.Keys(teamID) {

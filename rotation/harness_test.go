@@ -182,7 +182,7 @@ func (b *bench) live() {
 	for _, p := range b.specs {
 		for _, pt := range p.Targets {
 			v := b.stores[pt.Store].Read(stores.Target{Path: pt.Path, Field: pt.Field})
-			if v.Empty() || b.sim.Accepts(v) || b.exempt[b.idOf(v)] {
+			if v.Empty() || b.sim.Accepts(v.Trimmed()) || b.exempt[b.idOf(v)] {
 				continue
 			}
 			b.violated("I1: %s:%s holds %s, which xAI refuses", pt.Store, pt.Path, b.idOf(v))
@@ -192,7 +192,7 @@ func (b *bench) live() {
 
 func (b *bench) idOf(v secret.Text) string {
 	for _, k := range b.sim.Keys(teamID) {
-		if k.Secret.Equal(v) {
+		if k.Secret.Equal(v.Trimmed()) {
 			return k.ID
 		}
 	}

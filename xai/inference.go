@@ -86,7 +86,7 @@ func (i *Inference) Chat(ctx context.Context, key secret.Text, model string) err
 // ask sends c with the key, without the white space around it that files bring along. A management key is refused here: it
 // has no business at an inference host.
 func (i *Inference) ask(ctx context.Context, key secret.Text, c call) error {
-	key = secret.New(strings.TrimSpace(key.Reveal()))
+	key = key.Trimmed()
 	if strings.HasPrefix(key.Reveal(), "xai-token-") {
 		return invalid(c.op, "management_key")
 	}

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 )
 
 // Redacted is what every formatter prints in place of a secret.
@@ -47,6 +48,9 @@ func (t Text) Reveal() string {
 
 // Empty reports whether there is no secret.
 func (t Text) Empty() bool { return t.p == nil }
+
+// Trimmed is the secret without the white space around it, which editors and shells put into files.
+func (t Text) Trimmed() Text { return New(strings.TrimSpace(t.Reveal())) }
 
 // Equal compares two secrets in time that depends on their lengths only.
 func (t Text) Equal(u Text) bool {

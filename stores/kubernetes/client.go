@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
 	"rotator/stores"
 )
@@ -89,7 +88,7 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 	if body != nil {
 		r.Header.Set("Content-Type", form)
 	}
-	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token.Reveal()))
+	r.Header.Set("Authorization", "Bearer "+token.Trimmed().Reveal())
 	r.Header.Set("Accept", plain)
 	r.Header.Set("User-Agent", "rotator")
 	answer, err := s.client.Do(r)

@@ -147,7 +147,7 @@ func (k *sessions) credential(ctx context.Context) (secret.Text, error) {
 	case err != nil:
 		return secret.Text{}, fmt.Errorf("%w: %s credential: %w", stores.ErrDenied, k.auth.Method, err)
 	}
-	text = secret.New(strings.TrimSpace(text.Reveal()))
+	text = text.Trimmed()
 	if text.Empty() && k.auth.Method != "approle" {
 		return secret.Text{}, fmt.Errorf("%w: the %s credential is empty", stores.ErrDenied, k.auth.Method)
 	}
