@@ -433,13 +433,16 @@ func TestTurnThatCannotBeReleased(t *testing.T) {
 	})
 }
 
-// A round that has more to watch than there are places keeps nobody waiting who asks for something now.
+// A round that has more to watch than there are places, here 75 s of work, keeps nobody waiting who asks for something now.
+// The longest wait is that of a policy which is in the round itself: for a place, a call, and the round's next release, and
+// then for a place once more.
 func TestRoundLeavesRoom(t *testing.T) {
+	const call, longest = 1500 * time.Millisecond, 11 * time.Second
 	bubble(t, func(b *bench) {
 		b.limits = rotation.Limits{Concurrency: 4}
 		b.birth()
 		b.atRest(200)
-		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(1500 * time.Millisecond) }}
+		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(call) }}
 		b.engine.Reload(b)
 		var ids []int64
 		for i := range 10 {
@@ -457,7 +460,7 @@ func TestRoundLeavesRoom(t *testing.T) {
 		b.runs(15*time.Minute + 10*time.Second)
 		for _, id := range ids {
 			o, err := b.journal.OrderByID(b.t.Context(), id)
-			if err != nil || o.DoneAt.IsZero() || o.DoneAt.Sub(o.At) > 5*time.Second {
+			if err != nil || o.DoneAt.IsZero() || o.DoneAt.Sub(o.At) > longest {
 				b.violated("%s: said at %s, heard at %s: %v", o.Policy, o.At, o.DoneAt, err)
 			}
 			b.t.Log(o.DoneAt.Sub(o.At))
