@@ -11,8 +11,18 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 RACE       = ./rotation/journal/sqldb ./internal/console ./internal/notify ./cmd/rotator ./stores/memstore ./xai ./internal/traces
 CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First|Round|Slow|Sluggish|Replica|Others|Value)
 
+# $(call go-test,FLAGS,PACKAGES). With AGAIN=1 a test that failed is tried once more, and told of all the same (see
+# docs/decisions/0008); after a data race, a panic, a time-out or more than three failures nothing is.
+GOTESTSUM = $(GO) run gotest.tools/gotestsum@v1.13.0
+ifdef AGAIN
+go-test = $(GOTESTSUM) --format=standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test \
+  --rerun-fails-abort-on-data-race --packages='$(2)' -- $(1)
+else
+go-test = $(GO) test $(1) $(2)
+endif
+
 # Brings the modules that the tests are made of, again where a connection breaks.
-MODULES = for try in 1 2 3; do $(GO) list -deps -test -tags deploy ./... >/dev/null && break; sleep 10; done
+MODULES = for try in 1 2 3; do $(GO) list -deps -test -tags deploy ./... >/dev/null $(if $(AGAIN),&& $(GOTESTSUM) --version )&& break; sleep 10; done
 
 .DEFAULT_GOAL := help
 .PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
@@ -36,9 +46,9 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
 	$(GO) run ./internal/vaulttest/build
-	$(GO) test -shuffle=on -timeout=60m ./...
-	CGO_ENABLED=1 $(GO) test -race -short -shuffle=on -timeout=40m $(RACE)
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout=40m -run='$(CONCURRENT)' ./rotation
+	$(call go-test,-shuffle=on -timeout=60m,./...)
+	CGO_ENABLED=1 $(call go-test,-race -short -shuffle=on -timeout=40m,$(RACE))
+	CGO_ENABLED=1 $(call go-test,-race -shuffle=on -timeout=40m -run='$(CONCURRENT)',./rotation)
 
 lint: ## golangci-lint, installed by go run
 	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
@@ -66,5 +76,5 @@ test-deploy: ## the service, packages, chart and releases for real: needs root a
 	@cd deploy/release && $(MODULES)
 	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes
 	$(GO) run ./internal/kubetest/build
-	$(GO) test -tags deploy -count=1 -timeout=60m ./deploy/... ./stores/kubernetes
-	cd deploy/release && $(GO) vet ./... && $(GO) test -count=1 -timeout=60m ./...
+	$(call go-test,-tags deploy -count=1 -timeout=60m,./deploy/... ./stores/kubernetes)
+	cd deploy/release && $(GO) vet ./... && $(call go-test,-count=1 -timeout=60m,./...)

@@ -108,7 +108,7 @@ func TestCanary(t *testing.T) {
 	if err := d.client().Reload(t.Context()); err == nil {
 		t.Error("a policy that holds a key in place of a team was taken")
 	} else if l := leaks([]byte(err.Error()), secrets); l != nil {
-		t.Errorf("the problem quotes %q", l)
+		t.Errorf("I4: the problem quotes %q", l)
 	}
 
 	for _, k := range p.sim.Keys(team) {
@@ -116,7 +116,7 @@ func TestCanary(t *testing.T) {
 	}
 	search := func(where string, text []byte) {
 		if l := leaks(text, secrets); l != nil {
-			t.Errorf("%s holds %q", where, l)
+			t.Errorf("I4: %s holds %q", where, l)
 		}
 	}
 	d.askEverything(t, search)
@@ -141,7 +141,7 @@ func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, collector *traces
 	hook := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a listener that tells all that it hears
 		body, _ := io.ReadAll(r.Body)
 		if l := leaks(body, secrets); l != nil {
-			t.Errorf("the webhook was told %q", l)
+			t.Errorf("I4: the webhook was told %q", l)
 		}
 		http.Error(w, secrets["management key"], http.StatusInternalServerError)
 	}))

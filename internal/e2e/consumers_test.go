@@ -85,7 +85,7 @@ func (c *consumers) run(ctx context.Context, name string, read source) {
 		case err != errGone && time.Since(began) > overlap/2: // what it read was good then
 			c.late.Add(1)
 		default:
-			c.fail("consumer of %s at %s: %v", name, began.Format("15:04:05.000"), err)
+			c.fail("I1: consumer of %s at %s: %v", name, began.Format("15:04:05.000"), err)
 		}
 	}
 	if !had {

@@ -153,7 +153,7 @@ func (f *fleet) noOrphans(t *testing.T) {
 		left[k.ID] = k
 	}
 	if len(left) != len(f.names) {
-		t.Errorf("xAI holds %d keys for %d policies", len(left), len(f.names))
+		t.Errorf("I2: xAI holds %d keys for %d policies", len(left), len(f.names))
 	}
 	for _, read := range []source{
 		f.fromVault(t, "llm/one", "api_key"), f.fromVault(t, "llm/two", "api_key"), f.fromFile("one", ""),
@@ -168,7 +168,7 @@ func (f *fleet) noOrphans(t *testing.T) {
 			t.Fatal(err)
 		}
 		if k, ok := left[who.KeyID]; !ok || k.Disabled {
-			t.Errorf("a target holds key %s, which xAI does not list or has disabled", who.KeyID)
+			t.Errorf("I1: a target holds key %s, which xAI does not list or has disabled", who.KeyID)
 		}
 	}
 }

@@ -125,7 +125,7 @@ func (p *parts) oneKeyEverywhere(t *testing.T, first secret.Text) {
 	t.Helper()
 	left := p.sim.Live(team)
 	if len(left) != 1 || left[0].Disabled || left[0].Secret.Equal(first) {
-		t.Fatalf("xAI is left with %d keys: %+v", len(left), left)
+		t.Fatalf("I2: xAI is left with %d keys: %+v", len(left), left)
 	}
 	key := left[0].Secret.Reveal()
 	held, _ := p.vault.Read(t, p.mount, "llm/chat")

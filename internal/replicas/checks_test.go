@@ -17,10 +17,10 @@ func (c *cluster) nothingLost(users *consumers, stop func()) {
 	c.settle()
 	stop()
 	c.Logf("consumers: %d calls, %d failed, %d too late to count", users.calls.Load(), len(users.failures), users.late.Load())
-	c.report(users.failures)
-	c.report(c.oneKeyEach())
-	c.report(c.onePromoted(users))
-	c.report(c.oneStory())
+	c.report("I1", users.failures)
+	c.report("I2", c.oneKeyEach())
+	c.report("I6", c.onePromoted(users))
+	c.report("I6", c.oneStory())
 }
 
 // live counts the rotations that became live, by the database.
@@ -49,12 +49,12 @@ type wrongs []string
 
 func (w *wrongs) add(format string, args ...any) { *w = append(*w, fmt.Sprintf(format, args...)) }
 
-// report fails the test with the first of them.
-func (c *cluster) report(found wrongs) {
+// report fails the test with the first of them, each of which shows that an invariant was broken.
+func (c *cluster) report(invariant string, found wrongs) {
 	c.Helper()
 	const most = 20
 	for _, w := range found[:min(len(found), most)] {
-		c.Error(w)
+		c.Errorf("%s: %s", invariant, w)
 	}
 	if len(found) > most {
 		c.Errorf("and %d more", len(found)-most)

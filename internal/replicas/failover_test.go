@@ -60,8 +60,8 @@ func TestLostCommits(t *testing.T) {
 	})
 	eventually(t, "the orphans are told", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'orphans'`) > 0 })
 	stop()
-	c.report(users.failures)
-	c.report(c.oneStory())
+	c.report("I1", users.failures)
+	c.report("I6", c.oneStory())
 	if n := c.orphans(); n != 2 {
 		t.Errorf("%d keys are reported as orphans, want the two whose intents were lost:\n%s", n, a.must("keys"))
 	}
