@@ -17,6 +17,9 @@ const (
 	// patience is how long "waits for a human" must stand, with no step under way, before it counts: until the order's first
 	// step has ended it may be from before, and a management key that was replaced is read again by the second step.
 	patience = 3 * time.Second
+	// absence is how long a daemon, or its database, may be away while an order is followed: it is restarted or upgraded, or
+	// fails over, and the order stands in the journal.
+	absence = time.Minute
 )
 
 // arrival reports whether the rotation that an order began or joined is where it was to go; an error means that it never
@@ -55,6 +58,7 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 	s := a.newScene(errands)
 	defer s.clear()
 	after := errands[0].after
+	var away time.Time // since when nobody could say how far they are
 	for {
 		err := l.progress(ctx, &after, errands, s)
 		if ctx.Err() != nil {
@@ -62,8 +66,11 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 			a.detach(l, errands)
 			return nil
 		}
-		if err != nil {
+		if away, err = l.overlook(err, away); err != nil {
 			return err
+		}
+		if !away.IsZero() {
+			sleep(ctx, lookPace)
 		}
 		s.draw(time.Now())
 		if !slices.ContainsFunc(errands, func(e *errand) bool { return !e.over }) {
@@ -71,6 +78,25 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 			return conclude(errands)
 		}
 	}
+}
+
+// overlook forgives a look that failed while the next may go well again. It returns since when looks fail, zero when they do
+// not, or the error that ends them.
+func (l *link) overlook(err error, since time.Time) (time.Time, error) {
+	if err == nil {
+		return time.Time{}, nil
+	}
+	var told *console.Error
+	if l.alone != nil || !errors.Is(err, console.ErrNoDaemon) && !(errors.As(err, &told) && told.Code == console.ExitFailed) {
+		return since, err
+	}
+	if since.IsZero() {
+		since = time.Now()
+	}
+	if time.Since(since) > absence {
+		return since, failed(fmt.Errorf("not to be seen for %s: %w", absence, err), "What was ordered stands, and goes on with the daemon: `rotator status` shows it.")
+	}
+	return since, nil
 }
 
 // progress waits a moment for events, tells them, and looks how far the errands are.

@@ -27,8 +27,8 @@ func (a *app) rotateCommand() *cobra.Command {
 		Long: `Rotate begins a rotation of each policy at once, or joins the one that is on its way to live, and returns when the
 successor is live. While the last rotation is live or retiring it is refused, unless --supersede is given: then both
 old keys are kept until the newest is live. With --compromised the old key is disabled as soon as every target reads
-the successor. Without a daemon the command does the work itself. Ctrl-C stops looking; the
-daemon goes on.`,
+the successor. Without a daemon the command does the work itself. With one, Ctrl-C stops looking and the daemon goes
+on, and a daemon that is restarted meanwhile is waited for, up to a minute.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE:              func(c *cobra.Command, names []string) error { return a.rotate(c.Context(), names, f) },
