@@ -99,7 +99,10 @@ func (l *ledger) SetMeta(ctx context.Context, key, value string) error {
 	if err != nil {
 		return err
 	}
-	before, _ := strconv.Atoi(l.meta[key])
+	before, err := strconv.Atoi(l.meta[key])
+	if err != nil {
+		before = -1 // its first
+	}
 	after, err := strconv.Atoi(value)
 	if err != nil || after <= before {
 		l.t.Errorf("cursor %s moved from %d to %q", key, before, value)

@@ -71,6 +71,24 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+func TestANewReceiverIsToldNoOldNews(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
+		for range 1200 { // more than are read at once
+			l.add(journal.Failed)
+		}
+		time.Sleep(25 * time.Hour)
+		l.add(journal.Promoted, journal.Drifted)
+		r.answers(func(int64) (int, error) { return 503, nil })
+		stop := run(t, l, r, w)
+		time.Sleep(48 * time.Hour) // what was news when it began is news until it is delivered
+		stop()
+		r.answers(nil)
+		defer run(t, l, r, w)()
+		time.Sleep(10 * time.Minute)
+		want(t, r, 12010, 12020)
+	})
+}
+
 func TestADeadReceiverIsTriedForEver(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
 		r.answers(func(int64) (int, error) { return 503, nil })

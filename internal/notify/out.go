@@ -18,7 +18,8 @@ const (
 	pageSize     = 500              // events read at once
 	firstPause   = time.Second      // after a failure, doubled with each in a row
 	longPause    = 5 * time.Minute
-	failuresTold = 3 // after this many in a row the log says so, and again after as many more
+	oldNews      = 24 * time.Hour // a way out that is new to a journal begins with events younger than that
+	failuresTold = 3              // after this many in a row the log says so, and again after as many more
 )
 
 // out delivers the events of one journal over one sink.
@@ -113,17 +114,40 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 	}
 }
 
-// cursor is the id of the last event that was delivered or passed over; 0, so that all are delivered, at the first start.
+// cursor is the id of the last event that was delivered or passed over.
 func (o *out) cursor(ctx context.Context) (int64, error) {
 	text, err := o.journal.Meta(ctx, o.key())
-	if err != nil || text == "" {
+	if err != nil {
 		return 0, err
+	}
+	if text == "" {
+		return o.begin(ctx)
 	}
 	id, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return 0, fmt.Errorf("meta %s is no event's id", o.key())
 	}
 	return id, nil
+}
+
+// begin passes over what is no news to anybody any more. The cursor is saved also where it is 0: from now on all is
+// delivered, however long the receiver is down.
+func (o *out) begin(ctx context.Context) (cursor int64, err error) {
+	for news := false; !news; {
+		found, err := o.journal.Events(ctx, cursor, pageSize)
+		if err != nil {
+			return 0, err
+		}
+		news = len(found) < pageSize
+		for _, e := range found {
+			if o.now().Sub(e.At) < oldNews {
+				news = true
+				break
+			}
+			cursor = e.ID
+		}
+	}
+	return cursor, o.journal.SetMeta(ctx, o.key(), strconv.FormatInt(cursor, 10))
 }
 
 // save moves the cursor, also when the turn ended meanwhile: what was delivered shall not be delivered again.

@@ -131,13 +131,13 @@ func TestWithARealJournal(t *testing.T) {
 	if err := db.Record(t.Context(), journal.Event{At: time.Now(), Kind: journal.ReloadRefused}); err != nil {
 		t.Fatal(err)
 	}
-	j := marked{db, make(chan string, 2)}
+	j := marked{db, make(chan string, 4)}
 	n := New(Options{Journal: j, Webhook: &Webhook{URL: given(server.URL + "/hook"), Secret: given(hookKey)}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()
 	got := map[string]bool{}
-	for range 2 {
+	for range 4 { // each way out begins, and moves on
 		got[<-j.moved] = true
 	}
 	cancel()
