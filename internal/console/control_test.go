@@ -62,7 +62,7 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 	} {
 		d := newDesk(t)
 		d.policies("a")
-		d.ok(d.journal.Record(t.Context(), journal.Event{At: noon, Kind: journal.PolicyLoaded}))
+		d.ok(d.journal.Record(t.Context(), journal.Event{At: noon, Kind: journal.ReloadRefused}))
 		placed, err := d.client.Place(t.Context(), q)
 		d.ok(err)
 		if placed.After != 1 {

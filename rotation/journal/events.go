@@ -42,7 +42,6 @@ const (
 	OrderRefused    Kind = "order_refused"
 	Forgotten       Kind = "forget"
 	PolicyRemoved   Kind = "policy_removed" // the files have some policies no more: Data has the first names, and how many
-	PolicyLoaded    Kind = "policy_loaded"
 	ReloadRefused   Kind = "reload_refused"
 	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
