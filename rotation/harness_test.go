@@ -450,11 +450,11 @@ func (b *bench) settled() {
 // check fails the test when an invariant was violated.
 func (b *bench) check() {
 	b.t.Helper()
-	for _, v := range b.broken {
-		b.t.Error(v)
-	}
 	if len(b.broken) > 0 {
 		b.dump()
+	}
+	for _, v := range b.broken { // at the end, where it is looked for
+		b.t.Error(v)
 	}
 }
 
