@@ -68,6 +68,29 @@ func TestFilesAreOurs(t *testing.T) {
 	}
 }
 
+// TestFilesOfTheFoldersOwner: the service can open what a command of root's began in its folder.
+func TestFilesOfTheFoldersOwner(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	dir, owner, group := filepath.Dir(path), os.Getuid(), os.Getgid()
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if owner == 0 {
+		owner, group = 65534, 65533
+		if err := os.Chown(dir, owner, group); err != nil {
+			t.Fatal(err)
+		}
+	}
+	setPolicies(t, open(t, url), "a")
+	for _, name := range []string{path, path + ".lock", path + "-wal", path + "-shm"} {
+		var s unix.Stat_t
+		if err := unix.Stat(name, &s); err != nil || int(s.Uid) != owner || int(s.Gid) != group {
+			t.Errorf("%s is of %d:%d (%v), want %d:%d", name, s.Uid, s.Gid, err, owner, group)
+		}
+	}
+}
+
 func TestSettingsOfTheWriter(t *testing.T) {
 	t.Parallel()
 	_, url := newFile(t)

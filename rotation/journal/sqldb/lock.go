@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 // lockFile takes the lock that keeps other processes away, and writes into it who has it. The kernel gives the lock back
 // when the process ends, however it ends. The file stays: to remove it could let two processes each lock a file of its name.
 func lockFile(path, program string, now time.Time) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openOrMake(path)
 	if err != nil {
 		return nil, err
 	}
@@ -38,6 +40,27 @@ func lockFile(path, program string, now time.Time) (*os.File, error) {
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
+	}
+	return f, nil
+}
+
+// openOrMake opens a file, or makes it for its owner alone. What root makes belongs to whom the folder belongs to: a
+// command of root's may begin the journal that the service has to open. A file that was there stays whose it is.
+func openOrMake(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	}
+	if err != nil || os.Getuid() != 0 {
+		return f, err
+	}
+	var folder unix.Stat_t
+	err = unix.Stat(filepath.Dir(path), &folder)
+	if err == nil && folder.Uid != 0 {
+		err = f.Chown(int(folder.Uid), int(folder.Gid))
+	}
+	if err != nil && !errors.Is(err, fs.ErrPermission) { // a container's root may not give files away
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }

@@ -84,7 +84,7 @@ func (e *sqliteDB) prepareFile(o Options) (err error) {
 		return err
 	}
 	// SQLite gives its -wal and -shm files the mode of the database.
-	f, err := os.OpenFile(e.path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openOrMake(e.path)
 	if err != nil {
 		return err
 	}
