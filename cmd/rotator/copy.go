@@ -36,12 +36,18 @@ that begins with the old journal by mistake creates and destroys nothing until e
 }
 
 func (a *app) copyState(ctx context.Context, from, to string) (err error) {
-	source, err := a.openToCopy(ctx, "--from", from, true)
+	var states [2]config.State
+	for i, side := range [2]struct{ flag, text string }{{"--from", from}, {"--to", to}} {
+		if states[i], err = config.ParseState(side.flag, side.text, a.env); err != nil {
+			return usage(err, "`rotator help state copy` shows an example.")
+		}
+	}
+	source, err := a.openToCopy(ctx, "--from", states[0], true)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, source.Close()) }()
-	target, err := a.openToCopy(ctx, "--to", to, false)
+	target, err := a.openToCopy(ctx, "--to", states[1], false)
 	if err != nil {
 		return err
 	}
@@ -55,11 +61,7 @@ func (a *app) copyState(ctx context.Context, from, to string) (err error) {
 }
 
 // openToCopy opens one side. What is copied must be there: opening would begin a new journal.
-func (a *app) openToCopy(ctx context.Context, flag, text string, mustExist bool) (*sqldb.DB, error) {
-	s, err := config.ParseState(flag, text, a.env)
-	if err != nil {
-		return nil, usage(err, "`rotator help state copy` shows an example.")
-	}
+func (a *app) openToCopy(ctx context.Context, flag string, s config.State, mustExist bool) (*sqldb.DB, error) {
 	address, err := s.Address(ctx)
 	if err != nil {
 		return nil, usage(err, flag+" must name a secret that can be read.")
@@ -91,6 +93,8 @@ func copyAdvice(err error) string {
 		return "Give a database or a file of its own: a copy never mixes with what is there."
 	case errors.Is(err, sqldb.ErrNoJournal):
 		return "There is no journal to copy."
+	case errors.Is(err, journal.ErrNewer), errors.Is(err, sqldb.ErrOlder):
+		return "Copy with the version of Rotator that the journal is from."
 	}
 	return "Both are written as `state` in the configuration is, and must be reached from here."
 }

@@ -13,10 +13,6 @@ import (
 	"rotator/rotation/journal"
 )
 
-// staleAfter is how long a replica may not be seen before it counts as gone: three of its beats, which come every 10 s
-// or more often.
-const staleAfter = 30 * time.Second
-
 // ReplicaRow is one of the processes that act for the policies.
 type ReplicaRow struct {
 	Replica  string     `json:"replica"` // host/process/random: unique among all that ever share the journal
@@ -52,7 +48,7 @@ func (c *Console) replicaRows(known []journal.Replica, all []journal.Summary) []
 	rows := make([]ReplicaRow, 0, len(known))
 	for _, r := range known {
 		rows = append(rows, ReplicaRow{Replica: r.Name, Host: text(r.Host), Version: text(r.Version), Since: instant(r.StartedAt),
-			LastSeen: instant(r.SeenAt), Age: seconds(r.Unseen), Stale: r.Unseen > staleAfter, Policies: append([]string{}, held[r.Name]...)})
+			LastSeen: instant(r.SeenAt), Age: seconds(r.Unseen), Stale: r.Unseen > journal.StaleAfter, Policies: append([]string{}, held[r.Name]...)})
 		delete(held, r.Name)
 	}
 	for name, policies := range held {
@@ -75,7 +71,7 @@ func (f facts) ofReplicas(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 	seen := make(map[string]time.Time) // host → when a replica on it was last seen
 	fresh := 0
 	for _, r := range s.replicas {
-		if r.Unseen <= staleAfter {
+		if r.Unseen <= journal.StaleAfter {
 			fresh++
 		}
 		if r.SeenAt.After(seen[r.Host]) {

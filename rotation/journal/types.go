@@ -349,6 +349,10 @@ type Summary struct {
 	Drifted    int       // targets that hold neither a key of ours nor the baseline
 }
 
+// StaleAfter is how long a replica may not be seen before it counts as gone: three of its beats, which come every 10 s or
+// more often.
+const StaleAfter = 30 * time.Second
+
 // Replica is one of the processes that act for the policies of a journal. Its times are on the journal's clock.
 type Replica struct {
 	Name      string // the owner of its claims

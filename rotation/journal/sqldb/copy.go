@@ -33,13 +33,17 @@ var ErrNotEmpty = errors.New("the journal is not empty")
 const copyLimit = time.Hour
 
 // Copy writes all that from holds into to, which must be empty, in one transaction, and returns how many rows that were.
-// Both must have been opened to write, and nobody else may have either: a file's lock sees to that, and a database's
-// other connections of the same user are refused with journal.ErrInUse, before and after.
+// Both must have been opened to write, and nobody else may have either, before and after: a file's lock sees to that, and
+// of a database [DB.alone]. Errors: journal.ErrInUse, ErrNotEmpty, and journal.ErrNewer of a journal that holds what this
+// program does not know.
 //
 // On success from is marked like a journal that was restored from a backup: a daemon that begins with it by mistake only
 // looks until every target was compared. A crash before the mark leaves two equal journals, one before the commit leaves
 // to empty.
 func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
+	if e, ok := to.engine.(*sqliteDB); ok && e.path == "" {
+		return 0, errors.New("copy: a journal in memory is gone with the process")
+	}
 	for _, db := range []*DB{from, to} {
 		if err := db.alone(ctx); err != nil {
 			return 0, fmt.Errorf("copy: %w", err)
@@ -55,6 +59,9 @@ func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
 		rows = 0
 		err := from.read(ctx, func(ctx context.Context, src tx) error {
 			if err := from.unhurried(ctx, src); err != nil {
+				return err
+			}
+			if err := allKnown(ctx, src); err != nil {
 				return err
 			}
 			for _, c := range copied {
@@ -83,6 +90,20 @@ func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
 		return 0, fmt.Errorf("copy: %w", err)
 	}
 	return rows, nil
+}
+
+// allKnown refuses a journal with columns that this program does not know: it may read and write beside the newer one that
+// made them, but a copy would leave them behind.
+func allKnown(ctx context.Context, t tx) error {
+	known, err := readSchema(migrations)
+	if err != nil {
+		return err
+	}
+	have, err := known.check(ctx, t)
+	if err == nil && have > len(known) {
+		err = fmt.Errorf("%w: its schema is %d, and this program copies schema %d", journal.ErrNewer, have, len(known))
+	}
+	return err
 }
 
 // empty refuses a journal in which something happened.
@@ -153,7 +174,8 @@ func insertRows(table, columns string, width, n int) string {
 	return b.String()
 }
 
-// alone refuses a database that somebody else of the same user is connected to. A file's lock has done so already.
+// alone refuses a database that somebody else of the same user is connected to, or that a replica uses as whichever user.
+// A file's lock has done so already.
 func (db *DB) alone(ctx context.Context) error {
 	e, ok := db.engine.(*postgresDB)
 	if !ok {
@@ -161,17 +183,24 @@ func (db *DB) alone(ctx context.Context) error {
 	}
 	e.total = copyLimit
 	e.pool.SetMaxIdleConns(1) // what other connections there were are closed: those left are not ours
-	mine, others := 0, 0
+	mine, others, replica := 0, 0, ""
 	err := e.read(ctx, func(ctx context.Context, t tx) error {
 		mine = e.pool.Stats().OpenConnections
-		_, err := one(ctx, t, []any{&others}, `SELECT count(*) FROM pg_stat_activity
-			WHERE datname = current_database() AND usename = current_user`)
+		_, err := one(ctx, t, []any{&others, &replica}, `SELECT count(*), coalesce((
+				SELECT name FROM replicas WHERE seen_at > `+e.clockColumn()+` - $1
+				UNION SELECT lease_owner FROM policies WHERE lease_owner <> '' AND lease_until > `+e.clockColumn()+` LIMIT 1), '')
+			FROM pg_stat_activity WHERE datname = current_database() AND usename = current_user`, journal.StaleAfter.Microseconds())
 		return err
 	})
-	if others -= mine; err == nil && others > 0 {
-		err = fmt.Errorf("%w: %d more connections of this user to the database; stop every replica, and the pooler before it", journal.ErrInUse, others)
+	switch others -= mine; {
+	case err != nil:
+		return err
+	case others > 0:
+		return fmt.Errorf("%w: %d more connections of this user to the database; stop every replica, and the pooler before it", journal.ErrInUse, others)
+	case replica != "":
+		return fmt.Errorf("%w by replica %s: stop it, or wait until it was not seen for %s if it was killed", journal.ErrInUse, replica, journal.StaleAfter)
 	}
-	return err
+	return nil
 }
 
 // unhurried lifts the limits of a transaction that lasts as long as a copy.

@@ -156,6 +156,68 @@ func TestCopyRefusesWhatIsInUse(t *testing.T) {
 	}
 }
 
+// TestCopyRefusesReplicas: one that was just seen, and one that acts for a policy, keep a journal where it is also while
+// nobody of the copy's user is connected.
+func TestCopyRefusesReplicas(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	for what, s := range map[string]struct{ is, no string }{
+		"seen":   {`INSERT INTO replicas (name, host, version, seen_at) SELECT 'host/1/a', '', '', %s - 20000000`, `UPDATE replicas SET seen_at = seen_at - 11000000`},
+		"acting": {`UPDATE policies SET lease_owner = 'host/1/a', lease_until = %s + 600000000`, `UPDATE policies SET lease_until = lease_until - 700000000`},
+	} {
+		from, to := open(t, server.Database(t)), open(t, server.Database(t))
+		setPolicies(t, from, "a")
+		say := func(query string) {
+			t.Helper()
+			err := from.say(t.Context(), func(ctx context.Context, q tx) error { _, err := q.exec(ctx, query); return err })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		say(fmt.Sprintf(s.is, from.clockColumn()))
+		refused := ""
+		soon(t, what+": the replica is named", func() bool {
+			_, err := Copy(t.Context(), from, to)
+			if !errors.Is(err, journal.ErrInUse) {
+				t.Fatalf("%s: %v", what, err)
+			}
+			refused = err.Error()
+			return !strings.Contains(refused, "connections")
+		})
+		if !strings.Contains(refused, "by replica host/1/a") {
+			t.Errorf("%s: %s", what, refused)
+		}
+		say(s.no)
+		if _, err := copyAlone(t, from, to); err != nil {
+			t.Errorf("%s no longer: %v", what, err)
+		}
+	}
+}
+
+// TestCopyKnowsTheSchema: what a newer version recorded does not stay behind, and nothing is copied to where it is lost.
+func TestCopyKnowsTheSchema(t *testing.T) {
+	t.Parallel()
+	_, first := newFile(t)
+	_, last := newFile(t)
+	from, to := open(t, first), open(t, last)
+	if _, err := Copy(t.Context(), from, open(t, "sqlite::memory:")); err == nil {
+		t.Error("a copy into memory")
+	}
+	err := from.say(t.Context(), func(ctx context.Context, q tx) error {
+		_, err := q.exec(ctx, `INSERT INTO schema_version (version, file, at, program, compatible_with) VALUES (1000, '', 0, 'later', 1)`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Copy(t.Context(), from, to); !errors.Is(err, journal.ErrNewer) {
+		t.Errorf("a newer schema, beside which this program may run: %v", err)
+	}
+	if mark, err := from.Meta(t.Context(), journal.MetaRestored); err != nil || mark != "" {
+		t.Errorf("the journal that was refused is marked: %q, %v", mark, err)
+	}
+}
+
 // TestCopyKnowsEveryColumn: a column that a later migration adds must not stay behind.
 func TestCopyKnowsEveryColumn(t *testing.T) {
 	t.Parallel()
