@@ -61,7 +61,7 @@ func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
 			if err := from.unhurried(ctx, src); err != nil {
 				return err
 			}
-			if err := allKnown(ctx, src); err != nil {
+			if err := from.known.all(ctx, src); err != nil {
 				return err
 			}
 			for _, c := range copied {
@@ -92,13 +92,9 @@ func Copy(ctx context.Context, from, to *DB) (rows int, err error) {
 	return rows, nil
 }
 
-// allKnown refuses a journal with columns that this program does not know: it may read and write beside the newer one that
-// made them, but a copy would leave them behind.
-func allKnown(ctx context.Context, t tx) error {
-	known, err := readSchema(migrations)
-	if err != nil {
-		return err
-	}
+// all refuses a journal with columns that this program does not know: it may read and write beside the newer one that made
+// them, but a copy would leave them behind.
+func (known schema) all(ctx context.Context, t tx) error {
 	have, err := known.check(ctx, t)
 	if err == nil && have > len(known) {
 		err = fmt.Errorf("%w: its schema is %d, and this program copies schema %d", journal.ErrNewer, have, len(known))

@@ -53,6 +53,7 @@ var ErrNoJournal = errors.New("there is no journal")
 // DB is an open journal.
 type DB struct {
 	engine
+	known     schema // to this program
 	now       func() time.Time
 	closeOnce func() error
 }
@@ -84,8 +85,8 @@ type engine interface {
 	// claim claims policies for which the condition which holds. args: the caller's clock, owner, lease, limit, and the
 	// list of names where which names some.
 	claim(ctx context.Context, which string, args []any) ([]claimed, error)
-	// same is a condition: the database has lost nothing since this process last claimed. It guards what only an owner
-	// writes.
+	// same is a condition: the database has lost nothing since this process last claimed, and still takes this program. It
+	// guards what only an owner writes.
 	same() string
 	// among is the end of a condition: "is in the list that is parameter n"; list is such a parameter.
 	among(n int) string
@@ -145,7 +146,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &DB{engine: e, now: o.Now, closeOnce: sync.OnceValue(e.close)}, nil
+	return &DB{engine: e, known: known, now: o.Now, closeOnce: sync.OnceValue(e.close)}, nil
 }
 
 // Close waits for what is being written and closes the journal. Whoever uses it afterwards gets ErrClosed.

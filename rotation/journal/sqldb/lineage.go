@@ -78,7 +78,7 @@ func (e *postgresDB) noteLineage(ctx context.Context, t tx) error {
 	return err
 }
 
-func (e *postgresDB) same() string { return e.sameAs(e.seen.Load()) }
+func (e *postgresDB) same() string { return e.sameAs(e.seen.Load()) + ` AND ` + e.fits() }
 
 func (e *postgresDB) sameAs(seen *memory) string {
 	same := `EXISTS (SELECT 1 FROM lineage WHERE timeline = ` + e.timeline + `)`

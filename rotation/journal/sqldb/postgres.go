@@ -22,6 +22,7 @@ type postgresDB struct {
 	total  time.Duration // bounds a transaction
 	limits string        // of the server's, which a transaction begins with
 	look   bool          // only
+	known  schema        // to this program
 	over   atomic.Bool   // closed
 
 	timeline string                 // the expression for the database's timeline
@@ -47,7 +48,7 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 		cfg.ConnectTimeout = 5 * time.Second
 	}
 	e := &postgresDB{
-		connector: connector{cfg, o}, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly,
+		connector: connector{cfg, o}, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly, known: known,
 	}
 	e.pool = sql.OpenDB(e.connector)
 	e.pool.SetMaxOpenConns(16)
@@ -115,9 +116,24 @@ func explained(err error) error {
 	return err
 }
 
+// fits is a condition: the schema still takes this program. A version that is put beside it may exclude it when there was
+// another between the two; then it claims nothing more, and loses what it has.
+func (e *postgresDB) fits() string {
+	return fmt.Sprintf(`NOT EXISTS (SELECT 1 FROM schema_version WHERE compatible_with > %d)`, len(e.known))
+}
+
+// excluded says which version takes the journal. journal.ErrNewer.
+func (e *postgresDB) excluded(ctx context.Context) error {
+	return e.ask(ctx, func(ctx context.Context, t tx) error { _, err := e.known.check(ctx, t); return err })
+}
+
 // beforeLoading keeps two replicas from locking policies in different orders.
 func (e *postgresDB) beforeLoading(ctx context.Context, t tx) error {
-	return lockForSchema(ctx, t)
+	err := lockForSchema(ctx, t)
+	if err == nil {
+		_, err = e.known.check(ctx, t)
+	}
+	return err
 }
 
 // lockForSchema is the first thing that a transaction does, so that nobody waits for who waits here, as long as a
@@ -155,14 +171,15 @@ func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 
 // claim skips rows that others are about to claim. Among the oldest it takes from every team in turn, so that one
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
-// saw it before the lock. In the same statement it asks whether the database still knows what it knew, and keeps what it is told.
+// saw it before the lock. In the same statement it asks whether the database still knows what it knew, keeps what it is told,
+// and takes this program.
 func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]claimed, error) {
 	before := e.seen.Load()
 	free := `next_run_at <= (SELECT now FROM clock) AND (lease_owner = '' OR lease_until < (SELECT now FROM clock)) AND ` + which
 	query := `WITH clock AS MATERIALIZED (
-			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.sameAs(before) + ` AS same, ` + durable + ` AS durable
+			SELECT coalesce(` + e.clockColumn() + `, CAST($1 AS BIGINT)) AS now, ` + e.sameAs(before) + ` AS same, ` + durable + ` AS durable, ` + e.fits() + ` AS fits
 		), oldest AS (
-			SELECT name, team, next_run_at FROM policies WHERE (SELECT same AND durable FROM clock) AND ` + free + ` ORDER BY next_run_at LIMIT 1000
+			SELECT name, team, next_run_at FROM policies WHERE (SELECT same AND durable AND fits FROM clock) AND ` + free + ` ORDER BY next_run_at LIMIT 1000
 		), ranked AS (
 			SELECT name AS of, row_number() OVER (PARTITION BY team ORDER BY next_run_at, name) AS turn FROM oldest
 		), due AS MATERIALIZED (
@@ -175,16 +192,16 @@ func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]cla
 		), newest AS (
 			SELECT id, at FROM events ORDER BY id DESC LIMIT 1
 		)
-		SELECT same, durable, now, coalesce(id, 0), coalesce(at, 0), coalesce(name, ''), coalesce(lease_epoch, 0), coalesce(wake_seq, 0),
+		SELECT same, durable, fits, now, coalesce(id, 0), coalesce(at, 0), coalesce(name, ''), coalesce(lease_epoch, 0), coalesce(wake_seq, 0),
 			next_run_at, claimed_at, lease_until FROM clock LEFT JOIN newest ON true LEFT JOIN taken ON true`
 	var found []claimed
-	var same, keeps bool
+	var same, keeps, fits bool
 	var seen memory
 	err := e.say(ctx, func(ctx context.Context, t tx) error {
 		found = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			var c claimed
-			err := scan(append([]any{&same, &keeps, &seen.clock, &seen.event, &seen.at}, c.fields()...)...)
+			err := scan(append([]any{&same, &keeps, &fits, &seen.clock, &seen.event, &seen.at}, c.fields()...)...)
 			if c.Policy != "" {
 				found = append(found, c)
 			}
@@ -194,6 +211,8 @@ func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]cla
 	switch {
 	case err != nil:
 		return nil, err
+	case !fits:
+		return nil, e.excluded(ctx)
 	case !same:
 		return nil, e.recover(ctx, before)
 	case !keeps:

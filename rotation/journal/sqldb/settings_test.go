@@ -77,6 +77,50 @@ func TestDurabilityIsTakenAway(t *testing.T) {
 	})
 }
 
+// TestExcludedWhileItRuns: a replica that runs while a version is put beside it that excludes it stops acting, and what it had
+// in hand is lost to it; it goes on when it is taken again.
+func TestExcludedWhileItRuns(t *testing.T) {
+	t.Parallel()
+	server := postgrestest.Start(t)
+	db := open(t, server.Database(t))
+	setPolicies(t, db, "a", "b")
+	claims, err := db.Claim(t.Context(), "me", past, 1)
+	if err != nil || len(claims) != 1 {
+		t.Fatal(claims, err)
+	}
+	mine := claims[0]
+	rec, err := db.Load(t.Context(), mine.Policy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(query string) {
+		t.Helper()
+		if err := db.say(t.Context(), func(ctx context.Context, q tx) error { _, err := q.exec(ctx, query); return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(fmt.Sprintf(`INSERT INTO schema_version (version, file, at, program, compatible_with) VALUES (%d, 'x', 0, 'rotator 9.0', %[1]d)`, len(db.known)+1))
+	if claims, err := db.Claim(t.Context(), "me", past, 1); !errors.Is(err, journal.ErrNewer) || !strings.Contains(err.Error(), "rotator 9.0") {
+		t.Errorf("claimed %v: %v", claims, err)
+	}
+	if _, err := db.Renew(t.Context(), past, mine); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("renewed: %v", err)
+	}
+	if err := db.Commit(t.Context(), mine, rec, true); !errors.Is(err, journal.ErrLost) {
+		t.Errorf("committed: %v", err)
+	}
+	if did, err := db.Chore(t.Context(), past, "sweep", time.Hour); did || err != nil {
+		t.Errorf("the chore is its own: %t, %v", did, err)
+	}
+	if err := db.SetPolicies(t.Context(), past, nil); !errors.Is(err, journal.ErrNewer) {
+		t.Errorf("loaded: %v", err)
+	}
+	say(`DELETE FROM schema_version WHERE file = 'x'`)
+	if claims, err := db.Claim(t.Context(), "me", past, 1); err != nil || len(claims) != 1 {
+		t.Errorf("taken again, it claims %v: %v", claims, err)
+	}
+}
+
 // TestLoadersWait: whoever loads policies has patience with another who has thousands of them to load, longer than with the
 // lock of a row.
 func TestLoadersWait(t *testing.T) {

@@ -38,7 +38,7 @@ func TestStatements(t *testing.T) {
 		want int
 		ask  func(ctx context.Context) error
 	}{
-		{"set 300 new policies", 9, func(ctx context.Context) error { return db.SetPolicies(ctx, past, specs) }},
+		{"set 300 new policies", 10, func(ctx context.Context) error { return db.SetPolicies(ctx, past, specs) }},
 		{"next", 1, func(ctx context.Context) error { _, _, err := db.Next(ctx); return err }},
 		{"claim 300", 1, func(ctx context.Context) (err error) { claims, err = db.Claim(ctx, "me", past, 300); return err }},
 		{"load one", 1, func(ctx context.Context) error { _, err := db.Load(ctx, claims[0].Policy); return err }},
@@ -81,7 +81,7 @@ func TestStatements(t *testing.T) {
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
 		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past) }},
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
-		{"change 150 policies, remove 100 and tell it", 9, func(ctx context.Context) error {
+		{"change 150 policies, remove 100 and tell it", 10, func(ctx context.Context) error {
 			for i := range 150 {
 				specs[i].Owner = "somebody else"
 			}
