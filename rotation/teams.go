@@ -77,9 +77,16 @@ func (e *Engine) inventory(ctx context.Context, w World, name string) error {
 	}
 	within, enough := context.WithTimeout(ctx, e.limits.Watch)
 	defer enough()
+	before := known.Error
 	known.Error = ""
 	if err = e.take(within, w, &known); err != nil {
 		known.Error = err.Error()
+	}
+	if reasonOf(err) == ManagementKey && known.Error != before { // it may be long until a rotation is due, and finds out
+		told := e.journal.Record(ctx, journal.Event{At: e.now(), Kind: journal.TeamRefused, Data: map[string]string{"team": name, "error": known.Error}})
+		if told != nil {
+			return told
+		}
 	}
 	if saved := e.journal.SaveTeam(ctx, known); saved != nil {
 		return saved
@@ -88,8 +95,7 @@ func (e *Engine) inventory(ctx context.Context, w World, name string) error {
 }
 
 func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
-	before := known.ValidatedAt
-	known.ValidatedAt = noTime
+	first := known.ValidatedAt.IsZero()
 	team, err := w.Team(ctx, known.Name)
 	if err != nil {
 		return err
@@ -103,7 +109,7 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 	if err := e.noteManagementKey(ctx, known.Name, mk.ID); err != nil {
 		return err
 	}
-	if before.IsZero() { // a long list is not worth waiting for: the team is known to be ours
+	if first { // a long list is not worth waiting for: the team is known to be ours
 		if err := e.journal.SaveTeam(ctx, *known); err != nil {
 			return err
 		}

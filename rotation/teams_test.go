@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -142,8 +143,9 @@ func TestTeamThatDoesNotAnswer(t *testing.T) {
 	}
 	for _, call := range []string{"list", "validate"} {
 		b.sim.Inject(xaisim.Fault{Call: call, Count: -1, Kind: xaisim.Reset})
+		validated := b.team("research").ValidatedAt
 		got := b.inventory()
-		if (got.ValidatedAt.IsZero()) != (call == "validate") || got.Error == "" {
+		if got.ValidatedAt.After(validated) != (call == "list") || got.Error == "" {
 			t.Errorf("no answer to %s: %+v", call, got)
 		}
 		got.ValidatedAt, got.Error = before.ValidatedAt, ""
@@ -155,6 +157,36 @@ func TestTeamThatDoesNotAnswer(t *testing.T) {
 	if got := b.inventory(); got.Error != "" || !got.ListedAt.After(before.ListedAt) {
 		t.Errorf("xAI answers again: %+v", got)
 	}
+}
+
+// TestManagementKeyRefused: people are told at the next look, once, also while nothing is due that needs the key. That it
+// was good before stays known.
+func TestManagementKeyRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	good := b.token
+	before := b.inventory()
+	told := func(want int) journal.Team {
+		t.Helper()
+		team := b.inventory()
+		if got := b.count(journal.TeamRefused); got != want {
+			t.Errorf("told %d times, want %d; the team has %+v", got, want, team)
+		}
+		return team
+	}
+	told(0)
+	b.token = secret.New("xai-token-revoked")
+	if got := told(1); got.Error == "" || !got.ValidatedAt.After(before.ValidatedAt) {
+		t.Errorf("the team has %+v, and before %+v", got, before)
+	}
+	told(1)
+	b.token = good
+	if got := told(1); got.Error != "" {
+		t.Errorf("the key is good again: %+v", got)
+	}
+	b.token = secret.New("xai-token-revoked")
+	told(2)
 }
 
 // TestSlowInventoryDelaysNoOther: a team whose xAI hangs has its keys listed beside the others', not before them; and a

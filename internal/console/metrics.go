@@ -16,7 +16,7 @@ const failuresStuck = 3
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
 // How many series there are is bounded by the configuration: per policy three, one more while it waits for a human, and one
-// while targets of it drift; per team five; per host of a replica one, at most 100; per store and call one counter for each
+// while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
 // outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
 // facts: take their max, not their sum.
 type meters struct {
@@ -110,6 +110,7 @@ var (
 	descDrifted   = desc("drifted_targets", "Targets of a policy that hold neither a key of ours nor what they held at first; not told while there are none.", "policy")
 	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended and the furthest step they had reached.", "outcome", "step")
 	descOrphans   = desc("orphan_keys", "Keys that bear the rotator's prefix and that no intent names.", "team")
+	descTeamUp    = desc("team_up", "Whether the last look at a team at xAI went well: its management key was accepted and its keys were listed.", "team")
 	descReplicas  = desc("replicas", "Replicas that were seen in the last 30 seconds.")
 	descSeen      = desc("replica_last_seen_timestamp_seconds", "When a replica on a host was last seen; it is forgotten a day later, and at once when it stops.", "replica")
 	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
@@ -120,7 +121,7 @@ var (
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descSuccess, descWaiting,
-		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamKeys, descMgmtKey, descSpans,
+		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
 		descReplicas, descSeen} {
 		ch <- d
 	}
@@ -150,6 +151,7 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 	f.ofPolicies(s, gauge)
 	f.ofReplicas(s, gauge)
 	for _, t := range s.teams {
+		gauge(descTeamUp, truth(t.Error == ""), t.Name)
 		gauge(descOrphans, float64(t.Orphans), t.Name)
 		gauge(descTeamKeys, float64(t.Managed), t.Name, "managed")
 		gauge(descTeamKeys, float64(t.Unmanaged), t.Name, "unmanaged")
@@ -205,6 +207,14 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 	gauge(descHeld, float64(held))
 	gauge(descStuck, float64(stuck))
 	gauge(descUnretired, float64(old))
+}
+
+// truth is b as Prometheus writes it.
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // unix is t as Prometheus writes times, 0 when it is not yet.

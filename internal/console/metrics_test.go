@@ -87,6 +87,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_steps_stuck 1`,
 		`rotator_predecessors_unretired 0`,
 		`rotator_orphan_keys{team="research"} 1`,
+		`rotator_team_up{team="research"} 1`,
 		`rotator_team_keys{kind="managed",team="research"} 4`,
 		`rotator_team_keys{kind="unmanaged",team="research"} 2`,
 		`rotator_drifted_targets{policy="stuck"} 2`,
@@ -189,6 +190,14 @@ func TestGaugesAreThereFromTheStart(t *testing.T) {
 	if diff := cmp.Diff(before, gauges()); diff != "" || len(before) < 25 {
 		t.Errorf("%d before; then %s", len(before), diff)
 	}
+}
+
+// TestTeamDown: a team that cannot be looked at is told of at once, and not only when a rotation is due.
+func TestTeamDown(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	d.ok(d.journal.SaveTeam(t.Context(), journal.Team{Name: "research", ValidatedAt: noon, ListedAt: noon, Error: "unauthenticated"}))
+	d.tells(`rotator_team_up{team="research"} 0`)
 }
 
 // TestFormerTeam: a team that was taken out of the configuration is not told of any more: nothing could end its alerts.

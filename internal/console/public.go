@@ -119,7 +119,7 @@ func (c *Console) asleep() string {
 // readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is told, and
 // no more: rotations with targets elsewhere go on. Only when no store is of use can nothing be done.
 func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
-	var missing []string
+	var missing, besides []string
 	if why := c.asleep(); why != "" {
 		missing = append(missing, why)
 	} else if _, err := c.o.Scheduler.LastTry(); err != nil {
@@ -137,33 +137,37 @@ func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
 		missing = append(missing, "the journal does not answer; see the log")
 	} else if c.o.Teams != nil {
 		for _, name := range c.o.Teams() {
-			if why := unvalidated(name, known); why != "" {
+			switch why, ever := teamTrouble(name, known); {
+			case why == "":
+			case ever:
+				besides = append(besides, why)
+			default:
 				missing = append(missing, why)
 			}
 		}
 	}
-	var besides []string
 	if c.o.Stores != nil {
 		troubled, gone := c.answers.troubled(c.o.Stores(), c.o.Now())
 		if gone {
 			missing = append(missing, troubled...)
 		} else {
-			besides = troubled
+			besides = append(besides, troubled...)
 		}
 	}
 	tell(w, missing, besides...)
 }
 
-// unvalidated says why a team was never validated, "" when it was.
-func unvalidated(name string, known []journal.Team) string {
+// teamTrouble says what is not as it should be with a team, "" when nothing is, and whether its management key was ever good:
+// nothing can be done for a team of which nothing is known.
+func teamTrouble(name string, known []journal.Team) (why string, ever bool) {
 	i := slices.IndexFunc(known, func(t journal.Team) bool { return t.Name == name })
-	switch {
-	case i < 0 || known[i].ValidatedAt.IsZero() && known[i].Error == "":
-		return "team " + name + ": its management key was not validated yet"
-	case known[i].ValidatedAt.IsZero():
-		return "team " + name + ": " + known[i].Error
+	if i < 0 || known[i].ValidatedAt.IsZero() && known[i].Error == "" {
+		return "team " + name + ": its management key was not validated yet", false
 	}
-	return ""
+	if t := known[i]; t.Error != "" {
+		return "team " + name + ": " + t.Error, !t.ValidatedAt.IsZero()
+	}
+	return "", true
 }
 
 // tell answers a probe: ok, or what is wrong, one thing a line; then what is not as it should be and stops nothing.

@@ -36,7 +36,8 @@ const (
 	TargetResolved  Kind = "target_resolved"
 	KeyUnhealthy    Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
 	KeyHealthy      Kind = "key_healthy"
-	OrphansSeen     Kind = "orphans" // keys with our prefix that no intent names
+	OrphansSeen     Kind = "orphans"      // keys with our prefix that no intent names
+	TeamRefused     Kind = "team_refused" // xAI refuses a team's management key, or it belongs to another team
 	HoldSet         Kind = "hold"
 	HoldReleased    Kind = "release"
 	OrderRefused    Kind = "order_refused"
@@ -52,7 +53,7 @@ const (
 // Urgent reports whether an event of this kind is sent to people.
 func (k Kind) Urgent() bool {
 	switch k {
-	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, AttemptReopened,
+	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
 		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
