@@ -9,6 +9,7 @@ import (
 	"rotator/internal/console"
 	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
 )
 
 // The exit codes.
@@ -84,6 +85,8 @@ func advise(err error) (code int, do string) {
 		return exitFailed, "If that is the daemon, let the command reach it: `socket` in the configuration must be the daemon's, and open to you. Otherwise wait until it has ended."
 	case errors.Is(err, journal.ErrNewer):
 		return exitFailed, "Use the newer version; to go back, restore a backup that the older one wrote."
+	case errors.Is(err, sqldb.ErrDamaged):
+		return exitFailed, "Stop what uses it and restore a backup; without one, `The journal is lost` in docs/runbooks.md has the way to a new one."
 	case errors.Is(err, console.ErrNoDaemon):
 		return exitFailed, "The daemon ended meanwhile; `rotator status` shows where things stand."
 	case errors.Is(err, context.Canceled):

@@ -114,7 +114,7 @@ type tx interface {
 
 // Open opens the journal at url and brings its schema up to date: sqlite:PATH, sqlite::memory: (gone with the process,
 // for tests and trials) or postgres://…. A newer schema is left as it is when it allows this program beside its own.
-// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder, ErrNoJournal. No error names url's password.
+// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder, ErrNoJournal, ErrDamaged. No error names url's password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now

@@ -26,7 +26,7 @@ var _ tx = (*session)(nil)
 func newSession(ctx context.Context, pool *sql.DB) (*session, error) {
 	conn, err := pool.Conn(ctx)
 	if err != nil {
-		return nil, err
+		return nil, sqliteError(err)
 	}
 	return &session{conn: conn, stmts: make(map[string]*sql.Stmt)}, nil
 }
@@ -95,10 +95,17 @@ func (s *session) close() error {
 	return errors.Join(append(errs, s.conn.Close())...)
 }
 
-// sqliteError says journal.ErrForbidden of a constraint that refuses.
+// sqliteError says journal.ErrForbidden of a constraint that refuses, and ErrDamaged of a file that cannot be understood.
 func sqliteError(err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_CONSTRAINT {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_CONSTRAINT:
 		return fmt.Errorf("%w: %w", journal.ErrForbidden, err)
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,7 @@ type sqliteDB struct {
 	still   fs.FileInfo   // of a file that is read as one that does not change; else nil
 	lock    *os.File
 	files   map[string]fs.FileInfo // the database and its lock as they were opened to write, by path
+	damaged atomic.Bool            // damage was met
 }
 
 // nReaders is how many look at the same time.
@@ -121,6 +123,9 @@ func (e *sqliteDB) openWriter(ctx context.Context, dsn string, known schema, o O
 	if err != nil {
 		return err
 	}
+	if err := e.whole(ctx, s); err != nil {
+		return errors.Join(err, s.close())
+	}
 	e.group = newGroup(s)
 	return e.group.run(ctx, func(ctx context.Context, t tx) error {
 		if err := known.migrate(ctx, t, sqliteIdentity, o); err != nil {
@@ -161,15 +166,18 @@ func (e *sqliteDB) write(ctx context.Context, do func(context.Context, tx) error
 	if e.group == nil {
 		return ErrReadOnly
 	}
-	if err := e.inPlace(); err != nil {
+	if err := errors.Join(e.sound(), e.inPlace()); err != nil {
 		return err
 	}
-	return e.group.run(ctx, do)
+	return e.noted(e.group.run(ctx, do))
 }
 
 func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error) error {
 	if e.readers == nil {
 		return e.group.run(ctx, do)
+	}
+	if err := e.sound(); err != nil {
+		return err
 	}
 	var s *session
 	select {
@@ -186,7 +194,7 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 	}
 	defer s.rollback() // nothing was written
 	if err := do(ctx, s); err != nil {
-		return err
+		return e.noted(err)
 	}
 	return e.unchanged()
 }
