@@ -204,6 +204,9 @@ func (o *outline) next(policy *policies.Policy, rec *journal.Record, found []fin
 	for _, f := range found {
 		o.add(f.action, f.at(at), f.key, f.target, f.detail)
 	}
+	if !slices.ContainsFunc(found, func(f finding) bool { return f.action != actLeave }) {
+		o.add(actWait, time.Time{}, "", "", "every target was left or dropped: edit the policy's targets, or resolve one with --overwrite")
+	}
 	off := at.Add(policy.Retire.Overlap.Std())
 	soak := policy.Retire.Soak.Std()
 	for _, id := range old {

@@ -19,6 +19,7 @@ import (
 type finding struct {
 	target, action, key, detail string
 	empty, adopt                bool
+	stranger                    bool // it holds a live key that is not this policy's
 }
 
 // at is when it would be done.
@@ -36,7 +37,22 @@ func (p *program) survey(ctx context.Context, v view, policy *policies.Policy, r
 		found[i] = p.inspect(ctx, v, policy, rec, t)
 		found[i].target = t.String()
 	}
+	differ(policy.Name, found)
 	return found
+}
+
+// differ has targets that hold different live keys wait: a human says which of them may be replaced.
+func differ(policy string, found []finding) {
+	first := slices.IndexFunc(found, func(f finding) bool { return f.stranger })
+	if first < 0 || !slices.ContainsFunc(found, func(f finding) bool { return f.stranger && f.key != found[first].key }) {
+		return
+	}
+	for i, f := range found {
+		if f.stranger {
+			found[i] = finding{target: f.target, action: actWait, key: f.key,
+				detail: fmt.Sprintf("the targets hold different live keys: `rotator resolve %s --target %s --overwrite` lets this one be replaced", policy, f.target)}
+		}
+	}
 }
 
 func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
@@ -55,6 +71,8 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 	print := string(value.Fingerprint())
 	say := fmt.Sprintf("say what to do with `rotator resolve %s --target %s`", policy.Name, t)
 	switch {
+	case errors.Is(err, stores.ErrNotFound) && row.Replaceable != "":
+		return finding{action: actWait, detail: "it is empty, and held a value before: restore it, or " + say}
 	case errors.Is(err, stores.ErrNotFound):
 		return finding{action: actPromote, empty: true, detail: "nothing is there yet"}
 	case err != nil:
@@ -74,10 +92,20 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 		return finding{action: actPromote, detail: "replaces a key that xAI does not accept"}
 	case err != nil:
 		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
-	case policy.Adopt:
-		return finding{action: actPromote, key: who.KeyID, adopt: true, detail: "replaces the key found there"}
 	}
-	return finding{action: actPromote, key: who.KeyID, detail: "replaces a key that is then left alone (adopt: true would retire it)"}
+	f := finding{action: actPromote, key: who.KeyID, stranger: true}
+	known, err := p.journal.Key(ctx, who.KeyID)
+	switch other := err == nil && known.Policy != policy.Name; {
+	case other && policy.Adopt:
+		f.action, f.detail = actWait, "it holds a key of policy "+known.Policy+": give that to one policy only, or "+say
+	case policy.Adopt:
+		f.adopt, f.detail = true, "replaces the key found there"
+	case other:
+		f.detail = "replaces a key of policy " + known.Policy
+	default:
+		f.detail = "replaces a key that is then left alone (adopt: true would retire it)"
+	}
+	return f
 }
 
 // cacheTimes: type of store → how long its common clients keep a value without asking again.
