@@ -365,7 +365,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.birth()
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(time.Hour)
-			b.waits("chat", rotation.DriftFound, true)
+			b.waits("chat", rotation.RestoredJournal, true)
 			b.adopt()
 			b.rest()
 			b.ends()

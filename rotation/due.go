@@ -32,9 +32,12 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 		at = p.NotBefore
 	}
 	if t.now().Before(at) {
-		if err := t.objections(); err != nil {
+		if err := t.objections(ctx); err != nil {
 			t.worry(err)
 		}
+		return wait(at, ""), nil
+	}
+	if t.ordered {
 		return wait(at, ""), nil
 	}
 	if err := t.mayCreate(ctx); err != nil {
@@ -48,15 +51,19 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 	return again, nil
 }
 
-// objections says what a human has to look at in the policy's targets, also while nothing is due.
-func (t *turn) objections() error {
+// objections says what a human has to look at in the policy's targets, also while nothing is due. In a restored journal every
+// rotation since looks like somebody else's: then that is what is said.
+func (t *turn) objections(ctx context.Context) error {
 	for _, pt := range t.policy.Targets {
 		row := t.row(idOf(pt))
 		if !excluded(*row) && (row.Status == journal.TargetDrift || row.Status == journal.TargetForeign) {
-			return t.objection(row)
+			if err := t.reconciled(ctx); isReason(err, RestoredJournal) {
+				return err
+			}
+			return t.objection(t.row(idOf(pt)))
 		}
 	}
-	return nil
+	return t.unmet(t.policy)
 }
 
 // schedule computes when the next rotation is due, and why then.
@@ -146,7 +153,8 @@ func (t *turn) reconciled(ctx context.Context) error {
 		known := row.Fingerprint == "" || row.KeyID != "" && t.key(row.KeyID) != nil
 		decided := row.Decision != journal.Undecided && row.DecidedFor == row.Fingerprint
 		if !known && !decided {
-			return stuckf(RestoredJournal, "the journal was restored, and %s does not hold a key that it knows", row.TargetID)
+			return stuckf(RestoredJournal, "the journal was restored, and %s does not hold a key that it knows; `rotator keys adopt %s` takes that over",
+				row.TargetID, t.claim.Policy)
 		}
 	}
 	return t.journal.SetMeta(ctx, journal.MetaRestored+"/"+t.claim.Policy, mark)

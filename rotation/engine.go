@@ -122,6 +122,9 @@ type Options struct {
 	Owner, Host, Version string
 	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
 	Only []string
+	// Ordered: no rotation begins but one that was ordered. Whoever carries out an order, and is no daemon, leaves the others
+	// to one.
+	Ordered bool
 	// Now is the clock; nil is time.Now. Within a turn the journal's clock at the claim leads.
 	Now func() time.Time
 	// Pause waits within a turn, which only a rehearsal does; nil is a timer.
@@ -154,6 +157,7 @@ type Engine struct {
 	host    string
 	version string
 	only    []string
+	ordered bool
 	now     func() time.Time
 	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
@@ -183,6 +187,7 @@ func New(o Options) *Engine {
 		host:    o.Host,
 		version: o.Version,
 		only:    o.Only,
+		ordered: o.Ordered,
 		now:     o.Now,
 		observe: o.Observe,
 		boot:    sinceBoot,

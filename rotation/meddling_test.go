@@ -98,6 +98,8 @@ func TestStoresLie(t *testing.T) {
 			now := b.sim.Live(teamID)
 			b.journal = openJournal(b.t, path)
 			b.birth()
+			b.run(time.Hour)
+			b.waits("chat", rotation.RestoredJournal, true) // at once, and not as a drift that somebody made
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(40 * 24 * time.Hour)
 			b.waits("chat", rotation.RestoredJournal, true)

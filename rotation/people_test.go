@@ -72,6 +72,12 @@ func TestFirstContact(t *testing.T) {
 				b.violated("the adopted key is gone: %t; the other one: %t", b.gone(first), b.gone(second))
 			}
 		}},
+		{"different live keys, long before anything is due", xaisim.Options{}, func(b *bench) {
+			b.strange[b.byHand("a", field, "chat")], b.strange[b.byHand("b", plain, "chat")] = true, true
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA, targetB))
+			b.run(time.Hour)
+			b.waits("chat", rotation.DifferentKeys, true)
+		}},
 		{"a key with a line end, as files bring it", xaisim.Options{}, func(b *bench) {
 			id := b.byHand("a", func(v string) string { return field(v + `\n`) }, "chat")
 			b.exempt["an unknown value"] = true // consumers drop the line end, the simulator does not

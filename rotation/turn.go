@@ -382,6 +382,9 @@ func (t *turn) agenda() time.Time {
 		if !due.IsZero() && due.Before(p.NotBefore) {
 			due = p.NotBefore
 		}
+		if soon := t.now().Add(time.Minute); t.ordered && !due.IsZero() && due.Before(soon) {
+			due = soon // for whoever may begin it; here it would be looked at without a pause
+		}
 		sooner(due)
 	}
 	if t.held() {

@@ -142,7 +142,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, look b
 		return nil, err
 	}
 	p.engine = rotation.New(rotation.Options{
-		Journal: j, World: p.world, Log: a.log, Limits: limits(f.config), Only: only,
+		Journal: j, World: p.world, Log: a.log, Limits: limits(f.config), Only: only, Ordered: len(only) > 0,
 		Owner: p.owner, Host: hostname(), Version: programVersion(),
 		Observe: p.observeStep,
 	})
