@@ -4,6 +4,8 @@ package helm
 
 import (
 	"bytes"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -121,6 +123,47 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// TestCredentialsAreGiven: a reference to a file that no pod would find is refused, and nothing is installed.
+func TestCredentialsAreGiven(t *testing.T) {
+	t.Parallel()
+	for shape, set := range map[string]string{"postgres": "journal.postgres.credential=database", "sqlite": "config.teams.research.management_key=credential:database"} {
+		out, err := run(t, kubetest.Helm, nil, "template", "r", chart, "-f", values(shape), "--set", set)
+		if err == nil || !strings.Contains(out, "credential:database, and `credentials` has no entry") {
+			t.Errorf("%s: %v\n%.2000s", set, err, out)
+		}
+	}
+}
+
+// TestSaidTwice: a label or a variable that several values name, or the chart too, stands in a manifest once; what selects
+// the pods stays as it is.
+func TestSaidTwice(t *testing.T) {
+	t.Parallel()
+	for _, o := range render(t, "rotator", "-f", values("postgres"), "--set",
+		`commonLabels.app\.kubernetes\.io/name=common,commonLabels.release=common,podLabels.app\.kubernetes\.io/instance=pods,podLabels.release=pods`,
+		"--set", "env[0].name=GOMEMLIMIT,env[0].value=1GiB") {
+		kind, name := o.text("kind"), o.text("metadata", "labels", "app.kubernetes.io/name")
+		if name != "" && !strings.HasPrefix(name, "rotator") {
+			t.Errorf("%s bears the name %s", kind, name)
+		}
+		if is := o.text("metadata", "labels", "release"); kind == "ServiceMonitor" && is != "prometheus" {
+			t.Errorf("its own label gave way to %s", is)
+		}
+		if kind != "Deployment" {
+			continue
+		}
+		template, _ := o["spec"].(map[string]any)["template"].(map[string]any)
+		for label, want := range map[string]string{"app.kubernetes.io/name": "rotator", "app.kubernetes.io/instance": "r", "release": "pods"} {
+			if is := object(template).text("metadata", "labels", label); is != want {
+				t.Errorf("pods bear %s: %s, want %s", label, is, want)
+			}
+		}
+		text, err := yaml.Dump(template)
+		if err != nil || strings.Count(string(text), "GOMEMLIMIT") != 1 {
+			t.Errorf("%v: the variable stands there %d times", err, strings.Count(string(text), "GOMEMLIMIT"))
+		}
+	}
+}
+
 // object is a rendered manifest.
 type object map[string]any
 
@@ -153,8 +196,10 @@ func render(t *testing.T, namespace string, args ...string) []object {
 	var all []object
 	for {
 		var o map[string]any
-		if loader.Load(&o) != nil {
+		if err := loader.Load(&o); errors.Is(err, io.EOF) {
 			break
+		} else if err != nil { // a key that stands there twice, say
+			t.Fatal(err)
 		}
 		if len(o) > 0 {
 			all = append(all, o)

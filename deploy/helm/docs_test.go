@@ -3,11 +3,14 @@
 package helm
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+
+	"rotator/internal/kubetest"
 )
 
 // TestValuesInDocs: the chart takes the values that the pages show, and grants rights in the cluster only where a target is.
@@ -37,5 +40,32 @@ func TestValuesInDocs(t *testing.T) {
 				t.Errorf("it makes%s", kinds)
 			}
 		})
+	}
+}
+
+// TestPodsInDocs: the API server takes the pods that the page makes for a moment, also where only restricted ones may run.
+func TestPodsInDocs(t *testing.T) {
+	c := kubetest.Shared(t)
+	namespace := c.Namespace(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"})
+	c.ServiceAccount(t, namespace, "default")
+	text, err := os.ReadFile("../../docs/kubernetes.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := regexp.MustCompile(`(?s) run ([a-z]+) --image=(\S+) --restart=Never --overrides='(.*?)'\n`).FindAllSubmatch(text, -1)
+	if len(found) < 2 {
+		t.Fatalf("the page makes %d pods", len(found))
+	}
+	for _, m := range found {
+		pod := object{"apiVersion": "v1", "kind": "Pod", "metadata": map[string]any{"name": string(m[1])}}
+		if err := json.Unmarshal(m[3], &pod); err != nil {
+			t.Fatalf("%s: %v", m[1], err)
+		}
+		if status, answer := strict(t, c, pod, namespace); status > 299 {
+			t.Errorf("%s: status %d: %s", m[1], status, answer)
+		}
+		if !strings.Contains(string(m[3]), `"image": "`+string(m[2])+`"`) {
+			t.Errorf("%s runs another image than %s", m[1], m[2])
+		}
 	}
 }

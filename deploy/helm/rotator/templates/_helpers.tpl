@@ -8,12 +8,17 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
 {{- define "rotator.labels" -}}
-{{ include "rotator.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- include "rotator.labelsAnd" (list . dict) }}
+{{- end }}
+
+{{- /* The labels of an object: what selects pods goes before its own, and those before those of all. A key that is said
+twice stands there once. Takes the context and its own. */}}
+{{- define "rotator.labelsAnd" -}}
+{{- $own := last . | default dict }}
+{{- with first . }}
+{{- $chart := dict "app.kubernetes.io/version" .Chart.AppVersion "app.kubernetes.io/managed-by" .Release.Service
+  "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- toYaml (merge (include "rotator.selector" . | fromYaml) $own (.Values.commonLabels | default dict) $chart) }}
 {{- end }}
 {{- end }}
 
@@ -106,9 +111,11 @@ capabilities: {drop: [ALL]}
 {{- define "rotator.env" -}}
 - {name: ROTATOR_CONFIG, value: /etc/rotator/config/rotator.yaml}
 - {name: CREDENTIALS_DIRECTORY, value: /var/run/secrets/rotator-credentials}
+{{- $said := list }}
+{{- range .Values.env }}{{ $said = append $said .name }}{{ end }}
 {{- /* Four fifths of the limit: Go collects before the kernel kills. */}}
 {{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) | toString }}
-{{- if regexMatch "^[0-9]+[MG]i$" $limit }}
+{{- if and (regexMatch "^[0-9]+[MG]i$" $limit) (not (has "GOMEMLIMIT" $said)) }}
 - {name: GOMEMLIMIT, value: {{ div (mul (regexFind "^[0-9]+" $limit) (hasSuffix "Gi" $limit | ternary 1024 1) 8) 10 }}MiB}
 {{- end }}
 {{- with .Values.env }}
