@@ -99,6 +99,10 @@ func (p *Policy) Offset() time.Duration {
 	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(p.Jitter)).Truncate(time.Millisecond)
 }
 
+// RetirementAge is how old a key gets whose successor is due because of max_age, until it is off: the successor is there in the
+// hour that is kept for it, and overlap and soak last as long as they should.
+func (p *Policy) RetirementAge() time.Duration { return (p.MaxAge - p.Retire.Soak).Std() - margin }
+
 // Upcoming returns the next n rotations as NextDue foresees them if each succeeds at once and its predecessor is retired
 // in time; what is overdue comes first, at now. It returns fewer than n only for a policy without a valid schedule.
 func (p *Policy) Upcoming(h History, now time.Time, n int) []time.Time {

@@ -15,7 +15,7 @@ const failuresStuck = 3
 
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
-// How many series there are is bounded by the configuration: per policy three, one more while it waits for a human, and one
+// How many series there are is bounded by the configuration: per policy four, one more while it waits for a human, and one
 // while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
 // outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
 // facts: take their max, not their sum.
@@ -101,6 +101,7 @@ var (
 	descUp        = desc("journal_up", "Whether the journal answers; without it, what it knows is not told.")
 	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
 	descLimit     = desc("key_age_limit_seconds", "The age that a policy promises its keys not to reach (max_age).", "policy")
+	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
 	descSuccess   = desc("last_success_timestamp_seconds", "When a rotation of a policy last became live.", "policy")
 	descWaiting   = desc("policy_waiting", "1 for a policy that waits for a human, with the reason.", "policy", "reason")
 	descPolicies  = desc("policies", "Policies by state: a state of a rotation, idle, waiting_for_human or removed.", "state")
@@ -120,7 +121,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descSuccess, descWaiting,
+	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
 		descReplicas, descSeen} {
 		ch <- d
@@ -182,6 +183,7 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 		}
 		if spec.MaxAge > 0 {
 			gauge(descLimit, spec.MaxAge.Std().Seconds(), p.Name)
+			gauge(descRetired, spec.RetirementAge().Seconds(), p.Name)
 		}
 		if !p.LastSuccess.IsZero() {
 			gauge(descSuccess, unix(p.LastSuccess), p.Name)
