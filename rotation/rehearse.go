@@ -73,6 +73,10 @@ func (r *rehearsal) found(assumption string, holds bool, detail string) {
 	if !holds {
 		answer = "not confirmed"
 	}
+	r.answer(assumption, answer, detail)
+}
+
+func (r *rehearsal) answer(assumption, answer, detail string) {
 	r.tell(journal.Assumption, "assumption", assumption, "answer", answer, "detail", detail)
 }
 
@@ -97,7 +101,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 		return p.Complete(), err
 	})
 	r.measure(ctx, "/v1/api-key names the key, three times in a row", func() (bool, error) { return r.named(ctx) })
-	_ = r.saw("a chat call with one token works", r.prove(ctx, r.value, r.key.ID, r.verification()))
+	r.chat(ctx)
 	qpm := 7
 	_, err := r.team.Keys.UpdateKey(ctx, r.key.ID, xai.KeyUpdate{QPM: &qpm})
 	_ = r.saw("limits can be updated", err)
@@ -134,15 +138,20 @@ func (r *rehearsal) create(ctx context.Context) error {
 	return errors.Join(err, r.commit(ctx, false))
 }
 
-// verification is a chat with the policy's model.
-func (r *rehearsal) verification() policies.Verify {
+// chat talks to the policy's model, where it names one.
+func (r *rehearsal) chat(ctx context.Context) {
+	const assumption = "a chat call with one token works"
 	model := r.plan.Verify.Model
 	for _, acl := range leastACLs(r.plan.Key.ACLs) {
 		if name, ok := strings.CutPrefix(acl, "api-key:model:"); ok && model == "" && name != "*" {
 			model = name
 		}
 	}
-	return policies.Verify{Method: policies.MethodChat, Model: model}
+	if model == "" {
+		r.answer(assumption, "not asked", "the policy names no model")
+		return
+	}
+	_ = r.saw(assumption, r.prove(ctx, r.value, r.key.ID, policies.Verify{Method: policies.MethodChat, Model: model}))
 }
 
 // leastACLs are the rights that a chat with one model needs.

@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,20 @@ func TestRehearsal(t *testing.T) {
 	}
 	b.settled()
 	b.check()
+}
+
+// TestRehearsalWithoutAModel: nobody knows which model a key may talk to that may talk to all: that is no failure of xAI's.
+func TestRehearsalWithoutAModel(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.load(strings.Replace(policyDoc("chat", "verify: {method: whoami}"+quick, targetA), "api-key:model:grok-4", "api-key:model:*", 1))
+	b.run(time.Hour)
+	for what, answer := range rehearsed(b) {
+		if want := map[bool]string{true: "not asked", false: "confirmed"}[strings.HasPrefix(what, "a chat call")]; answer != want {
+			t.Errorf("%s: %s, want %s", what, answer, want)
+		}
+	}
+	b.settled()
 }
 
 func (b *bench) pause(ctx context.Context, d time.Duration) error {

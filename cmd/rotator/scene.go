@@ -107,7 +107,7 @@ func sentence(e console.EventRow) string {
 	case journal.KeyDeleted:
 		return "key " + d["key_id"] + " is deleted"
 	case journal.Assumption:
-		return d["answer"] + ": " + d["assumption"] + " " + d["detail"]
+		return strings.TrimSuffix(d["answer"]+": "+d["assumption"]+": "+d["detail"], ": ")
 	case journal.Finished:
 		return "done"
 	case journal.OrderRefused, journal.WaitsForHuman:
