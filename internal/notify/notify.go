@@ -112,7 +112,7 @@ type sink interface {
 	send(ctx context.Context, e journal.Event) error
 }
 
-// logSink tells events in the daemon's log.
+// logSink tells events in the daemon's log, as warnings but for the one that tells of success.
 type logSink struct{ log *slog.Logger }
 
 func (s logSink) send(ctx context.Context, e journal.Event) error {
@@ -123,6 +123,10 @@ func (s logSink) send(ctx context.Context, e journal.Event) error {
 	if e.Rotation != "" {
 		facts = append(facts, "rotation", e.Rotation)
 	}
-	s.log.WarnContext(ctx, "event", append(facts, "data", e.Data)...)
+	level := slog.LevelWarn
+	if e.Kind == journal.Promoted {
+		level = slog.LevelInfo
+	}
+	s.log.Log(ctx, level, "event", append(facts, "data", e.Data)...)
 	return nil
 }
