@@ -60,6 +60,9 @@ retire: {overlap: 3s, soak: 3s}
 
 // runDemo runs the whole product as it is, on files of its own in a temporary folder.
 func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
+	if length <= 0 {
+		return usage(fmt.Errorf("--for %s: it must last longer", length), "Give a time such as 40s.")
+	}
 	if a.logLevel == "" {
 		if a.log, err = newLogger(a.stderr, a.env, a.logFormat, "error", false); err != nil {
 			return err

@@ -8,10 +8,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	_ "time/tzdata" // time zones of policies, also where the system has none
 
@@ -49,7 +51,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(stderr)
-	err := root.ExecuteContext(ctx)
+	c, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil && a.serves:
 	case out.failed != nil && (err == nil || errors.Is(err, out.failed)):
@@ -58,7 +60,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			err = failed(errTold, "") // nobody wants to hear more
 		}
 	case err != nil && !a.started:
-		err = usage(err, "`rotator help` lists the commands, `rotator help COMMAND` its flags")
+		err = usage(err, "Usage: "+c.UseLine()+"; `rotator help` lists the commands, `rotator help COMMAND` its flags")
 	}
 	return report(stderr, err)
 }
@@ -123,7 +125,20 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 		a.demoCommand(),
 		a.versionCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	if help, _, err := root.Find([]string{"help"}); err == nil {
+		help.Args = aCommand
+	}
 	return root
+}
+
+// aCommand refuses to help with what is no command; cobra would tell of the one above it.
+func aCommand(c *cobra.Command, args []string) error {
+	_, rest, err := c.Root().Find(args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("unknown command %q", strings.Join(args, " "))
+	}
+	return err
 }
 
 // configFile is the configuration that this run goes by.

@@ -73,11 +73,12 @@ func (f files) permissions(only string, restarts []string) (rows []permissionsRo
 		}
 	}
 	var wrong []error
+	restartable := len(restarts) == 0
 	for _, name := range slices.Sorted(maps.Keys(targets)) {
 		of := permissionsOf(f.config.Stores[name])
 		if k, ok := of.(kubernetes.Options); ok {
 			k.Restarts = restarts
-			of = k
+			of, restartable = k, true
 		}
 		documents, err := of.Permissions(targets[name])
 		if err != nil {
@@ -86,6 +87,9 @@ func (f files) permissions(only string, restarts []string) (rows []permissionsRo
 		for _, d := range documents {
 			rows = append(rows, permissionsRow{Store: name, Type: f.config.Stores[name].Type, Format: d.Format, About: d.About, Document: d.Text})
 		}
+	}
+	if !restartable {
+		wrong = append(wrong, errors.New("--restart: none of these targets is a Secret of Kubernetes"))
 	}
 	return rows, errors.Join(wrong...)
 }

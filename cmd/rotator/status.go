@@ -98,7 +98,11 @@ func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
 			why += " (" + in(r.WaitingUntil, now) + ")"
 		}
 		if r.Hold != nil {
-			why = "held by " + r.Hold.By + ": " + r.Hold.Reason
+			why = "held by " + r.Hold.By
+			if r.Hold.Until != nil {
+				why += " until " + when(r.Hold.Until)
+			}
+			why += ": " + r.Hold.Reason
 		}
 		if r.Error != nil {
 			why += ": " + *r.Error
