@@ -5,6 +5,7 @@ package helm
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -76,6 +77,7 @@ func TestUnittest(t *testing.T) {
 func TestSchema(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ name, shape, set, want string }{
+		{"rights for the account of every pod of the namespace", "sqlite", "serviceAccount.create=false", "serviceAccount/name"},
 		{"several replicas with SQLite", "sqlite", "replicas=2", "journal/type"},
 		{"PostgreSQL without its address", "sqlite", "journal.type=postgres", "credential"},
 		{"a key inline", "sqlite", "config.teams.research.management_key=xai-token-abc", "management_key"},
@@ -180,11 +182,16 @@ func (o object) text(path ...string) string {
 // render returns all manifests of the chart, its hooks among them.
 func render(t *testing.T, namespace string, args ...string) []object {
 	t.Helper()
+	return renderAs(t, "r", namespace, args...)
+}
+
+func renderAs(t *testing.T, release, namespace string, args ...string) []object {
+	t.Helper()
 	binary, err := kubetest.Helm.Build(t.Context(), func(what string) { t.Log(what) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.CommandContext(t.Context(), binary, append([]string{"template", "r", chart, "-n", namespace}, args...)...)
+	command := exec.CommandContext(t.Context(), binary, append([]string{"template", release, chart, "-n", namespace}, args...)...)
 	out, err := command.Output()
 	if err != nil {
 		t.Fatal(err)
@@ -209,4 +216,45 @@ func render(t *testing.T, namespace string, args ...string) []object {
 		t.Fatalf("only %d objects are rendered", len(all))
 	}
 	return all
+}
+
+// TestNamesAreTexts: names that are legal in a cluster, and that YAML takes for a number or a truth, arrive as they are.
+func TestNamesAreTexts(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"1e3", "123", "y", "off"} {
+		for _, shape := range []string{"sqlite", "postgres"} {
+			var sets []string
+			for _, value := range []string{
+				"serviceAccount.name", "targets[0].namespace", "targets[0].secret", "credentials[0].secret", "priorityClassName",
+				"journal.sqlite.storageClass", "journal.sqlite.existingClaim",
+			} {
+				sets = append(sets, "--set-string", value+"="+name)
+			}
+			if name == "off" { // the claim is made
+				sets = sets[:len(sets)-2]
+			}
+			for _, o := range renderAs(t, name, name, append(sets, "-f", values(shape))...) {
+				texts(t, shape+" "+o.text("kind"), map[string]any(o))
+			}
+		}
+	}
+}
+
+// texts checks that whatever names something is a text, below a part of an object.
+func texts(t *testing.T, path string, part any) {
+	t.Helper()
+	switch part := part.(type) {
+	case []any:
+		for i, p := range part {
+			texts(t, fmt.Sprintf("%s[%d]", path, i), p)
+		}
+	case map[string]any:
+		for key, p := range part {
+			label := strings.HasSuffix(path, "abels") || strings.HasSuffix(path, ".selector")
+			if _, ok := p.(string); !ok && p != nil && (strings.HasSuffix(strings.ToLower(key), "name") || key == "namespace" || label && key != "matchLabels") {
+				t.Errorf("%s.%s is %T %v", path, key, p, p)
+			}
+			texts(t, path+"."+key, p)
+		}
+	}
 }

@@ -4,7 +4,7 @@
 
 {{- define "rotator.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "rotator.labels" -}}
@@ -30,7 +30,7 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 
 {{- define "rotator.serviceAccount" -}}
-{{ .Values.serviceAccount.name | default (ternary (include "rotator.name" .) "default" .Values.serviceAccount.create) }}
+{{ .Values.serviceAccount.name | default (include "rotator.name" .) | quote }}
 {{- end }}
 
 {{- define "rotator.image" -}}
@@ -73,7 +73,7 @@ annotations: {{- toYaml . | nindent 2 }}
 imagePullSecrets: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector: {{- toYaml . | nindent 2 }}
@@ -114,9 +114,12 @@ capabilities: {drop: [ALL]}
 {{- $said := list }}
 {{- range .Values.env }}{{ $said = append $said .name }}{{ end }}
 {{- /* Four fifths of the limit: Go collects before the kernel kills. */}}
-{{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) | toString }}
-{{- if and (regexMatch "^[0-9]+[MG]i$" $limit) (not (has "GOMEMLIMIT" $said)) }}
-- {name: GOMEMLIMIT, value: {{ div (mul (regexFind "^[0-9]+" $limit) (hasSuffix "Gi" $limit | ternary 1024 1) 8) 10 }}MiB}
+{{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) }}
+{{- $limit = kindIs "float64" $limit | ternary (printf "%.0f" $limit) (toString $limit) }}
+{{- $mebibytes := get (dict "" 9.5367431640625e-7 "k" 9.5367431640625e-4 "M" 0.95367431640625 "G" 953.67431640625 "Ki" 9.765625e-4 "Mi" 1.0 "Gi" 1024.0)
+  (regexReplaceAll "^[0-9.]+" $limit "") }}
+{{- if and $limit $mebibytes (not (has "GOMEMLIMIT" $said)) }}
+- {name: GOMEMLIMIT, value: {{ mulf (regexFind "^[0-9.]+" $limit | float64) $mebibytes 0.8 | floor }}MiB}
 {{- end }}
 {{- with .Values.env }}
 {{ toYaml . }}
@@ -142,14 +145,14 @@ capabilities: {drop: [ALL]}
 - name: config
   configMap: {name: {{ include "rotator.name" . }}}
 - name: policies
-  configMap: {name: {{ .Values.existingPolicies | default (printf "%s-policies" (include "rotator.name" .)) }}}
+  configMap: {name: {{ .Values.existingPolicies | default (printf "%s-policies" (include "rotator.name" .)) | quote }}}
 - name: credentials
   projected:
     defaultMode: 0440
     sources:
       {{- range .Values.credentials }}
       - secret:
-          name: {{ .secret }}
+          name: {{ .secret | quote }}
           items: [{key: {{ .key | quote }}, path: {{ .name | quote }}}]
       {{- else }} []
       {{- end }}
