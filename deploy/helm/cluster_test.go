@@ -91,6 +91,7 @@ func TestServerAccepts(t *testing.T) {
 		{"the cluster chooses the user", "postgres", "podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null"},
 		{"half of the replicas", "postgres", "podDisruptionBudget.maxUnavailable=50%,replicas=10"},
 		{"none", "postgres", "replicas=0"},
+		{"nothing on all objects", "postgres", "commonLabels=null,commonAnnotations=null,podLabels=null,podAnnotations=null"},
 		{"spread otherwise", "postgres", "topologySpreadConstraints[0].maxSkew=2,topologySpreadConstraints[0].topologyKey=rack,topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule"},
 		{"policies of others", "sqlite", "policies=null,existingPolicies=mine"},
 		{"one replica on PostgreSQL", "postgres", "replicas=1,serviceMonitor.enabled=false,prometheusRule.enabled=false"},

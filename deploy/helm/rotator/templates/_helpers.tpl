@@ -24,7 +24,7 @@ twice stands there once. Takes the context and its own. */}}
 
 {{- /* The annotations of an object: those of all, and its own, which go before. Takes the context and its own. */}}
 {{- define "rotator.annotations" -}}
-{{- with merge (dict) (last . | default dict) (first .).Values.commonAnnotations }}
+{{- with merge (dict) (last . | default dict) ((first .).Values.commonAnnotations | default dict) }}
 annotations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
