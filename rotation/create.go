@@ -184,9 +184,13 @@ func (t *turn) doubt(a *journal.Attempt, why string) {
 	t.leave(a)
 }
 
-// lose gives up an attempt whose key is known and whose value is gone: the key is deleted by its id.
+// lose gives up an attempt whose key is known and whose value is gone: the key is deleted by its id. Whoever had the value
+// may be frozen in the middle of staging it, so that what is staged is looked for again after the quarantine.
 func (t *turn) lose(a *journal.Attempt, why string) {
 	a.State, a.Error, a.SweepAt = journal.Lost, why, t.now()
+	if a.Fingerprint != "" {
+		a.QuarantineUntil = t.now().Add(t.limits.Quarantine)
+	}
 	if k := t.key(a.KeyID); k != nil {
 		k.Use = journal.UseRejected
 	}

@@ -121,7 +121,8 @@ func (t *turn) oldest() (created, expires time.Time) {
 func (t *turn) mayCreate(ctx context.Context) error {
 	n := 0
 	for _, a := range t.rec.Attempts {
-		if a.State == journal.InDoubt || a.State == journal.Lost {
+		k := t.key(a.KeyID)
+		if a.State == journal.InDoubt || a.State == journal.Lost && k != nil && k.DeletedAt.IsZero() {
 			n++
 		}
 	}

@@ -100,3 +100,27 @@ func TestQuarantineGoesByXAIsClock(t *testing.T) {
 	b.settled()
 	b.check()
 }
+
+// What a process that froze in the middle of staging writes when it thaws does not stay, though others gave the attempt up
+// meanwhile.
+func TestStagedByOneThatWasFrozen(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.load(policyDoc("chat", quick, targetA))
+	b.dieAt = "store a stage before"
+	if !b.runUntil(time.Hour, func() bool { return b.deaths > 0 }) {
+		t.Fatal("nothing was staged")
+	}
+	given := b.record("chat").Attempts[0]
+	value := b.sim.Live(teamID)[0].Secret
+	b.run(5 * time.Minute)
+	if b.sim.Accepts(value) || b.record("chat").Policy.KeyID == "" {
+		t.Fatal("the attempt was not given up")
+	}
+	if err := b.stores["a"].Stage(t.Context(), stores.Target{Path: "chat", Field: "api_key"}, given.ID, value); err != nil {
+		t.Fatal(err)
+	}
+	b.run(time.Hour)
+	b.settled()
+	b.check()
+}

@@ -12,8 +12,8 @@ import (
 const sweepPace = time.Minute
 
 // sweep settles the policy's attempts whose time has come: a lost one by deleting its key, one in doubt by looking for
-// its name now, through the quarantine, and once more after its end. A failure is kept with the attempt and tried again;
-// it never holds the rotation up.
+// its name now, through the quarantine, and once more after its end. What may be staged of a lost one is discarded at both
+// ends too. A failure is kept with the attempt and tried again; it never holds the rotation up.
 func (t *turn) sweep(ctx context.Context) error {
 	for _, id := range t.unsettled() {
 		a := t.attemptByID(id)
@@ -65,6 +65,10 @@ func (t *turn) settleAttempt(ctx context.Context, id string) error {
 		}
 	}
 	a = t.attemptByID(id)
+	if a.Fingerprint != "" && t.ahead(a.QuarantineUntil) {
+		a.SweepAt, a.Error = a.QuarantineUntil, ""
+		return nil
+	}
 	a.State, a.SettledAt, a.Error = journal.Settled, t.now(), ""
 	t.tell(journal.KeySettled, "attempt", a.ID, "key_id", a.KeyID)
 	return nil

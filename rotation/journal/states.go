@@ -69,7 +69,7 @@ var States = []StateInfo{
 	{
 		State: Planned,
 		True:  "The intent: the policy as recorded, its targets, and for every create an attempt with a name of its own, written down before anything outside happens.",
-		Next:  "Reads every target and shows that it can be written; creates the key under the attempt's name; records its id and fingerprint; stages the value in every target. After a crash a staged value with the recorded fingerprint is resumed from; otherwise the attempt is lost (its id is known, the key is deleted) or in doubt (its id is not known, the sweep looks for its name), and a new attempt begins.",
+		Next:  "Reads every target and shows that it can be written; creates the key under the attempt's name; records its id and fingerprint; stages the value in every target. After a crash a staged value with the recorded fingerprint is resumed from; otherwise the attempt is lost (its id is known, the key is deleted; what a frozen process may stage of it later is discarded after the quarantine) or in doubt (its id is not known, the sweep looks for its name), and a new attempt begins.",
 		To:    []State{Staged, Aborting},
 		Never: []Mark{MarkPromoting, MarkLive, MarkEnded},
 	},
