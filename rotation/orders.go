@@ -253,6 +253,10 @@ func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, erro
 			return fmt.Sprintf("what stands there now cannot be read; try again later: %v", err), nil
 		}
 	}
+	if key := t.row(o.Target).KeyID; o.Decision == journal.Leave && key != "" && key == t.rec.Policy.KeyID {
+		return fmt.Sprintf("%s holds the key in use: left, it would keep that for ever, and the key could never be retired; "+
+			"--drop takes the target out of the policy's hands", o.Target), nil
+	}
 	if o.Decision == journal.Overwrite {
 		switch err := t.giveBack(ctx, o.Target); {
 		case gone(ctx, err):
