@@ -87,12 +87,14 @@ func (s *scheduler) confess(ctx, stop context.Context, er errand, cause error) {
 // would ever act for its policy again. When the process ends, the next one voids it.
 func (s *scheduler) postpone(ctx, stop context.Context, er errand, d time.Duration) {
 	er.place()
+	defer s.strand(er.claim.Policy, nil)
 	for {
 		err := s.release(ctx, er, d)
 		if err == nil || errors.Is(err, journal.ErrLost) {
 			return
 		}
 		s.log.Error("a claim could not be released", "policy", er.claim.Policy, "err", err)
+		s.strand(er.claim.Policy, err)
 		if s.once || !er.claim.Until.IsZero() || pause(stop, releasePace) != nil {
 			return
 		}

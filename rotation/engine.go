@@ -168,32 +168,34 @@ type Engine struct {
 	wake chan struct{} // one buffered token: somebody changed when a policy is due
 
 	mu        sync.Mutex
-	world     World           // guarded by mu
-	hand      map[string]kept // guarded by mu: attempt → the value of its key, from the create until it is staged or live
-	lastLook  time.Time       // guarded by mu: when the scheduler last looked for due policies, and the journal answered
-	lastTry   time.Time       // guarded by mu: when it last looked, answered or not
-	lookError error           // guarded by mu: of the last look
-	restError error           // guarded by mu: of the last round
+	world     World            // guarded by mu
+	hand      map[string]kept  // guarded by mu: attempt → the value of its key, from the create until it is staged or live
+	lastLook  time.Time        // guarded by mu: when the scheduler last looked for due policies, and the journal answered
+	lastTry   time.Time        // guarded by mu: when it last looked, answered or not
+	lookError error            // guarded by mu: of the last look
+	restError error            // guarded by mu: of the last round
+	stranded  map[string]error // guarded by mu: policy → why its claim could not be given back yet
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
 func New(o Options) *Engine {
 	e := &Engine{
-		journal: o.Journal,
-		world:   o.World,
-		limits:  o.Limits.withDefaults(),
-		log:     o.Log,
-		owner:   o.Owner,
-		host:    o.Host,
-		version: o.Version,
-		only:    o.Only,
-		ordered: o.Ordered,
-		now:     o.Now,
-		observe: o.Observe,
-		boot:    sinceBoot,
-		pause:   o.Pause,
-		wake:    make(chan struct{}, 1),
-		hand:    make(map[string]kept),
+		journal:  o.Journal,
+		world:    o.World,
+		limits:   o.Limits.withDefaults(),
+		log:      o.Log,
+		owner:    o.Owner,
+		host:     o.Host,
+		version:  o.Version,
+		only:     o.Only,
+		ordered:  o.Ordered,
+		now:      o.Now,
+		observe:  o.Observe,
+		boot:     sinceBoot,
+		pause:    o.Pause,
+		wake:     make(chan struct{}, 1),
+		hand:     make(map[string]kept),
+		stranded: make(map[string]error),
 	}
 	if e.now == nil {
 		e.now = time.Now
@@ -235,14 +237,28 @@ func (e *Engine) LastLook() time.Time {
 }
 
 // LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer, then or when it
-// last asked for those at rest: while that is not nil, nothing is acted on.
+// last asked for those at rest, or what keeps a claim from being given back: while that is not nil, nothing is acted on, or
+// nothing for that policy.
 func (e *Engine) LastTry() (time.Time, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.lookError != nil {
 		return e.lastTry, e.lookError
 	}
+	for _, err := range e.stranded {
+		return e.lastTry, err
+	}
 	return e.lastTry, e.restError
+}
+
+// strand notes why a policy's claim could not be given back; nil: it was.
+func (e *Engine) strand(policy string, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.stranded, policy)
+	if err != nil {
+		e.stranded[policy] = err
+	}
 }
 
 func (e *Engine) theWorld() World {

@@ -231,6 +231,35 @@ func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	})
 }
 
+// A claim that cannot be given back, on a full disk say, stands against readiness although nothing else is due: until it is
+// written nobody acts for its policy.
+func TestTurnThatCannotEndIsTold(t *testing.T) {
+	bubble(t, func(b *bench) {
+		l := newLedger(b.journal)
+		failing, releases := true, 0
+		l.refuse = func(method string, _ []string) error {
+			if method == "Release" {
+				if _, err := b.engine.LastTry(); releases > 0 && err == nil {
+					b.violated("after %d tries to give a claim back nothing is told", releases)
+				}
+				releases++
+				failing = releases < 10
+			}
+			if failing && (method == "Release" || method == "Commit") {
+				return errFault
+			}
+			return nil
+		}
+		b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "full"})
+		b.load(policyDoc("chat", quick, targetA))
+		b.runs(time.Hour)
+		if _, err := b.engine.LastTry(); releases < 10 || err != nil {
+			b.violated("it is over, after %d tries, and told is %v", releases, err)
+		}
+		b.settled()
+	})
+}
+
 // A journal that fails in the middle of a turn costs its policy a few seconds.
 func TestJournalThatFailsATurn(t *testing.T) {
 	bubble(t, func(b *bench) {

@@ -98,7 +98,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descInfo      = desc("build_info", "The program that runs.", "version", "commit", "goversion")
 	descLook      = desc("scheduler_last_look_timestamp_seconds", "When the scheduler last looked for policies that are due.")
-	descUp        = desc("journal_up", "Whether the journal answers; without it, what it knows is not told.")
+	descUp        = desc("journal_up", "Whether the journal answers and takes what is written; while it does not answer, what it knows is not told.")
 	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
 	descLimit     = desc("key_age_limit_seconds", "The age that a policy promises its keys not to reach (max_age).", "policy")
 	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
@@ -148,7 +148,7 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		gauge(descUp, 0)
 		return
 	}
-	gauge(descUp, 1)
+	gauge(descUp, truth(f.acts()))
 	f.ofPolicies(s, gauge)
 	f.ofReplicas(s, gauge)
 	for _, t := range s.teams {
@@ -209,6 +209,15 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 	gauge(descHeld, float64(held))
 	gauge(descStuck, float64(stuck))
 	gauge(descUnretired, float64(old))
+}
+
+// acts reports whether the journal hands out work, as far as a scheduler here knows.
+func (f facts) acts() bool {
+	if f.o.Scheduler == nil {
+		return true
+	}
+	_, err := f.o.Scheduler.LastTry()
+	return err == nil
 }
 
 // truth is b as Prometheus writes it.

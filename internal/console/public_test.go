@@ -192,8 +192,10 @@ func TestReady(t *testing.T) {
 	if w := d.get("/healthz"); w.Code != http.StatusOK {
 		t.Errorf("a journal that only reads makes the process unhealthy: %d %q", w.Code, w.Body)
 	}
+	d.tells(`rotator_journal_up 0`)
 	d.engine.refused.Store(nil)
 	ready("ok\n")
+	d.tells(`rotator_journal_up 1`)
 	d.journal.down.Store(true)
 	d.at(noon.Add(time.Minute))
 	ready("the scheduler last looked for work 1m0s ago\nthe journal does not answer; see the log\n")
