@@ -114,9 +114,14 @@ func sentence(e console.EventRow) string {
 		return "" // the command ends with it
 	}
 	words := strings.ReplaceAll(e.Kind, "_", " ")
-	for _, detail := range []string{d["target"], d["key_id"], d["reason"], d["error"]} {
-		if detail != "" {
-			words += " " + detail
+	for _, what := range []string{d["target"], d["key_id"]} {
+		if what != "" {
+			words += " " + what
+		}
+	}
+	for _, why := range []string{d["reason"], d["error"]} {
+		if why != "" {
+			words += ": " + why
 		}
 	}
 	return words
