@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"rotator/policies"
@@ -223,22 +224,24 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 	return "", nil
 }
 
+// named is the target of that name: as the policy has it, or as the map knows one of former times.
+func (t *turn) named(id journal.TargetID) (pt policies.Target, known bool) {
+	for _, pt := range t.policy.Targets {
+		if idOf(pt) == id {
+			return pt, true
+		}
+	}
+	known = slices.ContainsFunc(t.rec.Targets, func(row journal.Target) bool { return row.TargetID == id })
+	return policies.Target{Store: id.Store, Path: id.Path, Field: id.Field}, known
+}
+
 func (t *turn) orderResolve(ctx context.Context, o *journal.Order) (string, error) {
 	switch o.Decision {
 	case journal.Overwrite, journal.Leave, journal.Drop:
 	default:
 		return fmt.Sprintf("unknown decision %q", o.Decision), nil
 	}
-	known := false
-	for _, row := range t.rec.Targets {
-		known = known || row.TargetID == o.Target
-	}
-	pt := policies.Target{Store: o.Target.Store, Path: o.Target.Path, Field: o.Target.Field}
-	for _, p := range t.policy.Targets {
-		if idOf(p) == o.Target {
-			known, pt = true, p
-		}
-	}
+	pt, known := t.named(o.Target)
 	if !known {
 		return fmt.Sprintf("%s is no target of %s", o.Target, t.claim.Policy), nil
 	}

@@ -19,20 +19,7 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 	if err != nil {
 		return err
 	}
-	specs := f.specs()
-	silent := func(s journal.Spec) int { // such a policy may name no model to chat with
-		if f.policies[s.Name].Verify.Method == policies.MethodChat {
-			return 0
-		}
-		return 1
-	}
-	slices.SortStableFunc(specs, func(x, y journal.Spec) int { return silent(x) - silent(y) })
-	var names, teams []string // the first policy of each team stands for it
-	for _, s := range specs {
-		if !slices.Contains(teams, s.Team) {
-			names, teams = append(names, s.Name), append(teams, s.Team)
-		}
-	}
+	names, teams := f.standIns()
 	if len(names) == 0 {
 		return failed(errors.New("there is no policy to rehearse for"), "Write one first: a rehearsal's key is kept in its part of the journal.")
 	}
@@ -73,6 +60,24 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 		return failed(errors.New("not every assumption holds"), "docs/xai.md says for each what the daemon does when it does not hold.")
 	}
 	return nil
+}
+
+// standIns are a policy for each team, one that chats where there is one: others may name no model to chat with.
+func (f files) standIns() (names, teams []string) {
+	specs := f.specs()
+	silent := func(s journal.Spec) int {
+		if f.policies[s.Name].Verify.Method == policies.MethodChat {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(specs, func(x, y journal.Spec) int { return silent(x) - silent(y) })
+	for _, s := range specs {
+		if !slices.Contains(teams, s.Team) {
+			names, teams = append(names, s.Name), append(teams, s.Team)
+		}
+	}
+	return names, teams
 }
 
 // assumption is what a rehearsal saw of one thing that is assumed of xAI.

@@ -93,8 +93,13 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 	case err != nil:
 		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
 	}
-	f := finding{action: actPromote, key: who.KeyID, stranger: true}
-	known, err := p.journal.Key(ctx, who.KeyID)
+	return p.stranger(ctx, policy, who.KeyID, say)
+}
+
+// stranger is what becomes of a target that holds a live key which is not the policy's.
+func (p *program) stranger(ctx context.Context, policy *policies.Policy, key, say string) finding {
+	f := finding{action: actPromote, key: key, stranger: true}
+	known, err := p.journal.Key(ctx, key)
 	switch other := err == nil && known.Policy != policy.Name; {
 	case other && policy.Adopt:
 		f.action, f.detail = actWait, "it holds a key of policy "+known.Policy+": give that to one policy only, or "+say
