@@ -167,7 +167,7 @@ func TestCollectorThatHangs(t *testing.T) {
 			t.Errorf("counted %+v", n)
 		}
 		time.Sleep(time.Minute) // the first batches are given up
-		if n := tr.Counts(); n.Failed == 0 || n.Failed%512 != 0 || asked.Load() < 2 {
+		if n := tr.Counts(); n.Failed == 0 || asked.Load() < 2 {
 			t.Errorf("after a minute %+v, and %d requests", n, asked.Load())
 		}
 		begun := time.Now()

@@ -106,6 +106,9 @@ type sessions struct {
 
 // current returns a session that is not known to be over, logging in or renewing first where that is due.
 func (k *sessions) current(ctx context.Context) (session, error) {
+	if err := ctx.Err(); err != nil {
+		return session{}, err // nobody waits for a login any more
+	}
 	given, err := k.given(ctx)
 	if err != nil {
 		return session{}, err
