@@ -27,10 +27,13 @@ type Target struct {
 var (
 	// ErrNotFound: there is no such target, field or staged value.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: the target holds something other than what was expected; nothing was written.
+	// ErrConflict: the target holds something other than what was expected, or it was fenced; nothing was written.
 	ErrConflict = errors.New("the target holds another value than expected")
 	// ErrNoStaging: this target cannot hold a value beside the current one.
 	ErrNoStaging = errors.New("the target cannot stage a value")
+	// ErrStale: a read was answered by a replica that does not know our own last write yet. What the target holds is not
+	// known; nothing was written.
+	ErrStale = errors.New("the store answered with an older state than our last write")
 	// ErrDenied: the store refused our rights or our login. Trying again alone is unlikely to help.
 	ErrDenied = errors.New("the store denies access")
 	// ErrInvalid: the target cannot work as configured (a symlink, a field in a text that is not JSON,
@@ -75,4 +78,22 @@ type Checker interface {
 // It returns the newest former value of the target whose fingerprint is want; ErrNotFound when it is not kept any more.
 type Previous interface {
 	Previous(ctx context.Context, t Target, want secret.Fingerprint) (secret.Text, error)
+}
+
+// Fencer is a store that can make every write fail that was sent to a target before. It is asked after a write whose
+// answer was lost: from then on a read tells what became of it.
+//
+// On return every Promote of t that was sent before and has not landed yet will fail when it lands, and the value that
+// consumers read is the same as before. Twice is harmless. ErrNotFound: nothing stands there, so there is nothing to
+// fence; the caller then waits until no earlier write can land. Any other error means that the target is not fenced.
+type Fencer interface {
+	Fence(ctx context.Context, t Target) error
+}
+
+// Placer is a store that can tell when two targets are one place, although they are written differently: a name and an
+// ARN, a path with and without a prefix that the store adds, a link. Targets of one store with equal places are one target.
+// Place reads at most the store's description of the target, never a value. ErrNotFound: nothing stands there yet, and its
+// place cannot be told before.
+type Placer interface {
+	Place(ctx context.Context, t Target) (string, error)
 }
