@@ -57,7 +57,7 @@ bench: ## what a rotation costs, as ratios within one run
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./internal/e2e ./internal/replicas ./rotation/... ./policies
 
 soak: ## the long proofs: pairs of faults, hundreds of real kills
-	ROTATOR_SOAK=1 $(GO) test -count=1 -timeout=120m -v ./rotation ./internal/e2e ./internal/replicas | grep -vE '^=== '
+	ROTATOR_SOAK=1 $(GO) test -count=1 -timeout=120m -v ./rotation ./internal/e2e ./internal/replicas ./internal/model/... | grep -vE '^=== '
 
 fuzz: ## every fuzz target, 30 seconds each
 	@set -e; for pkg in $$($(GO) list ./...); do \
