@@ -200,8 +200,14 @@ func TestTeam(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	ctx := t.Context()
-	if models, err := b.m.Models(ctx, team); err != nil || len(models) != 2 || models[0].Name != "grok-4" || models[0].Aliases[0] != "grok-4-latest" {
-		t.Errorf("models: %v, %v", models, err)
+	want := []xai.Model{{Name: "grok-4", Kind: "language"}, {Name: "grok-3-mini", Kind: "language"}, {Name: "v1", Kind: "embedding"},
+		{Name: "grok-2-image", Kind: "image"}, {Name: "grok-voice", Kind: "audio"}, {Name: "grok-imagine-video", Kind: "video"}}
+	for i, m := range want {
+		want[i].Aliases = []string{m.Name + "-latest"}
+	}
+	models, err := b.m.Models(ctx, team)
+	if diff := cmp.Diff(want, models); diff != "" || err != nil {
+		t.Errorf("models: %v %s", err, diff)
 	}
 	if acls, err := b.m.Endpoints(ctx, team); err != nil || !slices.Contains(acls, "api-key:endpoint:chat") {
 		t.Errorf("endpoints: %v, %v", acls, err)
@@ -223,6 +229,9 @@ func TestTeam(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, e := range page.Events {
+			if e.User != "user-1" {
+				t.Errorf("user %q", e.User)
+			}
 			seen = append(seen, e.Description)
 		}
 		if q.Token = page.Next; q.Token == "" {

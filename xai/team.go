@@ -162,10 +162,11 @@ func (r *reader) models() []Model {
 	var models []Model
 	for _, cluster := range r.list("clusterConfigs") {
 		in := &reader{o: cluster}
-		for _, kind := range []string{"languageModels", "embeddingModels", "imageGenerationModels"} {
-			for _, o := range in.list(kind) {
+		for _, kind := range [][2]string{{"languageModels", "language"}, {"embeddingModels", "embedding"},
+			{"imageGenerationModels", "image"}, {"audioModels", "audio"}, {"videoGenerationModels", "video"}} {
+			for _, o := range in.list(kind[0]) {
 				one := &reader{o: o}
-				m := Model{Name: one.text("name"), Aliases: one.texts("aliases")}
+				m := Model{Name: one.text("name"), Aliases: one.texts("aliases"), Kind: kind[1]}
 				if m.Name != "" && !slices.ContainsFunc(models, func(k Model) bool { return k.Name == m.Name }) {
 					models = append(models, m)
 				}
@@ -179,8 +180,11 @@ func (r *reader) auditPage() AuditPage {
 	p := AuditPage{Next: r.text("nextPageToken")}
 	for _, o := range r.list("events") {
 		e := &reader{o: o}
-		// The user was seen as a text; should it be an object, the event counts all the same.
-		p.Events = append(p.Events, AuditEvent{ID: e.text("eventId"), Description: e.text("description"), User: e.text("user"), Time: e.time("eventTime")})
+		user := e.text("user")
+		if by, ok := body(e.raw("user")).object(); ok {
+			user = (&reader{o: by}).text("userId")
+		}
+		p.Events = append(p.Events, AuditEvent{ID: e.text("eventId"), Description: e.text("description"), User: user, Time: e.time("eventTime")})
 	}
 	return p
 }

@@ -73,6 +73,7 @@ func (p Propagation) Complete() bool {
 type Model struct {
 	Name    string
 	Aliases []string
+	Kind    string // language, image, embedding, audio or video; chat takes language models only
 }
 
 // ManagementKey is what a management key says about itself.
@@ -107,7 +108,8 @@ type AuditPage struct {
 	Next   string // empty on the last page
 }
 
-// AuditEvent is one entry of a team's audit log. Description is xAI's text and may name people and keys.
+// AuditEvent is one entry of a team's audit log. Description is xAI's text and may name people and keys. User is the id of
+// the user who acted.
 type AuditEvent struct {
 	ID, Description, User string
 	Time                  time.Time

@@ -34,7 +34,7 @@ const (
 
 // Fault is one way in which calls go wrong. Of several that match a call, the first injected counts.
 type Fault struct {
-	Call  string // Call.Op; "" is any
+	Call  string // Call.Op, or enable, disable, limits or rename for such an update; "" is any
 	Skip  int    // so many matching calls go well first
 	Count int    // then so many go wrong; 0 is one, negative all
 	When  When
@@ -68,10 +68,10 @@ func (s *Sim) ClearFaults() {
 }
 
 // nextFault returns the fault that this call meets, and counts it.
-func (s *Sim) nextFault(op string) *Fault {
+func (s *Sim) nextFault(op, kind string) *Fault {
 	for _, f := range s.faults {
 		switch {
-		case f.Call != "" && f.Call != op, f.Count == 0:
+		case f.Call != "" && f.Call != op && f.Call != kind, f.Count == 0:
 		case f.Skip > 0:
 			f.Skip--
 		default:

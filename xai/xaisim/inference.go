@@ -12,7 +12,13 @@ const hoursKept = 24 * 31
 
 // authenticate finds the key behind the bearer, on the cluster where the request happens to land.
 func (s *Sim) authenticate(q request) (*key, *answer) {
-	refusal := func(a answer) (*key, *answer) { return nil, &a }
+	k, _, no := s.authenticateAt(q)
+	return k, no
+}
+
+// authenticateAt also returns the cluster.
+func (s *Sim) authenticateAt(q request) (*key, int, *answer) {
+	refusal := func(a answer) (*key, int, *answer) { return nil, 0, &a }
 	if q.bearer == "" {
 		return refusal(deny(http.StatusUnauthorized, "unauthenticated:no-credentials", "No credentials were provided."))
 	}
@@ -21,16 +27,16 @@ func (s *Sim) authenticate(q request) (*key, *answer) {
 		cluster = s.rng.IntN(len(s.o.Clusters))
 	}
 	c := s.secrets[q.bearer]
-	if c == nil || cluster >= 0 && !s.live(c, cluster, q.at) {
+	if c == nil || !s.live(c, max(0, cluster), q.at) {
 		return refusal(deny(http.StatusBadRequest, s.spelling("invalid-argument", "Client specified an invalid argument"),
 			"Incorrect API key provided: "+masked(q.bearer)+". You can obtain an API key from https://console.x.ai."))
 	}
 	k := c.key
-	if k.refused.at(q.at) && !(q.op == "whoami" && s.o.WhoAmIAnswersDisabled) {
+	if k.refuses(cluster, q.at) && !((q.op == "whoami" || q.op == "me") && s.o.WhoAmIAnswersDisabled) {
 		return refusal(deny(http.StatusForbidden, s.spelling("permission-denied", "The caller does not have permission to execute the specified operation"),
 			"The API key "+redacted(c.plain)+" is disabled and cannot be used to perform requests."))
 	}
-	return k, nil
+	return k, cluster, nil
 }
 
 // spelling picks one of the two styles that codes were seen in.
@@ -60,7 +66,7 @@ func (s *Sim) noEndpoint(name string) answer {
 }
 
 func (s *Sim) whoami(q request) answer {
-	k, no := s.authenticate(q)
+	k, cluster, no := s.authenticateAt(q)
 	if no != nil {
 		return *no
 	}
@@ -70,8 +76,18 @@ func (s *Sim) whoami(q request) answer {
 	return ok(map[string]any{
 		"redacted_api_key": redacted(k.current.plain), "user_id": k.user, "name": k.name, "create_time": micro(k.created),
 		"modify_time": micro(k.modified), "modified_by": k.user, "team_id": k.team.id, "acls": k.acls, "api_key_id": k.id,
-		"team_blocked": k.team.blocked, "api_key_blocked": false, "api_key_disabled": k.refused.at(q.at),
+		"team_blocked": k.team.blocked, "api_key_blocked": false, "api_key_disabled": k.refuses(cluster, q.at),
 	})
+}
+
+// me is a newer way for a key to ask about itself.
+func (s *Sim) me(q request) answer {
+	k, cluster, no := s.authenticateAt(q)
+	if no != nil {
+		return *no
+	}
+	return ok(map[string]any{"team_blocked": k.team.blocked, "zdr_status": "disabled",
+		"api_key": map[string]any{"id": k.id, "blocked": false, "disabled": k.refuses(cluster, q.at)}})
 }
 
 func (s *Sim) models(q request) answer {

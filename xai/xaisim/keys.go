@@ -18,10 +18,10 @@ type key struct {
 	tpm            *string
 
 	created, modified time.Time
-	expires           time.Time // zero: never
-	gone              time.Time // deleted at; zero: it is there
-	shown             switches  // disabled, as the Management API tells
-	refused           switches  // disabled, as the inference API acts
+	expires           time.Time  // zero: never
+	gone              time.Time  // deleted at; zero: it is there
+	shown             switches   // disabled, as the Management API tells
+	refused           []switches // disabled, as each cluster of the inference API acts; one when there are no clusters
 	current           *credential
 	credentials       []*credential // current included
 
@@ -73,34 +73,35 @@ func (w *switches) settle(now time.Time) {
 	}
 }
 
-// setDisabled takes effect late, in both directions. An enable cancels a disable that is on its way, unless the options
-// say that it lands all the same.
-func (s *Sim) setDisabled(k *key, now time.Time, disabled bool) {
-	k.shown.set(now, disabled)
-	k.shown.settle(now)
-	k.refused.settle(now)
-	if disabled {
-		at := now.Add(s.o.DisableLag)
-		k.refused.set(at, true)
-		k.shown.set(at, true)
-		return
-	}
-	if !s.o.LateDisableWins {
-		k.shown.forget(now)
-		k.refused.forget(now)
-	}
-	k.refused.set(now.Add(s.o.EnableLag), false)
-}
-
 // newKey adds a key. s.mu is held.
-func (s *Sim) newKey(t *team, now time.Time, name string, acls []string) *key {
-	k := &key{id: s.uuid(), name: name, user: "user-1", team: t, order: s.rng.Uint64(), acls: acls,
+func (s *Sim) newKey(t *team, now time.Time, user, name string, acls []string) *key {
+	k := &key{id: s.uuid(), name: s.cut(name), user: user, team: t, refused: make([]switches, max(1, len(s.o.Clusters))), order: s.rng.Uint64(), acls: acls,
 		created: now, modified: now, hours: map[int64]int{}}
 	s.newCredential(k, now)
 	s.keys[k.id] = k
 	i, _ := slices.BinarySearchFunc(t.keys, k.order, byOrder)
 	t.keys = slices.Insert(t.keys, i, k)
 	return k
+}
+
+// clusters returns what each cluster knows, to be changed.
+func (k *key) clusters() []*switches {
+	all := make([]*switches, len(k.refused))
+	for i := range k.refused {
+		all[i] = &k.refused[i]
+	}
+	return all
+}
+
+// refuses reports whether the cluster refuses the key as disabled; one below 0 is any.
+func (k *key) refuses(cluster int, now time.Time) bool { return k.refused[max(0, cluster)].at(now) }
+
+// cut is a name as xAI keeps it.
+func (s *Sim) cut(name string) string {
+	if r := []rune(name); s.o.NameLimit > 0 && len(r) > s.o.NameLimit {
+		return string(r[:s.o.NameLimit])
+	}
+	return name
 }
 
 func byOrder(k *key, order uint64) int {
@@ -127,6 +128,7 @@ func (s *Sim) newCredential(k *key, now time.Time) {
 // remove deletes k. It stays in memory as long as something still sees it, and for the truth.
 func (s *Sim) remove(k *key, now time.Time) {
 	k.gone = now
+	s.effect("delete", k, now)
 	s.deleted = append(s.deleted, k.id)
 	if len(s.deleted) <= maxDeleted {
 		return
@@ -149,7 +151,7 @@ func (s *Sim) listed(k *key, now time.Time) bool {
 func (s *Sim) live(c *credential, cluster int, now time.Time) bool {
 	k := c.key
 	switch {
-	case c.known[cluster].After(now),
+	case cluster < len(c.known) && c.known[cluster].After(now),
 		!k.gone.IsZero() && !k.gone.Add(s.o.DeleteLag).After(now),
 		!k.expires.IsZero() && !k.expires.After(now),
 		!c.dies.IsZero() && !c.dies.After(now):
@@ -161,10 +163,12 @@ func (s *Sim) live(c *credential, cluster int, now time.Time) bool {
 // KeyTruth is what a key really is, whatever the APIs tell at the moment.
 type KeyTruth struct {
 	ID, Name, Team string
+	User           string // that made it
 	ACLs           []string
 	Created        time.Time
 	Expires        time.Time // zero: never
 	Disabled       bool      // as the Management API has it
+	Refused        bool      // as disabled, by at least one cluster
 	Deleted        bool
 	Secret         secret.Text // the current one
 	Uses           int         // chats that were answered
@@ -174,7 +178,7 @@ type KeyTruth struct {
 // Keys returns all keys that the team has and had, oldest first.
 func (s *Sim) Keys(team string) []KeyTruth {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	now := s.now()
 	t := s.teams[team]
 	if t == nil {
@@ -182,9 +186,7 @@ func (s *Sim) Keys(team string) []KeyTruth {
 	}
 	truth := make([]KeyTruth, 0, len(t.keys))
 	for _, k := range t.keys {
-		truth = append(truth, KeyTruth{ID: k.id, Name: k.name, Team: team, ACLs: slices.Clone(k.acls), Created: k.created,
-			Expires: k.expires, Disabled: k.shown.at(now), Deleted: !k.gone.IsZero(), Secret: secret.New(k.current.plain),
-			Uses: k.uses, LastUsed: k.lastUsed})
+		truth = append(truth, k.truth(now))
 	}
 	slices.SortStableFunc(truth, func(a, b KeyTruth) int {
 		if c := a.Created.Compare(b.Created); c != 0 {
@@ -195,6 +197,13 @@ func (s *Sim) Keys(team string) []KeyTruth {
 	return truth
 }
 
+func (k *key) truth(now time.Time) KeyTruth {
+	return KeyTruth{ID: k.id, Name: k.name, Team: k.team.id, User: k.user, ACLs: slices.Clone(k.acls), Created: k.created,
+		Expires: k.expires, Disabled: k.shown.at(now), Deleted: !k.gone.IsZero(), Secret: secret.New(k.current.plain),
+		Refused: slices.ContainsFunc(k.refused, func(w switches) bool { return w.at(now) }),
+		Uses:    k.uses, LastUsed: k.lastUsed}
+}
+
 // Live returns the keys of the team that are not deleted.
 func (s *Sim) Live(team string) []KeyTruth {
 	return slices.DeleteFunc(s.Keys(team), func(k KeyTruth) bool { return k.Deleted })
@@ -203,33 +212,50 @@ func (s *Sim) Live(team string) []KeyTruth {
 // Accepts reports whether every cluster takes the value now: the key is known there, enabled and allowed anything at all,
 // and its team is not blocked. Billing and rate limits are no part of it.
 func (s *Sim) Accepts(value secret.Text) bool {
+	all, _ := s.accepting(value)
+	return all
+}
+
+// AcceptsSomewhere reports whether at least one cluster takes the value now, as in Accepts.
+func (s *Sim) AcceptsSomewhere(value secret.Text) bool {
+	_, some := s.accepting(value)
+	return some
+}
+
+func (s *Sim) accepting(value secret.Text) (all, some bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	now := s.now()
 	c := s.secrets[value.Reveal()]
-	if c == nil || c.key.refused.at(now) || len(c.key.acls) == 0 || c.key.team.blocked {
-		return false
+	if c == nil || len(c.key.acls) == 0 || c.key.team.blocked {
+		return false, false
 	}
-	for cluster := range s.o.Clusters {
-		if !s.live(c, cluster, now) {
-			return false
-		}
+	all = true
+	for cluster := range c.key.refused {
+		takes := s.live(c, cluster, now) && !c.key.refuses(cluster, now)
+		all, some = all && takes, some || takes
 	}
-	return true
+	return all, some
 }
 
 // AddKey makes a key as somebody did long ago: every cluster and every list knows it.
 func (s *Sim) AddKey(team, name string, acls ...string) (id string, value secret.Text) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	s.addTeam(team)
 	now := s.now()
-	k := s.newKey(s.teams[team], now, name, acls)
+	k := s.newKey(s.teams[team], now, "user-1", name, acls)
 	k.created = now.Add(-s.o.ListLag)
 	for i := range k.current.known {
 		k.current.known[i] = now
 	}
+	s.effect("create", k, now)
 	return k.id, secret.New(k.current.plain)
+}
+
+// SetOwner changes whose key it is.
+func (s *Sim) SetOwner(id, user string) {
+	s.withKey(id, func(k *key, _ time.Time) { k.user = user })
 }
 
 // SetCreated changes when a key was made.
@@ -258,7 +284,7 @@ func (s *Sim) EnableKey(id string) bool {
 // withKey runs f on a key that is not deleted; false when there is none.
 func (s *Sim) withKey(id string, f func(*key, time.Time)) bool {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	now := s.now()
 	k := s.keys[id]
 	if k == nil || !k.gone.IsZero() {

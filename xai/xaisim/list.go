@@ -34,6 +34,8 @@ func (k *key) object(now time.Time) map[string]any {
 	return o
 }
 
+func (k *key) expired(now time.Time) bool { return !k.expires.IsZero() && !k.expires.After(now) }
+
 func redacted(plain string) string { return "xai-..." + plain[len(plain)-4:] }
 
 func micro(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
@@ -49,7 +51,8 @@ func (k *key) listed(now time.Time) map[string]any {
 	return o
 }
 
-// list goes by each key's random order, so that no caller can rely on one, and pages hold while keys come and go.
+// list shows a member only the keys that are its own. It goes by each key's random order, so that no caller can rely on
+// one, and pages hold while keys come and go.
 func (s *Sim) list(q request) answer {
 	t, no := s.teamOf(q)
 	if no != nil {
@@ -71,9 +74,10 @@ func (s *Sim) list(q request) answer {
 		}
 		from, _ = slices.BinarySearchFunc(t.keys, binary.BigEndian.Uint64(b), byOrder)
 	}
+	m := s.management[q.bearer]
 	keys, next := []any{}, ""
 	for _, k := range t.keys[from:] {
-		if !s.listed(k, q.at) || q.param("activeOnly") == "true" && k.shown.at(q.at) {
+		if !s.listed(k, q.at) || q.param("activeOnly") == "true" && k.expired(q.at) || m.Member && k.user != m.owner() {
 			continue
 		}
 		if len(keys) == size {

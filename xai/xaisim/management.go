@@ -2,6 +2,7 @@ package xaisim
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -32,8 +33,12 @@ func (s *Sim) keyOf(q request) (*key, *answer) {
 		a := refuse(http.StatusNotFound, 5, "Cannot find API key.")
 		return nil, &a
 	}
-	if !s.mayActFor(q, k.team) {
+	if !s.mayActFor(q, k.team) || q.team != "" && q.team != k.team.id {
 		a := refuse(http.StatusForbidden, 7, "Forbidden: team mismatch.")
+		return nil, &a
+	}
+	if m := s.management[q.bearer]; s.o.HideFromMembers && m.Member && m.owner() != k.user {
+		a := refuse(http.StatusNotFound, 5, "Cannot find API key.")
 		return nil, &a
 	}
 	return k, nil
@@ -43,6 +48,9 @@ func (s *Sim) mayActFor(q request, t *team) bool {
 	m := s.management[q.bearer]
 	return m.Organization || slices.Contains(m.Teams, t.id)
 }
+
+// owner is the user that made the management key.
+func (m *manager) owner() string { return cmp.Or(m.Owner, "user-1") }
 
 func badField(what string) answer { return refuse(http.StatusBadRequest, 3, "Invalid argument: "+what) }
 
@@ -85,64 +93,85 @@ func (s *Sim) create(q request) answer {
 	case len(s.keys)-len(s.deleted) >= maxKeys:
 		return refuse(http.StatusTooManyRequests, 8, "Too many API keys.")
 	}
-	k := s.newKey(t, q.at, in.Name, in.ACLs)
+	k := s.newKey(t, q.at, s.management[q.bearer].owner(), in.Name, in.ACLs)
 	k.qps, k.qpm, k.tpm, k.expires = in.QPS, in.QPM, in.TPM, expires
-	t.log(s, q.at, "API key created: "+in.Name)
+	t.log(s, q.at, k.user, "API key created: "+in.Name)
+	s.effect("create", k, q.at)
 	o := k.object(q.at)
 	o["apiKey"] = k.current.plain
 	return ok(o)
 }
 
+// keyObject is what an update may hold: the fields to change, or the whole object as a list showed it.
+type keyObject struct {
+	Name       string
+	ACLStrings []string `json:"aclStrings"`
+	QPS, QPM   *int
+	TPM        *string
+	Disabled   bool
+	ExpireTime *string `json:"expireTime"`
+
+	APIKeyID, TeamID, UserID, RedactedAPIKey, CreateTime, ModifyTime string // never changed
+	IPRanges                                                         any    `json:"ipRanges"`
+}
+
 func (s *Sim) update(q request) answer {
+	if q.guide && q.id == "" {
+		return badField("apiKey.apiKeyId")
+	}
 	k, no := s.keyOf(q)
 	if no != nil {
 		return *no
 	}
 	var in struct {
-		APIKey struct {
-			Name       string
-			ACLStrings []string `json:"aclStrings"`
-			QPS, QPM   *int
-			TPM        *string
-			Disabled   bool
-			ExpireTime *string `json:"expireTime"`
-		} `json:"apiKey"`
-		FieldMask string `json:"fieldMask"`
+		APIKey    keyObject `json:"apiKey"`
+		FieldMask string    `json:"fieldMask"`
 	}
 	if !strictly(q.body, &in) || in.FieldMask == "" {
 		return badField("body or fieldMask")
 	}
-	f := in.APIKey
-	expires, fine := future(f.ExpireTime, q.at)
 	var changes []func() // none is made when one is refused
+	other := false
 	for name := range strings.SplitSeq(in.FieldMask, ",") {
-		var change func()
-		switch {
-		case name == "name" && f.Name != "":
-			change = func() { k.name = f.Name }
-		case name == "aclStrings" && s.knownACLs(f.ACLStrings):
-			change = func() { k.acls = f.ACLStrings }
-		case name == "qps" && positive(f.QPS):
-			change = func() { k.qps = f.QPS }
-		case name == "qpm" && positive(f.QPM):
-			change = func() { k.qpm = f.QPM }
-		case name == "tpm" && digits(f.TPM):
-			change = func() { k.tpm = f.TPM }
-		case name == "disabled":
-			change = func() { s.setDisabled(k, q.at, f.Disabled) }
-		case name == "expireTime" && fine:
-			change = func() { k.expires = expires }
-		default:
+		change := s.changeOf(k, q.at, name, in.APIKey)
+		if change == nil {
 			return badField("fieldMask, or the field that it names")
 		}
 		changes = append(changes, change)
+		other = other || name != "disabled"
 	}
+	k.modified = q.at
 	for _, change := range changes {
 		change()
 	}
-	k.modified = q.at
-	k.team.log(s, q.at, "API key updated: "+k.name)
+	k.team.log(s, q.at, s.management[q.bearer].owner(), "API key updated: "+k.name)
+	if other {
+		s.effect("update", k, q.at)
+	}
 	return ok(k.object(q.at))
+}
+
+// changeOf returns what changes the named field; nil when it is refused.
+func (s *Sim) changeOf(k *key, now time.Time, name string, f keyObject) func() {
+	switch {
+	case name == "name" && f.Name != "":
+		return func() { k.name = s.cut(f.Name) }
+	case name == "aclStrings" && s.knownACLs(f.ACLStrings):
+		return func() { k.acls = f.ACLStrings }
+	case name == "qps" && positive(f.QPS):
+		return func() { k.qps = f.QPS }
+	case name == "qpm" && positive(f.QPM):
+		return func() { k.qpm = f.QPM }
+	case name == "tpm" && digits(f.TPM):
+		return func() { k.tpm = f.TPM }
+	case name == "disabled" && !s.o.DisableUnsupported:
+		return func() { s.setDisabled(k, now, f.Disabled) }
+	case name == "expireTime" && !s.o.ExpireTimeFixed:
+		if expires, fine := future(f.ExpireTime, now); fine {
+			return func() { k.expires = expires }
+		}
+	}
+	return nil
 }
 
 func (s *Sim) delete(q request) answer {
@@ -151,7 +180,7 @@ func (s *Sim) delete(q request) answer {
 		return *no
 	}
 	s.remove(k, q.at)
-	k.team.log(s, q.at, "API key deleted: "+k.name)
+	k.team.log(s, q.at, s.management[q.bearer].owner(), "API key deleted: "+k.name)
 	return ok(map[string]any{})
 }
 
@@ -200,7 +229,8 @@ func (s *Sim) rotate(q request) answer {
 	})
 	s.newCredential(k, q.at)
 	k.modified = q.at
-	k.team.log(s, q.at, "API key rotated: "+k.name)
+	s.effect("rotate", k, q.at)
+	k.team.log(s, q.at, s.management[q.bearer].owner(), "API key rotated: "+k.name)
 	o := k.object(q.at)
 	o["apiKey"] = k.current.plain
 	return ok(o)
@@ -213,7 +243,7 @@ func (s *Sim) knownACLs(acls []string) bool {
 		switch {
 		case !strings.HasPrefix(acl, "api-key:"):
 			return false
-		case kind == "model" && (name == "*" || s.model(name) != ""):
+		case kind == "model" && (name == "*" || s.hasModel(name)):
 		case kind == "endpoint" && (name == "*" || slices.Contains(endpointNames(), name)):
 		default:
 			return false

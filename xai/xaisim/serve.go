@@ -26,13 +26,17 @@ type route struct {
 	op, method string
 	path       []string
 	handle     func(*Sim, request) answer
+	guide      bool // the id in the path is the team's, and the key's is in the body
 }
 
 func routes() []route {
 	on := func(a api, op, method, path string, handle func(*Sim, request) answer) route {
-		return route{a, op, method, strings.Split(path, "/"), handle}
+		return route{api: a, op: op, method: method, path: strings.Split(path, "/"), handle: handle}
 	}
+	byGuide := on(managementAPI, "update", "PUT", "/auth/teams/{}/api-keys", (*Sim).update)
+	byGuide.guide = true
 	return []route{
+		byGuide,
 		on(managementAPI, "create", "POST", "/auth/teams/{}/api-keys", (*Sim).create),
 		on(managementAPI, "list", "GET", "/auth/teams/{}/api-keys", (*Sim).list),
 		on(managementAPI, "team_models", "GET", "/auth/teams/{}/models", (*Sim).teamModels),
@@ -45,6 +49,7 @@ func routes() []route {
 		on(managementAPI, "audit", "GET", "/audit/teams/{}/events", (*Sim).audit),
 		on(managementAPI, "usage", "POST", "/v1/billing/teams/{}/usage", (*Sim).usage),
 		on(inferenceAPI, "whoami", "GET", "/v1/api-key", (*Sim).whoami),
+		on(inferenceAPI, "me", "GET", "/v1/me", (*Sim).me),
 		on(inferenceAPI, "models", "GET", "/v1/models", (*Sim).models),
 		on(inferenceAPI, "chat", "POST", "/v1/chat/completions", (*Sim).chat),
 	}
@@ -76,11 +81,14 @@ func find(table []route, served api, method, path string) (route, string, bool) 
 // request is what a handler gets to see. Handlers run with the simulator's lock held.
 type request struct {
 	op, id string
+	team   string // in the path, when the id is a key's from the body
+	guide  bool   // as in route
 	at     time.Time
 	bearer string // "" when there was none
 	host   string
 	query  map[string][]string
 	body   []byte
+	proven bool // came with a client certificate
 }
 
 func (r request) param(name string) string {
@@ -109,13 +117,23 @@ func (s *Sim) exchange(r *http.Request, served api) answer {
 		}
 		body = b
 	}
-	if s.o.Latency > 0 && !wait(r.Context(), s.o.Latency) {
+	o := s.options()
+	if o.Latency > 0 && !wait(r.Context(), o.Latency) {
 		return answer{wire: Reset}
 	}
 	rt, id, known := find(s.routes, served, r.Method, r.URL.Path)
-	s.tell(Call{Op: rt.op, ID: id})
+	if known && !o.offered(rt) {
+		rt, id, known = route{}, "", false
+	}
 	bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	a, fault := s.act(rt, known, request{op: rt.op, id: id, bearer: bearer, host: r.Host, query: r.URL.Query(), body: body})
+	q := request{op: rt.op, id: id, guide: rt.guide, bearer: bearer, host: r.Host, query: r.URL.Query(), body: body,
+		proven: r.TLS != nil && len(r.TLS.PeerCertificates) > 0}
+	if rt.guide {
+		q.team, q.id = id, keyIn(body)
+		id = q.id
+	}
+	s.tell(Call{Op: rt.op, ID: id})
+	a, fault := s.act(rt, known, q)
 	s.tell(Call{Op: rt.op, ID: id, Done: true, Status: a.status})
 	if fault != nil {
 		return fault.spoil(a)
@@ -126,12 +144,18 @@ func (s *Sim) exchange(r *http.Request, served api) answer {
 // act lets the call have its effect, now, later or not at all.
 func (s *Sim) act(rt route, known bool, q request) (answer, *Fault) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	defer s.unlock()
 	q.at = s.now()
 	s.calls[rt.op]++
-	fault := s.nextFault(rt.op)
+	kind := rt.op
+	if kind == "update" {
+		kind = updateKind(q.body)
+	}
+	fault := s.nextFault(rt.op, kind)
 	handle := func(q request) answer {
 		switch {
+		case s.o.ClientCertificates && !q.proven:
+			return refuse(http.StatusForbidden, 7, "A client certificate is required.")
 		case !known:
 			return page(http.StatusNotFound, "404 Not Found")
 		case rt.api == managementAPI:
@@ -143,10 +167,11 @@ func (s *Sim) act(rt route, known bool, q request) (answer, *Fault) {
 	case fault == nil || fault.When == After:
 		return handle(q), fault
 	case fault.When == Late:
-		s.later(q.at.Add(fault.Delay), func(at time.Time) {
-			q.at = at
+		s.later(pendingEffect{Pending: Pending{Op: kind, ID: q.id, At: q.at.Add(fault.Delay)}, run: func(at time.Time) {
+			q.at, s.late = at, true
 			handle(q)
-		})
+			s.late = false
+		}})
 	}
 	return answer{}, fault
 }
@@ -178,6 +203,7 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, served api) {
 		panic(http.ErrAbortHandler)
 	}
 	h := w.Header()
+	h["Date"] = nil // net/http would add its own
 	for name, values := range s.header(a) {
 		h[name] = values
 	}
@@ -198,11 +224,24 @@ func (s *Sim) serve(w http.ResponseWriter, r *http.Request, served api) {
 }
 
 func (s *Sim) header(a answer) http.Header {
-	h := http.Header{"Date": {s.o.Now().UTC().Format(http.TimeFormat)}, "Content-Type": {a.contentType}}
+	o := s.options()
+	h := http.Header{"Content-Type": {a.contentType}}
+	if !o.NoDate {
+		h.Set("Date", o.Now().Add(o.DateSkew).UTC().Format(http.TimeFormat))
+	}
 	if a.retryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((a.retryAfter+time.Second-1)/time.Second)))
 	}
 	return h
+}
+
+// keyIn returns the id of the key object in an update's body; "" when there is none.
+func keyIn(body []byte) string {
+	var in struct {
+		APIKey struct{ APIKeyID string } `json:"apiKey"`
+	}
+	_ = json.Unmarshal(body, &in) // refused later, strictly
+	return in.APIKey.APIKeyID
 }
 
 func wait(ctx context.Context, d time.Duration) bool {

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,54 +26,6 @@ const (
 	maxKeys    = 250_000 // that are not deleted
 	maxDeleted = 5_000   // the oldest are forgotten first
 	maxEvents  = 10_000
-)
-
-// Options shape a simulator. The zero value is a patient, healthy xAI with three clusters and two models.
-type Options struct {
-	Now     func() time.Time // nil: time.Now
-	Seed    uint64           // of everything that is random
-	Latency time.Duration    // a real wait before each answer; 0: none
-
-	Clusters    []string                         // host names; nil: three of them
-	Propagation func(r *rand.Rand) time.Duration // how late a cluster learns of a new secret; nil: 0.5 to 1.5 s
-	ListLag     time.Duration                    // how late lists learn of a create or a delete
-	DeleteLag   time.Duration                    // how much longer a deleted key is accepted
-	DisableLag  time.Duration                    // how much longer a disabled key is accepted
-	EnableLag   time.Duration                    // how much longer an enabled key is refused
-	RateLimit   RateLimit                        // of each management key
-	Teams       []string                         // team ids, beside those that management keys name
-	Models      []string                         // nil: grok-4 and grok-3-mini
-	Management  map[string]ManagementKey         // token → what it may do; see also NewManagementKey
-
-	// LateDisableWins makes a disable land after DisableLag even when the key was enabled meanwhile.
-	LateDisableWins bool
-	// WhoAmIAnswersDisabled makes GET /v1/api-key of a disabled key answer 200 with api_key_disabled true rather than 403.
-	// Which of the two xAI does is not known.
-	WhoAmIAnswersDisabled bool
-}
-
-// RateLimit is a token bucket. The zero value is no limit.
-type RateLimit struct {
-	PerSecond  float64
-	Burst      int
-	RetryAfter time.Duration // sent as a header, in whole seconds; 0: no header
-}
-
-// ManagementKey is what a management token is allowed to do.
-type ManagementKey struct {
-	ID, Name     string   // made up when empty
-	Teams        []string // the first is its own
-	Organization bool     // every team
-	Ops          []string // the operations it may call (see Call.Op); nil: all
-}
-
-// Billing is a team's account.
-type Billing int
-
-const (
-	BillingFine   Billing = iota
-	NoCredits             // 403 on each chat
-	SpendingLimit         // 429 on each chat
 )
 
 // Sim is a simulated xAI. Its methods are safe for concurrent use; hooks run without its lock, and may call it.
@@ -93,6 +44,9 @@ type Sim struct {
 	faults     []*Fault
 	calls      map[string]int
 	hooks      []func(Call)
+	observers  []func(Effect)
+	landed     []Effect // not yet told to the observers
+	late       bool     // a request whose answer was lost is taking effect
 }
 
 type team struct {
@@ -108,12 +62,6 @@ type manager struct {
 	ManagementKey
 	limit *rate.Limiter // nil: none
 	retry time.Duration
-}
-
-// pendingEffect is a request whose effect comes after its answer was lost.
-type pendingEffect struct {
-	at  time.Time
-	run func(at time.Time)
 }
 
 // New returns a simulator.
@@ -132,6 +80,10 @@ func New(o Options) *Sim {
 	if o.Models == nil {
 		o.Models = []string{"grok-4", "grok-3-mini"}
 	}
+	if o.OtherModels == nil {
+		o.OtherModels = map[string][]string{"imageGenerationModels": {"grok-2-image"}, "embeddingModels": {"v1"},
+			"audioModels": {"grok-voice"}, "videoGenerationModels": {"grok-imagine-video"}}
+	}
 	s := &Sim{
 		o: o, routes: routes(), rng: rand.New(rand.NewPCG(o.Seed, 0x7261696c)),
 		teams: map[string]*team{}, keys: map[string]*key{}, secrets: map[string]*credential{},
@@ -144,23 +96,6 @@ func New(o Options) *Sim {
 		s.AddManagementKey(secret.New(token), k)
 	}
 	return s
-}
-
-// now returns the time, after everything that was due by then has landed. s.mu is held.
-func (s *Sim) now() time.Time {
-	now := s.o.Now()
-	for len(s.pending) > 0 && !s.pending[0].at.After(now) {
-		next := s.pending[0]
-		s.pending = s.pending[1:]
-		next.run(next.at)
-	}
-	return now
-}
-
-// later has run called at the time at, which is when it is first looked for after it.
-func (s *Sim) later(at time.Time, run func(time.Time)) {
-	s.pending = append(s.pending, pendingEffect{at, run})
-	slices.SortStableFunc(s.pending, func(a, b pendingEffect) int { return a.at.Compare(b.at) })
 }
 
 func (s *Sim) alphanumerics(n int) string {

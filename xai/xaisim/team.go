@@ -3,17 +3,18 @@ package xaisim
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
 // event is an entry of a team's audit log.
 type event struct {
-	id, description string
-	at              time.Time
+	id, user, description string
+	at                    time.Time
 }
 
-func (t *team) log(s *Sim, at time.Time, description string) {
-	t.events = append(t.events, event{s.uuid(), description, at})
+func (t *team) log(s *Sim, at time.Time, user, description string) {
+	t.events = append(t.events, event{s.uuid(), user, description, at})
 	if len(t.events) > maxEvents {
 		t.events = slices.Clone(t.events[maxEvents/2:])
 	}
@@ -25,13 +26,35 @@ func (s *Sim) teamModels(q request) answer {
 	}
 	clusters := []any{}
 	for _, name := range s.o.Clusters {
-		models := []any{}
-		for _, m := range s.o.Models {
-			models = append(models, map[string]any{"name": m, "aliases": []string{m + "-latest"}, "version": "1.0", "inputModalities": []string{"TEXT"}})
+		config := map[string]any{"clusterName": name}
+		for _, kind := range modelKinds() {
+			models := []any{}
+			for _, m := range s.modelsOf(kind) {
+				models = append(models, map[string]any{"name": m, "aliases": []string{m + "-latest"}, "version": "1.0", "inputModalities": []string{"TEXT"}})
+			}
+			config[kind] = models
 		}
-		clusters = append(clusters, map[string]any{"clusterName": name, "languageModels": models, "embeddingModels": []any{}})
+		clusters = append(clusters, config)
 	}
 	return ok(map[string]any{"clusterConfigs": clusters})
+}
+
+// modelKinds are the lists of a cluster's models.
+func modelKinds() []string {
+	return []string{"languageModels", "imageGenerationModels", "embeddingModels", "audioModels", "videoGenerationModels"}
+}
+
+func (s *Sim) modelsOf(kind string) []string {
+	if kind == "languageModels" {
+		return s.o.Models
+	}
+	return s.o.OtherModels[kind]
+}
+
+// hasModel reports whether there is a model of that name or alias, of any kind.
+func (s *Sim) hasModel(name string) bool {
+	name = strings.TrimSuffix(name, "-latest")
+	return slices.ContainsFunc(modelKinds(), func(kind string) bool { return slices.Contains(s.modelsOf(kind), name) })
 }
 
 func (s *Sim) endpoints(q request) answer {
@@ -48,10 +71,10 @@ func (s *Sim) endpoints(q request) answer {
 func (s *Sim) validate(q request) answer {
 	m := s.management[q.bearer]
 	acls := []string{}
-	for _, name := range []string{"CreateApiKey", "ListApiKeys", "UpdateApiKey", "DeleteApiKey"} {
+	for _, name := range []string{"CreateApiKey", "ListApiKeys", "UpdateApiKey", "DeleteApiKey", "CheckApiKeyPropagation", "ListPossibleEndpointAcls"} {
 		acls = append(acls, "team-token:endpoint:"+name)
 	}
-	o := map[string]any{"apiKeyId": m.ID, "scope": "SCOPE_TEAM", "name": m.Name, "acls": acls, "ipRanges": []string{}}
+	o := map[string]any{"apiKeyId": m.ID, "ownerUserId": m.owner(), "scope": "SCOPE_TEAM", "name": m.Name, "acls": acls, "ipRanges": []string{}}
 	switch {
 	case m.Organization:
 		o["scope"], o["scopeId"] = "SCOPE_ORGANIZATION", "organization-1"
@@ -95,50 +118,8 @@ func (s *Sim) audit(q request) answer {
 			next = strconv.Itoa(i + 1)
 			break
 		}
-		events = append(events, map[string]any{"eventTime": micro(e.at), "eventId": e.id, "description": e.description, "user": "user-1"})
+		events = append(events, map[string]any{"eventTime": micro(e.at), "eventId": e.id, "description": e.description,
+			"user": map[string]any{"userId": e.user, "email": e.user + "@team.example", "givenName": "A", "familyName": "User", "profileImageUrl": ""}})
 	}
 	return ok(map[string]any{"events": events, "nextPageToken": next})
-}
-
-// usage answers by key and hour. Keys that were idle through the whole range are not in it.
-func (s *Sim) usage(q request) answer {
-	t, no := s.teamOf(q)
-	if no != nil {
-		return *no
-	}
-	var in struct {
-		AnalyticsRequest struct {
-			TimeRange struct {
-				StartTime, EndTime, Timezone string
-			}
-			TimeUnit string
-			Values   []struct{ Name, Aggregation string }
-			GroupBy  []string
-			Filters  []string
-		}
-	}
-	if !strictly(q.body, &in) {
-		return badField("body")
-	}
-	r := in.AnalyticsRequest
-	const form = "2006-01-02 15:04:05"
-	from, err := time.Parse(form, r.TimeRange.StartTime)
-	to, err2 := time.Parse(form, r.TimeRange.EndTime)
-	if err != nil || err2 != nil || r.TimeRange.Timezone != "Etc/GMT" || r.TimeUnit != "TIME_UNIT_HOUR" ||
-		!slices.Equal(r.GroupBy, []string{"api_key_id"}) || len(r.Values) == 0 || len(r.Filters) != 0 {
-		return badField("analyticsRequest")
-	}
-	series := []any{}
-	for _, k := range t.keys {
-		points, chatted := []any{}, false
-		for h := from.Truncate(time.Hour); h.Before(to); h = h.Add(time.Hour) {
-			n := k.hours[h.Unix()/3600]
-			chatted = chatted || n > 0
-			points = append(points, map[string]any{"timestamp": h.UTC().Format(time.RFC3339), "values": []float64{float64(n) * 0.0001}})
-		}
-		if chatted {
-			series = append(series, map[string]any{"group": []string{k.id}, "groupLabels": []string{k.name}, "dataPoints": points})
-		}
-	}
-	return ok(map[string]any{"timeSeries": series, "limitReached": false})
 }
