@@ -1,5 +1,8 @@
 // Package memstore keeps secrets in memory: a store for fast tests and for faults, which passes the same suite as the
 // real ones. A target with a field is one field of a document; without, it is a whole document.
+//
+// Each document has a version, and each change of it is a compare-and-swap on the version that the writer read, as in
+// Vault KV version 2 or Kubernetes. A write can be made to land late ([Store.Late]), and reads can lag ([Store.Lag]).
 package memstore
 
 import (
@@ -9,7 +12,9 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
+	"rotator/internal/guard"
 	"rotator/internal/jsonfield"
 	"rotator/internal/secret"
 	"rotator/stores"
@@ -17,33 +22,66 @@ import (
 
 // Call is one call to the store, as hooks see it.
 type Call struct {
-	Op      string // stage, staged, promote, current, discard, check, previous
+	Op      string // stage, staged, promote, current, discard, check, previous, fence, place
 	Path    string
 	Attempt string
-	Done    bool // the call has had its effect
+	Done    bool // the call has had its effect, or its request was sent (see Late)
 }
+
+// ErrCannotFence is Fence's answer where the store has no versions: nothing is fenced.
+var ErrCannotFence = errors.New("this store cannot fence")
 
 // Store keeps secrets in memory. It is safe for concurrent use.
 type Store struct {
 	// NoStaging makes every Stage answer stores.ErrNoStaging. Set it before the first call.
 	NoStaging bool
+	// Plain takes the versions away, as in Vault KV version 1: a late write always wins, and writes back every other
+	// field as its writer read it. Fence answers ErrCannotFence. Set it before the first call.
+	Plain bool
+	// Now is the clock by which late writes land and reads lag. Nil: time.Now. Set it before the first call.
+	Now func() time.Time
 
-	mu     sync.Mutex
-	docs   map[string]string                 // guarded by mu: path → document
-	staged map[string]map[string]secret.Text // guarded by mu: path#field → attempt → value
-	former map[string][]secret.Text          // guarded by mu: path#field → former values, newest first
-	hook   func(Call) error                  // guarded by mu
+	mu      sync.Mutex
+	state   state                      // guarded by mu
+	past    []moment                   // guarded by mu: former states, oldest first; kept while reads lag
+	lag     time.Duration              // guarded by mu
+	aliases map[string]string          // guarded by mu: path → the path that it stands for
+	late    map[string][]time.Duration // guarded by mu: op → delays of its next writes
+	pending []landing                  // guarded by mu
+	hook    func(Call) error           // guarded by mu
+	onLand  func(Landed)               // guarded by mu
+}
+
+// state is all that the store holds.
+type state struct {
+	docs   map[string]document
+	staged map[string]map[string]secret.Text // path#field → attempt → value
+	former map[string][]secret.Text          // path#field → former values, newest first
+}
+
+// document is a secret as it stands. A deleted one keeps its version, so that it never comes back under an old one.
+type document struct {
+	text    string
+	exists  bool
+	version int
 }
 
 var (
 	_ stores.Store    = (*Store)(nil)
 	_ stores.Checker  = (*Store)(nil)
 	_ stores.Previous = (*Store)(nil)
+	_ stores.Fencer   = (*Store)(nil)
+	_ stores.Placer   = (*Store)(nil)
 )
 
 // New returns an empty store.
 func New() *Store {
-	return &Store{docs: map[string]string{}, staged: map[string]map[string]secret.Text{}, former: map[string][]secret.Text{}}
+	return &Store{
+		state: state{
+			docs: map[string]document{}, staged: map[string]map[string]secret.Text{}, former: map[string][]secret.Text{},
+		},
+		aliases: map[string]string{}, late: map[string][]time.Duration{},
+	}
 }
 
 // OnCall has f called before every call and after its effect. An error of f ends the call there; a panic reaches the caller.
@@ -57,41 +95,46 @@ func (s *Store) OnCall(f func(Call) error) {
 func (s *Store) Set(path, doc string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.docs[path] = doc
+	s.settle()
+	s.put(s.canonical(path), doc, true)
 }
 
 // Delete removes a document, as a human would.
 func (s *Store) Delete(path string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.docs, path)
+	s.settle()
+	s.put(s.canonical(path), "", false)
 }
 
 // Doc returns a document as it stands.
 func (s *Store) Doc(path string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d, ok := s.docs[path]
-	return d, ok
+	s.settle()
+	d := s.state.docs[s.canonical(path)]
+	return d.text, d.exists
 }
 
 // Read returns what a consumer reads at a target, past all hooks; empty when there is nothing.
 func (s *Store) Read(t stores.Target) secret.Text {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, err := s.read(t)
+	s.settle()
+	v, err := s.state.read(s.target(t))
 	if err != nil {
 		return secret.Text{}
 	}
 	return v
 }
 
-// Leftovers names everything that is staged, as "place attempt", sorted.
+// Leftovers names everything that is staged, as "path#field attempt", sorted.
 func (s *Store) Leftovers() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.settle()
 	var out []string
-	for place, m := range s.staged {
+	for place, m := range s.state.staged {
 		for attempt := range maps.Keys(m) {
 			out = append(out, place+" "+attempt)
 		}
@@ -100,9 +143,34 @@ func (s *Store) Leftovers() []string {
 	return out
 }
 
-// call runs the hooks around an effect.
-func (s *Store) call(ctx context.Context, op string, t stores.Target, attempt string, effect func() error) error {
+// Alias makes path another way to write the path same: both are one place.
+func (s *Store) Alias(path, same string) {
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.aliases[path] = s.canonical(same)
+}
+
+// canonical returns the path that path stands for. mu is held.
+func (s *Store) canonical(path string) string {
+	if same, ok := s.aliases[path]; ok {
+		return same
+	}
+	return path
+}
+
+// target returns t under its canonical path. mu is held.
+func (s *Store) target(t stores.Target) stores.Target {
+	t.Path = s.canonical(t.Path)
+	return t
+}
+
+// place names a canonical target.
+func place(t stores.Target) string { return t.Path + "#" + t.Field }
+
+// call runs the hooks around an effect, after everything that is due has landed. The effect sees the canonical target.
+func (s *Store) call(ctx context.Context, op string, t stores.Target, attempt string, effect func(stores.Target) error) error {
+	s.mu.Lock()
+	s.settle()
 	hook := s.hook
 	s.mu.Unlock()
 	c := Call{Op: op, Path: t.Path, Attempt: attempt}
@@ -114,9 +182,7 @@ func (s *Store) call(ctx context.Context, op string, t stores.Target, attempt st
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%s %s: %w", op, t.Path, err)
 	}
-	s.mu.Lock()
-	err := effect()
-	s.mu.Unlock()
+	err := s.locked(t, effect)
 	if err != nil {
 		err = fmt.Errorf("%s %s: %w", op, t.Path, err)
 	}
@@ -128,55 +194,31 @@ func (s *Store) call(ctx context.Context, op string, t stores.Target, attempt st
 	return err
 }
 
-func place(t stores.Target) string { return t.Path + "#" + t.Field }
-
-// read returns the target's value. mu is held.
-func (s *Store) read(t stores.Target) (secret.Text, error) {
-	doc, ok := s.docs[t.Path]
-	if !ok || doc == "" {
-		return secret.Text{}, stores.ErrNotFound
-	}
-	if t.Field == "" {
-		return secret.New(doc), nil
-	}
-	v, err := jsonfield.Get([]byte(doc), t.Field)
-	if errors.Is(err, jsonfield.ErrNotFound) || err == nil && v == "" {
-		return secret.Text{}, stores.ErrNotFound
-	}
-	if err != nil {
-		return secret.Text{}, stores.ErrInvalid
-	}
-	return secret.New(v), nil
+// locked runs an effect. The hook before it may have moved the clock, so what is due lands first.
+func (s *Store) locked(t stores.Target, effect func(stores.Target) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.settle()
+	return effect(s.target(t))
 }
 
 // Current implements stores.Store.
 func (s *Store) Current(ctx context.Context, t stores.Target) (v secret.Text, err error) {
-	err = s.call(ctx, "current", t, "", func() (e error) { v, e = s.read(t); return e })
+	err = s.call(ctx, "current", t, "", func(t stores.Target) (e error) {
+		v, e = s.seen().read(t)
+		return e
+	})
 	if err != nil {
 		return secret.Text{}, err
 	}
 	return v, nil
 }
 
-// Stage implements stores.Store.
-func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
-	return s.call(ctx, "stage", t, attempt, func() error {
-		if s.NoStaging {
-			return stores.ErrNoStaging
-		}
-		if s.staged[place(t)] == nil {
-			s.staged[place(t)] = map[string]secret.Text{}
-		}
-		s.staged[place(t)][attempt] = value
-		return nil
-	})
-}
-
 // Staged implements stores.Store.
 func (s *Store) Staged(ctx context.Context, t stores.Target, attempt string) (v secret.Text, err error) {
-	err = s.call(ctx, "staged", t, attempt, func() error {
+	err = s.call(ctx, "staged", t, attempt, func(t stores.Target) error {
 		var ok bool
-		if v, ok = s.staged[place(t)][attempt]; !ok {
+		if v, ok = s.seen().staged[place(t)][attempt]; !ok {
 			return stores.ErrNotFound
 		}
 		return nil
@@ -187,10 +229,54 @@ func (s *Store) Staged(ctx context.Context, t stores.Target, attempt string) (v 
 	return v, nil
 }
 
+// Previous implements stores.Previous.
+func (s *Store) Previous(ctx context.Context, t stores.Target, want secret.Fingerprint) (v secret.Text, err error) {
+	err = s.call(ctx, "previous", t, "", func(t stores.Target) error {
+		former := s.seen().former[place(t)]
+		i := slices.IndexFunc(former, want.Is)
+		if i < 0 {
+			return stores.ErrNotFound
+		}
+		v = former[i]
+		return nil
+	})
+	if err != nil {
+		return secret.Text{}, err
+	}
+	return v, nil
+}
+
+// Check implements stores.Checker.
+func (s *Store) Check(ctx context.Context, t stores.Target) error {
+	return s.call(ctx, "check", t, "", func(stores.Target) error { return nil })
+}
+
+// Place implements stores.Placer.
+func (s *Store) Place(ctx context.Context, t stores.Target) (name string, err error) {
+	err = s.call(ctx, "place", t, "", func(t stores.Target) error {
+		name = place(t)
+		return nil
+	})
+	return name, err
+}
+
+// Stage implements stores.Store.
+func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
+	return s.call(ctx, "stage", t, attempt, func(t stores.Target) error {
+		if s.NoStaging {
+			return stores.ErrNoStaging
+		}
+		if now, ok := s.state.staged[place(t)][attempt]; ok && now.Equal(value) {
+			return nil
+		}
+		return s.send(ctx, request{op: "stage", target: t, attempt: attempt, value: value})
+	})
+}
+
 // Promote implements stores.Store.
 func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, value secret.Text, expected secret.Fingerprint) error {
-	return s.call(ctx, "promote", t, attempt, func() error {
-		now, err := s.read(t)
+	return s.call(ctx, "promote", t, attempt, func(t stores.Target) error {
+		now, err := s.state.read(t)
 		if err != nil && !errors.Is(err, stores.ErrNotFound) {
 			return err
 		}
@@ -200,9 +286,10 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, va
 		if now.Fingerprint() != expected {
 			return stores.ErrConflict
 		}
+		held := s.state.docs[t.Path]
 		doc := value.Reveal()
 		if t.Field != "" {
-			old := s.docs[t.Path]
+			old := held.text
 			if old == "" {
 				old = "{}"
 			}
@@ -212,42 +299,48 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, va
 			}
 			doc = string(b)
 		}
-		s.docs[t.Path] = doc
-		if !now.Empty() {
-			s.former[place(t)] = append([]secret.Text{now}, s.former[place(t)]...)
-		}
-		return nil
+		return s.send(ctx, request{
+			op: "promote", target: t, attempt: attempt, value: value, former: now, doc: doc, version: held.version,
+		})
 	})
 }
 
 // Discard implements stores.Store.
 func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) error {
-	return s.call(ctx, "discard", t, attempt, func() error {
+	return s.call(ctx, "discard", t, attempt, func(t stores.Target) error {
 		if attempt == "" { // as every store that writes it into a name
 			return stores.ErrInvalid
 		}
-		delete(s.staged[place(t)], attempt)
-		return nil
+		if _, there := s.state.staged[place(t)][attempt]; !there {
+			return nil
+		}
+		return s.send(ctx, request{op: "discard", target: t, attempt: attempt})
 	})
 }
 
-// Check implements stores.Checker.
-func (s *Store) Check(ctx context.Context, t stores.Target) error {
-	return s.call(ctx, "check", t, "", func() error { return nil })
-}
-
-// Previous implements stores.Previous.
-func (s *Store) Previous(ctx context.Context, t stores.Target, want secret.Fingerprint) (v secret.Text, err error) {
-	err = s.call(ctx, "previous", t, "", func() error {
-		i := slices.IndexFunc(s.former[place(t)], want.Is)
-		if i < 0 {
+// Fence implements stores.Fencer: it writes the document again, under a new version.
+func (s *Store) Fence(ctx context.Context, t stores.Target) error {
+	return s.call(ctx, "fence", t, "", func(t stores.Target) error {
+		if s.Plain {
+			return ErrCannotFence
+		}
+		held := s.state.docs[t.Path]
+		if !held.exists {
 			return stores.ErrNotFound
 		}
-		v = s.former[place(t)][i]
-		return nil
+		return s.send(ctx, request{op: "fence", target: t, doc: held.text, version: held.version})
 	})
-	if err != nil {
-		return secret.Text{}, err
+}
+
+// send checks that the change may still leave, and has it land now or late. mu is held.
+func (s *Store) send(ctx context.Context, r request) error {
+	if err := guard.Check(ctx); err != nil {
+		return err
 	}
-	return v, nil
+	if delays := s.late[r.op]; len(delays) > 0 {
+		s.late[r.op] = delays[1:]
+		s.pending = append(s.pending, landing{request: r, due: s.now().Add(delays[0])})
+		return errLate
+	}
+	return s.land(r, s.now(), false)
 }

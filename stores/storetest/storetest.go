@@ -46,12 +46,27 @@ type Harness struct {
 	// target holds, as late as possible before it writes.
 	Race func(t *testing.T, target stores.Target, human func())
 
+	// Delay, where not nil, has the write of the next Promote at the target leave the store with what was read before it,
+	// and arrive only when it is released, as that of a process or a network that froze. Required for a stores.Fencer.
+	Delay func(t *testing.T, target stores.Target) Delayed
+	// Alias, where not nil, returns another way to write the target, which the same place of a stores.Placer shows; false
+	// where there is none.
+	Alias func(t *testing.T, target stores.Target) (stores.Target, bool)
+
 	// CanStage says that a target which holds something can stage; StagesEmpty, that one which holds nothing can too.
 	CanStage, StagesEmpty bool
 	// KeepsPrevious says that the store implements stores.Previous and keeps at least the two newest former values.
 	KeepsPrevious bool
 	// HasCAS says that a writer between a Promote's read and its write is noticed.
 	HasCAS bool
+	// CannotFence says that the store is a stores.Fencer that cannot fence these targets: Fence fails and changes nothing.
+	CannotFence bool
+}
+
+// Delayed is a write that is held back.
+type Delayed struct {
+	Sent    <-chan struct{} // closed once the write is under way
+	Release func()          // has it arrive, and waits until it did: with success or without
 }
 
 // Run holds the harness's store against the contract.
@@ -60,16 +75,19 @@ func Run(t *testing.T, h Harness) {
 	if h.Store == nil || h.Structured == nil || h.Seed == nil || h.Read == nil || h.Leftovers == nil {
 		t.Fatal("storetest: Store, Structured, Seed, Read and Leftovers are required")
 	}
+	if _, fences := h.Store.(stores.Fencer); fences && !h.CannotFence && h.Delay == nil {
+		t.Fatal("storetest: a store that fences requires Delay")
+	}
 	t.Run("structured", func(t *testing.T) { runShape(t, h, true, h.Structured) })
 	if h.Whole != nil {
 		t.Run("whole", func(t *testing.T) { runShape(t, h, false, h.Whole) })
 	}
 }
 
-// runShape runs every test with targets of one shape. Races run first and alone, since an interposed writer may not be
+// runShape runs every test with targets of one shape. Races and delays run first and alone, since an interposed writer may not be
 // able to tell two targets apart; everything else runs in parallel.
 func runShape(t *testing.T, h Harness, structured bool, target func(*testing.T) stores.Target) {
-	for _, group := range [][]test{races, reading, staging, promoting, keeping, misuse, concurrent} {
+	for _, group := range [][]test{races, delays, reading, staging, promoting, keeping, fencing, placing, misuse, concurrent} {
 		for _, tc := range group {
 			s := &suite{Harness: h, structured: structured, fresh: target}
 			if tc.needs != nil && !tc.needs(s) {
@@ -100,6 +118,12 @@ func cannotStage(s *suite) bool   { return !s.CanStage }
 func hasCheck(s *suite) bool      { _, ok := s.Store.(stores.Checker); return ok }
 func keepsPrevious(s *suite) bool { return s.KeepsPrevious }
 func canRace(s *suite) bool       { return s.Race != nil && s.HasCAS }
+
+func fences(s *suite) bool        { _, ok := s.Store.(stores.Fencer); return ok && !s.CannotFence }
+func cannotFence(s *suite) bool   { _, ok := s.Store.(stores.Fencer); return ok && s.CannotFence }
+func canDelay(s *suite) bool      { return s.Delay != nil }
+func canDelayFence(s *suite) bool { return s.Delay != nil && fences(s) }
+func places(s *suite) bool        { _, ok := s.Store.(stores.Placer); return ok }
 
 // suite is what one test works with.
 type suite struct {
@@ -230,7 +254,8 @@ func (s *suite) is(t *testing.T, err, want error) {
 }
 
 var sentinels = []error{
-	stores.ErrNotFound, stores.ErrConflict, stores.ErrNoStaging, stores.ErrDenied, stores.ErrInvalid, context.Canceled,
+	stores.ErrNotFound, stores.ErrConflict, stores.ErrNoStaging, stores.ErrDenied, stores.ErrInvalid,
+	stores.ErrStale, context.Canceled,
 }
 
 // known reports whether err is an answer, and not the "not known" after which a caller tries again.

@@ -27,13 +27,19 @@ type memory struct {
 	staged map[string]secret.Text   // place and attempt → value
 	former map[string][]secret.Text // place → former values, oldest first
 	race   map[string]func()
+	fences map[string]int // path → fences so far
 }
 
 var (
 	_ stores.Store    = (*memory)(nil)
 	_ stores.Checker  = (*memory)(nil)
 	_ stores.Previous = (*memory)(nil)
+	_ stores.Fencer   = (*memory)(nil)
+	_ stores.Placer   = (*memory)(nil)
 )
+
+// also begins the other name of each path.
+const also = "also/"
 
 func (m *memory) place(t stores.Target, attempt string) string {
 	if m.breaks == "targets mix" {
@@ -69,6 +75,9 @@ func (m *memory) Staged(ctx context.Context, t stores.Target, attempt string) (s
 }
 
 func (m *memory) Promote(ctx context.Context, t stores.Target, attempt string, value secret.Text, expected secret.Fingerprint) error {
+	m.mu.Lock()
+	fences := m.fences[t.Path]
+	m.mu.Unlock()
 	for {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -101,25 +110,67 @@ func (m *memory) Promote(ctx context.Context, t stores.Target, attempt string, v
 		if race != nil {
 			race()
 		}
-		if m.write(t, doc, next, current) {
-			return nil
+		if done, err := m.write(t, doc, next, current, fences); done {
+			return err
 		}
 	}
 }
 
-// write replaces the document if it is still what was read.
-func (m *memory) write(t stores.Target, doc, next string, former secret.Text) bool {
+// write replaces the document if it is still what was read, and was not fenced since the promote began.
+func (m *memory) write(t stores.Target, doc, next string, former secret.Text, fences int) (done bool, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.fences[t.Path] != fences {
+		return true, stores.ErrConflict
+	}
 	if m.docs[t.Path] != doc && m.breaks != "lost update" {
-		return false
+		return false, nil
 	}
 	m.docs[t.Path] = next
 	if m.breaks == "previous forgotten" {
 		m.former[m.place(t, "")] = nil
 	}
 	m.former[m.place(t, "")] = append(m.former[m.place(t, "")], former)
-	return true
+	return true, nil
+}
+
+func (m *memory) Fence(ctx context.Context, t stores.Target) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if m.docs[t.Path] == "" {
+		if m.breaks == "fence creates" {
+			m.docs[t.Path] = "{}"
+		}
+		return stores.ErrNotFound
+	}
+	switch m.breaks {
+	case "fence ignored":
+		return nil
+	case "fence once":
+		m.fences[t.Path] = 1
+		return nil
+	case "fence discards":
+		clear(m.staged)
+	case "fence writes":
+		m.docs[t.Path] = "{}"
+	}
+	m.fences[t.Path]++
+	return nil
+}
+
+func (m *memory) Place(_ context.Context, t stores.Target) (string, error) {
+	switch m.breaks {
+	case "places mix":
+		return "here", nil
+	case "alias missed":
+		return t.Path + "#" + t.Field, nil
+	case "fields are one place":
+		return strings.TrimPrefix(t.Path, also), nil
+	}
+	return strings.TrimPrefix(t.Path, also) + "#" + t.Field, nil
 }
 
 func (m *memory) Current(ctx context.Context, t stores.Target) (secret.Text, error) {
@@ -128,7 +179,7 @@ func (m *memory) Current(ctx context.Context, t stores.Target) (secret.Text, err
 	if err := ctx.Err(); err != nil {
 		return secret.Text{}, err
 	}
-	return parse(t, m.docs[t.Path])
+	return parse(t, m.docs[strings.TrimPrefix(t.Path, also)])
 }
 
 func parse(t stores.Target, doc string) (secret.Text, error) {
@@ -173,7 +224,7 @@ func (m *memory) Previous(_ context.Context, t stores.Target, want secret.Finger
 func harness(breaks string) Harness {
 	m := &memory{
 		breaks: breaks, docs: map[string]string{}, staged: map[string]secret.Text{},
-		former: map[string][]secret.Text{}, race: map[string]func(){},
+		former: map[string][]secret.Text{}, race: map[string]func(){}, fences: map[string]int{},
 	}
 	var n atomic.Int64
 	path := func() string { return "place/" + strconv.FormatInt(n.Add(1), 10) + "/" }
@@ -208,6 +259,17 @@ func harness(breaks string) Harness {
 			defer m.mu.Unlock()
 			m.race[t.Path] = human
 		},
+		Delay: func(_ *testing.T, t stores.Target) Delayed {
+			m.mu.Lock()
+			defer m.mu.Unlock()
+			sent, release := make(chan struct{}), make(chan struct{})
+			m.race[t.Path] = func() { close(sent); <-release }
+			return Delayed{Sent: sent, Release: func() { close(release) }}
+		},
+		Alias: func(_ *testing.T, t stores.Target) (stores.Target, bool) {
+			t.Path = also + t.Path
+			return t, true
+		},
 		CanStage: true, StagesEmpty: true, KeepsPrevious: true, HasCAS: true,
 	}
 }
@@ -237,6 +299,15 @@ func TestSuiteNotices(t *testing.T) {
 		"lost update":         "another field changed during promote is kept",
 		"previous forgotten":  "former values are kept",
 		"litter":              "two attempts side by side",
+
+		"fence ignored":        "a write sent before a fence fails after it",
+		"fence once":           "a write sent before the second of two fences fails",
+		"fence creates":        "a fence of nothing is not found",
+		"fence discards":       "what is staged survives a fence",
+		"fence writes":         "fences are harmless",
+		"places mix":           "a target has one place",
+		"alias missed":         "a target has one place",
+		"fields are one place": "each field is a place of its own",
 	} {
 		t.Run(breaks, func(t *testing.T) {
 			t.Parallel()
