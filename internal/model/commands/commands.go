@@ -168,10 +168,10 @@ func (m machine) faultSteps(s state, step model.Step[state]) {
 		case k.power == on && (k.st == live || k.st == promoting):
 			n.keys[i].power = dead
 			step(model.World, n, "xAI kills key %d", i)
-		case k.power == off && k.st == disabled:
+		case k.power == off && k.st == disabled && !k.refusesEnable:
 			n.keys[i].refusesEnable = true
 			step(model.World, n, "xAI will refuse to enable key %d", i)
-		case k.st == retiring:
+		case k.st == retiring && !k.refusesDisable:
 			n.keys[i].refusesDisable = true
 			step(model.World, n, "xAI will refuse to disable key %d", i)
 		}

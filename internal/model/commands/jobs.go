@@ -162,6 +162,9 @@ func (m machine) rewrite(s state, step model.Step[state]) {
 		return
 	}
 	for t, holds := range s.holds {
+		if int(holds) == lv {
+			continue
+		}
 		n := s
 		n.holds[t], n.wasAlive[t] = uint8(lv), !s.dead(int(holds))
 		step(model.Program, n, "rewrite key %d at target %d", lv, t)
