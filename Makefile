@@ -45,7 +45,7 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	$(GO) vet ./...
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
-	$(GO) run ./internal/vaulttest/build
+	$(GO) run ./internal/testenv/vaulttest/build
 	$(call go-test,-shuffle=on -timeout=60m,./...)
 	CGO_ENABLED=1 $(call go-test,-race -short -shuffle=on -timeout=40m,$(RACE))
 	CGO_ENABLED=1 $(call go-test,-race -shuffle=on -timeout=40m -run='$(CONCURRENT)',./rotation)
@@ -75,6 +75,6 @@ test-deploy: ## the service, packages, chart and releases for real: needs root a
 	@$(MODULES)
 	@cd deploy/release && $(MODULES)
 	$(GO) vet -tags deploy ./deploy/... ./stores/kubernetes
-	$(GO) run ./internal/kubetest/build
+	$(GO) run ./internal/testenv/kubetest/build
 	$(call go-test,-tags deploy -count=1 -timeout=60m,./deploy/... ./stores/kubernetes)
 	cd deploy/release && $(GO) vet ./... && $(call go-test,-count=1 -timeout=60m,./...)

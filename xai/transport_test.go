@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/blackhole"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/blackhole"
 )
 
 // A connection that died without a word is given up within a minute, though every call keeps it busy.

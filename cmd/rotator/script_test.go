@@ -23,10 +23,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"rotator/internal/awstest"
 	"rotator/internal/console"
-	"rotator/internal/postgrestest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/awstest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )

@@ -15,8 +15,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"rotator/internal/kubetest"
-	"rotator/internal/testcache"
+	"rotator/internal/testenv/kubetest"
+	"rotator/internal/testenv/testcache"
 )
 
 const chart = "rotator"

@@ -16,8 +16,8 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"rotator/internal/kubetest"
-	"rotator/internal/testcache"
+	"rotator/internal/testenv/kubetest"
+	"rotator/internal/testenv/testcache"
 )
 
 // operator is where the custom resources of the Prometheus operator are defined.

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // TestRotation installs the chart and has its pod check and rotate against a simulated xAI: the Secret then holds a key

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/kubetest"
+	"rotator/internal/testenv/kubetest"
 )
 
 // TestValuesInDocs: the chart takes the values that the pages show, and grants rights in the cluster only where a target is.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/kubetest"
-	"rotator/internal/porttest"
+	"rotator/internal/testenv/kubetest"
+	"rotator/internal/testenv/porttest"
 )
 
 // installed is a release of the chart, for the values of one replica and others beside, and a simulated xAI.

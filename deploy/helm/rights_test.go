@@ -14,8 +14,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"rotator/internal/kubetest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/kubetest"
 	"rotator/stores"
 	"rotator/stores/kubernetes"
 )

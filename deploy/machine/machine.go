@@ -18,8 +18,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rotator/internal/debian"
-	"rotator/internal/testcache"
+	"rotator/internal/testenv/debian"
+	"rotator/internal/testenv/testcache"
 )
 
 const (

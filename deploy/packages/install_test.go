@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"rotator/deploy/machine"
-	"rotator/internal/debian"
-	"rotator/internal/kubetest"
+	"rotator/internal/testenv/debian"
+	"rotator/internal/testenv/kubetest"
 )
 
 // build makes the release of one version for some architectures, and returns its folder.

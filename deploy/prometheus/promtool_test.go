@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/debian"
-	"rotator/internal/porttest"
+	"rotator/internal/testenv/debian"
+	"rotator/internal/testenv/porttest"
 )
 
 // promtool is the tool of Debian's package prometheus, which is unpacked rather than installed: it would start a server.

@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"rotator/internal/config"
-	"rotator/internal/debian"
+	"rotator/internal/testenv/debian"
 )
 
 var units = []string{"rotator.service", "rotator-once.service", "rotator-once.timer"}

@@ -14,7 +14,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"

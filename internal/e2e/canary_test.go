@@ -19,8 +19,8 @@ import (
 	"testing"
 
 	"rotator/internal/console"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/internal/traces/tracestest"
-	"rotator/internal/vaulttest"
 	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
 )

@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/porttest"
+	"rotator/internal/testenv/porttest"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )

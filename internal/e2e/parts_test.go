@@ -18,9 +18,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 
-	"rotator/internal/awstest"
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/awstest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )

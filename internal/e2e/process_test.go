@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"rotator/internal/console"
-	"rotator/internal/porttest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/porttest"
 	"rotator/rotation/journal/sqldb"
 )
 

@@ -15,7 +15,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"

@@ -83,6 +83,31 @@ func TestWhoImportsWhom(t *testing.T) {
 	}
 }
 
+// TestOnlyTestsImportTestServers: a test server is not in the product. deploy/machine runs installed packages for tests,
+// and is imported by tests only.
+func TestOnlyTestsImportTestServers(t *testing.T) {
+	t.Parallel()
+	const servers = "rotator/internal/testenv/..."
+	found := 0
+	for _, p := range packages(t) {
+		if matches(p.path, []string{servers}) {
+			found++
+			continue
+		}
+		if matches(p.path, []string{"rotator/deploy/machine"}) {
+			continue
+		}
+		for _, d := range p.deps {
+			if matches(d, []string{servers, "rotator/deploy/machine"}) {
+				t.Errorf("%s reaches %s, which is for tests only", p.path, d)
+			}
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d packages of test servers were found", found)
+	}
+}
+
 // storesApart: no store imports another.
 func storesApart(t *testing.T, p pkg) {
 	for _, i := range p.imports {

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // BenchmarkTakeover kills the owner of a policy at a random moment between two renewals of its lease, and measures how

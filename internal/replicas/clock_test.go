@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // set sets the clock of a replica of a skewed build, so much ahead of the machine's.

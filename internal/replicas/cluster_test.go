@@ -22,8 +22,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"rotator/internal/console"
-	"rotator/internal/porttest"
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/porttest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal/sqldb"
 	"rotator/xai/xaisim"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // nemesis harms replicas, above all the one that holds a rotation, and the database.

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // TestDatabaseTrouble: a replica that cannot act says so, lives on, and goes on by itself.

@@ -8,7 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"go.uber.org/goleak"
 
-	"rotator/internal/awstest"
+	"rotator/internal/testenv/awstest"
 	"rotator/stores"
 	"rotator/stores/storetest"
 )

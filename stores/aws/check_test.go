@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/awstest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/awstest"
 	"rotator/stores"
 )
 

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"rotator/internal/awstest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/awstest"
 	"rotator/stores"
 )
 

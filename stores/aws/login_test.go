@@ -15,7 +15,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
-	"rotator/internal/awstest"
+	"rotator/internal/testenv/awstest"
 	"rotator/stores"
 )
 

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"rotator/internal/awstest"
+	"rotator/internal/testenv/awstest"
 	"rotator/stores"
 )
 

@@ -7,7 +7,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 
-	"rotator/internal/blackhole"
+	"rotator/internal/testenv/blackhole"
 )
 
 // A connection that died without a word is given up within a minute.

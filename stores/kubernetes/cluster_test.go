@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/kubetest"
 	"rotator/internal/secret"
+	"rotator/internal/testenv/kubetest"
 	"rotator/stores"
 )
 

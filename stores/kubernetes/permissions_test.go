@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"rotator/internal/kubetest"
+	"rotator/internal/testenv/kubetest"
 	"rotator/stores"
 )
 

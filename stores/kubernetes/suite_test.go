@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/kubetest"
+	"rotator/internal/testenv/kubetest"
 	"rotator/stores"
 	"rotator/stores/storetest"
 )

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 )
 

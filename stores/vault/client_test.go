@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 )
 

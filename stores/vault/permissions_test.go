@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/hashicorp/vault/api"
 
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 )
 

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/blackhole"
+	"rotator/internal/testenv/blackhole"
 )
 
 // A connection that died without a word is given up within a minute.

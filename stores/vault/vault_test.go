@@ -13,7 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"rotator/internal/secret"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/vaulttest"
 	"rotator/stores"
 	"rotator/stores/storetest"
 )

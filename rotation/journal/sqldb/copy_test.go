@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal"
 )
 

@@ -3,7 +3,7 @@ package sqldb
 import (
 	"testing"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/journaltest"
 )

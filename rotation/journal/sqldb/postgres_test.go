@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/journaltest"
 )

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal"
 )
 

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"rotator/internal/postgrestest"
+	"rotator/internal/testenv/postgrestest"
 )
 
 // TestSecuredPostgres: a server that takes nothing but TLS, a client's certificate and a password. Nothing is asked of

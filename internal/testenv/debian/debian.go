@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/testcache"
+	"rotator/internal/testenv/testcache"
 )
 
 // Need installs the packages that hold commands which are missing: command → package. Only root can.

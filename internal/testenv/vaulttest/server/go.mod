@@ -1,4 +1,4 @@
-module rotator/internal/vaulttest/server
+module rotator/internal/testenv/vaulttest/server
 
 go 1.26.0
 

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"rotator/internal/testcache"
-	"rotator/internal/vaulttest"
+	"rotator/internal/testenv/testcache"
+	"rotator/internal/testenv/vaulttest"
 )
 
 func main() { testcache.Main(vaulttest.Program) }

@@ -14,7 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/debian"
+	"rotator/internal/testenv/debian"
 )
 
 // programs finds the folder that holds initdb and postgres.

@@ -1,4 +1,4 @@
-module rotator/internal/kubetest/server
+module rotator/internal/testenv/kubetest/server
 
 go 1.26.0
 

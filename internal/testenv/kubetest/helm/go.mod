@@ -1,4 +1,4 @@
-module rotator/internal/kubetest/helm
+module rotator/internal/testenv/kubetest/helm
 
 go 1.26.0
 

@@ -2,8 +2,8 @@
 package main
 
 import (
-	"rotator/internal/kubetest"
-	"rotator/internal/testcache"
+	"rotator/internal/testenv/kubetest"
+	"rotator/internal/testenv/testcache"
 )
 
 func main() { testcache.Main(kubetest.Server, kubetest.Helm, kubetest.Unittest) }

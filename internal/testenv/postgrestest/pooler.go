@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/porttest"
+	"rotator/internal/testenv/porttest"
 )
 
 // Pooler starts PgBouncer in front of the server and returns its address. It hands out connections, size of them, each

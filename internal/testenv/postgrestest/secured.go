@@ -18,7 +18,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/porttest"
+	"rotator/internal/testenv/porttest"
 )
 
 // Role is the user of a secured server.
