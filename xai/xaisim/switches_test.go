@@ -115,7 +115,9 @@ func TestUpdateSwitches(t *testing.T) {
 		if r := put(w, id, c.fields, c.mask); r.status != 200 {
 			t.Errorf("%s: %d %s", c.mask, r.status, r.body)
 		}
-		w.Set(func(o *xaisim.Options) { o.DisableUnsupported, o.ExpireTimeFixed = c.o.DisableUnsupported, c.o.ExpireTimeFixed })
+		w.Set(func(o *xaisim.Options) {
+			o.DisableUnsupported, o.ExpireTimeFixed = c.o.DisableUnsupported, c.o.ExpireTimeFixed
+		})
 		if r := put(w, id, c.fields, c.mask); r.status != 400 || r.o["code"] != 3.0 {
 			t.Errorf("%s refused: %d %s", c.mask, r.status, r.body)
 		}
