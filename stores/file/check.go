@@ -27,7 +27,7 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 				return err
 			}
 		}
-		if err := checkSticky(dir, seen.content); err != nil {
+		if err := errors.Join(seen.alone(), checkSticky(dir, seen.content)); err != nil {
 			return err
 		}
 		probe := bytes.Repeat([]byte("rotator\n"), 128)

@@ -180,14 +180,14 @@ func TestOrder(t *testing.T) {
 	s.before = func(step, _ string) error { steps = append(steps, step); return nil }
 	value := key()
 	want(t, s.Promote(t.Context(), target, attempt, value, old.Fingerprint()), nil)
-	former := []string{"create", "access", "write", "sync file", "rename", "sync folder"}
+	former := []string{"lock", "create", "access", "write", "sync file", "rename", "sync folder"}
 	replaced := []string{"create", "access", "write", "sync file", "compare", "rename", "sync folder"}
 	if diff := cmp.Diff(append(former, replaced...), steps); diff != "" {
 		t.Errorf("promote (-want +got):\n%s", diff)
 	}
 	steps = nil
 	want(t, s.Promote(t.Context(), target, attempt, value, old.Fingerprint()), nil)
-	if diff := cmp.Diff([]string{"sync file", "sync folder"}, steps); diff != "" {
+	if diff := cmp.Diff([]string{"lock", "sync file", "sync folder"}, steps); diff != "" {
 		t.Errorf("promote of what is there (-want +got):\n%s", diff)
 	}
 }

@@ -134,6 +134,16 @@ type content struct {
 	bytes  []byte
 	access access
 	inode  uint64 // 0: there was no file
+	links  uint64 // how many names it has
+}
+
+// alone refuses a file with a second name: ErrInvalid. A rename would leave the old value under the other one, for whoever
+// reads it there.
+func (c content) alone() error {
+	if c.links > 1 {
+		return fmt.Errorf("%w: the file has %d hard links; the others would keep the old value", stores.ErrInvalid, c.links)
+	}
+	return nil
 }
 
 // same reports whether c and d are the same file in the same state.
@@ -177,7 +187,7 @@ func (f folder) read(name string, limit int64) (content, error) {
 		return none, fmt.Errorf("read %s: %w", name, err)
 	}
 	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl, label: label}
-	return content{bytes: data, access: a, inode: stat.Ino}, nil
+	return content{bytes: data, access: a, inode: stat.Ino, links: uint64(stat.Nlink)}, nil
 }
 
 // replace makes data the content of the file called name, whole or not at all, and durable. temp is the name to write it

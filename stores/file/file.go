@@ -10,6 +10,7 @@
 //	Dir/.rotator/lock                               one byte range a path is locked by who changes it
 //	Dir/.rotator/<path>-<field>.<attempt>.staged    a staged value
 //	Dir/.rotator/<path>-<field>.former              the two newest former values, a JSON array of base64, the newest first
+//	Dir/.rotator/<path>.fence                       how often the path was fenced
 //	Dir/.rotator/<path>.tmp                         being written; litter of a crash otherwise
 //	Dir/<folder of the path>/.rotator-<path>.tmp    the same, beside the target
 //
@@ -29,7 +30,8 @@
 //
 // # What is refused
 //
-// A symlink, a mount point or ".." below Dir, and a target that is no regular file: [stores.ErrInvalid]. A folder is
+// A symlink, a mount point or ".." below Dir, a target that is no regular file, and one with a second hard link, which
+// would keep the old value: [stores.ErrInvalid]. A folder is
 // opened name by name from Dir, so that none of this can be slipped in between a look and a use. Dir itself may be
 // reached by a symlink.
 //
@@ -47,6 +49,7 @@ import (
 
 	"filippo.io/age"
 
+	"rotator/internal/guard"
 	"rotator/internal/secret"
 	"rotator/stores"
 )
@@ -78,6 +81,8 @@ var (
 	_ stores.Store    = (*Store)(nil)
 	_ stores.Checker  = (*Store)(nil)
 	_ stores.Previous = (*Store)(nil)
+	_ stores.Fencer   = (*Store)(nil)
+	_ stores.Placer   = (*Store)(nil)
 )
 
 // New returns a store below o.Dir. It touches no file; see [Store.Check].
@@ -109,7 +114,7 @@ func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, valu
 		if err := storable(t, value); err != nil {
 			return err
 		}
-		return s.keep(w, name, []byte(value.Reveal()))
+		return s.keep(ctx, w, name, []byte(value.Reveal()))
 	})
 	return wrap(err, "stage", t)
 }
@@ -169,6 +174,9 @@ func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) er
 		if err != nil {
 			return err
 		}
+		if err := guard.Check(ctx); err != nil {
+			return err
+		}
 		if err := w.state.remove(name); err != nil {
 			return err
 		}
@@ -179,7 +187,14 @@ func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) er
 
 // Promote implements stores.Store.
 func (s *Store) Promote(ctx context.Context, t stores.Target, _ string, value secret.Text, expected secret.Fingerprint) error {
-	err := s.change(ctx, t, func(w *work) error {
+	fences, err := s.fences(ctx, t)
+	if err != nil {
+		return wrap(err, "promote", t)
+	}
+	err = s.change(ctx, t, func(w *work) error {
+		if err := w.sameFence(fences); err != nil {
+			return err
+		}
 		if err := storable(t, value); err != nil {
 			return err
 		}

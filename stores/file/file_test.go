@@ -61,15 +61,21 @@ func harness(t *testing.T, id *age.X25519Identity) storetest.Harness {
 	s := open(t, dir, id)
 	var mu sync.Mutex
 	humans := map[string]func(){} // path → what happens before the store's last look; guarded by mu
+	frozen := map[string]func(){} // path → what happens before the store next takes the lock; guarded by mu
 	s.before = func(step, path string) error {
+		var now func()
 		mu.Lock()
-		human := humans[path]
-		if step == "compare" {
+		switch step {
+		case "compare":
+			now = humans[path]
 			delete(humans, path)
+		case "lock":
+			now = frozen[path]
+			delete(frozen, path)
 		}
 		mu.Unlock()
-		if step == "compare" && human != nil {
-			human()
+		if now != nil {
+			now()
 		}
 		return nil
 	}
@@ -102,6 +108,13 @@ func harness(t *testing.T, id *age.X25519Identity) storetest.Harness {
 			defer mu.Unlock()
 			humans[target.Path] = human
 		},
+		Delay: func(_ *testing.T, target stores.Target) storetest.Delayed {
+			sent, release := make(chan struct{}), make(chan struct{})
+			mu.Lock()
+			defer mu.Unlock()
+			frozen[target.Path] = func() { close(sent); <-release }
+			return storetest.Delayed{Sent: sent, Release: func() { close(release) }}
+		},
 		CanStage: true, StagesEmpty: true, KeepsPrevious: true, HasCAS: true,
 	}
 }
@@ -128,7 +141,7 @@ func leftovers(t *testing.T, dir string, target stores.Target) []string {
 	var left []string
 	state, _ := os.ReadDir(filepath.Join(dir, stateFolder))
 	for _, entry := range state {
-		if strings.HasPrefix(entry.Name(), p.pathID) && !strings.HasSuffix(entry.Name(), ".former") {
+		if strings.HasPrefix(entry.Name(), p.pathID) && !strings.HasSuffix(entry.Name(), ".former") && !strings.HasSuffix(entry.Name(), ".fence") {
 			left = append(left, entry.Name())
 		}
 	}

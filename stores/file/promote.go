@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"rotator/internal/guard"
 	"rotator/internal/jsonfield"
 	"rotator/internal/secret"
 	"rotator/stores"
@@ -37,6 +38,9 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 	if !expected.Is(current) {
 		return stores.ErrConflict
 	}
+	if err := seen.alone(); err != nil {
+		return err
+	}
 	doc, err := replaceValue(w.field, seen.doc, value)
 	if err != nil {
 		return err
@@ -60,7 +64,10 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 		if !now.same(seen.content) {
 			return errChanged
 		}
-		return ctx.Err() // the last moment at which nothing has happened
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return guard.Check(ctx) // the last moment at which nothing has happened
 	})
 }
 
@@ -103,7 +110,7 @@ func (s *Store) remember(ctx context.Context, w *work, value secret.Text) error 
 	if err != nil {
 		return err
 	}
-	return s.keep(w, w.former(), text)
+	return s.keep(ctx, w, w.former(), text)
 }
 
 // former returns the target's former values, the newest first.
@@ -120,12 +127,12 @@ func (s *Store) former(ctx context.Context, root folder, p place) ([][]byte, err
 }
 
 // keep writes text durably under name in the store's own folder.
-func (s *Store) keep(w *work, name string, text []byte) error {
+func (s *Store) keep(ctx context.Context, w *work, name string, text []byte) error {
 	sealed, err := s.seal(text)
 	if err != nil {
 		return err
 	}
-	return w.state.replace(name, w.stateTemp(), sealed, w.private, func() error { return nil })
+	return w.state.replace(name, w.stateTemp(), sealed, w.private, func() error { return guard.Check(ctx) })
 }
 
 // kept returns the text under name in the store's own folder.

@@ -100,6 +100,9 @@ func (w *work) lock(ctx context.Context) (*os.File, error) {
 	}
 	err = w.private.give(file)
 	if err == nil {
+		err = w.state.step("lock")
+	}
+	if err == nil {
 		err = waitLock(ctx, file, w.lockOffset())
 	}
 	if err != nil {

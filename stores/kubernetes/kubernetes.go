@@ -58,6 +58,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"rotator/internal/guard"
 	"rotator/internal/secret"
 	"rotator/internal/transport"
 	"rotator/stores"
@@ -85,14 +86,18 @@ type Options struct {
 // Store implements stores.Store, stores.Checker and stores.Previous. It is safe for concurrent use.
 type Store struct {
 	client *http.Client
-	server *url.URL
-	token  func(context.Context) (secret.Text, error)
+	// connections is what client sends through, below the check of package guard.
+	connections *http.Transport
+	server      *url.URL
+	token       func(context.Context) (secret.Text, error)
 }
 
 var (
 	_ stores.Store    = (*Store)(nil)
 	_ stores.Checker  = (*Store)(nil)
 	_ stores.Previous = (*Store)(nil)
+	_ stores.Fencer   = (*Store)(nil)
+	_ stores.Placer   = (*Store)(nil)
 )
 
 const defaultTimeout = 10 * time.Second
@@ -166,12 +171,13 @@ func open(o Options, here pod) (*Store, error) {
 	}
 	return &Store{
 		client: &http.Client{
-			Transport:     t,
+			Transport:     guard.Transport(t),
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Timeout:       o.Timeout,
 		},
-		server: server,
-		token:  o.Token,
+		connections: t,
+		server:      server,
+		token:       o.Token,
 	}, nil
 }
 

@@ -55,7 +55,7 @@ func TestInPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.client.CloseIdleConnections)
+	t.Cleanup(s.connections.CloseIdleConnections)
 	for _, token := range []string{"one", "two\n"} {
 		write("token", []byte(token))
 		if _, err := s.Current(t.Context(), stores.Target{Path: "app/chat"}); !errors.Is(err, stores.ErrNotFound) {
@@ -159,7 +159,7 @@ func TestAnswers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(s.client.CloseIdleConnections)
+			t.Cleanup(s.connections.CloseIdleConnections)
 			_, err = s.Current(t.Context(), stores.Target{Path: "app/chat"})
 			for _, sentinel := range []error{stores.ErrDenied, stores.ErrNotFound, stores.ErrInvalid} {
 				if errors.Is(err, sentinel) != (sentinel == c.want) {
@@ -223,7 +223,7 @@ func TestWrites(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				t.Cleanup(s.client.CloseIdleConnections)
+				t.Cleanup(s.connections.CloseIdleConnections)
 				if err := c.do(s, stores.Target{Path: "app/chat"}); !errors.Is(err, errUnreadable) {
 					t.Errorf("got %v", err)
 				}

@@ -170,7 +170,10 @@ func (s *Store) patch(ctx context.Context, r ref, held object, p patch) (o objec
 	if p.annotations != nil {
 		metadata["annotations"] = p.annotations
 	}
-	body := map[string]any{"metadata": metadata, "data": p.data}
+	body := map[string]any{"metadata": metadata}
+	if p.data != nil { // null would take all data away
+		body["data"] = p.data
+	}
 	err = s.call(ctx, http.MethodPatch, r.path(), url.Values{"fieldManager": {manager}}, mergePatch, body, &o)
 	return stored(o, err)
 }

@@ -138,9 +138,16 @@ func (s *Store) promote(ctx context.Context, p place, attempt string, value secr
 	if value.Empty() {
 		return fmt.Errorf("%w: an empty value is none", stores.ErrInvalid)
 	}
+	var fence *string // what the first read showed
 	held, err := s.change(ctx, p.target(), func(held object) (*patch, error) {
 		now, err := held.text(p.field)
+		mark := held.Metadata.Annotations[fenceAnnotation]
+		if fence == nil {
+			fence = &mark
+		}
 		switch {
+		case *fence != mark:
+			return nil, fmt.Errorf("%w: the target was fenced meanwhile", stores.ErrConflict)
 		case err != nil || now.Equal(value):
 			return nil, err
 		case !expected.Is(now):

@@ -26,7 +26,7 @@ func store(t *testing.T, o Options) *Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.client.CloseIdleConnections)
+	t.Cleanup(s.connections.CloseIdleConnections)
 	return s
 }
 
@@ -96,6 +96,11 @@ func TestSuite(t *testing.T) {
 		},
 		Race: func(_ *testing.T, target stores.Target, human func()) {
 			between.before(http.MethodPatch, "/"+secretPath(target, ""), human)
+		},
+		Delay: func(_ *testing.T, target stores.Target) storetest.Delayed {
+			sent, release := make(chan struct{}), make(chan struct{})
+			between.before(http.MethodPatch, "/"+secretPath(target, ""), func() { close(sent); <-release })
+			return storetest.Delayed{Sent: sent, Release: func() { close(release) }}
 		},
 		CanStage:      true,
 		StagesEmpty:   true,

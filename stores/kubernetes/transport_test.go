@@ -1,7 +1,6 @@
 package kubernetes
 
 import (
-	"net/http"
 	"testing"
 	"time"
 
@@ -15,7 +14,7 @@ func TestDeadConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if after := blackhole.Escaped(t, s.client.Transport.(*http.Transport)); after > time.Minute {
+	if after := blackhole.Escaped(t, s.connections); after > time.Minute {
 		t.Errorf("it took %v", after)
 	}
 }
