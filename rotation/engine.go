@@ -35,7 +35,7 @@ const KeyPrefix = "rotator-"
 type KeyAPI interface {
 	CreateKey(ctx context.Context, teamID string, r xai.CreateRequest) (xai.CreatedKey, error)
 	ListKeys(ctx context.Context, teamID string) (xai.KeyList, error)
-	UpdateKey(ctx context.Context, keyID string, u xai.KeyUpdate) (xai.Key, error)
+	UpdateKey(ctx context.Context, teamID, keyID string, u xai.KeyUpdate) (xai.Key, error)
 	DeleteKey(ctx context.Context, keyID string) error
 	Propagation(ctx context.Context, keyID string) (xai.Propagation, error)
 }

@@ -29,12 +29,12 @@ func (c calls) CreateKey(ctx context.Context, team string, r xai.CreateRequest) 
 	return c.to.Keys.CreateKey(ctx, team, r)
 }
 
-func (c calls) UpdateKey(ctx context.Context, id string, u xai.KeyUpdate) (xai.Key, error) {
+func (c calls) UpdateKey(ctx context.Context, team, id string, u xai.KeyUpdate) (xai.Key, error) {
 	if err := c.t.fence(); err != nil {
 		return xai.Key{}, err
 	}
 	defer c.t.patience(c.name)()
-	return c.to.Keys.UpdateKey(ctx, id, u)
+	return c.to.Keys.UpdateKey(ctx, team, id, u)
 }
 
 func (c calls) DeleteKey(ctx context.Context, id string) error {

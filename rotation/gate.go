@@ -217,7 +217,7 @@ func (t *turn) turnOff(ctx context.Context, team Team, k *journal.Key) error {
 		return err
 	}
 	off := true
-	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	got, err := team.Keys.UpdateKey(ctx, team.ID, k.ID, xai.KeyUpdate{Disabled: &off})
 	switch class := xai.ClassOf(err); {
 	case class == xai.ClassNotFound:
 		return t.confirmGone(ctx, team, k)
@@ -281,7 +281,7 @@ func (t *turn) enable(ctx context.Context, keyID string) error {
 		return err
 	}
 	off := false
-	got, err := team.Keys.UpdateKey(ctx, k.ID, xai.KeyUpdate{Disabled: &off})
+	got, err := team.Keys.UpdateKey(ctx, team.ID, k.ID, xai.KeyUpdate{Disabled: &off})
 	if xai.ClassOf(err) == xai.ClassInvalid && k.DisabledAt.IsZero() { // xAI turns keys neither off nor on, perhaps
 		if on, listErr := listedOn(ctx, team, k.ID); on || listErr != nil {
 			return listErr

@@ -103,7 +103,7 @@ func (r *rehearsal) run(ctx context.Context) error {
 	r.measure(ctx, "/v1/api-key names the key, three times in a row", func() (bool, error) { return r.named(ctx) })
 	r.chat(ctx)
 	qpm := 7
-	_, err := r.team.Keys.UpdateKey(ctx, r.key.ID, xai.KeyUpdate{QPM: &qpm})
+	_, err := r.team.Keys.UpdateKey(ctx, r.team.ID, r.key.ID, xai.KeyUpdate{QPM: &qpm})
 	_ = r.saw("limits can be updated", err)
 	r.offAndOn(ctx)
 	if err := r.saw("the key can be deleted", r.destroy(ctx, remove, r.key.ID)); err != nil {

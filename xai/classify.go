@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,6 +19,14 @@ func classify(inference bool, status int, contentType string, raw []byte) *Error
 		e.Class = inferenceClass(status, a)
 	} else {
 		e.Class = managementClass(status, a)
+	}
+	switch {
+	case e.Class == ClassRoute && (status == http.StatusMethodNotAllowed || status == http.StatusNotFound && !a.ours):
+		e.Code = notOffered
+	case a.wantsCertificate(status):
+		e.Class, e.Code = ClassForbidden, needsCertificate
+	case e.Class == ClassUnauthenticated && a.says("no-credentials", "no credentials"):
+		e.Code = noCredentials
 	}
 	return e
 }
@@ -37,12 +46,12 @@ func inferenceClass(status int, a refusal) Class {
 	}
 	switch status {
 	case 400:
-		if a.json && a.says("incorrect api key") {
+		if a.ours && a.says("incorrect api key") {
 			return ClassKeyUnknown
 		}
 	case 403:
 		switch {
-		case a.says("api key") && a.says("is disabled"):
+		case a.ours && a.says("api key") && a.says("is disabled"):
 			return ClassKeyDisabled
 		case a.says("endpoint is denied"), a.says("permission-denied"), a.says("permission denied"):
 			return ClassACL
@@ -103,7 +112,7 @@ func commonClass(status int, a refusal) Class {
 		return ClassRateLimited
 	case (status == 404 || status == 405) && !a.json:
 		return ClassRoute
-	case a.html, !a.json && !a.empty && (status == 401 || status == 403):
+	case a.html, !a.ours && status == 401, !a.json && !a.empty && status == 403:
 		return ClassUnavailable // somebody between us and xAI speaks
 	case status == 401:
 		return ClassUnauthenticated
@@ -119,6 +128,7 @@ func commonClass(status int, a refusal) Class {
 // {"error":{"message"}}, a page, or plain text.
 type refusal struct {
 	json, html, empty bool
+	ours              bool   // JSON with an error in one of xAI's shapes
 	number            int    // the code, when it is one
 	code              string // the code, when it is a text
 	text              string // all of it in lower case: codes were seen in prose
@@ -138,6 +148,7 @@ func parseRefusal(contentType string, raw []byte) refusal {
 	if r.number == 0 && r.code == "" {
 		r.number, r.code = readCode(nested["code"])
 	}
+	r.ours = r.number != 0 || r.code != "" || o["error"] != nil
 	r.text = ""
 	for _, part := range []json.RawMessage{o["code"], o["error"], o["message"], nested["message"], nested["code"]} {
 		var s string
@@ -161,7 +172,19 @@ func readCode(raw json.RawMessage) (int, string) {
 	return 0, ""
 }
 
-func (r refusal) says(s string) bool { return strings.Contains(r.text, s) }
+// says reports whether one of texts is in it.
+func (r refusal) says(texts ...string) bool {
+	return slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(r.text, s) })
+}
+
+// wantsCertificate reports whether the refusal is for want of a client certificate: a 403 of xAI, or what nginx says.
+func (r refusal) wantsCertificate(status int) bool {
+	switch status {
+	case 400, 403, 495, 496:
+		return r.says("client certificate", "ssl certificate", "mtls") && !r.says("incorrect api key")
+	}
+	return false
+}
 
 func (r refusal) billing() bool {
 	return r.says("credits") || r.says("spending limit") || r.says("licenses yet")

@@ -46,7 +46,17 @@ func TestClasses(t *testing.T) {
 		{inference, 403, js, `{"code":"who-knows","error":"no"}`, xai.ClassForbidden, "who-knows"},
 		{inference, 403, html, `<html>blocked by your firewall: this API key is disabled</html>`, xai.ClassUnavailable, ""},
 		{inference, 404, js, `{"code":"not-found","error":"The model grok-9 does not exist or your team 1 does not have access to it"}`, xai.ClassModel, "not-found"},
-		{inference, 404, html, nginx404, xai.ClassRoute, ""},
+		{inference, 404, html, nginx404, xai.ClassRoute, "not_offered"},
+		{inference, 405, js, `{"code":"x","error":"no"}`, xai.ClassRoute, "not_offered"},
+		{inference, 404, js, `{"message":"no Route matched"}`, xai.ClassRoute, "not_offered"},
+		{inference, 404, js, `{"code":"not-found","error":"no such thing"}`, xai.ClassRoute, "not-found"},
+		{inference, 401, js, ``, xai.ClassUnavailable, ""},
+		{inference, 401, text, `no`, xai.ClassUnavailable, ""},
+		{inference, 401, js, `{"message":"Unauthorized"}`, xai.ClassUnavailable, ""},
+		{inference, 401, js, `{"code":"unauthenticated","error":"No credentials were provided"}`, xai.ClassUnauthenticated, "unauthenticated:no-credentials"},
+		{inference, 401, js, `{"code":"unauthenticated","error":"Bad credentials"}`, xai.ClassUnauthenticated, "unauthenticated"},
+		{inference, 403, js, `{"code":"permission-denied","error":"A client certificate is required"}`, xai.ClassForbidden, "client_certificate"},
+		{management, 400, html, `<html>400 No required SSL certificate was sent</html>`, xai.ClassForbidden, "client_certificate"},
 		{inference, 422, text, `Failed to deserialize the JSON body into the target type`, xai.ClassInvalid, ""},
 		{inference, 429, js, `{"code":"resource-exhausted","error":"Too many requests for team 1"}`, xai.ClassRateLimited, "resource-exhausted"},
 		{inference, 429, js, `{"code":"Some resource has been exhausted","error":"Your team has used all available credits or reached its monthly spending limit."}`, xai.ClassBilling, ""},
@@ -55,7 +65,7 @@ func TestClasses(t *testing.T) {
 		{inference, 503, text, `upstream connect error or disconnect/reset before headers`, xai.ClassUnavailable, ""},
 		{inference, 301, html, `<html>moved</html>`, xai.ClassRoute, ""},
 		{management, 401, js, `{"code":16,"message":"Invalid bearer token. Make sure","details":[]}`, xai.ClassUnauthenticated, "16"},
-		{management, 401, js, ``, xai.ClassUnauthenticated, ""},
+		{management, 401, js, ``, xai.ClassUnavailable, ""},
 		{management, 400, js, `{"code":3,"message":"bad field","details":[]}`, xai.ClassInvalid, "3"},
 		{management, 403, js, `{"code":7,"message":"team mismatch","details":[]}`, xai.ClassForbidden, "7"},
 		{management, 403, html, `<html>proxy</html>`, xai.ClassUnavailable, ""},
@@ -77,11 +87,11 @@ func TestClasses(t *testing.T) {
 		{management, 409, js, `{"code":10,"message":"aborted","details":[]}`, xai.ClassUnavailable, "10"},
 		{management, 499, js, `{"code":1,"message":"canceled","details":[]}`, xai.ClassUnavailable, "1"},
 		{management, 422, text, `Failed to deserialize the JSON body into the target type`, xai.ClassInvalid, ""},
-		{management, 404, html, nginx404, xai.ClassRoute, ""},
-		{management, 404, html, `<html>Cannot find API key</html>`, xai.ClassRoute, ""},
-		{management, 404, text, `Cannot find API key`, xai.ClassRoute, ""},
+		{management, 404, html, nginx404, xai.ClassRoute, "not_offered"},
+		{management, 404, html, `<html>Cannot find API key</html>`, xai.ClassRoute, "not_offered"},
+		{management, 404, text, `Cannot find API key`, xai.ClassRoute, "not_offered"},
 		{management, 404, js, `{"code":12,"message":"unimplemented"}`, xai.ClassRoute, "12"},
-		{management, 405, text, `method not allowed`, xai.ClassRoute, ""},
+		{management, 405, text, `method not allowed`, xai.ClassRoute, "not_offered"},
 		{management, 429, js, `{"code":8,"message":"Too many requests","details":[]}`, xai.ClassRateLimited, "8"},
 		{management, 501, js, `{"code":12,"message":"unimplemented","details":[]}`, xai.ClassInvalid, "12"},
 		{management, 501, html, `<html>501 Not Implemented</html>`, xai.ClassUnavailable, ""},
@@ -105,7 +115,8 @@ func TestClasses(t *testing.T) {
 			if e.Class != c.want || e.Status != c.status || e.Code != c.code {
 				t.Errorf("got class %s, status %d, code %q, want %s, %d, %q", e.Class, e.Status, e.Code, c.want, c.status, c.code)
 			}
-			bad := !c.api && (c.want == xai.ClassKeyUnknown || c.want == xai.ClassKeyDisabled || c.want == xai.ClassUnauthenticated)
+			bad := !c.api && (c.want == xai.ClassKeyUnknown || c.want == xai.ClassKeyDisabled ||
+				c.want == xai.ClassUnauthenticated && c.code != "unauthenticated:no-credentials")
 			if xai.ProvesBad(err) != bad {
 				t.Errorf("ProvesBad = %v", !bad)
 			}

@@ -40,6 +40,7 @@ type client struct {
 	observe   func(ctx context.Context, op string, class Class, took time.Duration)
 	token     func(context.Context) (secret.Text, error) // the management key; a call's own comes first
 	pace      *pace                                      // nil: none
+	offers    *offers
 }
 
 // newClient fills in what o leaves out.
@@ -49,8 +50,8 @@ func newClient(what string, o ManagementOptions) (client, error) {
 		return client{}, err
 	}
 	cl := client{
-		base: base, http: httpClient(o.HTTP), now: o.Now, sleep: o.Sleep, observe: o.Observe, token: o.Key,
-		timeout: cmp.Or(o.Timeout, defaultTimeout), userAgent: cmp.Or(o.UserAgent, "rotator"),
+		base: base, http: httpClient(o.HTTP, o.TLS), now: o.Now, sleep: o.Sleep, observe: o.Observe, token: o.Key,
+		timeout: cmp.Or(o.Timeout, defaultTimeout), userAgent: cmp.Or(o.UserAgent, "rotator"), offers: &offers{},
 	}
 	if cl.now == nil {
 		cl.now = time.Now
@@ -65,9 +66,10 @@ func newClient(what string, o ManagementOptions) (client, error) {
 type call struct {
 	op, method, path string
 	query            url.Values
-	body             any   // sent as JSON when not nil
-	limit            int64 // of the answer's bytes; 0: bodyLimit
-	tries            int   // 0: one
+	body             any    // sent as JSON when not nil
+	limit            int64  // of the answer's bytes; 0: bodyLimit
+	tries            int    // 0: one, as for every change
+	optional         string // the route, of a call that xAI may not offer; see offers
 	token            func(context.Context) (secret.Text, error)
 	read             func(body) code // decodes a success; a code other than "" makes it ClassUnreadable
 }
@@ -75,18 +77,22 @@ type call struct {
 // code is a short word of ours that stands in Error.Code. Nothing of an answer is ever in it.
 type code string
 
-// do sends c until it succeeds, fails for good, or may not be tried again. It returns the Date of the last answer.
+// do sends c until it succeeds, fails for good, or may not be tried again. It returns the Date of the last answer. A change
+// is sent once: its caller knows whether it may be sent again, and must hear of each try whose outcome is unknown.
 func (cl *client) do(ctx context.Context, c call) (time.Time, error) {
 	begun := cl.now()
+	if cl.offers.lacks(c.optional, begun) {
+		return time.Time{}, &Error{Op: c.op, Class: ClassRoute, Code: notOffered, Unsent: true}
+	}
 	wait := &backoff.ExponentialBackOff{InitialInterval: 300 * time.Millisecond, RandomizationFactor: 0.5, Multiplier: 3, MaxInterval: 5 * time.Second}
-	unsure := false // an earlier try may have had its effect, whatever the last one says
 	for try := 1; ; try++ {
 		date, err := cl.paced(ctx, c)
 		if err == nil {
 			return date, nil
 		}
-		err.unsure, err.Unsent = unsure, err.Unsent && !unsure
-		unsure = OutcomeUnknown(err)
+		if errors.Is(err, ErrNotOffered) {
+			cl.offers.note(c.optional, cl.now())
+		}
 		if try >= c.tries || !cl.again(err) {
 			return date, err
 		}
@@ -140,7 +146,7 @@ func (cl *client) once(ctx context.Context, c call) (time.Time, *Error) {
 	if fail != nil {
 		return time.Time{}, fail
 	}
-	tryCtx, cancel := context.WithTimeout(ctx, cl.timeout)
+	tryCtx, cancel := context.WithTimeout(guarded(ctx), cl.timeout)
 	defer cancel()
 	req, err := cl.request(tryCtx, c)
 	if err != nil {
@@ -173,6 +179,7 @@ func (cl *client) once(ctx context.Context, c call) (time.Time, *Error) {
 	if e != nil {
 		e.Op, e.Status, e.Date = c.op, res.StatusCode, date
 	}
+	noteDate(ctx, date, e)
 	return date, e
 }
 
@@ -250,7 +257,11 @@ func (cl *client) request(ctx context.Context, c call) (*http.Request, error) {
 
 // broken turns an error of net/http, whose text holds the URL and may hold a proxy's password, into a word of ours.
 func broken(ctx context.Context, op string, err error) *Error {
-	if ctx.Err() != nil {
+	var stopped *stoppedError
+	switch {
+	case errors.As(err, &stopped):
+		return &Error{Op: op, Class: ClassCanceled, Code: "stopped", Unsent: true, cause: stopped.why}
+	case ctx.Err() != nil:
 		return &Error{Op: op, Class: ClassCanceled, cause: ctx.Err()}
 	}
 	e := &Error{Op: op, Class: ClassNetwork, Code: "connection"}
@@ -263,6 +274,10 @@ func broken(ctx context.Context, op string, err error) *Error {
 		e.Code, e.Unsent = "tls", true
 	case errors.As(err, &dial) && (dial.Op == "dial" || dial.Op == "proxyconnect"):
 		e.Code, e.Unsent = "connect", true
+	case asType[*filesError](err):
+		e.Code, e.Unsent = "client_certificate_files", true
+	case strings.Contains(err.Error(), "tls: certificate required"):
+		e.Code = needsCertificate
 	case errors.As(err, &timeout) && timeout.Timeout():
 		e.Code = "timeout"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

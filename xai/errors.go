@@ -16,7 +16,7 @@ const (
 	// ClassKeyUnknown is inference's 400 "Incorrect API key": the key is unknown, deleted, expired, or has not yet reached
 	// the cluster that was asked.
 	ClassKeyUnknown Class = "key_unknown"
-	// ClassUnauthenticated is a 401 of either API, or a management key that could not be read.
+	// ClassUnauthenticated is a 401 in either API's own words, or a management key that could not be read.
 	ClassUnauthenticated Class = "unauthenticated"
 	// ClassKeyDisabled is inference's 403 "The API key … is disabled".
 	ClassKeyDisabled Class = "key_disabled"
@@ -28,7 +28,7 @@ const (
 	ClassModel Class = "model"
 	// ClassNotFound is the Management API's "Cannot find API key", as a JSON error.
 	ClassNotFound Class = "not_found"
-	// ClassRoute means that nothing lives at that address: nginx's 404 page, a redirect, a wrong base URL.
+	// ClassRoute means that nothing lives at that address: nginx's 404 page, a redirect, a wrong base URL. See ErrNotOffered.
 	ClassRoute Class = "route"
 	// ClassInvalid means that the request was malformed, or was refused here before it was sent.
 	ClassInvalid Class = "invalid"
@@ -42,7 +42,7 @@ const (
 	ClassNetwork Class = "network"
 	// ClassUnreadable is a success whose body is not what it should be: cut short, not JSON, too large, without an id.
 	ClassUnreadable Class = "unreadable"
-	// ClassCanceled means that the caller's context ended first.
+	// ClassCanceled means that the caller's context ended first, or that its guard stopped a change from being sent.
 	ClassCanceled Class = "canceled"
 )
 
@@ -76,8 +76,7 @@ type Error struct {
 	Date       time.Time     // of the answer's Date header, zero when there was none
 	Unsent     bool          // nothing left this machine: the call certainly had no effect
 
-	unsure bool  // an earlier try of the same call may have had its effect
-	cause  error // a context's error or the one of ManagementOptions.Key, never one that has seen an answer or a URL
+	cause error // a context's error, its guard's, or the one of ManagementOptions.Key; never one that has seen an answer or a URL
 }
 
 // Error names the operation, class, status and code, and nothing else of the exchange.
@@ -90,14 +89,27 @@ func (e *Error) Error() string {
 	if e.Code != "" {
 		fmt.Fprintf(&b, ", code %s", e.Code)
 	}
+	if e.Code == needsCertificate {
+		b.WriteString(" (xAI asks for a client certificate; set xai.tls)")
+	}
 	if e.cause != nil {
 		fmt.Fprintf(&b, ": %v", e.cause)
 	}
 	return b.String()
 }
 
-// Unwrap returns the context's error when the call was canceled, or the one of reading the management key.
+// Unwrap returns the error of the context or of its guard when the call was canceled, or the one of reading the management
+// key.
 func (e *Error) Unwrap() error { return e.cause }
+
+// Is reports whether target is [ErrNotOffered] and e says so.
+func (e *Error) Is(target error) bool { return target == ErrNotOffered && e.Code == notOffered }
+
+// needsCertificate is the Code of a refusal for want of a client certificate.
+const needsCertificate = "client_certificate"
+
+// noCredentials is the Code of a 401 for a request without a key, which says nothing of any key.
+const noCredentials = "unauthenticated:no-credentials"
 
 // ClassOf returns the class of err: "" for nil, and for an error that is not an [*Error] ClassCanceled when it is a
 // cancellation, otherwise ClassNetwork, which proves nothing.
@@ -115,8 +127,9 @@ func ClassOf(err error) Class {
 }
 
 // ProvesBad reports whether err shows that the key which was sent is not accepted: only an answer of the inference API
-// that says unknown, unauthenticated or disabled. Note that an unknown key may just not have propagated yet. Everything
-// else (billing, rate limits, 5xx, pages, networks, the Management API) proves nothing about a key.
+// in xAI's own words: 400 "Incorrect API key", 401 other than "no credentials", 403 "is disabled". Note that an unknown key
+// may just not have propagated yet. Everything else (billing, rate limits, 5xx, pages, an empty 401, networks, the
+// Management API) proves nothing about a key.
 func ProvesBad(err error) bool {
 	var e *Error
 	if !errors.As(err, &e) || e.Unsent {
@@ -124,7 +137,7 @@ func ProvesBad(err error) bool {
 	}
 	switch e.Op {
 	case OpWhoAmI, OpModels, OpChat:
-		return e.Class == ClassKeyUnknown || e.Class == ClassUnauthenticated || e.Class == ClassKeyDisabled
+		return e.Class == ClassKeyUnknown || e.Class == ClassKeyDisabled || e.Class == ClassUnauthenticated && e.Code != noCredentials
 	}
 	return false
 }
@@ -139,8 +152,6 @@ func OutcomeUnknown(err error) bool {
 	case !errors.As(err, &e):
 	case e.Unsent:
 		return false
-	case e.unsure:
-		return e.Class != ClassNotFound
 	case e.Status/100 == 3:
 		return true // servers redirect from where they were asked in vain, and also from where they have acted
 	}

@@ -99,7 +99,7 @@ func (b *bench) everyCall(ctx context.Context, keyID string, value secret.Text) 
 	errs := map[string]error{}
 	_, errs[xai.OpCreate] = b.m.CreateKey(ctx, team, request("made"))
 	_, errs[xai.OpList] = b.m.ListKeys(ctx, team)
-	_, errs[xai.OpUpdate] = b.m.UpdateKey(ctx, keyID, xai.KeyUpdate{QPM: new(200)})
+	_, errs[xai.OpUpdate] = b.m.UpdateKey(ctx, team, keyID, xai.KeyUpdate{QPM: new(200)})
 	_, errs[xai.OpPropagation] = b.m.Propagation(ctx, keyID)
 	_, errs[xai.OpTeamModels] = b.m.Models(ctx, team)
 	_, errs[xai.OpEndpoints] = b.m.Endpoints(ctx, team)

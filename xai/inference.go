@@ -17,6 +17,7 @@ type Inference struct{ cl client }
 type InferenceOptions struct {
 	URL       string
 	HTTP      *http.Client
+	TLS       TLSFiles
 	Now       func() time.Time
 	Sleep     func(context.Context, time.Duration) error
 	Timeout   time.Duration
@@ -26,7 +27,7 @@ type InferenceOptions struct {
 
 // NewInference checks the options. Nothing is sent.
 func NewInference(o InferenceOptions) (*Inference, error) {
-	cl, err := newClient("inference", ManagementOptions{URL: o.URL, HTTP: o.HTTP, Now: o.Now, Sleep: o.Sleep,
+	cl, err := newClient("inference", ManagementOptions{URL: o.URL, HTTP: o.HTTP, TLS: o.TLS, Now: o.Now, Sleep: o.Sleep,
 		Timeout: o.Timeout, UserAgent: o.UserAgent, Observe: o.Observe})
 	if err != nil {
 		return nil, err
@@ -38,7 +39,7 @@ func NewInference(o InferenceOptions) (*Inference, error) {
 // WhoAmI asks the key which key it is. It is free.
 func (i *Inference) WhoAmI(ctx context.Context, key secret.Text) (Identity, error) {
 	var id Identity
-	err := i.ask(ctx, key, call{op: OpWhoAmI, method: http.MethodGet, path: "/v1/api-key", tries: 2, read: func(b body) code {
+	err := i.ask(ctx, key, call{op: OpWhoAmI, method: http.MethodGet, path: "/v1/api-key", tries: 2, optional: "GET /v1/api-key", read: func(b body) code {
 		return b.decode(func(r *reader) { id = r.identity() })
 	}})
 	if err != nil {
@@ -50,7 +51,7 @@ func (i *Inference) WhoAmI(ctx context.Context, key secret.Text) (Identity, erro
 // Models returns the names of the models that the key may use.
 func (i *Inference) Models(ctx context.Context, key secret.Text) ([]string, error) {
 	var names []string
-	err := i.ask(ctx, key, call{op: OpModels, method: http.MethodGet, path: "/v1/models", tries: 2, read: func(b body) code {
+	err := i.ask(ctx, key, call{op: OpModels, method: http.MethodGet, path: "/v1/models", tries: 2, optional: "GET /v1/models", read: func(b body) code {
 		return b.decode(func(r *reader) {
 			if r.raw("data") == nil {
 				r.bad = "no_list"

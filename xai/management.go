@@ -15,7 +15,7 @@ import (
 const (
 	pageSize = "100"
 	pagesMax = 10_000
-	tries    = 3 // of GET, PUT and DELETE
+	tries    = 3 // of GET
 )
 
 // Management calls the Management API with one management key. The pace is the key's, so make one for each and share it.
@@ -29,6 +29,7 @@ type ManagementOptions struct {
 	// kept in ours: it must not hold a secret.
 	Key       func(context.Context) (secret.Text, error)
 	HTTP      *http.Client                               // only its transport is used; nil: one of our own
+	TLS       TLSFiles                                   // of a transport of our own
 	Now       func() time.Time                           // nil: time.Now
 	Sleep     func(context.Context, time.Duration) error // nil: a timer; returns ctx's error when that ends first
 	Timeout   time.Duration                              // of each try, its answer included; 0: 30 s
@@ -80,10 +81,13 @@ func (m *Management) RotateKey(ctx context.Context, keyID string, r RotateReques
 	return k, err
 }
 
+// optionalPost: operation → its route, of those POSTs that xAI may not offer.
+var optionalPost = map[string]string{OpRotate: "POST /auth/api-keys/{id}/rotate"}
+
 // created is the one way to a secret: a POST, without a second try.
 func (m *Management) created(ctx context.Context, op, path string, send any) (CreatedKey, error) {
 	var k CreatedKey
-	_, err := m.cl.do(ctx, call{op: op, method: http.MethodPost, path: path, body: send, read: func(b body) code {
+	_, err := m.cl.do(ctx, call{op: op, method: http.MethodPost, path: path, body: send, optional: optionalPost[op], read: func(b body) code {
 		return b.decode(func(r *reader) {
 			k = CreatedKey{Key: r.key(), Secret: r.secret("apiKey")}
 			if k.Secret.Empty() && r.bad == "" {
@@ -148,42 +152,14 @@ func (m *Management) listPage(ctx context.Context, path string, query url.Values
 	return keys, next, date, err
 }
 
-// UpdateKey changes the fields that u sets, in one request, and returns the key as xAI has it then.
-func (m *Management) UpdateKey(ctx context.Context, keyID string, u KeyUpdate) (Key, error) {
-	path, err := pathOf(OpUpdate, "/auth/api-keys/{id}", keyID)
-	if err != nil {
-		return Key{}, err
-	}
-	mask := u.mask()
-	if mask == "" || u.ACLs != nil && len(u.ACLs) == 0 || u.Name != nil && *u.Name == "" || !tokensPerMinute(u.TPM) {
-		return Key{}, invalid(OpUpdate, "request")
-	}
-	send := updateBody{FieldMask: mask, APIKey: updateFields{Name: u.Name, ACLs: u.ACLs, QPS: u.QPS, QPM: u.QPM, TPM: u.TPM, Disabled: u.Disabled}}
-	if u.Expires != nil {
-		send.APIKey.ExpireTime = stamp(*u.Expires)
-	}
-	var k Key
-	_, err = m.cl.do(ctx, call{op: OpUpdate, method: http.MethodPut, path: path, tries: tries, body: send, read: func(b body) code {
-		return b.decode(func(r *reader) {
-			if k = r.key(); k.ID != keyID && r.bad == "" {
-				r.bad = "other_key"
-			}
-		})
-	}})
-	if err != nil {
-		return Key{}, err
-	}
-	return k, nil
-}
-
-// DeleteKey deletes a key for good. A key that is not there is ClassNotFound, also when an earlier try of this very call
-// deleted it: the caller decides whether that is success.
+// DeleteKey deletes a key for good. It is sent once. A key that is not there is ClassNotFound: the caller decides whether
+// that is success.
 func (m *Management) DeleteKey(ctx context.Context, keyID string) error {
 	path, err := pathOf(OpDelete, "/auth/api-keys/{id}", keyID)
 	if err != nil {
 		return err
 	}
-	_, err = m.cl.do(ctx, call{op: OpDelete, method: http.MethodDelete, path: path, tries: tries, read: func(b body) code {
+	_, err = m.cl.do(ctx, call{op: OpDelete, method: http.MethodDelete, path: path, read: func(b body) code {
 		return b.decode(func(r *reader) {
 			// The answer is empty, or the key that was. Anything else is an error in a success's clothes: another try
 			// finds out, since a key that is gone is "cannot find".
@@ -209,23 +185,6 @@ func (m *Management) Propagation(ctx context.Context, keyID string) (Propagation
 		return nil, err
 	}
 	return p, nil
-}
-
-// mask names the fields that are set, in xAI's spelling.
-func (u KeyUpdate) mask() string {
-	var names []string
-	for _, f := range []struct {
-		set  bool
-		name string
-	}{
-		{u.Name != nil, "name"}, {u.ACLs != nil, "aclStrings"}, {u.QPS != nil, "qps"}, {u.QPM != nil, "qpm"},
-		{u.TPM != nil, "tpm"}, {u.Disabled != nil, "disabled"}, {u.Expires != nil, "expireTime"},
-	} {
-		if f.set {
-			names = append(names, f.name)
-		}
-	}
-	return strings.Join(names, ",")
 }
 
 // tokensPerMinute reports whether tpm is absent or an integer in a string, which is all that xAI takes.

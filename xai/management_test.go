@@ -70,7 +70,7 @@ func TestLifeOfAKey(t *testing.T) {
 		t.Errorf("another endpoint: %v", err)
 	}
 
-	k, err := b.m.UpdateKey(ctx, made.ID, xai.KeyUpdate{Disabled: new(true), Name: new("retired"), ACLs: []string{"api-key:model:*"}, QPS: new(1),
+	k, err := b.m.UpdateKey(ctx, team, made.ID, xai.KeyUpdate{Disabled: new(true), Name: new("retired"), ACLs: []string{"api-key:model:*"}, QPS: new(1),
 		TPM: new("7"), Expires: new(time.Time)})
 	if err != nil || !k.Disabled || k.Name != "retired" || *k.QPS != 1 || *k.QPM != 100 || *k.TPM != "7" || !k.Expires.IsZero() || len(k.ACLs) != 1 {
 		t.Errorf("update: %+v, %v", k, err)
@@ -299,9 +299,9 @@ func TestArguments(t *testing.T) {
 		"dots":       func() error { return b.m.DeleteKey(ctx, "..") },
 		"no name":    func() error { _, err := b.m.CreateKey(ctx, team, xai.CreateRequest{ACLs: []string{"x"}}); return err },
 		"no acls":    func() error { _, err := b.m.CreateKey(ctx, team, xai.CreateRequest{Name: "x"}); return err },
-		"no change":  func() error { _, err := b.m.UpdateKey(ctx, "k", xai.KeyUpdate{}); return err },
-		"empty acls": func() error { _, err := b.m.UpdateKey(ctx, "k", xai.KeyUpdate{ACLs: []string{}}); return err },
-		"tpm":        func() error { _, err := b.m.UpdateKey(ctx, "k", xai.KeyUpdate{TPM: new("many")}); return err },
+		"no change":  func() error { _, err := b.m.UpdateKey(ctx, team, "k", xai.KeyUpdate{}); return err },
+		"empty acls": func() error { _, err := b.m.UpdateKey(ctx, team, "k", xai.KeyUpdate{ACLs: []string{}}); return err },
+		"tpm":        func() error { _, err := b.m.UpdateKey(ctx, team, "k", xai.KeyUpdate{TPM: new("many")}); return err },
 		"no model":   func() error { return b.i.Chat(ctx, secret.New("xai-x"), "") },
 		"no key":     func() error { return b.i.Chat(ctx, secret.Text{}, "grok-4") },
 		"newline":    func() error { return b.i.Chat(ctx, secret.New("xai-\nx"), "grok-4") },

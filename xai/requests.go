@@ -22,6 +22,8 @@ type updateBody struct {
 }
 
 type updateFields struct {
+	ID         string   `json:"apiKeyId,omitempty"` // by the guide's path only, where the key object is sent
+	TeamID     string   `json:"teamId,omitempty"`
 	Name       *string  `json:"name,omitempty"`
 	ACLs       []string `json:"aclStrings,omitempty"`
 	QPS        *int     `json:"qps,omitempty"`

@@ -52,7 +52,8 @@ func (m *Management) Endpoints(ctx context.Context, teamID string) ([]string, er
 // Validate asks what the management key is and may do.
 func (m *Management) Validate(ctx context.Context) (ManagementKey, error) {
 	var k ManagementKey
-	date, err := m.cl.do(ctx, call{op: OpValidate, method: http.MethodGet, path: "/auth/management-keys/validation", tries: tries,
+	date, err := m.cl.do(ctx, call{op: OpValidate, method: http.MethodGet, path: "/auth/management-keys/validation",
+		optional: "GET /auth/management-keys/validation", tries: tries,
 		read: func(b body) code {
 			return b.decode(func(r *reader) { k = r.managementKey() })
 		}})
@@ -86,7 +87,7 @@ func (m *Management) AuditEvents(ctx context.Context, teamID string, q AuditQuer
 		set("eventTimeTo", *to)
 	}
 	var page AuditPage
-	_, err = m.cl.do(ctx, call{op: OpAudit, method: http.MethodGet, path: path, query: query, limit: listLimit, tries: tries,
+	_, err = m.cl.do(ctx, call{op: OpAudit, method: http.MethodGet, path: path, query: query, limit: listLimit, tries: tries, optional: "GET /audit/teams/{id}/events",
 		read: func(b body) code {
 			return b.decode(func(r *reader) { page = r.auditPage() })
 		}})
@@ -107,6 +108,7 @@ func (m *Management) Usage(ctx context.Context, teamID string, q UsageQuery) (Us
 	}
 	u := Usage{From: q.From, To: q.To}
 	_, err = m.cl.do(ctx, call{op: OpUsage, method: http.MethodPost, path: path, body: usageRequest(q), limit: listLimit,
+		optional: "POST /v1/billing/teams/{id}/usage",
 		read: func(b body) code {
 			return b.decode(func(r *reader) { u.keys = r.usage() })
 		}})

@@ -6,20 +6,25 @@ import (
 	"net/http"
 	"time"
 
+	"rotator/internal/guard"
 	"rotator/internal/transport"
 )
 
 // httpClient returns a client that never follows a redirect and keeps no cookies, over base's transport or our own.
-func httpClient(base *http.Client) *http.Client {
+func httpClient(base *http.Client, files TLSFiles) *http.Client {
 	var rt http.RoundTripper
 	if base != nil {
 		rt = base.Transport
 	}
-	if rt == nil {
+	switch {
+	case rt != nil:
+	case files != TLSFiles{}:
+		rt = &filesTransport{files: files}
+	default:
 		rt = newTransport()
 	}
 	return &http.Client{
-		Transport:     rt,
+		Transport:     guard.Transport(rt),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
@@ -31,6 +36,21 @@ func newTransport() *http.Transport {
 	t.MaxIdleConns, t.MaxIdleConnsPerHost, t.IdleConnTimeout = 128, 64, 30*time.Second
 	t.MaxResponseHeaderBytes = 64 << 10
 	return t
+}
+
+// stoppedError is the error of a context's guard: the change was certainly not sent.
+type stoppedError struct{ why error }
+
+func (e *stoppedError) Error() string { return e.why.Error() }
+
+// guarded returns ctx with its guard's error marked, so that it is known again behind net/http's.
+func guarded(ctx context.Context) context.Context {
+	return guard.With(ctx, func() error {
+		if err := guard.Check(ctx); err != nil {
+			return &stoppedError{err}
+		}
+		return nil
+	})
 }
 
 // certificate reports whether err says that we did not trust the other end, before any request was sent.
