@@ -3,6 +3,7 @@ package xai
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"strings"
 	"time"
 
@@ -15,10 +16,18 @@ type body []byte
 // object is a JSON object by normalised names, so that acl_strings and aclStrings are one.
 type object map[string]json.RawMessage
 
-// object decodes b; false unless it is exactly one JSON object.
+// Bounds of an answer's parts, so that a small answer cannot become large in memory. Bytes are bounded where it is read.
+const (
+	fieldsMax = 256       // of one object
+	textsMax  = 4096      // of one list of texts or numbers, and of one object of bools
+	partsMax  = 1_000_000 // of all lists of an answer, or of all pages of one, in texts or numbers
+	objectIs  = 5         // so many texts
+)
+
+// object decodes b; false unless it is exactly one JSON object of a sensible number of fields.
 func (b body) object() (object, bool) {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(b, &m) != nil || m == nil {
+	m, ok := b.fields(fieldsMax)
+	if !ok {
 		return nil, false
 	}
 	o := make(object, len(m))
@@ -32,11 +41,34 @@ func (b body) object() (object, bool) {
 	return o, true
 }
 
+// fields decodes b; false unless it is exactly one JSON object of at most limit fields.
+func (b body) fields(limit int) (map[string]json.RawMessage, bool) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return nil, false
+	}
+	m := map[string]json.RawMessage{}
+	for n := 0; d.More(); n++ {
+		name, err := d.Token()
+		var v json.RawMessage
+		if err != nil || n == limit || d.Decode(&v) != nil {
+			return nil, false
+		}
+		m[name.(string)] = v // the decoder takes nothing else for a name
+	}
+	if t, err := d.Token(); err != nil || t != json.Delim('}') {
+		return nil, false
+	}
+	_, err := d.Token()
+	return m, err == io.EOF
+}
+
 // reader takes fields out of an object and remembers the first that is not what it should be. Absent and null are the
 // zero value, everywhere.
 type reader struct {
-	o   object
-	bad code
+	o    object
+	bad  code
+	left *int // parts that the answer's lists may still have
 }
 
 func (r *reader) raw(name string) json.RawMessage {
@@ -123,36 +155,39 @@ func (r *reader) texts(names ...string) []string {
 		if v == nil {
 			continue
 		}
-		var s []string
-		if json.Unmarshal(v, &s) != nil {
-			r.fail(name)
-		}
-		return s
+		return list[string](r, name, v)
 	}
 	return nil
 }
 
-// list reads a list of objects.
-func (r *reader) list(name string) []object {
+// each runs take over a list of objects, one at a time, until r has failed. It returns how many there were.
+func (r *reader) each(name string, take func(*reader)) (n int) {
 	v := r.raw(name)
-	if v == nil {
-		return nil
+	if v == nil || r.bad != "" {
+		return 0
 	}
-	var parts []json.RawMessage
-	if json.Unmarshal(v, &parts) != nil {
+	d := json.NewDecoder(bytes.NewReader(v))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
 		r.fail(name)
-		return nil
+		return 0
 	}
-	objects := make([]object, 0, len(parts))
-	for _, part := range parts {
+	for ; d.More() && r.bad == ""; n++ {
+		if !r.spend(objectIs) {
+			return n
+		}
+		var part json.RawMessage
+		if d.Decode(&part) != nil {
+			r.fail(name)
+			return n
+		}
 		o, ok := body(part).object()
 		if !ok {
 			r.fail(name)
-			return nil
+			return n
 		}
-		objects = append(objects, o)
+		take(&reader{o: o, left: r.left})
 	}
-	return objects
+	return n
 }
 
 // flags reads an object of bools, under names that are not ours to normalise; nil when there is none.
@@ -161,13 +196,13 @@ func (r *reader) flags(name string) map[string]bool {
 	if v == nil {
 		return nil
 	}
-	var parts map[string]json.RawMessage
-	if json.Unmarshal(v, &parts) != nil {
+	parts, ok := body(v).fields(textsMax)
+	if !ok {
 		r.fail(name)
 	}
 	m := make(map[string]bool, len(parts))
 	for part, v := range parts {
-		one := &reader{o: object{"": v}}
+		one := &reader{o: object{"": v}, left: r.left}
 		if m[part] = one.flag(""); one.bad != "" {
 			r.fail(name)
 		}
@@ -181,11 +216,44 @@ func (r *reader) numbers(name string) []float64 {
 	if v == nil {
 		return nil
 	}
-	var n []float64
-	if json.Unmarshal(v, &n) != nil {
+	return list[float64](r, name, v)
+}
+
+// list reads a short list of texts or numbers.
+func list[T any](r *reader, name string, v json.RawMessage) []T {
+	all := []T{}
+	d := json.NewDecoder(bytes.NewReader(v))
+	if t, err := d.Token(); err != nil || t != json.Delim('[') {
 		r.fail(name)
+		return nil
 	}
-	return n
+	for d.More() {
+		var one T
+		if len(all) == textsMax || d.Decode(&one) != nil {
+			r.fail(name)
+			return nil
+		}
+		if !r.spend(1) {
+			return nil
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+// spend takes n parts of what the answer's lists may still have.
+func (r *reader) spend(n int) bool {
+	if *r.left -= n; *r.left < 0 {
+		r.bad = "too_many"
+	}
+	return *r.left >= 0
+}
+
+// overflow passes on that the answer has too many elements, whatever else of child may be overlooked.
+func (r *reader) overflow(child *reader) {
+	if child.bad == "too_many" {
+		r.bad = child.bad
+	}
 }
 
 // secret reads an API key's plaintext; empty unless it can stand in a header.
@@ -199,11 +267,17 @@ func (r *reader) secret(name string) secret.Text {
 
 // decode runs take over the object that b must be.
 func (b body) decode(take func(*reader)) code {
+	left := partsMax
+	return b.decodePage(&left, take)
+}
+
+// decodePage is decode for one of several pages, which may have left parts together.
+func (b body) decodePage(left *int, take func(*reader)) code {
 	o, ok := b.object()
 	if !ok {
 		return "not_json"
 	}
-	r := &reader{o: o}
+	r := &reader{o: o, left: left}
 	take(r)
 	return r.bad
 }

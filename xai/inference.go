@@ -57,9 +57,7 @@ func (i *Inference) Models(ctx context.Context, key secret.Text) ([]string, erro
 				r.bad = "no_list"
 			}
 			names = nil
-			for _, o := range r.list("data") {
-				names = append(names, (&reader{o: o}).text("id"))
-			}
+			r.each("data", func(m *reader) { names = append(names, m.text("id")) })
 		})
 	}})
 	if err != nil {
@@ -77,7 +75,7 @@ func (i *Inference) Chat(ctx context.Context, key secret.Text, model string) err
 	send := chatBody{Model: model, Messages: []chatMessage{{Role: "user", Content: "ping"}}, MaxTokens: 1}
 	return i.ask(ctx, key, call{op: OpChat, method: http.MethodPost, path: "/v1/chat/completions", body: send, read: func(b body) code {
 		return b.decode(func(r *reader) {
-			if len(r.list("choices")) == 0 && r.bad == "" {
+			if r.each("choices", func(*reader) {}) == 0 && r.bad == "" {
 				r.bad = "no_choices"
 			}
 		})

@@ -13,9 +13,10 @@ import (
 
 // Bounds of a list: pages are of pageSize keys, and there are at most pagesMax of them.
 const (
-	pageSize = "100"
-	pagesMax = 10_000
-	tries    = 3 // of GET
+	pageSize   = "100"
+	pagesMax   = 10_000
+	pagesLimit = 128 << 20 // bytes of all pages
+	tries      = 3         // of GET
 )
 
 // Management calls the Management API with one management key. The pace is the key's, so make one for each and share it.
@@ -106,14 +107,15 @@ func (m *Management) ListKeys(ctx context.Context, teamID string) (KeyList, erro
 		return KeyList{}, err
 	}
 	var list KeyList
-	at := map[string]int{} // key id → its index in list.Keys: a key may move to a later page while we read
+	left, size := partsMax, 0 // of all pages
+	at := map[string]int{}    // key id → its index in list.Keys: a key may move to a later page while we read
 	seen := map[string]bool{"": true}
 	for token, page := "", 0; page == 0 || token != ""; page++ {
 		query := url.Values{"pageSize": {pageSize}}
 		if token != "" {
 			query.Set("paginationToken", token)
 		}
-		keys, next, date, err := m.listPage(ctx, path, query)
+		keys, next, date, err := m.listPage(ctx, path, query, &left, &size)
 		if err != nil {
 			return KeyList{}, err
 		}
@@ -133,19 +135,21 @@ func (m *Management) ListKeys(ctx context.Context, teamID string) (KeyList, erro
 	return list, nil
 }
 
-func (m *Management) listPage(ctx context.Context, path string, query url.Values) (keys []Key, next string, date time.Time, err error) {
+func (m *Management) listPage(ctx context.Context, path string, query url.Values, left, size *int) (keys []Key, next string, date time.Time, err error) {
 	date, err = m.cl.do(ctx, call{op: OpList, method: http.MethodGet, path: path, query: query, limit: listLimit, tries: tries,
 		read: func(b body) code {
-			return b.decode(func(r *reader) {
+			if *size += len(b); *size > pagesLimit {
+				return "too_large"
+			}
+			return b.decodePage(left, func(r *reader) {
 				if _, ok := r.o["apikeys"]; !ok {
 					r.bad = "no_list" // {} must not read as "this team has no keys"
 				}
 				keys = nil
-				for _, o := range r.list("apiKeys") {
-					one := &reader{o: o, bad: r.bad}
+				r.each("apiKeys", func(one *reader) {
 					keys = append(keys, one.key())
 					r.bad = one.bad
-				}
+				})
 				next = r.text("paginationToken")
 			})
 		}})

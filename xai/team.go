@@ -38,9 +38,7 @@ func (m *Management) Endpoints(ctx context.Context, teamID string) ([]string, er
 				r.bad = "no_list"
 			}
 			acls = nil
-			for _, o := range r.list("acls") {
-				acls = append(acls, (&reader{o: o}).text("acl"))
-			}
+			r.each("acls", func(a *reader) { acls = append(acls, a.text("acl")) })
 		})
 	}})
 	if err != nil {
@@ -162,47 +160,48 @@ func (r *reader) models() []Model {
 		r.bad = "no_list"
 	}
 	var models []Model
-	for _, cluster := range r.list("clusterConfigs") {
-		in := &reader{o: cluster}
+	seen := map[string]bool{"": true}
+	r.each("clusterConfigs", func(cluster *reader) {
 		for _, kind := range [][2]string{{"languageModels", "language"}, {"embeddingModels", "embedding"},
 			{"imageGenerationModels", "image"}, {"audioModels", "audio"}, {"videoGenerationModels", "video"}} {
-			for _, o := range in.list(kind[0]) {
-				one := &reader{o: o}
+			cluster.each(kind[0], func(one *reader) {
 				m := Model{Name: one.text("name"), Aliases: one.texts("aliases"), Kind: kind[1]}
-				if m.Name != "" && !slices.ContainsFunc(models, func(k Model) bool { return k.Name == m.Name }) {
+				if !seen[m.Name] {
+					seen[m.Name] = true
 					models = append(models, m)
 				}
-			}
+			})
 		}
-	}
+		r.overflow(cluster)
+	})
 	return models
 }
 
 func (r *reader) auditPage() AuditPage {
 	p := AuditPage{Next: r.text("nextPageToken")}
-	for _, o := range r.list("events") {
-		e := &reader{o: o}
+	r.each("events", func(e *reader) {
 		user := e.text("user")
 		if by, ok := body(e.raw("user")).object(); ok {
-			user = (&reader{o: by}).text("userId")
+			user = (&reader{o: by, left: e.left}).text("userId")
 		}
 		p.Events = append(p.Events, AuditEvent{ID: e.text("eventId"), Description: e.text("description"), User: user, Time: e.time("eventTime")})
-	}
+	})
 	return p
 }
 
 func (r *reader) usage() map[string][]usagePoint {
 	keys := map[string][]usagePoint{}
-	for _, series := range r.list("timeSeries") {
-		s := &reader{o: series}
+	r.each("timeSeries", func(s *reader) {
 		group := s.texts("group")
 		if len(group) != 1 {
-			continue // not grouped by key: says nothing of one
+			return // not grouped by key: says nothing of one
 		}
-		for _, o := range s.list("dataPoints") {
-			keys[group[0]] = append(keys[group[0]], (&reader{o: o}).usagePoint())
+		s.each("dataPoints", func(p *reader) { keys[group[0]] = append(keys[group[0]], p.usagePoint()) })
+		if s.bad != "" {
+			delete(keys, group[0]) // of a part nothing is concluded
 		}
-	}
+		r.overflow(s)
+	})
 	return keys
 }
 
