@@ -4,9 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
-	"time"
 )
 
 // Models returns the models that the team's keys can be allowed to use, each once.
@@ -95,45 +93,9 @@ func (m *Management) AuditEvents(ctx context.Context, teamID string, q AuditQuer
 	return page, nil
 }
 
-// Usage returns what the team's keys used, by the hour. Any error means "not known", never "idle".
-func (m *Management) Usage(ctx context.Context, teamID string, q UsageQuery) (Usage, error) {
-	path, err := pathOf(OpUsage, "/v1/billing/teams/{id}/usage", teamID)
-	if err != nil {
-		return Usage{}, err
-	}
-	if q.From.IsZero() || !q.To.After(q.From) {
-		return Usage{}, invalid(OpUsage, "request")
-	}
-	u := Usage{From: q.From, To: q.To}
-	_, err = m.cl.do(ctx, call{op: OpUsage, method: http.MethodPost, path: path, body: usageRequest(q), limit: listLimit,
-		optional: "POST /v1/billing/teams/{id}/usage",
-		read: func(b body) code {
-			return b.decode(func(r *reader) { u.keys = r.usage() })
-		}})
-	if err != nil {
-		return Usage{}, err
-	}
-	return u, nil
-}
-
-// usageTime is how billing writes times: with a space, in the zone that the request names.
-const usageTime = "2006-01-02 15:04:05"
-
-func usageRequest(q UsageQuery) usageBody {
-	var b usageBody
-	r := &b.AnalyticsRequest
-	r.TimeRange.StartTime, r.TimeRange.EndTime = q.From.UTC().Format(usageTime), q.To.UTC().Format(usageTime)
-	r.TimeRange.Timezone = "Etc/GMT"
-	r.TimeUnit = "TIME_UNIT_HOUR"
-	r.Values = []usageValue{{Name: "usd", Aggregation: "AGGREGATION_SUM"}}
-	r.GroupBy = []string{"api_key_id"}
-	r.Filters = []string{}
-	return b
-}
-
 func (r *reader) managementKey() ManagementKey {
 	k := ManagementKey{ID: r.text("apiKeyId"), Scope: r.text("scope"), ScopeID: r.text("scopeId"), TeamID: r.text("teamId"),
-		Name: r.text("name"), ACLs: r.texts("acls", "aclStrings")}
+		OwnerID: r.text("ownerUserId"), Name: r.text("name"), ACLs: r.texts("acls", "aclStrings")}
 	if k.ID == "" && r.bad == "" {
 		r.bad = "no_key_id"
 	}
@@ -187,34 +149,4 @@ func (r *reader) auditPage() AuditPage {
 		p.Events = append(p.Events, AuditEvent{ID: e.text("eventId"), Description: e.text("description"), User: user, Time: e.time("eventTime")})
 	})
 	return p
-}
-
-func (r *reader) usage() map[string][]usagePoint {
-	keys := map[string][]usagePoint{}
-	r.each("timeSeries", func(s *reader) {
-		group := s.texts("group")
-		if len(group) != 1 {
-			return // not grouped by key: says nothing of one
-		}
-		s.each("dataPoints", func(p *reader) { keys[group[0]] = append(keys[group[0]], p.usagePoint()) })
-		if s.bad != "" {
-			delete(keys, group[0]) // of a part nothing is concluded
-		}
-		r.overflow(s)
-	})
-	return keys
-}
-
-// usagePoint reads one point. What cannot be read counts as use: a key is called idle on clear words only.
-func (r *reader) usagePoint() usagePoint {
-	text := r.text("timestamp")
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		at, err = time.Parse(usageTime, text)
-	}
-	values := r.numbers("values")
-	if err != nil || r.bad != "" || len(values) == 0 {
-		return usagePoint{time: time.Unix(1<<40, 0), used: true}
-	}
-	return usagePoint{time: at, used: slices.ContainsFunc(values, func(v float64) bool { return v != 0 })}
 }

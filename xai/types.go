@@ -81,6 +81,7 @@ type ManagementKey struct {
 	ID      string
 	Scope   string // SCOPE_TEAM or SCOPE_ORGANIZATION
 	ScopeID string
+	OwnerID string // the user that it belongs to: where that is no admin, lists show only that user's keys
 	TeamID  string // empty for an organisation's key
 	Name    string
 	ACLs    []string  // such as team-token:endpoint:ListApiKeys
@@ -113,37 +114,4 @@ type AuditPage struct {
 type AuditEvent struct {
 	ID, Description, User string
 	Time                  time.Time
-}
-
-// UsageQuery selects the usage of a team's keys, by the hour.
-type UsageQuery struct {
-	From, To time.Time
-}
-
-// Usage is what a team's keys used, by the hour, as far as billing has heard.
-type Usage struct {
-	From, To time.Time
-	keys     map[string][]usagePoint // key id → points
-}
-
-// usagePoint is the use within the hour that begins at time; zero amounts are kept, they prove that the key is reported.
-type usagePoint struct {
-	time time.Time
-	used bool
-}
-
-// UsedSince reports whether the key was used at or after t. known is false, and nothing may be concluded, when t lies
-// before the query's start or when the answer never names the key: whether usage is grouped by key id at all is
-// unconfirmed, so silence about a key is not idleness. Ask from a time when the key was in use, to hear of it.
-func (u Usage) UsedSince(keyID string, t time.Time) (used, known bool) {
-	points := u.keys[keyID]
-	if len(points) == 0 || t.Before(u.From) {
-		return false, false
-	}
-	for _, p := range points {
-		if p.used && p.time.Add(time.Hour).After(t) {
-			return true, true
-		}
-	}
-	return false, true
 }

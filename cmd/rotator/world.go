@@ -68,7 +68,7 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 		}
 		w.stores[name] = observed{s, name, h.store}
 	}
-	probe, err := xai.NewInference(xai.InferenceOptions{URL: c.XAI.InferenceURL, UserAgent: userAgent(), Observe: h.observeXAI})
+	probe, err := xai.NewInference(xai.InferenceOptions{URL: c.XAI.InferenceURL, TLS: xai.TLSFiles(c.XAI.TLS), UserAgent: userAgent(), Observe: h.observeXAI})
 	if err != nil {
 		fail("xai.inference_url", err)
 	}
@@ -77,7 +77,7 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 		t := c.Teams[name]
 		s := speakers[t.ManagementKey.String()]
 		if s == nil {
-			if s, err = newSpeaker(c.XAI.ManagementURL, t.ManagementKey, h, log); err != nil {
+			if s, err = newSpeaker(c.XAI, t.ManagementKey, h, log); err != nil {
 				fail("teams."+name, err)
 				continue
 			}
@@ -193,9 +193,9 @@ type speaker struct {
 	refused bool              // xAI answered 401: the reference is read again
 }
 
-func newSpeaker(url string, ref config.Reference, h hooks, log *slog.Logger) (*speaker, error) {
+func newSpeaker(to config.XAI, ref config.Reference, h hooks, log *slog.Logger) (*speaker, error) {
 	s := &speaker{ref: ref}
-	options := xai.ManagementOptions{URL: url, UserAgent: userAgent(), Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
+	options := xai.ManagementOptions{URL: to.ManagementURL, TLS: xai.TLSFiles(to.TLS), UserAgent: userAgent(), Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
 		h.observeXAI(ctx, op, class, took)
 		if class == "" || class == xai.ClassUnauthenticated {
 			s.mu.Lock()

@@ -26,6 +26,9 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 		}
 		local = local && loopbackURL(u.address)
 	}
+	if (c.XAI.TLS.Cert == "") != (c.XAI.TLS.Key == "") {
+		at("xai", "tls")("xai.tls has a client certificate or its key without the other", "cert and key")
+	}
 	if !local {
 		for _, l := range []struct {
 			key         string

@@ -60,6 +60,18 @@ type XAI struct {
 	ManagementURL string `yaml:"management_url"`
 	// InferenceURL is the address of the API that keys are for; a regional host may stand here. Default: https://api.x.ai.
 	InferenceURL string `yaml:"inference_url"`
+	// TLS is for organizations whose keys work with a client certificate only; its URLs are then https://mtls.api.x.ai and alike.
+	TLS XAITLS `yaml:"tls"`
+}
+
+// XAITLS are files for the connections to xAI. They are read again when they change.
+type XAITLS struct {
+	// Cert is a file with the client certificate that xAI asks for, its chain included. Default: none is shown.
+	Cert string `yaml:"cert"`
+	// Key is the file with its key; required with cert.
+	Key string `yaml:"key"`
+	// CA is a file with the authorities that xAI's certificate may be of, such as a proxy's. Default: the system's.
+	CA string `yaml:"ca"`
 }
 
 // Team is one team of xAI.
@@ -171,7 +183,9 @@ func (c *Config) defaults(dir string, env Env) {
 	fill(&c.Policies, "/etc/rotator/policies")
 	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
 	fill(&c.XAI.InferenceURL, "https://api.x.ai")
-	c.Policies, c.Socket = absolute(dir, c.Policies), absolute(dir, c.Socket)
+	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA} {
+		*path = absolute(dir, *path)
+	}
 	for name, t := range c.Teams {
 		if t.ManagementKey.IsZero() {
 			t.ManagementKey = Reference{kind: "env", name: managementKey, env: env}

@@ -27,7 +27,7 @@ policies: policies
 listen: 127.0.0.1:8420
 socket: /run/rotator/rotator.sock
 socket_group: ops
-xai: {management_url: "http://127.0.0.1:1", inference_url: "http://localhost:2"}
+xai: {management_url: "http://127.0.0.1:1", inference_url: "http://localhost:2", tls: {cert: x.pem, key: /k/x.key, ca: x-ca.pem}}
 teams:
   research: {management_key: "env:XAI_MANAGEMENT_KEY", id: team-1}
   prod: {}
@@ -64,7 +64,7 @@ func TestEveryKey(t *testing.T) {
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
-		XAI{"http://127.0.0.1:1", "http://localhost:2"},
+		XAI{"http://127.0.0.1:1", "http://localhost:2", XAITLS{"/etc/rotator/x.pem", "/k/x.key", "/etc/rotator/x-ca.pem"}},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
 		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"},
@@ -85,7 +85,7 @@ func TestDefaults(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.XAI, c.Limits}
 	want := []any{"sqlite:/var/lib/rotator/rotator.db", "/etc/rotator/policies", "", "/var/lib/rotator/rotator.db.sock",
-		XAI{"https://management-api.x.ai", "https://api.x.ai"}, Limits{minInterval, quarantine, watch, 16, lease}}
+		XAI{"https://management-api.x.ai", "https://api.x.ai", XAITLS{}}, Limits{minInterval, quarantine, watch, 16, lease}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -124,6 +124,8 @@ func TestProblems(t *testing.T) {
 		{"inline token of Vault", "teams: {t: {}}\nstores:\n  v: {type: vault, address: https://v, auth: {method: token, token: hvs.CAESIabc}}", []string{"3: stores.v.auth.token is no reference"}},
 		{"two teams of one id", "teams:\n  a: {id: x}\n  b: {id: x}\nstores: {s: {type: file, dir: /s}}", []string{"3: teams.b has the same id as teams.a"}},
 		{"plain http", base + "xai: {management_url: \"http://management-api.x.ai\"}", []string{"3: xai.management_url is not https"}},
+		{"client certificate without its key", base + "xai:\n  tls: {cert: a.pem}", []string{"4: xai.tls has a client certificate or its key without the other; want cert and key"}},
+		{"key of no client certificate", base + "xai:\n  tls: {key: a.key, ca: ca.pem}", []string{"4: xai.tls has a client certificate or its key without the other"}},
 		{"password in a URL", base + "xai: {inference_url: \"https://u:p@h\"}", []string{"3: xai.inference_url holds a user or a password"}},
 		{"key in a URL", base + "xai: {inference_url: \"https://u:" + token + "@h\"}", []string{"3: xai.inference_url holds a key of xAI's"}},
 		{"short limits", base + "limits:\n  min_interval: 1s\n  quarantine: 1s\n  watch: 1s\n  concurrency: 5000\n  lease: 1s", []string{"4: limits.min_interval is shorter than 1h", "5: limits.quarantine is shorter than 10m", "6: limits.watch is shorter than 15m", "7: limits.concurrency is above", "8: limits.lease is shorter than 5s"}},
