@@ -110,7 +110,7 @@ func (cl *client) again(err *Error) bool {
 	case ClassNetwork, ClassUnavailable:
 		return true
 	case ClassRateLimited, ClassUnreadable:
-		return !cl.inference
+		return !cl.inference && err.Code != tooMany
 	}
 	return false
 }
@@ -276,7 +276,7 @@ func broken(ctx context.Context, op string, err error) *Error {
 		e.Code, e.Unsent = "connect", true
 	case asType[*filesError](err):
 		e.Code, e.Unsent = "client_certificate_files", true
-	case strings.Contains(err.Error(), "tls: certificate required"):
+	case refusedHandshake(err.Error()):
 		e.Code = needsCertificate
 	case errors.As(err, &timeout) && timeout.Timeout():
 		e.Code = "timeout"

@@ -24,6 +24,9 @@ const (
 	objectIs  = 5         // so many texts
 )
 
+// tooMany is the Code of an answer with more parts than that. It is not asked for again.
+const tooMany = "too_many"
+
 // object decodes b; false unless it is exactly one JSON object of a sensible number of fields.
 func (b body) object() (object, bool) {
 	m, ok := b.fields(fieldsMax)
@@ -244,14 +247,14 @@ func list[T any](r *reader, name string, v json.RawMessage) []T {
 // spend takes n parts of what the answer's lists may still have.
 func (r *reader) spend(n int) bool {
 	if *r.left -= n; *r.left < 0 {
-		r.bad = "too_many"
+		r.bad = tooMany
 	}
 	return *r.left >= 0
 }
 
 // overflow passes on that the answer has too many elements, whatever else of child may be overlooked.
 func (r *reader) overflow(child *reader) {
-	if child.bad == "too_many" {
+	if child.bad == tooMany {
 		r.bad = child.bad
 	}
 }

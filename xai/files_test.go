@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )
@@ -180,5 +181,22 @@ func TestFilesAreChecked(t *testing.T) {
 		if err != nil && strings.Contains(err.Error(), string(bytes.TrimSpace(key))) {
 			t.Error("the key is in the error")
 		}
+	}
+}
+
+// A server that ends the connection for want of a certificate is understood too.
+func TestHandshakeWithoutACertificate(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS13}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, HTTP: server.Client(), Key: fixed(secret.New("xai-token-x"))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = m.CreateKey(t.Context(), team, request("k")); xai.ClassOf(err) != xai.ClassNetwork || !strings.Contains(err.Error(), "set xai.tls") {
+		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"strings"
 	"time"
 
 	"rotator/internal/guard"
@@ -51,6 +52,12 @@ func guarded(ctx context.Context) context.Context {
 		}
 		return nil
 	})
+}
+
+// refusedHandshake reports whether the text of an error says that the other end wants a client certificate, or another
+// one; crypto/tls has no type for it.
+func refusedHandshake(text string) bool {
+	return strings.Contains(text, "remote error: tls: certificate required") || strings.Contains(text, "remote error: tls: bad certificate")
 }
 
 // certificate reports whether err says that we did not trust the other end, before any request was sent.

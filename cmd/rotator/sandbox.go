@@ -30,12 +30,14 @@ management key of its own; it is refused by xAI, and xAI's is refused by it. Ctr
 	c.Flags().StringVar(&s.team, "team", "sandbox", "`ID` of the team")
 	c.Flags().DurationVar(&s.propagation, "propagation", 0, "`DURATION` after which a cluster learns of a key (default: 0.5s to 1.5s)")
 	c.Flags().DurationVar(&s.latency, "latency", 0, "`DURATION` that each answer takes")
+	c.Flags().BoolVar(&s.guidesOnly, "guides-only", false, "serve only what xAI's two public guides describe")
 	return c
 }
 
 type sandbox struct {
 	listen, keyFile, team string
 	propagation, latency  time.Duration
+	guidesOnly            bool
 }
 
 func (a *app) runSandbox(ctx context.Context, s sandbox) error {
@@ -43,7 +45,7 @@ func (a *app) runSandbox(ctx context.Context, s sandbox) error {
 	if err != nil {
 		return err
 	}
-	o := xaisim.Options{Seed: rand.Uint64(), Latency: s.latency}
+	o := xaisim.Options{Seed: rand.Uint64(), Latency: s.latency, GuidesOnly: s.guidesOnly}
 	if s.propagation > 0 {
 		o.Propagation = func(*rand.Rand) time.Duration { return s.propagation }
 	}
