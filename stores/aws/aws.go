@@ -18,6 +18,8 @@
 // the label away; AWS removes versions without labels in its own time, and keeps the newest 100 until then, from which
 // Previous reads former values.
 //
+// Fence moves AWSCURRENT to a new version with the same content, so that a late move from the older version fails.
+//
 // AWS makes a secret's first version current whatever label is asked. A secret without a value therefore cannot stage,
 // and Promote, when it expects nothing, puts the first version or creates the secret.
 //
@@ -167,6 +169,10 @@ func withoutRedirects(c aws.HTTPClient) *http.Client {
 	if hc.Timeout == 0 {
 		hc.Timeout = callTimeout
 	}
+	if hc.Transport == nil {
+		hc.Transport = http.DefaultTransport
+	}
+	hc.Transport = lastCheck{hc.Transport}
 	hc.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &hc
 }

@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -39,7 +40,10 @@ func open(t testing.TB, s *awstest.Server) *Store {
 
 func openWith(t testing.TB, s *awstest.Server, o Options) *Store {
 	t.Helper()
-	o.Region, o.HTTPClient = region, s.Client()
+	o.Region = region
+	if o.HTTPClient == nil {
+		o.HTTPClient = s.Client()
+	}
 	o.Credentials = credentials.NewStaticCredentialsProvider(accessKey, "secret", "")
 	store, err := New(t.Context(), o)
 	if err != nil {
@@ -54,8 +58,9 @@ func TestContract(t *testing.T) {
 	server := awstest.New()
 	r := server.Region(region)
 	rights := entitlement{server: server}
+	network := &late{next: server.Client().Transport}
 	storetest.Run(t, storetest.Harness{
-		Store:      open(t, server),
+		Store:      openWith(t, server, Options{KMSKeyID: "alias/rotator", HTTPClient: &http.Client{Transport: network}}),
 		Structured: func(t *testing.T) stores.Target { return rights.add(t, "api_key") },
 		Whole:      func(t *testing.T) stores.Target { return rights.add(t, "") },
 		Seed:       func(_ *testing.T, t stores.Target, doc string) { r.Put(t.Path, doc) },
@@ -69,6 +74,7 @@ func TestContract(t *testing.T) {
 			})
 			t.Cleanup(func() { server.OnCall(nil) })
 		},
+		Delay:    func(*testing.T, stores.Target) storetest.Delayed { return network.hold() },
 		CanStage: true, KeepsPrevious: true, HasCAS: true,
 	})
 	for _, c := range server.Calls() {

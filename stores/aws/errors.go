@@ -89,7 +89,10 @@ func failed(ctx context.Context, path string, err error) error {
 	}
 	var api smithy.APIError
 	var response *awshttp.ResponseError
+	var stopped *stoppedError
 	switch {
+	case errors.As(err, &stopped):
+		f.meaning = stopped.err
 	case ctx.Err() != nil:
 		f.meaning = ctx.Err()
 	case errors.As(err, &api):

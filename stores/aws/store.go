@@ -22,6 +22,8 @@ var (
 	_ stores.Store    = (*Store)(nil)
 	_ stores.Checker  = (*Store)(nil)
 	_ stores.Previous = (*Store)(nil)
+	_ stores.Fencer   = (*Store)(nil)
+	_ stores.Placer   = (*Store)(nil)
 )
 
 const (

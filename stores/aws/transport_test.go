@@ -14,7 +14,7 @@ import (
 func TestDeadConnection(t *testing.T) {
 	t.Parallel()
 	client := withoutRedirects(awshttp.NewBuildableClient())
-	if after := blackhole.Escaped(t, client.Transport.(*http.Transport)); after > time.Minute {
+	if after := blackhole.Escaped(t, client.Transport.(lastCheck).next.(*http.Transport)); after > time.Minute {
 		t.Errorf("it took %v", after)
 	}
 }
