@@ -32,6 +32,17 @@ func Transport(next http.RoundTripper) http.RoundTripper { return transport{next
 
 type transport struct{ next http.RoundTripper }
 
+// CloseIdleConnections closes the idle connections of the round tripper behind t. [http.Client.CloseIdleConnections]
+// calls it.
+func (t transport) CloseIdleConnections() { CloseIdle(t.next) }
+
+// CloseIdle closes the idle connections of rt, if it keeps any.
+func CloseIdle(rt http.RoundTripper) {
+	if idler, ok := rt.(interface{ CloseIdleConnections() }); ok {
+		idler.CloseIdleConnections()
+	}
+}
+
 // RoundTrip implements http.RoundTripper.
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch r.Method {

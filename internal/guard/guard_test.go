@@ -10,7 +10,7 @@ import (
 	"rotator/internal/guard"
 )
 
-type counter struct{ n int }
+type counter struct{ n, closed int }
 
 func (c *counter) RoundTrip(*http.Request) (*http.Response, error) {
 	c.n++
@@ -34,5 +34,17 @@ func TestTransportAsksBeforeChanges(t *testing.T) {
 	}
 	if err := guard.Check(context.Background()); err != nil {
 		t.Errorf("without a guard: %v", err)
+	}
+}
+
+func (c *counter) CloseIdleConnections() { c.closed++ }
+
+func TestTransportClosesIdleConnections(t *testing.T) {
+	t.Parallel()
+	next := &counter{}
+	client := &http.Client{Transport: guard.Transport(guard.Transport(next))}
+	client.CloseIdleConnections()
+	if next.closed != 1 {
+		t.Errorf("the inner transport was told %d times, want 1", next.closed)
 	}
 }

@@ -67,6 +67,9 @@ func (s *Store) Place(ctx context.Context, t stores.Target) (string, error) {
 // which ones change something.
 type lastCheck struct{ next http.RoundTripper }
 
+// CloseIdleConnections passes on what http.Client.CloseIdleConnections asks for.
+func (c lastCheck) CloseIdleConnections() { leave.CloseIdle(c.next) }
+
 // RoundTrip implements http.RoundTripper.
 func (c lastCheck) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
