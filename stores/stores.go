@@ -34,6 +34,8 @@ var (
 	// ErrStale: a read was answered by a replica that does not know our own last write yet. What the target holds is not
 	// known; nothing was written.
 	ErrStale = errors.New("the store answered with an older state than our last write")
+	// ErrCannotFence: this store cannot fence such a target. The caller waits until no earlier write can land.
+	ErrCannotFence = errors.New("the target cannot be fenced")
 	// ErrDenied: the store refused our rights or our login. Trying again alone is unlikely to help.
 	ErrDenied = errors.New("the store denies access")
 	// ErrInvalid: the target cannot work as configured (a symlink, a field in a text that is not JSON,
@@ -85,7 +87,8 @@ type Previous interface {
 //
 // On return every Promote of t that was sent before and has not landed yet will fail when it lands, and the value that
 // consumers read is the same as before. Twice is harmless. ErrNotFound: nothing stands there, so there is nothing to
-// fence; the caller then waits until no earlier write can land. Any other error means that the target is not fenced.
+// fence; ErrCannotFence: the store has no way to do it. The caller then waits until no earlier write can land. Any other error
+// means that the target is not fenced.
 type Fencer interface {
 	Fence(ctx context.Context, t Target) error
 }

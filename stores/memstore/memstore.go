@@ -28,15 +28,12 @@ type Call struct {
 	Done    bool // the call has had its effect, or its request was sent (see Late)
 }
 
-// ErrCannotFence is Fence's answer where the store has no versions: nothing is fenced.
-var ErrCannotFence = errors.New("this store cannot fence")
-
 // Store keeps secrets in memory. It is safe for concurrent use.
 type Store struct {
 	// NoStaging makes every Stage answer stores.ErrNoStaging. Set it before the first call.
 	NoStaging bool
 	// Plain takes the versions away, as in Vault KV version 1: a late write always wins, and writes back every other
-	// field as its writer read it. Fence answers ErrCannotFence. Set it before the first call.
+	// field as its writer read it. Fence answers stores.ErrCannotFence. Set it before the first call.
 	Plain bool
 	// Now is the clock by which late writes land and reads lag. Nil: time.Now. Set it before the first call.
 	Now func() time.Time
@@ -322,7 +319,7 @@ func (s *Store) Discard(ctx context.Context, t stores.Target, attempt string) er
 func (s *Store) Fence(ctx context.Context, t stores.Target) error {
 	return s.call(ctx, "fence", t, "", func(t stores.Target) error {
 		if s.Plain {
-			return ErrCannotFence
+			return stores.ErrCannotFence
 		}
 		held := s.state.docs[t.Path]
 		if !held.exists {

@@ -95,9 +95,7 @@ var fencing = []test{
 	{name: "a fence that cannot be says so", needs: cannotFence, run: func(t *testing.T, s *suite, target stores.Target) {
 		s.human(t, target, s.key())
 		same := s.unchanged(t, target)
-		if err := s.Store.(stores.Fencer).Fence(t.Context(), target); err == nil {
-			t.Error("a store that cannot fence says that it did")
-		}
+		s.is(t, s.Store.(stores.Fencer).Fence(t.Context(), target), stores.ErrCannotFence)
 		same()
 		s.clean(t, target)
 	}},

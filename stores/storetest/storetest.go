@@ -59,7 +59,8 @@ type Harness struct {
 	KeepsPrevious bool
 	// HasCAS says that a writer between a Promote's read and its write is noticed.
 	HasCAS bool
-	// CannotFence says that the store is a stores.Fencer that cannot fence these targets: Fence fails and changes nothing.
+	// CannotFence says that the store is a stores.Fencer that cannot fence these targets: Fence is
+	// stores.ErrCannotFence and changes nothing.
 	CannotFence bool
 }
 

@@ -52,7 +52,7 @@ func (s *Store) check(ctx context.Context, t stores.Target) error {
 	if others := slices.DeleteFunc(slices.Clone(missing), func(m string) bool { return m == create }); len(others) > 0 {
 		return fmt.Errorf("%w: missing %s", stores.ErrDenied, strings.Join(missing, ", "))
 	}
-	held, err := e.read(ctx, p.path)
+	held, err := e.read(ctx, p.path, 0)
 	if err != nil {
 		return settle(err)
 	}

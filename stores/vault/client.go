@@ -12,10 +12,13 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
 
+	leave "rotator/internal/guard"
 	"rotator/internal/secret"
 	"rotator/internal/transport"
 	"rotator/stores"
@@ -30,7 +33,7 @@ func newClient(address, namespace string, transport http.RoundTripper) (*api.Cli
 	client, err := api.NewClient(&api.Config{
 		Address: address,
 		HttpClient: &http.Client{
-			Transport:     guard{transport},
+			Transport:     guard{lastCheck{transport}},
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the client follows one by itself
 		},
 		ReadYourWrites: true, // a standby that lags behind our own write answers 412 instead of old data
@@ -55,6 +58,9 @@ var (
 	errUnsafe   = errors.New("a redirect to an address without TLS is not followed")
 	errTooLarge = errors.New("the answer is too large")
 )
+
+// CloseIdleConnections passes on what http.Client.CloseIdleConnections asks for.
+func (g guard) CloseIdleConnections() { leave.CloseIdle(g.next) }
 
 // RoundTrip implements http.RoundTripper.
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -99,6 +105,12 @@ type answer struct {
 // errRefused: Vault understood the call and answered 400, for instance because a check-and-set did not match.
 // Every caller gives it the meaning that it has there.
 var errRefused = errors.New("vault refuses the request (status 400)")
+
+// errMismatch: a check-and-set found another version. Nothing was written.
+var errMismatch = fmt.Errorf("another version stands there: %w", stores.ErrConflict)
+
+// mismatchText is how Vault and OpenBao say so.
+const mismatchText = "did not match the current version"
 
 // errUnreadable: what came is not an answer of Vault's API. Nothing is known.
 var errUnreadable = errors.New("the answer is not Vault's")
@@ -165,6 +177,9 @@ func (a answer) meaning() error {
 	}
 	switch a.status {
 	case http.StatusBadRequest:
+		if slices.ContainsFunc(*a.Errors, func(text string) bool { return strings.Contains(text, mismatchText) }) {
+			return errMismatch
+		}
 		return errRefused
 	case http.StatusUnauthorized, http.StatusForbidden:
 		return fmt.Errorf("%w (status %d)", stores.ErrDenied, a.status)
@@ -203,12 +218,15 @@ func cause(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	var (
+		stopped  *stoppedError
 		network  *net.OpError
 		untrust  *tls.CertificateVerificationError
 		file     *fs.PathError
 		harmless = []error{io.EOF, io.ErrUnexpectedEOF, http.ErrSchemeMismatch, errTooLarge, errUnsafe}
 	)
 	switch {
+	case errors.As(err, &stopped):
+		return stopped.err
 	case errors.As(err, &network):
 		return network
 	case errors.As(err, &untrust):

@@ -10,16 +10,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"rotator/stores"
 )
 
 // engine is one version of the KV secrets engine at one mount.
 type engine interface {
-	// read returns what the path holds; nothing there is no error.
-	read(ctx context.Context, path string) (content, error)
-	// write makes doc all that the path holds if it still holds the version of was; errRefused: it may not, or the
-	// engine cannot take doc at all. An engine without check-and-set writes in any case.
+	// read returns what the path holds; nothing there is no error. stores.ErrStale: the answer is older than the version
+	// atLeast, or than what this store wrote or read there before.
+	read(ctx context.Context, path string, atLeast int) (content, error)
+	// write makes doc all that the path holds if it still holds the version of was; errMismatch: it
+	// does not; errRefused: the engine cannot take doc at all. An engine without check-and-set writes in any case.
 	write(ctx context.Context, path string, doc []byte, was content) error
 	// erase removes the path with all its versions and traces.
 	erase(ctx context.Context, path string) error
@@ -51,9 +53,32 @@ func (c caller) do(ctx context.Context, method, path string, body any) error {
 type kv2 struct {
 	call  caller
 	mount string
+	seen  *versions // nil: nothing is remembered
 }
 
-func (e kv2) read(ctx context.Context, path string) (content, error) { return e.at(ctx, path, 0) }
+// read implements engine. A follower may answer with an older state for a while, so it is asked again for up to staleWait.
+func (e kv2) read(ctx context.Context, path string, atLeast int) (content, error) {
+	atLeast = max(atLeast, e.seen.newest(path))
+	deadline := time.Now().Add(staleWait)
+	for {
+		held, err := e.at(ctx, path, 0)
+		if err != nil {
+			return content{}, err
+		}
+		if held.version >= atLeast {
+			e.seen.note(path, held.version)
+			return held, nil
+		}
+		if time.Now().After(deadline) {
+			return content{}, stores.ErrStale
+		}
+		select {
+		case <-time.After(stalePause):
+		case <-ctx.Done():
+			return content{}, ctx.Err()
+		}
+	}
+}
 
 // at reads one version, 0 for the newest.
 func (e kv2) at(ctx context.Context, path string, version int) (content, error) {
@@ -86,7 +111,11 @@ func (e kv2) at(ctx context.Context, path string, version int) (content, error) 
 
 func (e kv2) write(ctx context.Context, path string, doc []byte, was content) error {
 	body := map[string]any{"data": json.RawMessage(doc), "options": map[string]int{"cas": was.version}}
-	return e.call.do(ctx, http.MethodPut, e.mount+"/data/"+path, body)
+	err := e.call.do(ctx, http.MethodPut, e.mount+"/data/"+path, body)
+	if err == nil {
+		e.seen.note(path, was.version+1) // check-and-set leaves no other number
+	}
+	return err
 }
 
 func (e kv2) erase(ctx context.Context, path string) error {
@@ -109,7 +138,7 @@ type kv1 struct {
 	mount string
 }
 
-func (e kv1) read(ctx context.Context, path string) (content, error) {
+func (e kv1) read(ctx context.Context, path string, _ int) (content, error) {
 	got, err := e.call(ctx, http.MethodGet, e.mount+"/"+path, nil, nil)
 	if err != nil || got.nothing() {
 		return content{}, err
@@ -221,7 +250,7 @@ func (s *Store) detect(ctx context.Context, target string) (engine, error) {
 	if version == 1 {
 		return kv1{s.call, s.mount}, nil
 	}
-	return kv2{s.call, s.mount}, nil
+	return kv2{s.call, s.mount, &s.seen}, nil
 }
 
 // unseen tells a mount that is missing from one that the token has no right in: Vault denies both in the same words,

@@ -91,6 +91,10 @@ func (s *Store) staged(ctx context.Context, t stores.Target, attempt string, do 
 	if err != nil {
 		return err
 	}
+	if versioned, ok := e.(kv2); ok {
+		versioned.seen = nil // other replicas discard too, and then the numbers begin again
+		e = versioned
+	}
 	return do(e, path)
 }
 
@@ -134,7 +138,7 @@ func (s *Store) readBack(ctx context.Context, e engine, p place, value secret.Te
 
 // get reads one field. ErrNotFound: there is no secret, no field, or no text in it.
 func get(ctx context.Context, e engine, p place) (secret.Text, error) {
-	held, err := e.read(ctx, p.path)
+	held, err := e.read(ctx, p.path, 0)
 	if err != nil {
 		return secret.Text{}, settle(err)
 	}
@@ -170,15 +174,12 @@ func put(ctx context.Context, e engine, p place, value secret.Text, held *conten
 	if value.Empty() {
 		return fmt.Errorf("%w: an empty value is none", stores.ErrInvalid)
 	}
-	for try := range putTries {
-		refused := try > 0 // by the engine, on what held says
-		if held == nil || refused {
-			now, err := e.read(ctx, p.path)
+	atLeast := 0
+	for range putTries {
+		if held == nil {
+			now, err := e.read(ctx, p.path, atLeast)
 			if err != nil {
 				return settle(err)
-			}
-			if refused && now.version == held.version {
-				return settle(errRefused) // nobody came between: it is the document that Vault does not take
 			}
 			held = &now
 		}
@@ -196,9 +197,11 @@ func put(ctx context.Context, e engine, p place, value secret.Text, held *conten
 		if err != nil {
 			return fmt.Errorf("%w: field %q: %w", stores.ErrInvalid, p.field, err)
 		}
-		if err := e.write(ctx, p.path, doc, *held); !errors.Is(err, errRefused) {
-			return err
+		if err := e.write(ctx, p.path, doc, *held); !errors.Is(err, errMismatch) {
+			return settle(err)
 		}
+		// Another version stands there. A read that still shows the old one comes from a follower that is behind.
+		atLeast, held = held.version+1, nil
 	}
 	return errors.New("other writers change the secret all the time")
 }
@@ -231,7 +234,7 @@ func previous(ctx context.Context, e engine, p place, want secret.Fingerprint) (
 	if !ok {
 		return secret.Text{}, stores.ErrNotFound
 	}
-	newest, err := versioned.read(ctx, p.path)
+	newest, err := versioned.read(ctx, p.path, 0)
 	if err != nil {
 		return secret.Text{}, settle(err)
 	}

@@ -13,13 +13,18 @@
 // fields changed. A writer in between is noticed always. Former values stay retrievable ([Store.Previous]) as long as the
 // secret's max_versions and delete_version_after let them.
 //
+// [Store.Fence] writes the same document once more, so that a late write with the older version fails. A follower may answer
+// reads with an older state: a read waits up to two seconds for the newest version that this store knows, and is
+// stores.ErrStale after that. A secret that was erased with all its versions is therefore ErrStale, and only after at most
+// two minutes ErrNotFound, to a store that saw it just before.
+//
 // KV 2 decodes numbers as 64-bit floats for every reader. A number with more digits keeps the digits that Vault shows;
 // a secret with a number beyond them (1e400) can be read by nobody, and so not be promoted.
 //
 // # KV version 1
 //
 // It has no check-and-set and no former values. Promote reads, compares, writes and reads back: what somebody else writes
-// in the moment between can be lost, and there is no rollback. [Store.Caveats] says so to the plan.
+// in the moment between can be lost, and there is no rollback and no fence. [Store.Caveats] says so to the plan.
 //
 // # Rights
 //
@@ -87,6 +92,9 @@ type Store struct {
 	mount   string
 	staging string
 	version int // as configured
+	// namespace is where the mount is, without slashes around it.
+	namespace string
+	seen      versions
 
 	mu     sync.Mutex
 	engine engine // nil until Vault was asked; guarded by mu
@@ -96,6 +104,8 @@ var (
 	_ stores.Store    = (*Store)(nil)
 	_ stores.Checker  = (*Store)(nil)
 	_ stores.Previous = (*Store)(nil)
+	_ stores.Fencer   = (*Store)(nil)
+	_ stores.Placer   = (*Store)(nil)
 )
 
 const defaultTimeout = 10 * time.Second
@@ -133,7 +143,8 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	s := &Store{client: client, timeout: o.Timeout, mount: o.Mount, staging: o.StagingPrefix, version: o.KVVersion}
+	s := &Store{client: client, timeout: o.Timeout, mount: o.Mount, staging: o.StagingPrefix, version: o.KVVersion,
+		namespace: strings.Trim(o.Namespace, "/")}
 	s.sessions = &sessions{auth: auth, send: s.send, timeout: o.Timeout, log: o.Logger, now: time.Now}
 	return s, nil
 }

@@ -45,9 +45,7 @@ func open(t *testing.T, server *vaulttest.Server, o Options) *Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if built, ok := s.client.CloneConfig().HttpClient.Transport.(guard).next.(*http.Transport); ok {
-			built.CloseIdleConnections()
-		}
+		s.client.CloneConfig().HttpClient.CloseIdleConnections()
 	})
 	return s
 }
@@ -97,6 +95,9 @@ func TestSuite(t *testing.T) {
 				Race: func(t *testing.T, target stores.Target, human func()) {
 					proxy.Inject(1, vaulttest.Calls(http.MethodPut, "/"+target.Path), vaulttest.Before(human))
 				},
+				Delay:         func(t *testing.T, target stores.Target) storetest.Delayed { return delay(proxy, target) },
+				Alias:         func(_ *testing.T, target stores.Target) (stores.Target, bool) { return stores.Target{}, false },
+				CannotFence:   tc.version == 1,
 				CanStage:      true,
 				StagesEmpty:   true,
 				KeepsPrevious: tc.version == 2,
