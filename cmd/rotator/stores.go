@@ -73,7 +73,7 @@ func newVault(ctx context.Context, c *config.Vault, log *slog.Logger) (stores.St
 // vaultOptions are those without the login.
 func vaultOptions(c *config.Vault) vault.Options {
 	return vault.Options{
-		Address: c.Address, Namespace: c.Namespace, Mount: c.Mount, KVVersion: c.KVVersion, StagingPrefix: c.StagingPrefix,
+		Address: c.Address, Redirects: c.Redirects, Namespace: c.Namespace, Mount: c.Mount, KVVersion: c.KVVersion, StagingPrefix: c.StagingPrefix,
 		CACert: c.TLS.CACert, ClientCert: c.TLS.ClientCert, ClientKey: c.TLS.ClientKey, ServerName: c.TLS.ServerName,
 		Timeout: c.Timeout.Std(),
 	}

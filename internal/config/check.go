@@ -120,6 +120,11 @@ func checkVault(v *Vault, dir string, at func(what, want string, path ...string)
 	if v.Address != "" && insecure(v.Address) != "" {
 		at("address "+insecure(v.Address), "https://HOST:8200, or http:// on loopback", "address")
 	}
+	for _, r := range v.Redirects {
+		if what := insecure(r); what != "" {
+			at("redirects has an address that "+what, "https://HOST:8200, or http:// on loopback", "redirects")
+		}
+	}
 	if v.KVVersion > 2 {
 		at("kv_version is neither 1 nor 2", "1, 2, or the line left out", "kv_version")
 	}

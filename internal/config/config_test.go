@@ -35,6 +35,7 @@ stores:
   vault:
     type: vault
     address: https://vault.example:8200
+    redirects: [https://vault-0.example:8200]
     namespace: a
     mount: kv
     kv_version: 2
@@ -62,12 +63,12 @@ func TestEveryKey(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
-		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["aws"].AWS.AssumeRole}
+		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2", XAITLS{"/etc/rotator/x.pem", "/k/x.key", "/etc/rotator/x-ca.pem"}},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
-		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"},
+		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"}, []string{"https://vault-0.example:8200"},
 		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -141,6 +142,8 @@ func TestProblems(t *testing.T) {
 		{"identity alone", "teams: {t: {}}\nstores: {s: {type: file, dir: /s, identity: \"file:x\"}}", []string{"2: stores.s.recipients and identity belong together"}},
 		{"logins", "teams: {t: {}}\nstores:\n  a: {type: vault, address: https://v, auth: {method: approle, token: \"env:T\"}}\n  b: {type: vault, address: https://v, auth: {method: ldap}}\n  c: {type: vault, address: https://v}",
 			[]string{"3: stores.a.auth.role_id is missing", "3: stores.a.auth.token is not used by method approle", "4: stores.b.auth.method is not known", "5: stores.c.auth is missing"}},
+		{"redirects", "teams: {t: {}}\nstores: {v: {type: vault, address: https://v, redirects: [https://a, http://b], auth: {method: token, token: \"env:T\"}}}",
+			[]string{"stores.v.redirects has an address that is not https"}},
 		{"half a certificate", "teams: {t: {}}\nstores: {v: {type: vault, address: http://v, kv_version: 3, auth: {method: token, token: \"env:T\"}, tls: {client_cert: c}}}",
 			[]string{"stores.v.address is not https", "stores.v.kv_version is neither", "stores.v.tls has a client certificate"}},
 		{"listen", base + "listen: here", []string{"3: listen is no address"}},

@@ -16,6 +16,8 @@ type Vault struct {
 	Type string `yaml:"type"`
 	// Address of the server; http only on loopback.
 	Address string `yaml:"address" jsonschema:"required"`
+	// Redirects are further addresses that a node may redirect to, such as each node's `api_addr`; no other redirect is followed. Default: none.
+	Redirects []string `yaml:"redirects"`
 	// Namespace that the engine and the login are in. Default: the root's.
 	Namespace string `yaml:"namespace"`
 	// Mount is where the engine is mounted. Default: secret.

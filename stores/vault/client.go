@@ -18,9 +18,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
-	leave "rotator/internal/guard"
 	"rotator/internal/secret"
-	"rotator/internal/transport"
 	"rotator/stores"
 )
 
@@ -29,11 +27,15 @@ const maxAnswer = 8 << 20
 
 // newClient makes Vault's client do only what it is told: no retries, since a repeated write is the caller's decision, and
 // nothing out of the environment (VAULT_TOKEN, VAULT_NAMESPACE, VAULT_HEADERS, VAULT_WRAP_TTL).
-func newClient(address, namespace string, transport http.RoundTripper) (*api.Client, error) {
+func newClient(o Options, transport http.RoundTripper) (*api.Client, error) {
+	guarded, err := newGuard(lastCheck{transport}, o.Address, o.Redirects)
+	if err != nil {
+		return nil, err
+	}
 	client, err := api.NewClient(&api.Config{
-		Address: address,
+		Address: o.Address,
 		HttpClient: &http.Client{
-			Transport:     guard{lastCheck{transport}},
+			Transport:     guarded,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the client follows one by itself
 		},
 		ReadYourWrites: true, // a standby that lags behind our own write answers 412 instead of old data
@@ -43,35 +45,11 @@ func newClient(address, namespace string, transport http.RoundTripper) (*api.Cli
 	}
 	client.ClearToken()
 	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
-	if namespace != "" {
-		client.SetNamespace(namespace)
+	if o.Namespace != "" {
+		client.SetNamespace(o.Namespace)
 	}
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	return client, nil
-}
-
-// guard is a transport that sends no token in clear over a network, wherever a redirect points, and reads no answer
-// without end.
-type guard struct{ next http.RoundTripper }
-
-var (
-	errUnsafe   = errors.New("a redirect to an address without TLS is not followed")
-	errTooLarge = errors.New("the answer is too large")
-)
-
-// CloseIdleConnections passes on what http.Client.CloseIdleConnections asks for.
-func (g guard) CloseIdleConnections() { leave.CloseIdle(g.next) }
-
-// RoundTrip implements http.RoundTripper.
-func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !transport.Private(r.URL) {
-		return nil, errUnsafe
-	}
-	answer, err := g.next.RoundTrip(r)
-	if err == nil {
-		answer.Body = &bounded{ReadCloser: answer.Body, left: maxAnswer}
-	}
-	return answer, err
 }
 
 type bounded struct {
@@ -222,7 +200,7 @@ func cause(ctx context.Context, err error) error {
 		network  *net.OpError
 		untrust  *tls.CertificateVerificationError
 		file     *fs.PathError
-		harmless = []error{io.EOF, io.ErrUnexpectedEOF, http.ErrSchemeMismatch, errTooLarge, errUnsafe}
+		harmless = []error{io.EOF, io.ErrUnexpectedEOF, http.ErrSchemeMismatch, errTooLarge, errUnsafe, errElsewhere}
 	)
 	switch {
 	case errors.As(err, &stopped):

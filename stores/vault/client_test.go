@@ -288,22 +288,6 @@ func TestMalformedAnswer(t *testing.T) {
 	notKnown(t, err)
 }
 
-// TestRedirect: Vault's standby nodes redirect to the active one, which is followed; never out of TLS.
-func TestRedirect(t *testing.T) {
-	t.Parallel()
-	server := vaulttest.Shared(t)
-	mount := server.Mount(t, 2)
-	for to, want := range map[string]error{server.Address: nil, "http://vault.example": errUnsafe} {
-		standby := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, to+r.URL.RequestURI(), http.StatusTemporaryRedirect)
-		}))
-		t.Cleanup(standby.Close)
-		s := open(t, server, Options{Address: standby.URL, Mount: mount})
-		err := s.Promote(t.Context(), stores.Target{Path: "a"}, attempt, newKey, "")
-		is(t, err, want)
-	}
-}
-
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
 	s := open(t, nil, Options{Address: "http://127.0.0.1:1", Auth: Auth{Method: "approle", Role: "r", Secret: text("s")}})

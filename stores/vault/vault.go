@@ -61,7 +61,9 @@ import (
 // Options say where Vault is and how to log in. Address and Auth are required; no environment variable is read, except
 // the proxy's (HTTPS_PROXY, NO_PROXY).
 type Options struct {
-	Address   string // https://vault.example:8200; plain http on loopback only
+	Address string // https://vault.example:8200; plain http on loopback only
+	// Redirects are further addresses that a node may redirect to, such as each node's api_addr. No other redirect is followed.
+	Redirects []string
 	Namespace string // Vault Enterprise and OpenBao; empty: the root namespace
 	Mount     string // the KV mount's path; default "secret"
 	KVVersion int    // 1 or 2; 0: as Vault says. Vault is asked at first use in any case: to contradict it is ErrInvalid.
@@ -122,7 +124,7 @@ func New(o Options) (*Store, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	auth, authErr := o.Auth.complete()
-	err := errors.Join(checkAddress(o.Address), authErr, checkPath("mount", o.Mount))
+	err := errors.Join(checkAddress(o.Address), checkRedirects(o.Redirects), authErr, checkPath("mount", o.Mount))
 	if o.StagingPrefix != "" {
 		err = errors.Join(err, checkPath("staging_prefix", o.StagingPrefix))
 	}
@@ -139,7 +141,7 @@ func New(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
-	client, err := newClient(o.Address, o.Namespace, transport)
+	client, err := newClient(o, transport)
 	if err != nil {
 		return nil, fmt.Errorf("vault: %w", err)
 	}
