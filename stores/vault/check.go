@@ -28,7 +28,8 @@ const (
 const probe = "check"
 
 // Check implements stores.Checker. All missing rights are named at once, as capabilities on paths in the words of a Vault
-// policy. The right to create the target is not needed where it is there already.
+// policy. The right to create the target is not needed where it is there already. Tokens with a single use cannot ask about
+// their rights; then Check only reads the target.
 func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	return s.about(s.check(ctx, t), "check", t)
 }
@@ -43,11 +44,14 @@ func (s *Store) check(ctx context.Context, t stores.Target) error {
 		return err
 	}
 	needed := e.rights(p.path, staged)
+	var missing []string
 	granted, err := s.capabilities(ctx, needed)
-	if err != nil {
+	switch {
+	case err == nil:
+		missing = lacking(needed, granted)
+	case !errors.Is(err, errSpent) || s.sessions.auth.Method == "token": // a fresh login was spent by asking: see call
 		return err
 	}
-	missing := lacking(needed, granted)
 	create := fmt.Sprintf("%q on %s", "create", needed[0].path) // not yet known to be needed
 	if others := slices.DeleteFunc(slices.Clone(missing), func(m string) bool { return m == create }); len(others) > 0 {
 		return fmt.Errorf("%w: missing %s", stores.ErrDenied, strings.Join(missing, ", "))

@@ -77,6 +77,7 @@ type answer struct {
 		Token     secret.Text `json:"client_token"`
 		Seconds   int64       `json:"lease_duration"`
 		Renewable bool        `json:"renewable"`
+		Uses      int         `json:"num_uses"` // 0: any number
 	} `json:"auth"`
 }
 
@@ -86,6 +87,12 @@ var errRefused = errors.New("vault refuses the request (status 400)")
 
 // errMismatch: a check-and-set found another version. Nothing was written.
 var errMismatch = fmt.Errorf("another version stands there: %w", stores.ErrConflict)
+
+// errSpent: Vault answered 400 because of the token, which is expired, or had its last use with this very call.
+var errSpent = fmt.Errorf("%w: the token is spent or expired (status 400)", stores.ErrDenied)
+
+// spentTexts are how Vault and OpenBao say so.
+var spentTexts = []string{"invalid token", "bad token", "missing client token"}
 
 // mismatchText is how Vault and OpenBao say so.
 const mismatchText = "did not match the current version"
@@ -155,8 +162,11 @@ func (a answer) meaning() error {
 	}
 	switch a.status {
 	case http.StatusBadRequest:
-		if slices.ContainsFunc(*a.Errors, func(text string) bool { return strings.Contains(text, mismatchText) }) {
+		switch {
+		case a.says(mismatchText):
 			return errMismatch
+		case a.says(spentTexts...):
+			return errSpent
 		}
 		return errRefused
 	case http.StatusUnauthorized, http.StatusForbidden:
@@ -167,6 +177,13 @@ func (a answer) meaning() error {
 		return fmt.Errorf("%w (status %d)", stores.ErrInvalid, a.status)
 	}
 	return fmt.Errorf("status %d", a.status) // sealed, standby behind, too many requests, server errors
+}
+
+// says reports whether one of the error's texts holds one of the phrases.
+func (a answer) says(phrases ...string) bool {
+	return slices.ContainsFunc(*a.Errors, func(text string) bool {
+		return slices.ContainsFunc(phrases, func(phrase string) bool { return strings.Contains(text, phrase) })
+	})
 }
 
 // done returns nil when the answer to a write says that it was done: nothing, by 204, or an answer of Vault's, which has a

@@ -79,7 +79,11 @@ type session struct {
 	expires   time.Time     // zero with life 0
 	renewAt   time.Time     // when two thirds of its time are over; zero with life 0
 	renewable bool
+	uses      int // how many calls it has left; 0: any number, or not known; spent: none
 }
+
+// spent is session.uses where no call is left.
+const spent = -1
 
 // granted sets the times of a session that has d from now.
 func (n session) granted(now time.Time, d time.Duration) session {
@@ -102,6 +106,36 @@ type sessions struct {
 
 	mu   sync.Mutex
 	held session // guarded by mu
+}
+
+// take returns a session for one call. It is counted where the session has few: a call beyond the last one would be
+// denied, and callers would spend each other's.
+func (k *sessions) take(ctx context.Context) (session, error) {
+	for {
+		n, err := k.current(ctx)
+		if err != nil || k.spend(n) {
+			return n, err
+		}
+	}
+}
+
+// spend counts one call of the session. False: it has none left.
+func (k *sessions) spend(n session) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.held.token.Equal(n.token) {
+		return n.uses == 0 // another session took its place, and nobody counts this one any more
+	}
+	switch k.held.uses {
+	case spent:
+		return false
+	case 0:
+	case 1:
+		k.held.uses = spent
+	default:
+		k.held.uses--
+	}
+	return true
 }
 
 // current returns a session that is not known to be over, logging in or renewing first where that is due.
@@ -162,7 +196,7 @@ func (k *sessions) credential(ctx context.Context) (secret.Text, error) {
 
 // usable reports whether held needs nothing. given is the configured token, if one is configured.
 func (k *sessions) usable(held session, given secret.Text) bool {
-	if held.token.Empty() || !given.Empty() && !given.Equal(held.token) {
+	if held.token.Empty() || held.uses == spent || !given.Empty() && !given.Equal(held.token) {
 		return false
 	}
 	return held.renewAt.IsZero() || k.now().Before(held.renewAt)
@@ -177,6 +211,9 @@ func (k *sessions) load() session {
 func (k *sessions) keep(n session) session {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.held.token.Equal(n.token) {
+		n.uses = k.held.uses // calls went on meanwhile
+	}
 	k.held = n
 	return n
 }
@@ -190,7 +227,7 @@ func (k *sessions) refresh(ctx context.Context, given secret.Text) (session, err
 	if !given.Empty() && !given.Equal(held.token) {
 		return k.adopt(ctx, given)
 	}
-	if !held.token.Empty() && k.now().Before(held.expires) {
+	if !held.token.Empty() && held.uses != spent && k.now().Before(held.expires) {
 		next, err := k.prolong(ctx, held, given)
 		if err == nil {
 			return next, nil
@@ -248,7 +285,10 @@ func (k *sessions) login(ctx context.Context) (session, error) {
 		return session{}, fmt.Errorf("%s login: %w", k.auth.Method, errUnreadable)
 	}
 	life := time.Duration(got.Auth.Seconds) * time.Second
-	made := session{token: got.Auth.Token, started: started, life: life, renewable: got.Auth.Renewable}
+	made := session{token: got.Auth.Token, started: started, life: life, renewable: got.Auth.Renewable, uses: max(0, got.Auth.Uses)}
+	if made.uses != 0 {
+		made.renewable = false // a renewal is a call too; a new login is not
+	}
 	k.log.Debug("logged in to Vault", "method", k.auth.Method, "life", life)
 	return k.keep(made.granted(started, life)), nil
 }
@@ -305,19 +345,21 @@ func (k *sessions) renew(ctx context.Context, held session) (session, error) {
 // policies that were changed since, but costs a use of a secret id that may have few.
 const patience = 5 * time.Minute
 
-// instead returns another session than the one that Vault denied, or the denial.
+// instead returns another session than the one that Vault denied, for one call, or the denial.
 func (k *sessions) instead(ctx context.Context, denied session, denial error) (session, error) {
 	if k.auth.Method != "token" && k.load().token.Equal(denied.token) {
-		_, err := k.send(ctx, denied.token, http.MethodGet, lookupSelf, nil, nil)
-		if err != nil && unknown(err) {
-			return session{}, err
-		}
-		if err == nil && k.now().Sub(denied.started) < patience {
-			return session{}, denial // the token is good: the right is missing
+		if !errors.Is(denial, errSpent) && k.spend(denied) { // asking a spent token says nothing
+			_, err := k.send(ctx, denied.token, http.MethodGet, lookupSelf, nil, nil)
+			if err != nil && unknown(err) {
+				return session{}, err
+			}
+			if err == nil && k.now().Sub(denied.started) < patience {
+				return session{}, denial // the token is good: the right is missing
+			}
 		}
 		k.forget(denied)
 	}
-	other, err := k.current(ctx)
+	other, err := k.take(ctx)
 	if err == nil && other.token.Equal(denied.token) {
 		return session{}, denial
 	}
