@@ -148,3 +148,27 @@ func TestErrorsDoNotQuote(t *testing.T) {
 		}
 	}
 }
+
+func TestHint(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ doc, field, want string }{
+		{``, "a", ""},
+		{`not JSON`, "a", ""},
+		{`{"a":"x"}`, "a", ""},
+		{`{"a":null,"A":"x"}`, "a", ""},
+		{`{"b":"x"}`, "a", ""},
+		{`{"A":"x"}`, "a", `there is a field "A", which differs in case`},
+		{`{"a":{"k":"x"}}`, "k", ""},
+		{`{"a":{"k":"x"}}`, "a.k", `"a.k" lies inside another field; only a field at the top can be used`},
+		{`{"a":{"b":{"k":"x"}}}`, "a/b/K", `"a/b/K" lies inside another field; only a field at the top can be used`},
+		{`{"a":{"k":"x"},"a.k":null}`, "a.k", ""},
+		{`{"a":{"j":"x"}}`, "a.k", ""},
+		{`{"a":"k"}`, "a.k", ""},
+		{`{"a":["k"]}`, "a.k", ""},
+		{`{"":"x"}`, ".", ""},
+	} {
+		if got := Hint([]byte(tc.doc), tc.field); got != tc.want {
+			t.Errorf("%s, %s: %q, want %q", tc.doc, tc.field, got, tc.want)
+		}
+	}
+}

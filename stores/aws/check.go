@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 
+	"rotator/internal/jsonfield"
 	"rotator/internal/secret"
 	"rotator/stores"
 )
@@ -42,8 +43,12 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	if err != nil {
 		return err
 	}
-	if _, err := d.value(t); err != nil {
+	value, err := d.value(t)
+	if err != nil {
 		return err
+	}
+	if hint := jsonfield.Hint([]byte(d.text.Reveal()), t.Field); value.Empty() && t.Field != "" && hint != "" {
+		return fmt.Errorf("check %s: %w: no field %q: %s", t.Path, stores.ErrInvalid, t.Field, hint)
 	}
 	return s.checkRights(ctx, t, d)
 }

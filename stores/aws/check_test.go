@@ -26,6 +26,7 @@ func TestCheck(t *testing.T) {
 			r.SetRotation(path, false)
 		}, ""},
 		{"a field to come", func(r awstest.Region) { r.Put(path, `{}`) }, ""},
+		{"a field in another case", func(r awstest.Region) { r.Put(path, `{"`+strings.ToLower(target.Field)+`":"x"}`) }, "differs in case"},
 		{"absent", func(awstest.Region) {}, ""},
 		{"empty", func(r awstest.Region) { r.CreateEmpty(path) }, ""},
 		{"rotated by AWS", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.SetRotation(path, true) }, "cancel-rotate-secret"},

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rotator/internal/jsonfield"
 	"rotator/stores"
 )
 
@@ -26,6 +27,9 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 			if seen, _, err = s.read(ctx, dir, w.place); err != nil && !errors.Is(err, stores.ErrNotFound) {
 				return err
 			}
+		}
+		if hint := jsonfield.Hint(seen.doc, t.Field); t.Field != "" && hint != "" {
+			return fmt.Errorf("%w: no field %q: %s", stores.ErrInvalid, t.Field, hint)
 		}
 		if err := errors.Join(seen.alone(), checkSticky(dir, seen.content)); err != nil {
 			return err

@@ -164,6 +164,19 @@ func TestCheckMakesNoFolder(t *testing.T) {
 	}
 }
 
+// TestCheckNamesTheFieldMeant: a field that differs by case or lies deeper would be rotated where nobody reads.
+func TestCheckNamesTheFieldMeant(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "keys.json"), []byte(`{"api_key":"x","nested":{"key":"y"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, nil)
+	for field, meaning := range map[string]error{"api_key": nil, "new": nil, "": nil, "API_KEY": stores.ErrInvalid, "nested.key": stores.ErrInvalid} {
+		want(t, s.Check(t.Context(), stores.Target{Path: "keys.json", Field: field}), meaning)
+	}
+}
+
 // TestSharedFile: several fields of one file are promoted by several stores at once, and none is lost.
 func TestSharedFile(t *testing.T) {
 	t.Parallel()

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"rotator/internal/jsonfield"
 	"rotator/stores"
 )
 
@@ -63,8 +64,48 @@ func (s *Store) check(ctx context.Context, t stores.Target) error {
 	if exists := held.doc != nil || held.version > 0; !exists && len(missing) > 0 {
 		return fmt.Errorf("%w: missing %s, and there is nothing yet", stores.ErrDenied, create)
 	}
-	_, err = field(held, p)
-	return err
+	value, err := field(held, p)
+	switch {
+	case err != nil:
+		return err
+	case held.doc == nil:
+		return s.elsewhere(ctx, e, p)
+	case value.Empty():
+		if hint := jsonfield.Hint(held.doc, p.field); hint != "" {
+			return fmt.Errorf("%w: no field %q: %s", stores.ErrInvalid, p.field, hint)
+		}
+	}
+	return nil
+}
+
+// elsewhere reports a secret at the path that is left without the mount and without data/ or metadata/, which paths of
+// the API have and ours do not. Nobody would read what is rotated at the configured one. What may not be read gives no
+// hint.
+func (s *Store) elsewhere(ctx context.Context, e engine, p place) error {
+	rest, prefixed := strings.CutPrefix(p.path, s.mount+"/")
+	meant := []string{rest}
+	if e.atomic() { // only KV 2 has data/
+		for _, infix := range []string{"data/", "metadata/"} {
+			if after, ok := strings.CutPrefix(rest, infix); ok {
+				meant = append(meant, after)
+			}
+		}
+	}
+	if !prefixed {
+		meant = meant[1:]
+	}
+	for _, path := range meant {
+		held, err := e.read(ctx, path, 0)
+		switch {
+		case errors.Is(err, stores.ErrDenied), errors.Is(err, errRefused), errors.Is(err, stores.ErrInvalid):
+		case err != nil:
+			return err
+		case held.doc != nil:
+			return fmt.Errorf("%w: nothing is at %q, while %q exists: a path has neither the mount nor data/ in front",
+				stores.ErrInvalid, p.path, path)
+		}
+	}
+	return nil
 }
 
 // capabilities asks in one call what the token may do at the paths.
