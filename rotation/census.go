@@ -94,10 +94,9 @@ func (c *census) look(ctx context.Context, rec *journal.Record) error {
 	if err != nil {
 		return fmt.Errorf("policy %s in the journal: %w", name, err)
 	}
-	now := c.now()
 	t := &turn{
 		Engine: c.Engine, world: c.world, policy: policy, plan: policy, log: c.log.With("policy", name),
-		errand: errand{claim: journal.Claim{Policy: name, Now: now}, at: now, rec: rec, place: func() {}},
+		claim: journal.Claim{Policy: name}, rec: rec,
 	}
 	names, err := t.names(ctx)
 	if err != nil {

@@ -6,9 +6,9 @@
 // rollback.go are the two ways back. Every disable and delete passes gate.go. contact.go meets a target for the first
 // time, adoption.go makes a policy's part of the journal anew after it was lost, and census.go says beforehand what that
 // would be. watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
-// carries out what people say, and scheduler.go hands out turns, round.go those of policies at rest; crowd.go sees to it
-// that nobody keeps the others waiting. turn.go takes a policy from one step to the next; lease.go and fence.go stop it
-// once the policy may be another replica's. teams.go compares what xAI lists with what the journal knows.
+// carries out what people say. turn.go takes a policy from one step to the next, and fence.go stops it once the policy may
+// be another replica's. teams.go compares what xAI lists with what the journal knows. When a policy has its turn, and how
+// its claim is kept and ended, is for package schedule to say.
 //
 // The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of
 // them leaves a journal from which the same step finds out what happened.
@@ -22,6 +22,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
+	"rotator/rotation/schedule"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -77,7 +78,7 @@ type World interface {
 type Limits struct {
 	Quarantine  time.Duration // how long a key of a lost create may still appear: 10 minutes
 	Watch       time.Duration // between two looks at targets and keys: 15 minutes, at most half the journal's horizon
-	Concurrency int           // turns at once: 16. A wait is a timer and takes no place
+	Concurrency int           // turns at once: 16. A wait is a timer and takes no slot
 	MaxBackoff  time.Duration // between two tries of a failing step: 15 minutes
 	Stuck       time.Duration // after which an incomplete propagation waits for a human: 30 minutes
 	Unresolved  int           // attempts a policy may have unsettled before no more keys are made: 3
@@ -153,9 +154,6 @@ type Engine struct {
 	journal journal.Journal
 	limits  Limits
 	log     *slog.Logger
-	owner   string
-	host    string
-	version string
 	only    []string
 	ordered bool
 	now     func() time.Time
@@ -163,44 +161,31 @@ type Engine struct {
 	pause   func(context.Context, time.Duration) error
 	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
 
-	crowd *crowd
+	scheduler *schedule.Scheduler
 
-	wake chan struct{} // one buffered token: somebody changed when a policy is due
-
-	mu        sync.Mutex
-	world     World            // guarded by mu
-	hand      map[string]kept  // guarded by mu: attempt → the value of its key, from the create until it is staged or live
-	lastLook  time.Time        // guarded by mu: when the scheduler last looked for due policies, and the journal answered
-	lastTry   time.Time        // guarded by mu: when it last looked, answered or not
-	lookError error            // guarded by mu: of the last look
-	restError error            // guarded by mu: of the last round
-	stranded  map[string]error // guarded by mu: policy → why its claim could not be given back yet
+	mu    sync.Mutex
+	world World           // guarded by mu
+	hand  map[string]kept // guarded by mu: attempt → the value of its key, from the create until it is staged or live
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
 func New(o Options) *Engine {
 	e := &Engine{
-		journal:  o.Journal,
-		world:    o.World,
-		limits:   o.Limits.withDefaults(),
-		log:      o.Log,
-		owner:    o.Owner,
-		host:     o.Host,
-		version:  o.Version,
-		only:     o.Only,
-		ordered:  o.Ordered,
-		now:      o.Now,
-		observe:  o.Observe,
-		boot:     sinceBoot,
-		pause:    o.Pause,
-		wake:     make(chan struct{}, 1),
-		hand:     make(map[string]kept),
-		stranded: make(map[string]error),
+		journal: o.Journal,
+		world:   o.World,
+		limits:  o.Limits.withDefaults(),
+		log:     o.Log,
+		only:    o.Only,
+		ordered: o.Ordered,
+		now:     o.Now,
+		observe: o.Observe,
+		boot:    schedule.SinceBoot,
+		pause:   o.Pause,
+		hand:    make(map[string]kept),
 	}
 	if e.now == nil {
 		e.now = time.Now
 	}
-	e.crowd = newCrowd(e.now)
 	if e.pause == nil {
 		e.pause = pause
 	}
@@ -210,6 +195,12 @@ func New(o Options) *Engine {
 	if e.observe == nil {
 		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
+	e.scheduler = schedule.New(schedule.Options{
+		Claims: o.Journal, Leases: o.Journal, Records: o.Journal, Replicas: o.Journal, Runner: runner{e}, Chores: e.chores, Tidy: e.dropDead,
+		Owner: o.Owner, Host: o.Host, Version: o.Version, Only: o.Only,
+		Concurrency: e.limits.Concurrency, Watch: e.limits.Watch, Park: e.limits.Park,
+		Log: e.log, Now: e.now, Boot: func() time.Duration { return e.boot() },
+	})
 	return e
 }
 
@@ -221,45 +212,22 @@ func (e *Engine) Reload(w World) {
 	e.Wake()
 }
 
+// Run rotates until ctx ends, then lets the steps in hand finish or park, and returns nil. A failure of the journal is
+// logged and tried again: nothing is acted on meanwhile.
+func (e *Engine) Run(ctx context.Context) error { return e.scheduler.Run(ctx) }
+
+// RunOnce does everything that is due or in flight and can move now, and returns when what is left waits for a schedule,
+// an overlap, a soak or a human.
+func (e *Engine) RunOnce(ctx context.Context) error { return e.scheduler.RunOnce(ctx) }
+
 // Wake makes the scheduler look at once.
-func (e *Engine) Wake() {
-	select {
-	case e.wake <- struct{}{}:
-	default: // it will look anyway
-	}
-}
+func (e *Engine) Wake() { e.scheduler.Wake() }
 
-// LastLook is when the journal last answered the scheduler's question for due policies: the dead man's switch.
-func (e *Engine) LastLook() time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.lastLook
-}
+// LastLook is when the journal last answered the scheduler. See [schedule.Scheduler.LastLook].
+func (e *Engine) LastLook() time.Time { return e.scheduler.LastLook() }
 
-// LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer, then or when it
-// last asked for those at rest, or what keeps a claim from being given back: while that is not nil, nothing is acted on, or
-// nothing for that policy.
-func (e *Engine) LastTry() (time.Time, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.lookError != nil {
-		return e.lastTry, e.lookError
-	}
-	for _, err := range e.stranded {
-		return e.lastTry, err
-	}
-	return e.lastTry, e.restError
-}
-
-// strand notes why a policy's claim could not be given back; nil: it was.
-func (e *Engine) strand(policy string, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.stranded, policy)
-	if err != nil {
-		e.stranded[policy] = err
-	}
-}
+// LastTry is when the scheduler last asked the journal, and what keeps it from acting. See [schedule.Scheduler.LastTry].
+func (e *Engine) LastTry() (time.Time, error) { return e.scheduler.LastTry() }
 
 func (e *Engine) theWorld() World {
 	e.mu.Lock()

@@ -7,8 +7,8 @@ import (
 	"rotator/xai"
 )
 
-// calls are a turn's calls to xAI. Each that changes something asks the fence first, since xAI cannot check an epoch
-// itself; each that takes long gives the turn's place up.
+// calls are a turn's calls to xAI. Each that changes something asks the guard first, since xAI cannot check an epoch
+// itself; each that takes long gives the turn's slot up.
 type calls struct {
 	to   Team
 	t    *turn
@@ -17,12 +17,12 @@ type calls struct {
 
 // through returns the team of that name with all its calls made through the turn.
 func (t *turn) through(name string, team Team) Team {
-	c := calls{team, t, teamNeed + name}
+	c := calls{team, t, teamResource + name}
 	return Team{ID: team.ID, Keys: c, About: c, Probe: c}
 }
 
 func (c calls) CreateKey(ctx context.Context, team string, r xai.CreateRequest) (xai.CreatedKey, error) {
-	if err := c.t.fence(); err != nil {
+	if err := c.t.guard(); err != nil {
 		return xai.CreatedKey{}, err
 	}
 	defer c.t.patience(c.name)()
@@ -30,7 +30,7 @@ func (c calls) CreateKey(ctx context.Context, team string, r xai.CreateRequest) 
 }
 
 func (c calls) UpdateKey(ctx context.Context, team, id string, u xai.KeyUpdate) (xai.Key, error) {
-	if err := c.t.fence(); err != nil {
+	if err := c.t.guard(); err != nil {
 		return xai.Key{}, err
 	}
 	defer c.t.patience(c.name)()
@@ -38,7 +38,7 @@ func (c calls) UpdateKey(ctx context.Context, team, id string, u xai.KeyUpdate) 
 }
 
 func (c calls) DeleteKey(ctx context.Context, id string) error {
-	if err := c.t.fence(); err != nil {
+	if err := c.t.guard(); err != nil {
 		return err
 	}
 	defer c.t.patience(c.name)()

@@ -18,7 +18,7 @@ type spot struct {
 	id    journal.TargetID
 	at    stores.Target
 	store stores.Store
-	fence func() error
+	guard func() error
 	limit time.Duration // of each call
 	watch func() func() // begins to watch for a call that takes long, until what it returns is called
 }
@@ -53,8 +53,8 @@ func (t *turn) spot(pt policies.Target) (spot, error) {
 		}
 	}
 	return spot{
-		id: idOf(pt), at: at, store: st, fence: t.fence, limit: t.limits.Call,
-		watch: func() func() { return t.patience(storeNeed + pt.Store) },
+		id: idOf(pt), at: at, store: st, guard: t.guard, limit: t.limits.Call,
+		watch: func() func() { return t.patience(storeResource + pt.Store) },
 	}, nil
 }
 
@@ -137,9 +137,9 @@ func (s spot) previous(ctx context.Context, want secret.Fingerprint) (secret.Tex
 	return v, s.wrap("read the former value of", err)
 }
 
-// write does one change outside, behind the fence.
+// write does one change outside, behind the guard.
 func (s spot) write(ctx context.Context, what string, do func(context.Context) error) error {
-	if err := s.fence(); err != nil {
+	if err := s.guard(); err != nil {
 		return err
 	}
 	ctx, done := s.begin(ctx)

@@ -15,39 +15,9 @@ import (
 	"rotator/xai"
 )
 
-// choresPace is the pause between two looks at whether a team's chores are due.
-const choresPace = 30 * time.Second
-
-// runChores does the chores when they are due, until ctx ends.
-func (e *Engine) runChores(ctx context.Context) {
-	tick := time.NewTicker(choresPace)
-	defer tick.Stop()
-	lists := e.newLists()
-	defer lists.Wait() //nolint:errcheck // there is none
-	for {
-		e.dropDead(ctx)
-		e.chores(ctx, lists)
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// newLists bounds how many teams are looked at beside each other.
-func (e *Engine) newLists() *errgroup.Group {
-	lists := new(errgroup.Group)
-	lists.SetLimit(e.limits.Concurrency)
-	return lists
-}
-
 // chores begins to look, in lists, at every team whose turn it is, over all replicas: one whose xAI hangs keeps no other
 // waiting.
 func (e *Engine) chores(ctx context.Context, lists *errgroup.Group) {
-	if err := e.journal.Hasten(ctx, e.now()); err != nil && ctx.Err() == nil {
-		e.log.Warn("policies that a clock set back put off could not be made due", "err", err)
-	}
 	w := e.theWorld()
 	for _, name := range w.Teams() {
 		lists.Go(func() error {

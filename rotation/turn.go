@@ -12,38 +12,15 @@ import (
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/schedule"
 )
-
-// errand is a claim with what its turn needs besides.
-type errand struct {
-	claim journal.Claim
-	asked time.Duration   // the boot time before the claim was asked for
-	at    time.Time       // our clock when it was answered: only the time passed since is ever used
-	rec   *journal.Record // as it was loaded; nil: the turn loads it
-	place func()          // gives the turn's place up to another: when a call takes long, and at the end; may be called often
-
-	// Of turns of a round; nil for others.
-	admit func([]need) (*stay, error) // waits for a place
-	quiet func()                      // takes over to write rec, in which nothing happened, and to end the claim
-}
-
-// clock is the journal's: that of the claim, and the time that passed here since. No two processes' clocks are compared.
-// Where one process has the journal, this machine's clock is the journal's, and a claim outlives a sleep of the machine: then
-// what passed is what the wall shows, since the other clock stood still.
-func (er *errand) clock(now time.Time) time.Time {
-	at := er.at
-	if er.claim.Until.IsZero() {
-		now, at = now.Round(0), at.Round(0)
-	}
-	return er.claim.Now.Add(now.Sub(at)).UTC().Truncate(time.Microsecond)
-}
 
 // turn is one owner's turn at a policy, from the claim to its release. Its methods are the steps of the machine.
 type turn struct {
 	*Engine
-	errand
-	lease   *lease // nil where one process has the journal
-	stay    *stay  // among the turns of its team and stores; nil: it only looks
+	claim   journal.Claim
+	rec     *journal.Record
+	task    *schedule.Task // nil: it only looks
 	world   World
 	policy  *policies.Policy   // as the files say now, or said last when it was removed
 	plan    *policies.Policy   // as recorded by the rotation in flight, with the `retire` of policy
@@ -74,56 +51,12 @@ func wait(at time.Time, r journal.Reason) next { return next{at: at, reason: r} 
 // maxSteps bounds a turn: no rotation needs more states than this without a wait between them.
 const maxSteps = 24
 
-func (t *turn) now() time.Time { return t.clock(t.Engine.now()) }
-
-// Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
-// now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
-func (e *Engine) Turn(ctx context.Context, c journal.Claim) error {
-	return e.turn(ctx, ctx, errand{claim: c, asked: e.boot(), at: e.now(), place: func() {}})
-}
-
-// turn parks between two steps once stop has ended; ctx ends the calls themselves.
-func (e *Engine) turn(ctx, stop context.Context, er errand) error {
-	if er.claim.Until.IsZero() {
-		return e.act(ctx, stop, er, nil)
+// now is the journal's clock.
+func (t *turn) now() time.Time {
+	if t.task == nil {
+		return t.Engine.now().UTC().Truncate(time.Microsecond)
 	}
-	l := newLease(e.journal, er.claim, er.asked, e.boot, e.now)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer l.hold(ctx, cancel)()
-	err := e.act(ctx, stop, er, l)
-	if errors.Is(context.Cause(ctx), journal.ErrLost) {
-		err = fmt.Errorf("turn of %s: %w", er.claim.Policy, journal.ErrLost)
-	}
-	if errors.Is(err, journal.ErrLost) {
-		e.loseClaim(er.claim.Policy)
-	}
-	return err
-}
-
-// act loads the policy and acts for it, under a lease that is being held (nil: none is needed).
-func (e *Engine) act(ctx, stop context.Context, er errand, l *lease) (err error) {
-	if er.rec == nil {
-		if er.rec, err = e.journal.Load(ctx, er.claim.Policy); err != nil {
-			return fmt.Errorf("load %s: %w", er.claim.Policy, err)
-		}
-	}
-	t := &turn{Engine: e, errand: er, lease: l, world: e.theWorld(), log: e.log.With("policy", er.claim.Policy)}
-	if t.policy, err = policies.Decode([]byte(t.rec.Policy.Spec)); err != nil {
-		return stuckf(Internal, "policy %s in the journal: %w", er.claim.Policy, err)
-	}
-	if err := t.recall(); err != nil {
-		return err
-	}
-	enter := t.crowd.enter
-	if t.admit != nil {
-		enter = t.admit
-	}
-	if t.stay, err = enter(t.needs()); err != nil {
-		return t.unadmitted(stop, err)
-	}
-	defer t.stay.leave()
-	return t.run(ctx, stop)
+	return t.task.Now()
 }
 
 // recall decodes the plan of the rotation in flight.
@@ -142,14 +75,14 @@ func (t *turn) recall() error {
 	return nil
 }
 
-func (t *turn) run(ctx, stop context.Context) error {
+func (t *turn) run(ctx context.Context) error {
 	var n next
 	var err error
 	for range maxSteps {
 		if n, err = t.observed(ctx); err != nil || !n.again {
 			break
 		}
-		if stop.Err() != nil { // the process is stopping: park here
+		if t.task.Stopping() { // the process is stopping: park here
 			n = wait(t.now(), "")
 			break
 		}
@@ -175,8 +108,7 @@ func (t *turn) run(ctx, stop context.Context) error {
 	defer cancel()
 	t.settle(n, err)
 	t.rec.Policy.NextRunAt = t.agenda()
-	if t.quiet != nil && t.uneventful() {
-		t.quiet()
+	if t.uneventful() && t.task.ReleaseTogether() {
 		return nil
 	}
 	return t.commit(ctx, true)
@@ -440,7 +372,7 @@ func (t *turn) held() bool { return t.rec.Hold.Active(t.now()) }
 
 // team returns the team that a key or plan belongs to.
 func (t *turn) team(ctx context.Context, name string) (Team, error) {
-	defer t.patience(teamNeed + name)() // it may ask xAI which id the team has
+	defer t.patience(teamResource + name)() // it may ask xAI which id the team has
 	team, err := t.world.Team(ctx, name)
 	if err != nil {
 		return Team{}, err
@@ -448,10 +380,10 @@ func (t *turn) team(ctx context.Context, name string) (Team, error) {
 	return t.through(name, team), nil
 }
 
-// fence refuses an effect outside once the claim may have run out: whoever took over must not meet a late write of ours.
-func (t *turn) fence() error {
-	if t.lease == nil {
+// guard refuses an effect outside once the claim may have run out: whoever took over must not meet a late write of ours.
+func (t *turn) guard() error {
+	if t.task == nil {
 		return nil
 	}
-	return t.lease.valid()
+	return t.task.Guard()
 }

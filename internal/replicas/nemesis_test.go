@@ -57,7 +57,7 @@ func TestNemesis(t *testing.T) {
 	first := c.live()
 
 	n := &nemesis{cluster: c, users: users, rng: rand.New(rand.NewPCG(seed, 1)), counts: make(map[string]int)}
-	const stale = "another replica took the policy over"
+	const stale = "claim lost; another replica took over"
 	n.rage(duration(), func() bool { return c.live() > first && c.said(stale) > 0 })
 	t.Logf("%v; meanwhile %d rotations became live; %d stale owners stopped", n.counts, c.live()-first, c.said(stale))
 	c.nothingLost(users, stop)

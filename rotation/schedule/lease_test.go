@@ -1,4 +1,4 @@
-package rotation
+package schedule
 
 import (
 	"context"
@@ -25,14 +25,14 @@ func hang(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// TestLease: whatever the journal does, the step is cancelled before another replica could claim its policy, and the
-// fence refuses from the same moment on.
+// TestLease: whatever the journal does, the turn is cancelled before another replica could claim its policy, and the
+// guard refuses from the same moment on.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	refuse := func(err error) func(context.Context) error { return func(context.Context) error { return err } }
 	for name, c := range map[string]struct {
 		renew  func(context.Context) error
-		cancel time.Duration // when the step is cancelled; 0: not within a minute
+		cancel time.Duration // when the turn is cancelled; 0: not within a minute
 	}{
 		"renewed":                {refuse(nil), 0},
 		"taken over":             {refuse(journal.ErrLost), 5 * time.Second},
@@ -54,8 +54,8 @@ func TestLease(t *testing.T) {
 				case <-time.After(time.Minute):
 				}
 				if c.cancel == 0 {
-					if ctx.Err() != nil || l.valid() != nil {
-						t.Errorf("after %s: %v; %v", time.Since(begun), context.Cause(ctx), l.valid())
+					if ctx.Err() != nil || l.guard() != nil {
+						t.Errorf("after %s: %v; %v", time.Since(begun), context.Cause(ctx), l.guard())
 					}
 					return
 				}
@@ -63,8 +63,8 @@ func TestLease(t *testing.T) {
 					t.Errorf("cancelled after %s with %v, want %s", took, context.Cause(ctx), c.cancel)
 				}
 				time.Sleep(10*time.Second - c.cancel)
-				if err := l.valid(); !errors.Is(err, journal.ErrLost) {
-					t.Errorf("the fence says %v", err)
+				if err := l.guard(); !errors.Is(err, journal.ErrLost) {
+					t.Errorf("the guard says %v", err)
 				}
 			})
 		})
@@ -96,12 +96,12 @@ func TestLeaseFrozen(t *testing.T) {
 		stop := l.hold(ctx, cancel)
 		defer stop()
 		time.Sleep(7 * time.Second)
-		if asked.Load() != 1 || l.valid() != nil {
-			t.Fatalf("asked %d times, %v", asked.Load(), l.valid())
+		if asked.Load() != 1 || l.guard() != nil {
+			t.Fatalf("asked %d times, %v", asked.Load(), l.guard())
 		}
 		slept.Store(int64(time.Hour))
-		if l.valid() == nil {
-			t.Error("the fence lets it pass after an hour of sleep")
+		if l.guard() == nil {
+			t.Error("the guard lets it pass after an hour of sleep")
 		}
 		<-ctx.Done()
 		if asked.Load() != 1 || !errors.Is(context.Cause(ctx), journal.ErrLost) {

@@ -1,4 +1,4 @@
-package rotation
+package schedule
 
 import (
 	"context"
@@ -26,8 +26,8 @@ type lease struct {
 	deadline time.Duration // guarded by mu: on the boot clock
 }
 
-// sinceBoot is the time since this machine booted, suspensions included.
-func sinceBoot() time.Duration {
+// SinceBoot is the time since this machine booted, suspensions included.
+func SinceBoot() time.Duration {
 	var ts unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
 		panic("clock_gettime: " + err.Error()) // Linux has this clock since 2.6.39, and Go needs a later one
@@ -36,7 +36,7 @@ func sinceBoot() time.Duration {
 }
 
 // newLease takes over a claim that was asked for at the boot time asked.
-func newLease(j journal.Claimer, c journal.Claim, asked time.Duration, boot func() time.Duration, now func() time.Time) *lease {
+func newLease(j Leases, c journal.Claim, asked time.Duration, boot func() time.Duration, now func() time.Time) *lease {
 	l := &lease{boot: boot, length: c.Until.Sub(c.Now)}
 	l.deadline = asked + l.length*2/3
 	l.renew = func(ctx context.Context) error {
@@ -56,15 +56,15 @@ func (l *lease) left() time.Duration {
 	return l.deadline - l.boot()
 }
 
-// valid refuses once the claim may have run out.
-func (l *lease) valid() error {
+// guard refuses once the claim may have run out.
+func (l *lease) guard() error {
 	if l.left() <= 0 {
 		return fmt.Errorf("the lease may have run out: %w", journal.ErrLost)
 	}
 	return nil
 }
 
-// hold renews until ctx ends, a third of the lease apart, and cancels the step when the deadline passes or the claim is
+// hold renews until ctx ends, a third of the lease apart, and cancels the turn when the deadline passes or the claim is
 // lost: a renewal that hangs does not outlast the deadline. The caller waits for it through the returned function.
 func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop func()) {
 	ctx, end := context.WithCancel(ctx)
@@ -95,7 +95,7 @@ func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop 
 // extend renews once, and leaves time for another try when the journal is silent. The deadline slides only when the
 // journal said yes. journal.ErrLost: the claim is gone, or may be.
 func (l *lease) extend(ctx context.Context) error {
-	if err := l.valid(); err != nil {
+	if err := l.guard(); err != nil {
 		return err
 	}
 	asked := l.boot()
