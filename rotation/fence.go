@@ -3,12 +3,13 @@ package rotation
 import (
 	"context"
 
+	"rotator/internal/guard"
 	"rotator/internal/secret"
 	"rotator/xai"
 )
 
 // calls are a turn's calls to xAI. Each that changes something asks the guard first, since xAI cannot check an epoch
-// itself; each that takes long gives the turn's slot up.
+// itself, and has the transport ask it again right before the request leaves; each that takes long gives the turn's slot up.
 type calls struct {
 	to   Team
 	t    *turn
@@ -26,7 +27,7 @@ func (c calls) CreateKey(ctx context.Context, team string, r xai.CreateRequest) 
 		return xai.CreatedKey{}, err
 	}
 	defer c.t.patience(c.name)()
-	return c.to.Keys.CreateKey(ctx, team, r)
+	return c.to.Keys.CreateKey(guard.With(ctx, c.t.guard), team, r)
 }
 
 func (c calls) UpdateKey(ctx context.Context, team, id string, u xai.KeyUpdate) (xai.Key, error) {
@@ -34,7 +35,7 @@ func (c calls) UpdateKey(ctx context.Context, team, id string, u xai.KeyUpdate) 
 		return xai.Key{}, err
 	}
 	defer c.t.patience(c.name)()
-	return c.to.Keys.UpdateKey(ctx, team, id, u)
+	return c.to.Keys.UpdateKey(guard.With(ctx, c.t.guard), team, id, u)
 }
 
 func (c calls) DeleteKey(ctx context.Context, id string) error {
@@ -42,7 +43,7 @@ func (c calls) DeleteKey(ctx context.Context, id string) error {
 		return err
 	}
 	defer c.t.patience(c.name)()
-	return c.to.Keys.DeleteKey(ctx, id)
+	return c.to.Keys.DeleteKey(guard.With(ctx, c.t.guard), id)
 }
 
 func (c calls) ListKeys(ctx context.Context, team string) (xai.KeyList, error) {

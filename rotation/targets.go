@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rotator/internal/guard"
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
@@ -137,14 +138,14 @@ func (s spot) previous(ctx context.Context, want secret.Fingerprint) (secret.Tex
 	return v, s.wrap("read the former value of", err)
 }
 
-// write does one change outside, behind the guard.
+// write does one change outside, behind the guard, which the store asks again right before the change leaves.
 func (s spot) write(ctx context.Context, what string, do func(context.Context) error) error {
 	if err := s.guard(); err != nil {
 		return err
 	}
 	ctx, done := s.begin(ctx)
 	defer done()
-	return s.wrap(what, do(ctx))
+	return s.wrap(what, do(guard.With(ctx, s.guard)))
 }
 
 func (s spot) stage(ctx context.Context, attempt string, v secret.Text) error {
