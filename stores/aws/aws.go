@@ -20,8 +20,8 @@
 //
 // Fence moves AWSCURRENT to a new version with the same content, so that a late move from the older version fails.
 //
-// AWS makes a secret's first version current whatever label is asked. A secret without a value therefore cannot stage,
-// and Promote, when it expects nothing, puts the first version or creates the secret.
+// AWS makes a secret's first version current whatever label is asked. A secret without a value therefore cannot stage:
+// Stage only creates it, empty, where it is absent, and Promote, when it expects nothing, puts the first version.
 //
 // The rights needed are secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and UpdateSecretVersionStage on
 // the secret, ListSecretVersionIds for Previous, CreateSecret where a secret may be absent, and kms:Decrypt and
@@ -61,7 +61,7 @@ type Options struct {
 	Endpoint string // "": AWS's own; http is accepted on loopback only
 	Profile  string // of the shared configuration files; "": AWS_PROFILE, or the default one
 	Role     Role   // to assume with the credentials found
-	KMSKeyID string // encrypts the secrets that Promote creates; "": AWS's key for Secrets Manager
+	KMSKeyID string // encrypts the secrets that are created; "": AWS's key for Secrets Manager
 
 	// HTTPClient carries every call, those to STS too. Nil: the SDK's own, which knows AWS_CA_BUNDLE and proxies.
 	HTTPClient *http.Client

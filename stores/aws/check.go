@@ -20,7 +20,7 @@ import (
 // labelCheck is asked for where nothing may be attached.
 const labelCheck = labelPrefix + "check"
 
-// Check implements stores.Checker. A secret that is absent is fine, since Promote creates it; whether it may is not
+// Check implements stores.Checker. A secret that is absent is fine, since Stage creates it; whether it may is not
 // known then. Of a secret with a value every right that a rotation needs is tried, without an effect.
 func (s *Store) Check(ctx context.Context, t stores.Target) error {
 	out, err := s.describe(ctx, t)

@@ -126,7 +126,7 @@ func plain(s string, form *regexp.Regexp) string {
 }
 
 // meaning maps the codes of Secrets Manager, STS and AWS's common errors. What is missing here (throttling, internal
-// errors, a skewed clock, whatever comes) means "not known": it may pass by itself.
+// errors, a skewed clock, a quota of versions or labels, which go away, whatever comes) means "not known": it may pass by itself.
 func meaning(code string) error {
 	switch code {
 	case codeNotFound:
@@ -137,7 +137,7 @@ func meaning(code string) error {
 		"MissingAuthenticationTokenException", "MissingAuthenticationToken", "IncompleteSignature":
 		return stores.ErrDenied
 	case "InvalidRequestException", codeMismatch, "ValidationException", codeExists,
-		"DecryptionFailure", "EncryptionFailure", "LimitExceededException", "PreconditionNotMetException":
+		"DecryptionFailure", "EncryptionFailure", "PreconditionNotMetException":
 		return stores.ErrInvalid
 	}
 	return nil

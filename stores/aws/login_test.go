@@ -276,7 +276,7 @@ func TestMeanings(t *testing.T) {
 		"InvalidRequestException":     stores.ErrInvalid,
 		"ValidationException":         stores.ErrInvalid,
 		"DecryptionFailure":           stores.ErrInvalid,
-		"LimitExceededException":      stores.ErrInvalid,
+		"LimitExceededException":      nil,
 		"ThrottlingException":         nil,
 		"InternalServiceError":        nil,
 		"RequestTimeTooSkewed":        nil,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
@@ -13,7 +14,7 @@ import (
 )
 
 // Promote implements stores.Store. Where nothing is expected, a secret without a value gets its first, and one that is
-// absent is created under the path as its name, with Options.KMSKeyID.
+// absent, although Stage created it, is created under the path as its name, with Options.KMSKeyID.
 func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, value secret.Text, expected secret.Fingerprint) error {
 	p := promotion{s: s, t: t, attempt: attempt, value: value, expected: expected}
 	err := errMoved
@@ -98,16 +99,38 @@ func (p *promotion) first(ctx context.Context) error {
 	if !answered(err, codeNotFound) {
 		return err
 	}
-	in := &secretsmanager.CreateSecretInput{Name: &p.t.Path, ClientRequestToken: &id, SecretString: aws.String(text.Reveal())}
-	if p.s.kmsKeyID != "" {
-		in.KmsKeyId = &p.s.kmsKeyID
-	}
-	out, err := p.s.client.CreateSecret(ctx, in, once)
-	if err == nil {
-		return names("CreateSecret", p.t, out.ARN)
-	}
-	if err = failed(ctx, p.t.Path, err); answered(err, codeExists) {
+	err = p.s.create(ctx, p.t, &secretsmanager.CreateSecretInput{ClientRequestToken: &id, SecretString: aws.String(text.Reveal())})
+	if answered(err, codeExists) {
 		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
+	}
+	return err
+}
+
+// create creates the secret, with the store's KMS key.
+func (s *Store) create(ctx context.Context, t stores.Target, in *secretsmanager.CreateSecretInput) error {
+	in.Name = &t.Path
+	if s.kmsKeyID != "" {
+		in.KmsKeyId = &s.kmsKeyID
+	}
+	out, err := s.client.CreateSecret(ctx, in, once)
+	if err != nil {
+		return failed(ctx, t.Path, err)
+	}
+	return names("CreateSecret", t, out.ARN)
+}
+
+// exist creates the secret without a value, unless it is there. A crash after it leaves an empty secret, which the next
+// call finds.
+func (s *Store) exist(ctx context.Context, t stores.Target) error {
+	_, err := s.describe(ctx, t)
+	if !errors.Is(err, stores.ErrNotFound) {
+		return err
+	}
+	if strings.HasPrefix(t.Path, "arn:") {
+		return fmt.Errorf("%s: %w: there is no such secret, and an ARN cannot be created", t.Path, stores.ErrInvalid)
+	}
+	if err = s.create(ctx, t, &secretsmanager.CreateSecretInput{}); answered(err, codeExists) {
+		return nil
 	}
 	return err
 }

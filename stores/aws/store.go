@@ -199,11 +199,15 @@ func found(t stores.Target, d document, err error) (secret.Text, error) {
 	return v, err
 }
 
-// Stage implements stores.Store. A secret that is absent or has no value cannot stage: AWS would make the staged
-// version current.
+// Stage implements stores.Store. A secret without a value cannot stage: AWS would make the staged version current. One
+// that is absent is created without a value first, so that a missing right shows before anything is promoted; Discard
+// leaves it, since the right to delete secrets is not asked for.
 func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
 	base, err := s.current(ctx, t)
 	if errors.Is(err, stores.ErrNotFound) {
+		if err := s.exist(ctx, t); err != nil {
+			return fmt.Errorf("stage in %s: %w", t.Path, err)
+		}
 		return fmt.Errorf("stage in %s: %w: its first value would be read at once", t.Path, stores.ErrNoStaging)
 	}
 	if err != nil {
