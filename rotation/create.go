@@ -203,6 +203,7 @@ func (t *turn) leave(a *journal.Attempt) {
 	t.drop(a.ID)
 	if r := t.rec.Rotation; r != nil && r.Attempt == a.ID {
 		r.Attempt, r.KeyID, r.Fingerprint = "", "", ""
+		r.PropagationOK = false // it was said of this key
 		r.PropagatedAt, r.BadSince, r.BadAt, r.BadCount = noTime, noTime, noTime, 0
 	}
 }

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -170,9 +171,13 @@ func (t *turn) begin(trigger journal.Trigger, why string) {
 		ID: id, Policy: t.claim.Policy, State: journal.Planned, Trigger: trigger, Why: why,
 		Spec: t.rec.Policy.Spec, StartedAt: now, EnteredAt: now,
 	}
-	for _, k := range t.rec.Keys {
-		if k.DeletedAt.IsZero() && (k.Use == journal.UseCurrent || k.Use == journal.UsePredecessor) {
-			r.OldKeyIDs = r.OldKeyIDs.With(k.ID)
+	old := slices.Clone(t.rec.Keys)
+	slices.SortStableFunc(old, func(a, b journal.Key) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for _, use := range []journal.Use{journal.UsePredecessor, journal.UseCurrent} { // the last one is what a rollback goes back to
+		for _, k := range old {
+			if k.DeletedAt.IsZero() && k.Use == use {
+				r.OldKeyIDs = r.OldKeyIDs.With(k.ID)
+			}
 		}
 	}
 	p := &t.rec.Policy

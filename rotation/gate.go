@@ -199,7 +199,7 @@ func (t *turn) succeeded(ctx context.Context, k journal.Key) error {
 		if i > 0 {
 			continue // the same bytes
 		}
-		err = t.prove(ctx, v, p.KeyID, t.plan.Verify)
+		err = t.proveUsed(ctx, v, p.KeyID)
 		if xai.ProvesBad(err) {
 			return stuckf(NotProved, "key %s, which consumers read, is refused: %w", p.KeyID, err)
 		}

@@ -157,6 +157,9 @@ func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused str
 	if old == nil {
 		return "there is no old key to go back to", nil
 	}
+	if !old.DeleteSentAt.IsZero() {
+		return t.deletionSent(old), nil
+	}
 	spots, err := t.spots(t.plan)
 	if err != nil {
 		return "", err
@@ -178,26 +181,35 @@ func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused str
 	return "", nil
 }
 
-// oldKey is the key that a rollback goes back to: the one that the targets held before, else the youngest old one.
+// oldKey is the key that a rollback goes back to: the one that this rotation replaced. One that was proved bad, or whose
+// value could not be told from another, is passed over for the one before it.
 func (t *turn) oldKey() *journal.Key {
 	r := t.rec.Rotation
-	var best *journal.Key
-	for i := range t.rec.Keys {
-		k := &t.rec.Keys[i]
-		if k.ID == r.KeyID || k.Use == journal.UseRejected || k.Use == journal.UseSuccessor || k.Health == healthDead ||
-			k.Fingerprint == "" { // adopted from a list: its value could not be told from another
-			continue
-		}
-		for _, row := range t.rec.Targets {
-			if row.PrevKeyID == k.ID || r.LiveAt.IsZero() && k.ID == t.rec.Policy.KeyID {
-				return k
-			}
-		}
-		if best == nil || k.CreatedAt.After(best.CreatedAt) {
-			best = k
+	var ids []string
+	for _, k := range t.rec.Keys { // a key that was adopted after this rotation began is not among its old keys
+		if !r.OldKeyIDs.Has(k.ID) && k.ID != t.rec.Policy.KeyID {
+			ids = append(ids, k.ID)
 		}
 	}
-	return best
+	ids = append(ids, r.OldKeyIDs.List()...)
+	if current := t.rec.Policy.KeyID; r.LiveAt.IsZero() {
+		ids = append(ids, current)
+	}
+	for _, id := range slices.Backward(ids) {
+		k := t.key(id)
+		if k == nil || k.ID == r.KeyID || k.Use == journal.UseRejected || k.Use == journal.UseSuccessor || k.Health == healthDead ||
+			!k.DeletedAt.IsZero() || k.Fingerprint == "" { // adopted from a list
+			continue
+		}
+		return k
+	}
+	return nil
+}
+
+// deletionSent says why nothing may rely on a key again. A delete whose answer was lost may land at any later time.
+func (t *turn) deletionSent(k *journal.Key) string {
+	return fmt.Sprintf("the deletion of key %s was sent at %s and cannot be taken back; `rotator rotate %s --supersede` makes a new key",
+		k.ID, k.DeleteSentAt.UTC().Format(time.RFC3339), t.claim.Policy)
 }
 
 func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error) {
@@ -205,7 +217,13 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
 		return "no old key waits to be deleted", nil
 	}
-	for _, id := range t.predecessors() {
+	old := t.predecessors()
+	for _, id := range old {
+		if k := t.key(id); !k.DeleteSentAt.IsZero() {
+			return t.deletionSent(k), nil
+		}
+	}
+	for _, id := range old {
 		if t.key(id).DisableSentAt.IsZero() {
 			continue
 		}

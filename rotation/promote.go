@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"rotator/internal/secret"
 	"rotator/policies"
@@ -12,6 +13,9 @@ import (
 	"rotator/stores"
 	"rotator/xai"
 )
+
+// proofAge is how old a proof of the successor may be when the first target of a turn is written.
+const proofAge = 30 * time.Second
 
 // promoting gives the successor to consumers, target by target. From its first line on the rotation only goes forward,
 // or is rolled back by a human: both keys work until every target was read back.
@@ -29,6 +33,16 @@ func (t *turn) promoting(ctx context.Context) (next, error) {
 	if err != nil {
 		return next{}, err
 	}
+	// A process may stop for days between the intent and the first write, and a store may be down just as long.
+	if t.proved.IsZero() || t.now().Sub(t.proved).Abs() > proofAge {
+		verify := t.plan.Verify
+		if t.promotedSomewhere(a) {
+			verify = policies.Verify{Method: "whoami"}
+		}
+		if n, err := t.proves(ctx, value, verify); err != nil || n != onward {
+			return n, err
+		}
+	}
 	var errs []error
 	for _, s := range spots {
 		if err := t.promote(ctx, s, a, value); err != nil {
@@ -38,7 +52,11 @@ func (t *turn) promoting(ctx context.Context) (next, error) {
 	if err := errors.Join(errs...); err != nil {
 		return next{}, err
 	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
+	n, err := t.proves(ctx, value, t.plan.Verify)
+	if xai.ClassOf(err) == xai.ClassModel { // it says nothing of the key, which consumers read already
+		n, err = t.proves(ctx, value, policies.Verify{Method: "whoami"})
+	}
+	if err != nil || n != onward {
 		return n, err
 	}
 	// What is staged has done its work. When it can't be removed now, live goes on trying: consumers are served.
@@ -47,6 +65,11 @@ func (t *turn) promoting(ctx context.Context) (next, error) {
 	}
 	t.goLive()
 	return again, nil
+}
+
+// promotedSomewhere reports whether consumers of a target may read the attempt's key already.
+func (t *turn) promotedSomewhere(a *journal.Attempt) bool {
+	return slices.ContainsFunc(t.rec.Targets, func(row journal.Target) bool { return row.Fingerprint == a.Fingerprint })
 }
 
 // promote writes one target and reads it back. value is compared with what is read, byte by byte: the proof that
@@ -110,7 +133,7 @@ func (t *turn) giveBack(ctx context.Context, id journal.TargetID) error {
 		}
 		value, err := t.oldValue(ctx, spots, *k)
 		if err == nil {
-			err = t.prove(ctx, value, k.ID, t.plan.Verify)
+			err = t.proveUsed(ctx, value, k.ID)
 		}
 		if isReason(err, NoOldValue) || xai.ProvesBad(err) {
 			return nil

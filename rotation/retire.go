@@ -174,7 +174,7 @@ func (t *turn) finish(s journal.State) (next, error) {
 func (t *turn) supersedeBad(ctx context.Context, why string) (next, error) {
 	r := t.rec.Rotation
 	for _, id := range t.predecessors() {
-		if k := t.key(id); k.DisableSentAt.IsZero() {
+		if k := t.key(id); k.DisableSentAt.IsZero() || !k.DeleteSentAt.IsZero() { // a delete that was sent may land late
 			continue
 		}
 		if err := t.enable(ctx, id); err != nil && xai.ClassOf(err) != xai.ClassNotFound {

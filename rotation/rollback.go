@@ -56,7 +56,7 @@ func (t *turn) restore(ctx context.Context) (next, error) {
 	if err != nil {
 		return next{}, err
 	}
-	if err := t.prove(ctx, value, old.ID, t.plan.Verify); err != nil {
+	if err := t.proveUsed(ctx, value, old.ID); err != nil {
 		if !xai.ProvesBad(err) {
 			return next{}, err
 		}
@@ -174,7 +174,7 @@ func (t *turn) lateDisable(ctx context.Context) (next, error) {
 		return next{}, err
 	}
 	if string(v.Fingerprint()) == old.Fingerprint {
-		switch err := t.prove(ctx, v, old.ID, t.plan.Verify); {
+		switch err := t.proveUsed(ctx, v, old.ID); {
 		case xai.ClassOf(err) == xai.ClassKeyDisabled:
 			if err := t.enable(ctx, old.ID); err != nil {
 				return next{}, err

@@ -29,6 +29,7 @@ type turn struct {
 	worried journal.Reason     // a failure beside the rotation, shown unless the rotation has one of its own
 	unsure  error              // why it is not known whether the last commit was written
 	read    secret.Text        // the value of the rotation's key, once this turn has read it
+	proved  time.Time          // when that value last proved itself in this turn
 	log     *slog.Logger
 }
 

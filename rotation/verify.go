@@ -193,9 +193,11 @@ func (t *turn) proves(ctx context.Context, value secret.Text, v policies.Verify)
 	r := t.rec.Rotation
 	switch err := t.prove(ctx, value, r.KeyID, v); {
 	case err == nil:
+		t.proved = t.now()
 		t.answeredWell()
 		return onward, nil
 	case xai.ProvesBad(err):
+		t.proved = noTime
 		return t.answeredBad(ctx, err)
 	default:
 		return next{}, err
@@ -228,6 +230,22 @@ func (t *turn) prove(ctx context.Context, value secret.Text, keyID string, v pol
 	default:
 		return team.Probe.Chat(ctx, value, v.Model)
 	}
+}
+
+// proveUsed is prove for a key that consumers read or have read. The rotation's own key also shows that it does what the
+// policy needs, unless xAI does not offer the model any more. Any other key was made for another version of the policy, so
+// that it only has to say who it is.
+func (t *turn) proveUsed(ctx context.Context, value secret.Text, keyID string) error {
+	identity := policies.Verify{Method: "whoami"}
+	r := t.rec.Rotation
+	if r == nil || keyID != r.KeyID {
+		return t.prove(ctx, value, keyID, identity)
+	}
+	err := t.prove(ctx, value, keyID, t.plan.Verify)
+	if xai.ClassOf(err) == xai.ClassModel {
+		err = t.prove(ctx, value, keyID, identity)
+	}
+	return err
 }
 
 func (t *turn) answeredWell() {
