@@ -45,7 +45,10 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 		return next{}, err
 	}
 	trigger := journal.Trigger(p.DueCause)
-	if t.unhealthy() {
+	switch {
+	case t.leaked(p.KeyID):
+		trigger = journal.ByCompromise
+	case t.unhealthy():
 		trigger = journal.ByBadKey
 	}
 	t.begin(trigger, "")
@@ -188,8 +191,15 @@ func (t *turn) begin(trigger journal.Trigger, why string) {
 	t.log.Info("rotation planned", "rotation", id, "trigger", trigger)
 }
 
-// unhealthy reports whether the key in use was proved bad.
+// unhealthy reports whether the key in use was proved bad, or is known to somebody else. A rotation is due until another
+// key is in use, whatever becomes of the rotations that begin.
 func (t *turn) unhealthy() bool {
 	k := t.key(t.rec.Policy.KeyID)
-	return k != nil && k.Health == healthDead
+	return k != nil && (k.Health == healthDead || k.Health == healthLeaked)
+}
+
+// leaked reports whether a human reported the key as compromised.
+func (t *turn) leaked(id string) bool {
+	k := t.key(id)
+	return k != nil && k.Health == healthLeaked
 }

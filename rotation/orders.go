@@ -65,6 +65,15 @@ func (t *turn) obey(ctx context.Context, o *journal.Order) (refused string, err 
 }
 
 func (t *turn) orderRotate(ctx context.Context, o *journal.Order) (string, error) {
+	inUse := t.rec.Policy.KeyID
+	refused, err := t.mayRotate(ctx, o)
+	if k := t.key(inUse); k != nil && o.Trigger == journal.ByCompromise && refused == "" && err == nil {
+		k.Health, k.HealthAt, k.BadAnswers = healthLeaked, t.now(), 0
+	}
+	return refused, err
+}
+
+func (t *turn) mayRotate(ctx context.Context, o *journal.Order) (string, error) {
 	if !t.rec.Policy.RemovedAt.IsZero() {
 		return "the policy was removed", nil
 	}
@@ -157,8 +166,11 @@ func (t *turn) orderRollback(ctx context.Context, o *journal.Order) (refused str
 	if old == nil {
 		return "there is no old key to go back to", nil
 	}
-	if !old.DeleteSentAt.IsZero() {
+	switch {
+	case !old.DeleteSentAt.IsZero():
 		return t.deletionSent(old), nil
+	case old.Health == healthLeaked:
+		return t.staysOff(old), nil
 	}
 	spots, err := t.spots(t.plan)
 	if err != nil {
@@ -212,6 +224,11 @@ func (t *turn) deletionSent(k *journal.Key) string {
 		k.ID, k.DeleteSentAt.UTC().Format(time.RFC3339), t.claim.Policy)
 }
 
+// staysOff says why a compromised key is not given to consumers again.
+func (t *turn) staysOff(k *journal.Key) string {
+	return fmt.Sprintf("key %s was reported as compromised and is not turned on again; `rotator rotate %s --supersede` makes a new key", k.ID, t.claim.Policy)
+}
+
 func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error) {
 	r := t.rec.Rotation
 	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
@@ -219,8 +236,11 @@ func (t *turn) orderRevive(ctx context.Context, o *journal.Order) (string, error
 	}
 	old := t.predecessors()
 	for _, id := range old {
-		if k := t.key(id); !k.DeleteSentAt.IsZero() {
+		switch k := t.key(id); {
+		case !k.DeleteSentAt.IsZero():
 			return t.deletionSent(k), nil
+		case k.Health == healthLeaked:
+			return t.staysOff(k), nil
 		}
 	}
 	for _, id := range old {

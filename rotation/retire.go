@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"rotator/rotation/journal"
@@ -39,6 +40,9 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 	if len(old) == 0 {
 		return onward, nil
 	}
+	if err := t.retireLeaked(ctx, old); err != nil {
+		return next{}, err
+	}
 	overlap := t.plan.Retire.Overlap.Std()
 	if t.rec.Rotation.Trigger == journal.ByCompromise {
 		overlap = 0
@@ -72,6 +76,27 @@ func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
 	return onward, nil
 }
 
+// retireLeaked turns compromised keys off without an overlap, or deletes them where xAI does not turn them off.
+func (t *turn) retireLeaked(ctx context.Context, old []string) error {
+	if t.held() {
+		return nil
+	}
+	for _, id := range old {
+		if !t.leaked(id) || !t.key(id).DisabledAt.IsZero() {
+			continue
+		}
+		if err := t.destroy(ctx, disable, id); err != nil {
+			return err
+		}
+		if k := t.key(id); k.DisabledAt.IsZero() && k.DeletedAt.IsZero() {
+			if err := t.destroy(ctx, remove, id); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // soaked deletes the old keys once they were off for the soak.
 func (t *turn) soaked(ctx context.Context) (next, error) {
 	r := t.rec.Rotation
@@ -89,10 +114,12 @@ func (t *turn) soaked(ctx context.Context) (next, error) {
 	return onward, nil
 }
 
-// predecessors returns the ids of the keys to be retired.
+// predecessors returns the ids of the keys to be retired, the oldest first.
 func (t *turn) predecessors() []string {
 	var ids []string
-	for _, k := range t.rec.Keys {
+	byAge := slices.Clone(t.rec.Keys)
+	slices.SortStableFunc(byAge, func(a, b journal.Key) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	for _, k := range byAge {
 		if k.Use == journal.UsePredecessor && k.DeletedAt.IsZero() {
 			ids = append(ids, k.ID)
 		}
@@ -139,7 +166,12 @@ func (t *turn) busy(ctx context.Context, keys []string, since time.Time) (string
 		return "", err
 	}
 	// Asked from a day before the promote: the old key was in use then, so that an answer that knows keys names it.
-	from := t.rec.Rotation.LiveAt.Add(-24 * time.Hour)
+	begun := t.rec.Policy.LiveSince
+	if r := t.rec.Rotation; r != nil && !r.PromotingAt.IsZero() {
+		begun = r.PromotingAt
+	}
+	idle := t.now().Sub(since)
+	from := minTime(begun, t.now()).Add(-max(24*time.Hour, idle))
 	if since.Before(from) {
 		from = since
 	}
@@ -150,12 +182,26 @@ func (t *turn) busy(ctx context.Context, keys []string, since time.Time) (string
 	if err != nil {
 		return "", err
 	}
+	silenceIsIdle := namesLiveKey(usage, t.rec.Policy.KeyID, from.Add(idle))
 	for _, id := range keys {
-		if used, known := usage.UsedSince(id, since); used || !known {
+		if used, known := usage.UsedSince(id, since); used || !known && !(silenceIsIdle && silentAbout(usage, id)) {
 			return id, nil
 		}
 	}
 	return "", nil
+}
+
+// namesLiveKey reports whether a whole answer names the key in use, up to an hour that ends at or after reached. Usage is
+// known by key then, so that silence about another key until that hour means that nobody used it.
+func namesLiveKey(u xai.Usage, live string, reached time.Time) bool {
+	at, seen := u.Newest(live)
+	_, known := u.UsedSince(live, u.From)
+	return seen && known && !at.Add(time.Hour).Before(reached)
+}
+
+func silentAbout(u xai.Usage, id string) bool {
+	_, seen := u.Newest(id)
+	return !seen
 }
 
 // finish ends the rotation when nothing is left to do.
@@ -174,7 +220,7 @@ func (t *turn) finish(s journal.State) (next, error) {
 func (t *turn) supersedeBad(ctx context.Context, why string) (next, error) {
 	r := t.rec.Rotation
 	for _, id := range t.predecessors() {
-		if k := t.key(id); k.DisableSentAt.IsZero() || !k.DeleteSentAt.IsZero() { // a delete that was sent may land late
+		if k := t.key(id); k.DisableSentAt.IsZero() || !k.DeleteSentAt.IsZero() || k.Health == healthLeaked { // a delete that was sent may land late
 			continue
 		}
 		if err := t.enable(ctx, id); err != nil && xai.ClassOf(err) != xai.ClassNotFound {

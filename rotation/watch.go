@@ -13,10 +13,11 @@ import (
 // What the watch may find of a key.
 const (
 	healthOK       = "ok"
-	healthSuspect  = "suspect"  // answered badly, not often enough to prove anything
-	healthDead     = "dead"     // proved bad
-	healthBlocked  = "blocked"  // xAI blocked the key or its team
-	healthExpiring = "expiring" // will expire before a rotation could replace it in time
+	healthSuspect  = "suspect"     // answered badly, not often enough to prove anything
+	healthDead     = "dead"        // proved bad
+	healthBlocked  = "blocked"     // xAI blocked the key or its team
+	healthLeaked   = "compromised" // a human reported it; this stays until the key is gone
+	healthExpiring = "expiring"    // will expire before a rotation could replace it in time
 )
 
 // suspectPace is the pause between two looks at a key that answered badly.
@@ -160,7 +161,7 @@ func (t *turn) judge(row *journal.Target) bool {
 // examine lets the key in use prove itself, and keeps count of bad answers.
 func (t *turn) examine(ctx context.Context, v secret.Text, id string) error {
 	k := t.key(id)
-	if k == nil || t.rec.Rotation != nil && !t.rec.Rotation.PromotingAt.IsZero() && t.rec.Rotation.LiveAt.IsZero() {
+	if k == nil || k.Health == healthLeaked || t.rec.Rotation != nil && !t.rec.Rotation.PromotingAt.IsZero() && t.rec.Rotation.LiveAt.IsZero() {
 		return nil
 	}
 	health, err := t.health(ctx, v, k)
