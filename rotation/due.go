@@ -21,6 +21,11 @@ func (t *turn) idle(ctx context.Context) (next, error) {
 		p.DueAt, p.DueCause = noTime, ""
 		return wait(noTime, ""), nil
 	}
+	if err := t.retireLeft(ctx); gone(ctx, err) {
+		return next{}, err
+	} else if err != nil { // it must not hold the next rotation up
+		t.worry(err)
+	}
 	t.schedule()
 	if t.held() {
 		return wait(t.rec.Hold.Until, Held), nil

@@ -28,7 +28,7 @@ func TestOneGate(t *testing.T) {
 		"erase":     {"rotation/gate.go destroy"},
 		"turnOff":   {"rotation/gate.go destroy"},
 		"destroy": {"rotation/abort.go aborting", "rotation/rehearse.go offAndOn", "rotation/rehearse.go run", "rotation/retire.go retire",
-			"rotation/retire.go soaked", "rotation/sweep.go settleAttempt"},
+			"rotation/retire.go retireLeaked", "rotation/retire.go retireOne", "rotation/retire.go soaked", "rotation/sweep.go settleAttempt"},
 	}
 	got := callers(t, "..", want)
 	for name, callers := range want {

@@ -15,6 +15,11 @@ func (t *turn) live(ctx context.Context) (next, error) {
 	if err := t.discardStaged(ctx); err != nil {
 		return next{}, err
 	}
+	if t.held() {
+		if n, err := t.lateRevived(ctx); err != nil || n != onward {
+			return n, err
+		}
+	}
 	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != onward {
 		return n, err
 	}
@@ -112,6 +117,59 @@ func (t *turn) soaked(ctx context.Context) (next, error) {
 		}
 	}
 	return onward, nil
+}
+
+// retireLeft retires old keys that no rotation in flight retires: the rotation that replaced them was superseded, and the
+// next one turned back. Their overlap began when the key in use went live. One that is still used is looked at again later.
+func (t *turn) retireLeft(ctx context.Context) error {
+	old := t.predecessors()
+	p := &t.rec.Policy
+	if len(old) == 0 || p.KeyID == "" || p.LiveSince.IsZero() || t.held() {
+		return nil
+	}
+	if err := t.retireLeaked(ctx, old); err != nil {
+		return err
+	}
+	end := p.LiveSince.Add(t.policy.Retire.Overlap.Std())
+	for _, id := range old {
+		if k := t.key(id); k.DeletedAt.IsZero() {
+			if err := t.retireOne(ctx, k, end); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// retireOne takes the next step for an old key whose overlap ends at end. Where xAI does not turn keys off, it is deleted
+// once the soak is over too.
+func (t *turn) retireOne(ctx context.Context, k *journal.Key, end time.Time) error {
+	retire, id, now := t.policy.Retire, k.ID, t.now()
+	soak := retire.Soak.Std()
+	if off := k.DisabledAt; !off.IsZero() {
+		if now.Before(off.Add(soak)) {
+			return nil
+		}
+		return t.destroy(ctx, remove, id)
+	}
+	if now.Before(end) || t.ahead(k.DisableSentAt.Add(time.Hour)) {
+		return nil
+	}
+	if retire.RequireIdle > 0 && (retire.MaxWait == 0 || now.Before(end.Add(retire.MaxWait.Std()))) {
+		if busy, err := t.busy(ctx, []string{id}, now.Add(-retire.RequireIdle.Std())); err != nil || busy != "" {
+			return err
+		}
+	}
+	if soak == 0 {
+		return t.destroy(ctx, remove, id)
+	}
+	if err := t.destroy(ctx, disable, id); err != nil {
+		return err
+	}
+	if k = t.key(id); k.DisabledAt.IsZero() && !now.Before(end.Add(soak)) {
+		return t.destroy(ctx, remove, id)
+	}
+	return nil
 }
 
 // predecessors returns the ids of the keys to be retired, the oldest first.

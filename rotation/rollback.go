@@ -193,6 +193,38 @@ func (t *turn) lateDisable(ctx context.Context) (next, error) {
 	return onward, nil
 }
 
+// lateRevived keeps the old keys on that a human revived: a disable that was sent before the revive may land after it. The
+// key is looked at until none can land any more. One that is listed as off longer after our disable was turned off by
+// somebody else, and stays so.
+func (t *turn) lateRevived(ctx context.Context) (next, error) {
+	for _, id := range t.predecessors() {
+		k := t.key(id)
+		if k.DisableSentAt.IsZero() || !k.DisabledAt.IsZero() || !k.DeleteSentAt.IsZero() || k.Health == healthLeaked {
+			continue
+		}
+		team, err := t.team(ctx, k.Team)
+		if err != nil {
+			return next{}, err
+		}
+		asked := t.now()
+		on, err := listedOn(ctx, team, id)
+		if err != nil {
+			return next{}, err
+		}
+		if !on {
+			if err := t.enable(ctx, id); err != nil {
+				return next{}, err
+			}
+		}
+		if end := k.DisableSentAt.Add(t.limits.Quarantine); asked.Before(end) {
+			pace := min(max(asked.Sub(k.DisableSentAt)/8, 2*time.Second), 15*time.Second)
+			return wait(minTime(end, t.now().Add(pace)), WaitQuarantine), nil
+		}
+		k.DisableSentAt = noTime
+	}
+	return onward, nil
+}
+
 func minTime(a, b time.Time) time.Time {
 	if a.Before(b) {
 		return a
