@@ -80,7 +80,11 @@ func vaultOptions(c *config.Vault) vault.Options {
 }
 
 func awsOptions(c *config.AWS) aws.Options {
-	return aws.Options{Region: c.Region, Endpoint: c.Endpoint, Profile: c.Profile, KMSKeyID: c.KMSKeyID, Role: aws.Role(c.AssumeRole)}
+	o := aws.Options{Region: c.Region, Endpoint: c.Endpoint, Profile: c.Profile, KMSKeyID: c.KMSKeyID, Role: aws.Role(c.AssumeRole)}
+	for _, tag := range c.Tags {
+		o.Tags = append(o.Tags, aws.Tag(tag))
+	}
+	return o
 }
 
 func fileOptions(c *config.File) file.Options {

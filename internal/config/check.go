@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 
@@ -91,6 +92,7 @@ func (d *decoder) checkStores(c *Config, root *yaml.Node) {
 			if e := s.AWS.Endpoint; e != "" && insecure(e) != "" {
 				at("endpoint "+insecure(e), "https://HOST, or http:// on loopback", "endpoint")
 			}
+			checkTags(s.AWS.Tags, at)
 		case s.Kubernetes != nil:
 			checkKubernetes(s.Kubernetes, d.dir, at)
 		case s.File != nil:
@@ -102,6 +104,22 @@ func (d *decoder) checkStores(c *Config, root *yaml.Node) {
 				at("dir is a folder of one machine, and replicas share the journal", "another store, or shared: true when all of them see the same folder", "dir")
 			}
 		}
+	}
+}
+
+// checkTags holds tags to what AWS takes: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_Tag.html
+func checkTags(tags []AWSTag, at func(what, want string, path ...string)) {
+	seen := map[string]bool{}
+	for _, tag := range tags {
+		switch {
+		case seen[tag.Key]:
+			at("tags has a key twice", "every key once", "tags")
+		case strings.HasPrefix(strings.ToLower(tag.Key), "aws:"):
+			at("tags has a key that begins with aws:", "another key: those are AWS's own", "tags")
+		case utf8.RuneCountInString(tag.Key) > 128 || utf8.RuneCountInString(tag.Value) > 256:
+			at("tags has a key or a value that is too long", "at most 128 characters for a key and 256 for a value", "tags")
+		}
+		seen[tag.Key] = true
 	}
 }
 

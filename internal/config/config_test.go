@@ -48,6 +48,7 @@ stores:
     region: eu-west-1
     endpoint: http://127.0.0.1:4566
     profile: p
+    tags: [{key: Owner, value: a b}, {key: rotated}]
     assume_role: {arn: "arn:aws:iam::1:role/r", external_id: e, session_name: s}
     kms_key_id: alias/k
   local: {type: file, dir: secrets, recipients: [age1x], identity: "file:/id", shared: true}
@@ -63,13 +64,13 @@ func TestEveryKey(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
-		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole}
+		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2", XAITLS{"/etc/rotator/x.pem", "/k/x.key", "/etc/rotator/x-ca.pem"}},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
 		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"}, []string{"https://vault-0.example:8200"},
-		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}}
+		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}, []AWSTag{{"Owner", "a b"}, {"rotated", ""}}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
@@ -144,6 +145,8 @@ func TestProblems(t *testing.T) {
 			[]string{"3: stores.a.auth.role_id is missing", "3: stores.a.auth.token is not used by method approle", "4: stores.b.auth.method is not known", "5: stores.c.auth is missing"}},
 		{"redirects", "teams: {t: {}}\nstores: {v: {type: vault, address: https://v, redirects: [https://a, http://b], auth: {method: token, token: \"env:T\"}}}",
 			[]string{"stores.v.redirects has an address that is not https"}},
+		{"tags", "teams: {t: {}}\nstores: {s: {type: aws, tags: [{key: a}, {key: a}, {key: \"AWS:b\"}, {value: c}, {key: d, value: " + strings.Repeat("x", 257) + "}]}}",
+			[]string{"stores.s.tags has a key twice", "stores.s.tags has a key that begins with aws:", "stores.s.tags[3].key is missing", "stores.s.tags has a key or a value that is too long"}},
 		{"half a certificate", "teams: {t: {}}\nstores: {v: {type: vault, address: http://v, kv_version: 3, auth: {method: token, token: \"env:T\"}, tls: {client_cert: c}}}",
 			[]string{"stores.v.address is not https", "stores.v.kv_version is neither", "stores.v.tls has a client certificate"}},
 		{"listen", base + "listen: here", []string{"3: listen is no address"}},

@@ -76,6 +76,16 @@ type AWS struct {
 	AssumeRole AssumeRole `yaml:"assume_role"`
 	// KMSKeyID is the key that encrypts secrets that are created. Default: AWS's own.
 	KMSKeyID string `yaml:"kms_key_id"`
+	// Tags of secrets that are created, as `{key, value}`. Default: none.
+	Tags []AWSTag `yaml:"tags"`
+}
+
+// AWSTag is a tag of a secret.
+type AWSTag struct {
+	// Key of the tag.
+	Key string `yaml:"key" jsonschema:"required"`
+	// Value of the tag. Default: empty.
+	Value string `yaml:"value"`
 }
 
 // AssumeRole is an IAM role to assume first.

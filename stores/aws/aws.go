@@ -24,7 +24,7 @@
 // Stage only creates it, empty, where it is absent, and Promote, when it expects nothing, puts the first version.
 //
 // The rights needed are secretsmanager:DescribeSecret, GetSecretValue, PutSecretValue and UpdateSecretVersionStage on
-// the secret, ListSecretVersionIds for Previous, CreateSecret where a secret may be absent, and kms:Decrypt and
+// the secret, ListSecretVersionIds for Previous, CreateSecret where a secret may be absent, TagResource where it gets tags, and kms:Decrypt and
 // kms:GenerateDataKey where a KMS key of one's own encrypts it. [Options.Permissions] writes the policy.
 package aws
 
@@ -42,6 +42,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go/logging"
 
@@ -62,12 +63,16 @@ type Options struct {
 	Profile  string // of the shared configuration files; "": AWS_PROFILE, or the default one
 	Role     Role   // to assume with the credentials found
 	KMSKeyID string // encrypts the secrets that are created; "": AWS's key for Secrets Manager
+	Tags     []Tag  // of the secrets that are created; others keep theirs
 
 	// HTTPClient carries every call, those to STS too. Nil: the SDK's own, which knows AWS_CA_BUNDLE and proxies.
 	HTTPClient *http.Client
 	// Credentials stand in for the default chain (environment, profile, web identity, container, instance).
 	Credentials aws.CredentialsProvider
 }
+
+// Tag is a tag of a secret.
+type Tag struct{ Key, Value string }
 
 // Role is an IAM role to assume before any secret is touched. The zero Role is none.
 type Role struct {
@@ -81,6 +86,7 @@ type Store struct {
 	client   *secretsmanager.Client
 	region   string
 	kmsKeyID string
+	tags     []types.Tag
 }
 
 // New returns a store after reading the environment and AWS's configuration files; it calls nobody, so that wrong
@@ -122,7 +128,11 @@ func New(ctx context.Context, o Options) (*Store, error) {
 			so.BaseEndpoint = &o.Endpoint
 		}
 	})
-	return &Store{client: client, region: cfg.Region, kmsKeyID: o.KMSKeyID}, nil
+	s := &Store{client: client, region: cfg.Region, kmsKeyID: o.KMSKeyID}
+	for _, tag := range o.Tags {
+		s.tags = append(s.tags, types.Tag{Key: aws.String(tag.Key), Value: aws.String(tag.Value)})
+	}
+	return s, nil
 }
 
 // early has a session replaced before it ends. AWS's clock may be ahead of ours, and a session that ended on the way reads

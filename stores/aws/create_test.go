@@ -2,6 +2,7 @@ package aws
 
 import (
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -58,4 +59,44 @@ func TestStageCreatesNoARN(t *testing.T) {
 	empty := "there"
 	server.Region(region).CreateEmpty(empty)
 	is(t, s.Stage(t.Context(), stores.Target{Path: server.Region(region).ARN(empty)}, attempt, value), stores.ErrNoStaging)
+}
+
+// TestTags: what is created carries the tags that a policy of the account may want at that moment.
+func TestTags(t *testing.T) {
+	t.Parallel()
+	server := awstest.New()
+	r := server.Region(region)
+	o := Options{KMSKeyID: "alias/rotator", Tags: []Tag{{"Owner", "team a"}, {"cost:center", ""}}}
+	want := map[string]string{"Owner": "team a", "cost:center": ""}
+	s := openWith(t, server, o)
+	whole := stores.Target{Path: "promoted"}
+	is(t, s.Stage(t.Context(), target, attempt, value), stores.ErrNoStaging)
+	if err := s.Promote(t.Context(), whole, attempt, value, ""); err != nil {
+		t.Error(err)
+	}
+	for _, name := range []string{path, whole.Path} {
+		if got := r.Tags(name); !maps.Equal(got, want) {
+			t.Errorf("the tags of %s are %v, want %v", name, got, want)
+		}
+	}
+	r.Put("theirs", "x") // what others created keeps its own
+	is(t, s.Stage(t.Context(), stores.Target{Path: "theirs", Field: "f"}, attempt, value), stores.ErrInvalid)
+	if got := r.Tags("theirs"); len(got) != 0 {
+		t.Errorf("a secret of others got the tags %v", got)
+	}
+}
+
+// TestPermissionToTag: AWS wants the right to tag for a create with tags, and nobody else needs it.
+func TestPermissionToTag(t *testing.T) {
+	t.Parallel()
+	for _, tagged := range []bool{false, true} {
+		o := Options{Region: region}
+		if tagged {
+			o.Tags = []Tag{{"Owner", "a"}}
+		}
+		all := strings.Join(documents(t, o, target), "")
+		if strings.Contains(all, "secretsmanager:TagResource") != tagged {
+			t.Errorf("tags %t: the policy is %s", tagged, all)
+		}
+	}
 }

@@ -37,7 +37,8 @@ func allow(sid string, resources []string, actions ...string) statement {
 }
 
 // Permissions implements stores.Permissions: a policy for the login, in as many documents as AWS's limit of size takes,
-// or for the role that it assumes, and then one for the login that it may. Only Region, Role and KMSKeyID count.
+// or for the role that it assumes, and then one for the login that it may. Only Region, Role, KMSKeyID and
+// Tags count.
 //
 // A secret's ARN ends in six characters that AWS draws when it is created, so ?????? stands for them. It matches the
 // secret of this name and no other, and also one that does not exist yet:
@@ -70,7 +71,7 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 		}
 		secrets = append(secrets, a)
 	}
-	parts := split(secrets, key)
+	parts := o.split(secrets, key)
 	var documents []stores.Document
 	for i, p := range parts {
 		d := stores.Document{Format: "json", About: about, Text: p.text()}
@@ -172,20 +173,20 @@ func (o Options) useKey(in place) (statement, error) {
 }
 
 // split makes policies for the secrets, none longer than AWS takes. The first one has what is needed beside.
-func split(secrets []secretARN, beside []statement) []policy {
+func (o Options) split(secrets []secretARN, beside []statement) []policy {
 	var done []policy
 	begin := 0
 	for end := range secrets {
-		longer := forSecrets(secrets[begin:end+1], beside)
+		longer := o.forSecrets(secrets[begin:end+1], beside)
 		if end > begin && longer.size() > maxPolicy {
-			done = append(done, forSecrets(secrets[begin:end], beside))
+			done = append(done, o.forSecrets(secrets[begin:end], beside))
 			begin, beside = end, nil
 		}
 	}
-	return append(done, forSecrets(secrets[begin:], beside))
+	return append(done, o.forSecrets(secrets[begin:], beside))
 }
 
-func forSecrets(secrets []secretARN, beside []statement) policy {
+func (o Options) forSecrets(secrets []secretARN, beside []statement) policy {
 	var all, named []string
 	for _, s := range secrets {
 		all = append(all, s.text)
@@ -199,7 +200,11 @@ func forSecrets(secrets []secretARN, beside []statement) policy {
 		allow("FindFormerValues", all, "secretsmanager:ListSecretVersionIds"),
 	)
 	if len(named) > 0 {
-		p.Statement = append(p.Statement, allow("CreateSecrets", named, "secretsmanager:CreateSecret"))
+		create := []string{"secretsmanager:CreateSecret"}
+		if len(o.Tags) > 0 {
+			create = append(create, "secretsmanager:TagResource")
+		}
+		p.Statement = append(p.Statement, allow("CreateSecrets", named, create...))
 	}
 	p.Statement = append(p.Statement, beside...)
 	return p

@@ -101,6 +101,7 @@ func TestPermissions(t *testing.T) {
 	const alias, key = "alias/rotator", "0dd5a1b2-0000-4000-8000-000000000001"
 	for name, o := range map[string]Options{
 		"AWS's key":             {},
+		"tags":                  {Tags: []Tag{{"Owner", "a"}}},
 		"a key by its alias":    {KMSKeyID: alias},
 		"by its alias's ARN":    {KMSKeyID: "arn:aws:kms:" + region + ":123456789012:" + alias},
 		"a key by its id":       {KMSKeyID: key},

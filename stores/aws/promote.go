@@ -106,9 +106,9 @@ func (p *promotion) first(ctx context.Context) error {
 	return err
 }
 
-// create creates the secret, with the store's KMS key.
+// create creates the secret, with the store's KMS key and tags.
 func (s *Store) create(ctx context.Context, t stores.Target, in *secretsmanager.CreateSecretInput) error {
-	in.Name = &t.Path
+	in.Name, in.Tags = &t.Path, s.tags
 	if s.kmsKeyID != "" {
 		in.KmsKeyId = &s.kmsKeyID
 	}

@@ -215,6 +215,9 @@ func (s *Server) authorize(at scope, action string, in *request) error {
 	if !allows(policies, need{action: "secretsmanager:" + action, resource: arn}) {
 		return fail("AccessDeniedException", "User: %s is not authorized to perform: secretsmanager:%s on resource: %s because no identity-based policy allows the secretsmanager:%s action", at.key, action, in.id(), action)
 	}
+	if tag := (need{action: "secretsmanager:TagResource", resource: arn}); len(in.Tags) > 0 && !allows(policies, tag) {
+		return fail("AccessDeniedException", "User: %s is not authorized to perform: secretsmanager:TagResource on resource: %s", at.key, in.id())
+	}
 	for _, use := range kmsUses(action, in) {
 		if kmsKey != "" && !allows(policies, kmsNeed(at.region, kmsKey, use)) {
 			return fail("AccessDeniedException", "Access to KMS is not allowed")

@@ -2,6 +2,7 @@ package awstest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -142,6 +143,12 @@ func (r Region) ARN(name string) (arn string) {
 func (r Region) KMSKey(name string) (key string) {
 	r.with(name, func(sec *secret) { key = sec.kmsKey })
 	return key
+}
+
+// Tags returns the secret's tags.
+func (r Region) Tags(name string) (tags map[string]string) {
+	r.with(name, func(sec *secret) { tags = maps.Clone(sec.tags) })
+	return tags
 }
 
 func (r Region) with(name string, f func(*secret)) {
