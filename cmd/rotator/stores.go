@@ -110,6 +110,7 @@ func outcome(err error) string {
 		word string
 	}{
 		{stores.ErrNotFound, "not_found"}, {stores.ErrConflict, "conflict"}, {stores.ErrNoStaging, "no_staging"},
+		{stores.ErrStale, "stale"}, {stores.ErrCannotFence, "cannot_fence"},
 		{stores.ErrDenied, "denied"}, {stores.ErrInvalid, "invalid"}, {context.DeadlineExceeded, "timeout"}, {context.Canceled, "canceled"},
 	} {
 		if errors.Is(err, o.is) {
@@ -176,4 +177,24 @@ func (o observed) Previous(ctx context.Context, t stores.Target, want secret.Fin
 	}
 	defer func(begun time.Time) { o.tell(ctx, "previous", begun, err) }(time.Now())
 	return p.Previous(ctx, t, want)
+}
+
+// Fence implements stores.Fencer; a store that cannot fence says so, and the caller waits.
+func (o observed) Fence(ctx context.Context, t stores.Target) (err error) {
+	f, ok := o.Store.(stores.Fencer)
+	if !ok {
+		return stores.ErrCannotFence
+	}
+	defer func(begun time.Time) { o.tell(ctx, "fence", begun, err) }(time.Now())
+	return f.Fence(ctx, t)
+}
+
+// Place implements stores.Placer; the place is not known where the store cannot tell it.
+func (o observed) Place(ctx context.Context, t stores.Target) (place string, err error) {
+	p, ok := o.Store.(stores.Placer)
+	if !ok {
+		return "", stores.ErrNotFound
+	}
+	defer func(begun time.Time) { o.tell(ctx, "place", begun, err) }(time.Now())
+	return p.Place(ctx, t)
 }

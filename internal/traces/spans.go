@@ -3,6 +3,7 @@ package traces
 import (
 	"context"
 	"crypto/rand"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -80,7 +81,7 @@ func (t *Traces) Call(ctx context.Context, to, op, outcome string, took time.Dur
 	}
 	now := time.Now()
 	_, span := t.start(ctx, to+" "+op, now.Add(-took), known("peer.service", to, "rotator.op", op, "rotator.outcome", outcome)...)
-	if outcome != "ok" && outcome != "not_found" && outcome != "no_staging" {
+	if !slices.Contains([]string{"ok", "not_found", "no_staging", "cannot_fence"}, outcome) {
 		span.SetStatus(codes.Error, outcome)
 	}
 	span.End(trace.WithTimestamp(now))
