@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"rotator/internal/secret"
-	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/xai"
 )
@@ -24,8 +22,9 @@ const (
 // destroy is the one gate: every disable and every delete of a key passes it, whoever asks. It refuses unless
 //
 //   - the key is ours by the journal, and no hold is in force now;
-//   - no target that the journal's map names for this key, over all policies and all targets ever used, holds it now:
-//     each is read afresh, and one that cannot be read blocks;
+//   - no target holds it now: every target of the policy, and every one that the journal's map names for this key over
+//     all policies and all targets ever used, is read afresh, and one that cannot be read blocks. For an adopted key that
+//     is every target of every policy, since nobody knows who was given it before;
 //   - for a key that consumers once read: its successor stands in every target of the policy now, and proves itself;
 //   - xAI's management key was validated for the key's own team, and our clock agrees with xAI's.
 //
@@ -104,74 +103,6 @@ func (t *turn) dispensable(ctx context.Context, k journal.Key) error {
 		return err
 	}
 	return t.succeeded(ctx, k)
-}
-
-// heldNowhere reads every target that the map names for the key.
-func (t *turn) heldNowhere(ctx context.Context, k journal.Key) error {
-	rows, err := t.journal.TargetsOf(ctx, k.ID)
-	if err != nil {
-		return err
-	}
-	for _, row := range t.rec.Targets { // what this turn saw is not in the journal yet
-		if row.KeyID == k.ID || row.NextKeyID == k.ID {
-			rows = append(rows, row)
-		}
-	}
-	seen := make(map[journal.TargetID]bool, len(rows))
-	for _, row := range rows {
-		if seen[row.TargetID] {
-			continue
-		}
-		seen[row.TargetID] = true
-		s, err := t.spot(policies.Target{Store: row.Store, Path: row.Path, Field: row.Field})
-		if err != nil {
-			return err
-		}
-		if row.Policy == t.claim.Policy {
-			err = t.reread(ctx, s, k)
-		} else {
-			err = t.peek(ctx, s, row, k)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// reread reads a target of ours, and brings the map up to date.
-func (t *turn) reread(ctx context.Context, s spot, k journal.Key) error {
-	v, err := t.look(ctx, s)
-	if err != nil {
-		return err
-	}
-	if holds(v, t.row(s.id).KeyID, k) {
-		name := t.claim.Policy
-		return fmt.Errorf("%w; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more", stillHolds(s, k), name, s.id, name, s.id)
-	}
-	t.row(s.id).NextKeyID = ""
-	return nil
-}
-
-// peek reads a target of another policy.
-func (t *turn) peek(ctx context.Context, s spot, row journal.Target, k journal.Key) error {
-	v, err := s.currentOrNothing(ctx)
-	if err != nil {
-		return err
-	}
-	if string(v.Fingerprint()) != row.Fingerprint {
-		row.KeyID = ""
-	}
-	if holds(v, row.KeyID, k) {
-		return stillHolds(s, k)
-	}
-	return nil
-}
-
-func holds(v secret.Text, id string, k journal.Key) bool { return isKey(v, k) || id == k.ID }
-
-func stillHolds(s spot, k journal.Key) error {
-	return stuckf(TargetHoldsKey, "%s still holds key %s", s.id, k.ID)
 }
 
 // succeeded shows that consumers read another key, which works: every target of the plan holds the key in use, and what

@@ -41,6 +41,7 @@ const (
 	WrongIdentity    journal.Reason = "wrong_identity"
 	AmbiguousName    journal.Reason = "ambiguous_name"
 	TargetHoldsKey   journal.Reason = "target_holds_key"
+	UnreadTarget     journal.Reason = "unread_target"
 	NotProved        journal.Reason = "successor_not_proved"
 	ClockSkew        journal.Reason = "clock_skew"
 	NoOldValue       journal.Reason = "old_value_gone"
@@ -88,6 +89,7 @@ var Reasons = []ReasonInfo{
 	{WrongIdentity, true, "xAI says that the value is another key than the one recorded.", "Do not promote by hand; rotator abort POLICY, and report it to xAI."},
 	{AmbiguousName, true, "More than one key bears the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
 	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},
+	{UnreadTarget, true, "A target that may hold the key to be retired cannot be read: one that was left, dropped or removed, or one of another policy. The old key stays.", "Make the target that the error names readable, or rotator forget it if it is no more and no policy names it."},
 	{NotProved, true, "The successor could not be proved from what the targets hold: the old key stays.", "See the error; rotator rollback POLICY goes back."},
 	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
 	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator rotate POLICY --supersede makes a new key."},
