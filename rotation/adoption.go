@@ -85,7 +85,7 @@ func (t *turn) use() (use journal.Target, err error) {
 	if t.rec.Rotation != nil && !t.overtaken() {
 		return use, nil
 	}
-	if err := t.unmet(t.policy); err != nil {
+	if err := t.unmet(t.policy); err != nil && !isReason(err, AdoptedElsewhere) { // a human may name that key
 		return use, err
 	}
 	for _, pt := range t.policy.Targets {

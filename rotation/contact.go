@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"rotator/internal/secret"
@@ -36,6 +37,12 @@ func (t *turn) identify(ctx context.Context, v secret.Text) (string, error) {
 	who, err := t.whoIs(ctx, v)
 	if xai.ProvesBad(err) {
 		return "", nil
+	}
+	if err == nil && strings.HasPrefix(who.Name, KeyPrefix) {
+		if t.bears == nil {
+			t.bears = make(map[string]string)
+		}
+		t.bears[who.KeyID] = who.Name
 	}
 	return who.KeyID, err
 }
@@ -76,11 +83,18 @@ func (t *turn) meet(ctx context.Context, s spot) error {
 		return err
 	}
 	row := t.row(s.id)
+	claimed, err := t.claimedBy(ctx, row.KeyID, t.bears[row.KeyID])
+	if err != nil {
+		return err
+	}
 	row.ContactAt, row.RemovedAt = t.now(), noTime
 	ours := t.key(row.KeyID) != nil
 	switch {
 	case v.Empty():
 		row.Status, row.Replaceable = journal.TargetEmpty, ""
+	case claimed != "" && (row.Decision != journal.Overwrite || row.DecidedFor != row.Fingerprint):
+		t.disown(row)
+		t.log.Warn("a target holds a key that is managed by others: a human must say what to do", "target", s.id.String(), "by", claimed)
 	case ours, KeyLike(v), row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
 		row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint
 	default:
@@ -88,6 +102,32 @@ func (t *turn) meet(ctx context.Context, s spot) error {
 		t.log.Warn("a target holds something that is not an API key: a human must say what to do", "target", s.id.String())
 	}
 	return nil
+}
+
+// claimedBy says who else manages a key: another policy, by the journal, or by the key's name another Rotator or a policy
+// that this journal does not know. "" means nobody.
+func (t *turn) claimedBy(ctx context.Context, keyID, name string) (string, error) {
+	if keyID == "" || t.key(keyID) != nil {
+		return "", nil
+	}
+	switch k, err := t.journal.Key(ctx, keyID); {
+	case err == nil && k.Policy != t.claim.Policy:
+		return "policy " + k.Policy, nil
+	case err == nil || !errors.Is(err, journal.ErrNotFound):
+		return "", err
+	case !strings.HasPrefix(name, KeyPrefix):
+		return "", nil
+	}
+	ours, err := t.names(ctx)
+	if policy, _, ok := keyName(name); err != nil || ok && slices.Contains(ours, policy) {
+		return "", err
+	}
+	return "another Rotator, or a policy that is not known here (" + name + ")", nil
+}
+
+// disown leaves a target that holds somebody else's key to a human.
+func (t *turn) disown(row *journal.Target) {
+	row.Status, row.Replaceable = journal.TargetForeign, ""
 }
 
 // unmet says why a target must not be written: its first contact left it to a human.
@@ -134,12 +174,6 @@ func (t *turn) adopt(ctx context.Context) error {
 }
 
 func (t *turn) adoptKey(ctx context.Context, row journal.Target) error {
-	switch k, err := t.journal.Key(ctx, row.KeyID); {
-	case err == nil && k.Policy != t.claim.Policy:
-		return stuckf(AdoptedElsewhere, "%s holds a key that belongs to policy %s", row.TargetID, k.Policy)
-	case err != nil && !errors.Is(err, journal.ErrNotFound):
-		return err
-	}
 	team, err := t.team(ctx, t.policy.Team)
 	if err != nil {
 		return err
@@ -151,6 +185,14 @@ func (t *turn) adoptKey(ctx context.Context, row journal.Target) error {
 	for _, k := range list.Keys {
 		if k.ID != row.KeyID {
 			continue
+		}
+		claimed, err := t.claimedBy(ctx, k.ID, k.Name)
+		if err != nil {
+			return err
+		}
+		if claimed != "" { // since the first contact, or the key did not say its name then
+			t.disown(t.row(row.TargetID))
+			return stuckf(AdoptedElsewhere, "%s holds a key that belongs to %s", row.TargetID, claimed)
 		}
 		adopted := journal.Key{
 			ID: k.ID, Policy: t.claim.Policy, Team: t.policy.Team, Name: k.Name, Fingerprint: row.Fingerprint,

@@ -108,6 +108,8 @@ func (t *turn) objection(row *journal.Target) error {
 	switch {
 	case t.judge(row):
 		return nil
+	case row.Status == journal.TargetForeign && row.KeyID != "":
+		return stuckf(AdoptedElsewhere, "%s holds key %s, which another policy or another Rotator manages; give it to one policy only, or %s", row.TargetID, row.KeyID, say)
 	case row.Status == journal.TargetForeign:
 		return stuckf(ForeignValue, "%s holds something that is not an API key; %s", row.TargetID, say)
 	case row.Fingerprint == "":

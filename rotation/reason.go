@@ -78,7 +78,7 @@ var Reasons = []ReasonInfo{
 	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it anew."},
 	{ForeignValue, true, "A target held something that is not an API key when it was first read.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{DifferentKeys, true, "The targets of the policy hold different live keys.", "rotator resolve POLICY --target T --overwrite for those that may be replaced."},
-	{AdoptedElsewhere, true, "A target holds a key that belongs to another policy or another team.", "Give the key to one policy only; rotator resolve POLICY --target T --overwrite replaces it here and leaves the key alone."},
+	{AdoptedElsewhere, true, "A target holds a key that belongs to another policy, another Rotator or another team.", "Give the key to one policy only: rotator keys adopt POLICY takes over the key of a Rotator that is no more; rotator resolve POLICY --target T --overwrite replaces it here and leaves the key alone."},
 	{DriftFound, true, "Somebody changed a target: it holds a value that is neither ours nor the baseline.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{NoTargets, true, "Every target of the policy was left or dropped by a human.", "Edit the policy's targets, or resolve one with --overwrite."},
 	{XAIRefused, true, "xAI refuses the request itself: ACLs that the team does not have, a limit, a name.", "rotator check; compare key.acls with rotator plan."},

@@ -30,6 +30,7 @@ type turn struct {
 	unsure  error              // why it is not known whether the last commit was written
 	read    secret.Text        // the value of the rotation's key, once this turn has read it
 	proved  time.Time          // when that value last proved itself in this turn
+	bears   map[string]string  // key id → its name, of the keys with our prefix that said who they are in this turn
 	log     *slog.Logger
 }
 
