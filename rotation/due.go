@@ -119,7 +119,7 @@ func (t *turn) oldest() (created, expires time.Time) {
 		if created.IsZero() || k.CreatedAt.Before(created) {
 			created = k.CreatedAt
 		}
-		if k.ID == t.rec.Policy.KeyID {
+		if k.ID == t.rec.Policy.KeyID && k.ExpiresAt.After(k.CreatedAt) { // else it is not believed: the key would never be new enough
 			expires = k.ExpiresAt
 		}
 	}

@@ -109,6 +109,9 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 		if k.Reopen {
 			errs = append(errs, e.journal.ReopenAttempt(ctx, e.now(), k.Attempt))
 		}
+		if k.ExpiryChanged {
+			errs = append(errs, e.journal.SetExpiry(ctx, e.now(), k.Key.ID, k.Key.Expires))
+		}
 	}
 	return errors.Join(append(errs, e.tellOrphans(ctx, known.Name, orphans))...)
 }
@@ -161,6 +164,8 @@ type ListedKey struct {
 	Policy  string
 	Attempt string
 	Reopen  bool // its attempt counts as settled, and yet xAI lists the key
+	// ExpiryChanged: the key expires at another time than the journal says. A list that shows no expiry changes nothing.
+	ExpiryChanged bool
 }
 
 // Inventory says of each key in a list what it is.
@@ -218,6 +223,7 @@ func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, open map[strin
 	l := ListedKey{Key: k, Kind: KindUnmanaged}
 	if ours, ok := byID[k.ID]; ok {
 		l.Policy, l.Attempt = ours.Policy, ours.Attempt
+		l.ExpiryChanged = ours.DeletedAt.IsZero() && k.Expires.After(ours.CreatedAt) && !k.Expires.Truncate(time.Microsecond).Equal(ours.ExpiresAt)
 		switch {
 		case !ours.DeletedAt.IsZero() && e.now().Sub(ours.DeletedAt) > e.limits.Quarantine:
 			l.Kind = KindOrphan // xAI said that it was gone

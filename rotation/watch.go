@@ -208,7 +208,7 @@ func (t *turn) health(ctx context.Context, v secret.Text, k *journal.Key) (strin
 		return healthSuspect, nil
 	case who.KeyBlocked, who.TeamBlocked:
 		return healthBlocked, nil
-	case !k.ExpiresAt.IsZero() && k.ExpiresAt.Sub(t.now()) < t.policy.Retire.Overlap.Std()+time.Hour:
+	case k.ExpiresAt.After(k.CreatedAt) && k.ExpiresAt.Sub(t.now()) < t.policy.Retire.Overlap.Std()+time.Hour:
 		return healthExpiring, nil
 	}
 	return healthOK, nil

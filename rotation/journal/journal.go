@@ -58,6 +58,10 @@ type Journal interface {
 	// its policy.
 	ReopenAttempt(ctx context.Context, now time.Time, id string) error
 
+	// SetExpiry records when a key expires, as xAI lists it now, and wakes the key's policy. An owner who changes the key at
+	// the same moment may undo it: whoever lists keys compares again. ErrNotFound: there is no such key or policy.
+	SetExpiry(ctx context.Context, now time.Time, keyID string, expires time.Time) error
+
 	// Record appends events that belong to no claim.
 	Record(ctx context.Context, events ...Event) error
 

@@ -48,6 +48,7 @@ var words = []promise{
 		k.refused(k.j.SetHold(k.Context(), now(), "a", journal.Hold{}, event("a", journal.HoldReleased)), journal.ErrNotFound)
 		k.refused(k.j.Forget(k.Context(), now(), "a", nil, event("a", journal.Forgotten)), journal.ErrNotFound)
 		k.refused(k.j.ReopenAttempt(k.Context(), now(), "x"), journal.ErrNotFound)
+		k.refused(k.j.SetExpiry(k.Context(), now(), "x", now()), journal.ErrNotFound)
 		k.equal("events", len(k.events()), 0)
 	}},
 	{"a hold is set, replaced and released", func(k *kit) {
@@ -80,6 +81,16 @@ var words = []promise{
 		rec.Policy.Failures++
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("hold", k.load("a").Hold, journal.Hold{})
+	}},
+	{"another expiry of a key is written and wakes its policy", func(k *kit) {
+		c, rec := k.start("a")
+		rec.Keys = []journal.Key{k.key("a")}
+		rec.Policy.NextRunAt = now().Add(time.Hour)
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		want := now().Add(24 * time.Hour)
+		k.ok(k.j.SetExpiry(k.Context(), now(), rec.Keys[0].ID, want))
+		k.claim("a")
+		k.equal("expiry", k.load("a").Keys[0].ExpiresAt, want)
 	}},
 	{"a commit tells that somebody has spoken", func(k *kit) {
 		c, rec := k.start("a")

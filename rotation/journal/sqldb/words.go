@@ -90,6 +90,25 @@ func (db *DB) ReopenAttempt(ctx context.Context, now time.Time, id string) error
 	return nil
 }
 
+// SetExpiry implements journal.Journal.
+func (db *DB) SetExpiry(ctx context.Context, now time.Time, keyID string, expires time.Time) error {
+	err := db.write(ctx, func(ctx context.Context, t tx) error {
+		k, err := keys.first(ctx, t, "WHERE id = $1", keyID)
+		if err != nil {
+			return err
+		}
+		if err := db.mustWake(ctx, t, now, k.Policy); err != nil {
+			return err
+		}
+		_, err = t.exec(ctx, `UPDATE keys SET expires_at = $2 WHERE id = $1`, keyID, micros(expires))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("expiry of key %s: %w", keyID, err)
+	}
+	return nil
+}
+
 // Forget implements journal.Words. ErrNotFound: there is no such policy or target. ErrForbidden: the policy was not
 // removed, or has a rotation in flight; the target is one that its policy names. ErrBusy: as for SetPolicies. A policy
 // that is forgotten loses its row too, with its hold and its orders; rotations and attempts stay, because names of
