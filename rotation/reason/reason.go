@@ -1,0 +1,189 @@
+// Package reason says why a policy waits, and what to do about it. The list is closed: [All] is the source of
+// docs/reasons.md.
+package reason
+
+import (
+	"errors"
+	"fmt"
+
+	"rotator/rotation/journal"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+// The reasons. What each means and what to do about it stands in [All].
+const (
+	Held             journal.Reason = "held"
+	WaitOverlap      journal.Reason = "overlap"
+	WaitSoak         journal.Reason = "soak"
+	WaitIdle         journal.Reason = "old_key_in_use"
+	WaitPropagation  journal.Reason = "propagation"
+	WaitProof        journal.Reason = "proof"
+	WaitQuarantine   journal.Reason = "late_effect"
+	WaitLost         journal.Reason = "key_lost"
+	StoreLags        journal.Reason = "store_lags"
+	StoreUnavailable journal.Reason = "store_unavailable"
+	XAIUnavailable   journal.Reason = "xai_unavailable"
+	RateLimited      journal.Reason = "rate_limited"
+	Billing          journal.Reason = "billing"
+	Internal         journal.Reason = "internal"
+
+	StoreDenied      journal.Reason = "store_denied"
+	TargetInvalid    journal.Reason = "target_invalid"
+	TargetMissing    journal.Reason = "target_missing"
+	ForeignValue     journal.Reason = "foreign_value"
+	DifferentKeys    journal.Reason = "different_keys"
+	AdoptedElsewhere journal.Reason = "adopted_elsewhere"
+	DriftFound       journal.Reason = "drift"
+	NoTargets        journal.Reason = "no_targets"
+	XAIRefused       journal.Reason = "xai_refused"
+	ManagementKey    journal.Reason = "management_key"
+	ConfigMissing    journal.Reason = "config_missing"
+	TooManyAttempts  journal.Reason = "unresolved_attempts"
+	PropagationStuck journal.Reason = "propagation_stuck"
+	WrongIdentity    journal.Reason = "wrong_identity"
+	AmbiguousName    journal.Reason = "ambiguous_name"
+	TargetHoldsKey   journal.Reason = "target_holds_key"
+	NotProved        journal.Reason = "successor_not_proved"
+	ClockSkew        journal.Reason = "clock_skew"
+	NoOldValue       journal.Reason = "old_value_gone"
+	OldKeyBad        journal.Reason = "old_key_refused"
+	RestoredJournal  journal.Reason = "restored_journal"
+	OtherInstall     journal.Reason = "other_installation"
+	OtherPolicy      journal.Reason = "other_policy"
+	OtherRotator     journal.Reason = "other_rotator"
+	SamePlace        journal.Reason = "same_place"
+	UnreadTarget     journal.Reason = "unread_target"
+	NamesCut         journal.Reason = "names_cut"
+	AbsenceUnproved  journal.Reason = "absence_unproved"
+	ExpiryTooShort   journal.Reason = "expiry_too_short"
+	DueUnderHold     journal.Reason = "due_under_hold"
+	RetireOverdue    journal.Reason = "retirement_overdue"
+	NotOffered       journal.Reason = "not_offered"
+)
+
+// Info is one line of the list of reasons.
+type Info struct {
+	Reason journal.Reason
+	// Human: trying again alone is unlikely to help. It is tried all the same, and clears itself.
+	Human bool
+	Means string
+	Do    string
+}
+
+// All is the closed list.
+var All = []Info{
+	{Held, false, "A human holds the policy: nothing begins, nothing is disabled or deleted.", "rotator release POLICY"},
+	{WaitOverlap, false, "The successor is live; the old key still works until the overlap is over.", "Nothing."},
+	{WaitSoak, false, "The old key is off and will be deleted after the soak.", "Nothing; rotator revive POLICY turns it on again."},
+	{WaitIdle, false, "The overlap is over, but the old key was used lately (retire.require_idle), or its use is not known.", "Find the consumer that still reads the old key; after retire.max_wait it is told as an event."},
+	{WaitPropagation, false, "Not every cluster of xAI knows the new key yet.", "Nothing."},
+	{WaitProof, false, "The key did not prove itself yet, and is not proved bad either.", "Nothing."},
+	{WaitQuarantine, false, "An earlier change without an answer may still take effect; the next one waits until it cannot.", "Nothing."},
+	{WaitLost, false, "A new key's value was lost before it was staged; the next create waits a while.", "Nothing; if it happens again and again, see the events."},
+	{StoreLags, false, "A store answers reads with a state that is older than our last write.", "Nothing; reads catch up within seconds."},
+	{StoreUnavailable, false, "A store did not answer, or not understandably.", "Look at the store; it is tried again by itself."},
+	{XAIUnavailable, false, "xAI did not answer, or not understandably.", "Nothing; it is tried again by itself."},
+	{RateLimited, false, "xAI or a store asked for a slower pace.", "Nothing."},
+	{Billing, false, "The team has no credits or reached its spending limit: a key cannot be proved.", "Settle the team's billing; nothing is aborted or deleted because of it."},
+	{Internal, false, "The program met a state that it does not understand.", "Report it with the log lines around it."},
+
+	{StoreDenied, true, "A store refuses our login or our rights.", "rotator check names the missing right, rotator check --permissions prints all that are needed; see the store's audit log."},
+	{TargetInvalid, true, "A target cannot work as it is (a symlink, a field in a text that is not JSON, a secret that another system rotates).", "rotator check names what is wrong with it."},
+	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it anew."},
+	{ForeignValue, true, "A target held something that is not an API key when it was first read.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{DifferentKeys, true, "The targets of the policy hold different live keys.", "rotator resolve POLICY --target T --overwrite for those that may be replaced."},
+	{AdoptedElsewhere, true, "A target holds a key that belongs to another policy or another team.", "Give the key to one policy only; rotator resolve POLICY --target T --overwrite replaces it here and leaves the key alone."},
+	{DriftFound, true, "Somebody changed a target: it holds a value that is neither ours nor the baseline.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{NoTargets, true, "Every target of the policy was left or dropped by a human.", "Edit the policy's targets, or resolve one with --overwrite."},
+	{XAIRefused, true, "xAI refuses the request itself: ACLs that the team does not have, a limit, a name.", "rotator check; compare key.acls with rotator plan."},
+	{ManagementKey, true, "xAI refuses the team's management key: it was revoked, lacks a right, or belongs to another team.", "Put a valid management key where the configuration refers to (rotator check --permissions prints what it must be allowed); it is read again by itself, but a credential of systemd only when the service starts anew."},
+	{ConfigMissing, true, "The configuration lost a store or a team that this rotation still needs.", "Put it back and reload."},
+	{TooManyAttempts, true, "Several creates ended without a known outcome; no more keys are made until they are settled.", "It clears when the quarantine is over; if not, see rotator keys."},
+	{PropagationStuck, true, "A cluster of xAI does not know the new key after a long time.", "rotator resolve POLICY --propagation passes over it, if the key works where you need it."},
+	{WrongIdentity, true, "xAI says that the value is another key than the one recorded.", "Do not promote by hand; rotator abort POLICY, and report it to xAI."},
+	{AmbiguousName, true, "More than one key bears the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
+	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},
+	{NotProved, true, "The successor could not be proved from what the targets hold: the old key stays.", "See the error; rotator rollback POLICY goes back."},
+	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
+	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator rotate POLICY --supersede makes a new key."},
+	{OldKeyBad, true, "The old key, to be rolled back to, is refused by xAI; consumers keep the new one.", "rotator rotate POLICY --supersede makes a new key."},
+	{RestoredJournal, true, "The journal was restored from a backup, or PostgreSQL failed over and may have lost its last commits: keys and targets are only compared until all match.", "rotator status shows which target does not match; rotator keys adopt POLICY takes over the key that it holds, or resolve it."},
+	{OtherInstall, true, "The journal belongs to another installation: it is only compared.", "rotator state claim --moved --why W if the original is gone; --copy if this is a copy beside it."},
+	{OtherPolicy, true, "A target holds a key of another policy.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{OtherRotator, true, "A target holds a key that another Rotator made: its journal is not this one.", "Stop the other one, then rotator keys adopt; or rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{SamePlace, true, "Two policies name one place under different names.", "Leave it to one of them: edit the other's targets."},
+	{UnreadTarget, true, "A target could not be read, so that a key may stand in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
+	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be told by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID says which key it is."},
+	{AbsenceUnproved, false, "xAI says that a key is gone, and nothing proves it yet.", "Nothing; a management key that sees all keys of the team proves it sooner."},
+	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},
+	{DueUnderHold, true, "The live key expires soon, and a hold keeps it from being replaced.", "rotator release POLICY"},
+	{RetireOverdue, true, "An old key is still in use, or its use is not known, a week after its overlap ended.", "Find the consumer that still reads it; retire.max_wait bounds the wait."},
+	{NotOffered, true, "xAI does not offer a call that this needs.", "rotator check names it and says what to configure instead."},
+}
+
+// NeedsHuman reports whether the reason waits for a human.
+func NeedsHuman(r journal.Reason) bool {
+	for _, i := range All {
+		if i.Reason == r {
+			return i.Human
+		}
+	}
+	return false
+}
+
+// Error is an error with the reason why a policy waits.
+type Error struct {
+	Reason journal.Reason
+	err    error
+}
+
+func (e *Error) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.err }
+
+// Errorf makes an error with a reason.
+func Errorf(r journal.Reason, format string, args ...any) error {
+	return &Error{r, fmt.Errorf(format, args...)}
+}
+
+// Is reports whether err has the reason r.
+func Is(err error, r journal.Reason) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == r
+}
+
+// Of returns the reason of an error.
+func Of(err error) journal.Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	switch {
+	case errors.Is(err, stores.ErrDenied):
+		return StoreDenied
+	case errors.Is(err, stores.ErrInvalid):
+		return TargetInvalid
+	case errors.Is(err, stores.ErrStale):
+		return StoreLags
+	case errors.Is(err, stores.ErrConflict):
+		return DriftFound
+	}
+	var x *xai.Error
+	if !errors.As(err, &x) {
+		return StoreUnavailable
+	}
+	switch x.Class {
+	case xai.ClassRateLimited:
+		return RateLimited
+	case xai.ClassBilling:
+		return Billing
+	case xai.ClassUnauthenticated, xai.ClassForbidden:
+		return ManagementKey
+	case xai.ClassInvalid, xai.ClassACL, xai.ClassModel, xai.ClassRoute:
+		return XAIRefused
+	case xai.ClassKeyUnknown, xai.ClassKeyDisabled:
+		return WaitProof
+	}
+	return XAIUnavailable
+}
