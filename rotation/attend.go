@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 // defectPause is the pause of a policy whose turn could not even record its failure, and troublePause that of one whose
@@ -29,7 +30,7 @@ func (s *scheduler) attend(ctx, stop context.Context, er errand) {
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.Error("a step panicked", "policy", er.claim.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			s.confess(ctx, stop, er, stuckf(Internal, "a step panicked; the log tells where"))
+			s.confess(ctx, stop, er, reason.Errorf(reason.Internal, "a step panicked; the log tells where"))
 		}
 	}()
 	s.ended(ctx, stop, er, s.turn(ctx, stop, er))
@@ -38,7 +39,7 @@ func (s *scheduler) attend(ctx, stop context.Context, er errand) {
 // ended gives the claim of a turn back that could not do so itself.
 func (s *scheduler) ended(ctx, stop context.Context, er errand, err error) {
 	full, put := errors.AsType[*crowded](err)
-	_, defect := errors.AsType[*stuck](err)
+	_, defect := errors.AsType[*reason.Error](err)
 	switch {
 	case err == nil:
 	case errors.Is(err, journal.ErrLost):
@@ -64,16 +65,16 @@ func (s *scheduler) confess(ctx, stop context.Context, er errand, cause error) {
 	if err == nil {
 		now := er.clock(s.now())
 		p := &rec.Policy
-		if p.Reason != Internal {
-			p.Reason, p.Since = Internal, now
+		if p.Reason != reason.Internal {
+			p.Reason, p.Since = reason.Internal, now
 		}
 		p.Failures++
-		p.Error, p.StepAt = cause.Error(), now.Add(defectPause)
-		p.NextRunAt = p.StepAt
+		p.Error = cause.Error()
+		p.NextRunAt = now.Add(defectPause)
 		var tell []journal.Event
 		if p.Failures == failuresTold {
 			tell = append(tell, journal.Event{At: now, Policy: er.claim.Policy, Rotation: p.RotationID, Kind: journal.Failed,
-				Data: map[string]string{"reason": string(Internal), "error": p.Error}})
+				Data: map[string]string{"reason": string(reason.Internal), "error": p.Error}})
 		}
 		err = s.journal.Commit(within, er.claim, rec, true, tell...)
 	}

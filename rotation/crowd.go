@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"rotator/rotation/journal"
 )
 
 // One slow store or team must not keep the others waiting. A turn gives its place among the turns up once a call takes
@@ -178,38 +176,4 @@ func (c *crowd) putOff(name string) *crowded {
 		t.until = most
 	}
 	return &crowded{name, max(t.until.Sub(now), crowdedLeast)}
-}
-
-// needs are the teams and stores that this turn may call.
-func (t *turn) needs() []need {
-	var list []need
-	add := func(name string, share int) {
-		for _, n := range list {
-			if n.name == name {
-				return
-			}
-		}
-		list = append(list, need{name, share})
-	}
-	team, store := t.limits.shares(len(t.world.Teams()), len(t.world.Stores()))
-	add(teamNeed+t.policy.Team, team)
-	add(teamNeed+t.plan.Team, team)
-	for _, row := range t.rec.Targets {
-		if row.Decision != journal.Drop {
-			add(storeNeed+row.Store, store)
-		}
-	}
-	for _, pt := range t.policy.Targets {
-		add(storeNeed+pt.Store, store)
-	}
-	return list
-}
-
-// patience watches a call of this turn to a team or store until the returned function is called.
-func (t *turn) patience(name string) (done func()) {
-	timer := time.AfterFunc(slowCall, func() {
-		t.stay.waitFor(name)
-		t.place()
-	})
-	return func() { timer.Stop() }
 }

@@ -190,29 +190,6 @@ func (s *scheduler) queue(ctx context.Context, p *place) bool {
 	}
 }
 
-// unadmitted ends a turn that was not admitted. One of a round is as due as it was, unless its stores or its team are
-// crowded: then its watch is put off.
-func (t *turn) unadmitted(stop context.Context, err error) error {
-	if t.quiet == nil {
-		return err
-	}
-	if full, ok := errors.AsType[*crowded](err); ok && stop.Err() == nil {
-		t.rec.Policy.WatchAt = t.now().Add(full.pause)
-		t.rec.Policy.NextRunAt = t.agenda()
-	}
-	t.quiet()
-	return nil
-}
-
-// uneventful reports whether a turn changed nothing but what may be written together with others: its policy's row, and
-// targets and keys that were there before.
-func (t *turn) uneventful() bool {
-	now, was := t.rec, t.rec.Base
-	return len(t.events) == 0 && len(now.Ended) == 0 && now.Rotation == nil && was.Rotation == nil && now.Hold == was.Hold &&
-		slices.Equal(now.Attempts, was.Attempts) && slices.Equal(now.Orders, was.Orders) &&
-		len(now.Targets) == len(was.Targets) && len(now.Keys) == len(was.Keys)
-}
-
 // endAll ends the claims of turns that found nothing. Where the journal refuses one of them, the others do not suffer.
 func (s *scheduler) endAll(ctx, stop context.Context, done []errand) {
 	if len(done) == 0 {

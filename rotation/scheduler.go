@@ -1,6 +1,8 @@
 package rotation
 
 import (
+	"rotator/rotation/reason"
+
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -213,12 +215,12 @@ func (e *Engine) moving(ctx context.Context) (bool, error) {
 	for _, s := range all {
 		switch {
 		case len(e.only) > 0 && !slices.Contains(e.only, s.Policy.Name):
-		case s.Policy.NextRunAt.IsZero() || NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
+		case s.Policy.NextRunAt.IsZero() || reason.NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
 		case s.Rotation == nil:
 			if !s.Policy.NextRunAt.After(e.now()) {
 				return true, nil
 			}
-		case s.Policy.Reason != WaitOverlap && s.Policy.Reason != WaitSoak && s.Policy.Reason != WaitIdle:
+		case !s.Rotation.State.Final():
 			return true, nil
 		}
 	}
