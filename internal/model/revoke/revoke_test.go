@@ -1,9 +1,9 @@
 // Package revoke models the kill switch: a key that must stop working now, whatever reads it.
 //
-// In it: one key that is on, or off with an enable under way that a rollback sent; a person who revokes it; disables and deletes that
-// are acknowledged, lost, land late or are refused; heal and a rotation, which would enable the key; a person who says that it was a
-// false alarm. The promises: a revoked key ends off or gone and stays so, and a key that is off is not enabled after it was revoked.
-// Left out: what consumers read (an outage was accepted), other keys.
+// In it: one key that is on, or off with an enable under way that a rollback sent; a person who revokes it; disables that are
+// acknowledged, lost, land late or are refused; heal and a rotation, which would enable the key. The promises: a revoked key
+// ends off or gone, and nothing enables it after it was revoked.
+// Left out: lost and late deletes, false alarms, what consumers read (an outage was accepted), other keys.
 package revoke
 
 import (
