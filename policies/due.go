@@ -17,8 +17,8 @@ const (
 	CauseNewTarget Cause = "new_target" // a target that holds no key of this policy yet
 )
 
-// margin is kept beyond overlap and soak for the rotation itself.
-const margin = time.Hour
+// Margin is kept beyond overlap and soak for the rotation itself.
+const Margin = time.Hour
 
 // History is what the journal knows of a policy. A zero time means that there is none.
 type History struct {
@@ -54,10 +54,10 @@ func (p *Policy) NextDue(h History, now time.Time) (at time.Time, cause Cause) {
 	}
 	// Jitter must not break a promise: these two are spread towards the past.
 	if p.MaxAge > 0 && !h.OldestKey.IsZero() {
-		earlier(h.OldestKey.UTC().Round(0).Add((p.MaxAge-p.Retire.Overlap-p.Retire.Soak).Std()-margin-offset), CauseMaxAge)
+		earlier(h.OldestKey.UTC().Round(0).Add((p.MaxAge-p.Retire.Overlap-p.Retire.Soak).Std()-Margin-offset), CauseMaxAge)
 	}
 	if !h.KeyExpires.IsZero() {
-		earlier(h.KeyExpires.UTC().Round(0).Add(-p.Retire.Overlap.Std()-margin-offset), CauseExpiry)
+		earlier(h.KeyExpires.UTC().Round(0).Add(-p.Retire.Overlap.Std()-Margin-offset), CauseExpiry)
 	}
 	return at, cause
 }
@@ -101,7 +101,7 @@ func (p *Policy) Offset() time.Duration {
 
 // RetirementAge is how old a key gets whose successor is due because of max_age, until it is off: the successor is there in the
 // hour that is kept for it, and overlap and soak last as long as they should.
-func (p *Policy) RetirementAge() time.Duration { return (p.MaxAge - p.Retire.Soak).Std() - margin }
+func (p *Policy) RetirementAge() time.Duration { return (p.MaxAge - p.Retire.Soak).Std() - Margin }
 
 // Upcoming returns the next n rotations as NextDue foresees them if each succeeds at once and its predecessor is retired
 // in time; what is overdue comes first, at now. It returns fewer than n only for a policy without a valid schedule.

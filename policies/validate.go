@@ -321,7 +321,7 @@ func (c *checker) maxAge() {
 		return
 	}
 	// Jitter counts: it is taken off before the promise, and a policy whose jitter ate up the rest would always be due.
-	lead := p.Retire.Overlap + p.Retire.Soak + Duration(margin) + p.Jitter
+	lead := p.Retire.Overlap + p.Retire.Soak + Duration(Margin) + p.Jitter
 	of := fmt.Sprintf("overlap %s + soak %s + 1h", p.Retire.Overlap, p.Retire.Soak)
 	if p.Jitter > 0 {
 		of += fmt.Sprintf(" + jitter %s", p.Jitter)

@@ -4,16 +4,18 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/target"
 )
 
 // orderAdopt records the keys that were agreed to, as what they are now. What the journal knows already is nothing to do.
-func (t *turn) orderAdopt(ctx context.Context, o *journal.Order) (refused string, err error) {
-	if !t.rec.Policy.RemovedAt.IsZero() {
+func orderAdopt(ctx context.Context, r *run, o *journal.Order) (refused string, err error) {
+	if !r.rec.Policy.RemovedAt.IsZero() {
 		return "the policy was removed", nil
 	}
-	use, found, err := t.adoptable(ctx)
+	use, found, err := r.adoptable(ctx)
 	switch {
 	case gone(ctx, err):
 		return "", err
@@ -36,46 +38,34 @@ func (t *turn) orderAdopt(ctx context.Context, o *journal.Order) (refused string
 		}
 	}
 	for _, id := range o.KeyIDs.List() {
-		if t.key(id) == nil && !slices.ContainsFunc(agreed, func(a Adoption) bool { return a.Key.ID == id }) {
+		if r.rec.KeyByID(id) == nil && !slices.ContainsFunc(agreed, func(a Adoption) bool { return a.Key.ID == id }) {
 			return fmt.Sprintf("key %s is not adopted: %s", id, why), nil
 		}
 	}
-	if len(agreed) == 0 {
-		return "", nil
+	if len(agreed) > 0 {
+		r.adoptAll(use, agreed, o)
 	}
-	if t.rec.Rotation != nil { // which was overtaken
-		switch err := t.supersede(ctx, "overtaken by the rotation of the key that was adopted"); {
-		case gone(ctx, err):
-			return "", err
-		case err != nil:
-			return fmt.Sprintf("nothing was adopted: %v", err), nil
-		}
-	}
-	t.adoptAll(use, agreed, o)
 	return "", nil
 }
 
-// adoptable looks at the policy's targets and keys, as its owner. What other policies' targets hold is known from the map.
-func (t *turn) adoptable(ctx context.Context) (use journal.Target, found []Adoption, err error) {
-	if err := t.sight(ctx); err != nil {
+// adoptable looks at the policy's targets and keys, as its owner. What other policies' targets hold is known from their
+// sightings.
+func (r *run) adoptable(ctx context.Context) (use journal.Target, found []Adoption, err error) {
+	if err := sight(ctx, r); err != nil {
 		return use, nil, err
 	}
-	if use, err = t.use(); err != nil {
+	if use, err = inUseNow(r); err != nil {
 		return use, nil, err
 	}
-	team, err := t.team(ctx, t.policy.Team)
+	list, err := r.list(ctx, r.policy.Team)
 	if err != nil {
 		return use, nil, err
 	}
-	list, err := team.Keys.ListKeys(ctx, team.ID)
-	if err != nil {
-		return use, nil, err
-	}
-	found, err = t.adoptions(ctx, use, list.Keys, func(ctx context.Context, keyID string) (string, error) {
-		rows, err := t.journal.TargetsOf(ctx, keyID)
+	found, err = adoptions(ctx, r, use, list.Keys, func(ctx context.Context, keyID string) (string, error) {
+		rows, err := r.engine.ledger.SightingsOf(ctx, keyID, "")
 		for _, row := range rows {
-			if row.Policy != t.claim.Policy {
-				return heldBy(row), err
+			if row.Policy != r.claim.Policy {
+				return heldBy(row.TargetID, row.Policy), err
 			}
 		}
 		return "", err
@@ -83,59 +73,81 @@ func (t *turn) adoptable(ctx context.Context) (use journal.Target, found []Adopt
 	return use, found, err
 }
 
-// adoptAll records the keys. When every target holds the policy's key in use, a rotation that is live from now on retires
-// all the others: they get a full overlap, since nobody can say since when consumers read the key in use. Otherwise the
-// next rotation does, which gives every target one key.
-func (t *turn) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) {
-	p := &t.rec.Policy
+// adoptAll records the keys. When every target holds the policy's live key, a rotation that is live from now on retires all
+// the others: they get a full overlap, since nobody can say since when consumers read the live key. Otherwise the next
+// rotation does, which gives every target one key.
+func (r *run) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) {
 	for _, a := range agreed {
-		k := journal.Key{
-			ID: a.Key.ID, Policy: p.Name, Team: t.policy.Team, Name: a.Key.Name,
-			Origin: journal.OfAdoption, Use: journal.UsePredecessor, CreatedAt: a.Key.Created, ExpiresAt: a.Key.Expires,
-		}
+		as := journal.RetiringKey
+		print := ""
 		if a.As == AdoptCurrent {
-			k.Use, k.Fingerprint = journal.UseCurrent, use.Fingerprint
-			t.succeedCurrent()
-			t.putInUse(k)
-		} else if a.Key.Disabled {
-			k.DisableSentAt, k.DisabledAt = t.now(), t.now()
+			as, print = journal.LiveKey, use.Fingerprint
 		}
-		t.rec.Keys = append(t.rec.Keys, k)
-		t.tell(journal.KeyAdopted, "key_id", k.ID, "name", k.Name, "target", a.Target, "use", string(k.Use), "by", o.By)
+		k := r.adopt(a.Key, print, as)
+		if as == journal.RetiringKey {
+			k.RetireFrom = r.clock().Later()
+			if a.Key.Disabled {
+				k.State, k.DisabledAt = journal.DisabledKey, k.RetireFrom
+			}
+		} else {
+			r.putInUse(*k)
+		}
+		r.mayBeStaged(k)
+		r.tell(journal.KeyAdopted, "key_id", k.ID, "name", k.Name, "target", a.Target, "as", string(k.State), "by", o.By)
 	}
-	if !t.everywhere(p.KeyID) {
+	p := &r.rec.Policy
+	p.ReconcileFrom = noTime
+	if r.mark != nil {
+		p.ReconcileMark = *r.mark
+	}
+	live := r.rec.Live()
+	if live == nil || !everywhere(r, live) {
 		return
 	}
-	t.begin(journal.ByAdoption, o.Why)
-	r := t.rec.Rotation
-	r.State, r.KeyID, r.Fingerprint = journal.Live, p.KeyID, p.Fingerprint
-	r.PromotingAt, r.LiveAt = r.StartedAt, r.StartedAt
-	r.OldKeyIDs = ""
-	for _, id := range t.predecessors() {
-		r.OldKeyIDs = r.OldKeyIDs.With(id)
+	r.begin(journal.ByAdoption, o.Why, o.By)
+	rot := r.rec.Rotation
+	rot.Existing, rot.KeyRef, rot.KeyID, rot.Fingerprint = true, live.Ref, live.ID, live.Fingerprint
+	rot.State, rot.PromotingAt = journal.Promoting, rot.StartedAt
+	success := p.LastSuccess
+	goLive(r)
+	p.LastSuccess = success
+	if _, _, ours := keyName(live.Name); ours && live.CreatedAt.After(p.LastSuccess) {
+		p.LastSuccess = live.CreatedAt // it went live soon afterwards: the schedule goes on as it was
+	}
+	r.schedule()
+}
+
+// mayBeStaged makes sure that what somebody may have staged of an adopted key is removed: nobody remembers its rotation.
+func (r *run) mayBeStaged(k *journal.Key) {
+	if _, _, ours := keyName(k.Name); !ours {
+		return
+	}
+	for _, pt := range r.policy.Targets {
+		r.rec.Effects = append(r.rec.Effects, journal.Effect{
+			ID: newRef(), Policy: r.claim.Policy, Key: k.Ref, Kind: journal.EffectStage, Target: target.IDOf(pt),
+			State: journal.EffectDone, At: r.now(), QuietAt: r.now(), AckAt: r.now().Add(-time.Hour),
+		})
 	}
 }
 
-// succeedCurrent makes what was the key in use a predecessor of the one that is adopted.
-func (t *turn) succeedCurrent() {
-	for i := range t.rec.Keys {
-		if k := &t.rec.Keys[i]; k.Use == journal.UseCurrent {
-			k.Use = journal.UsePredecessor
-		}
-	}
-}
-
-// putInUse makes an adopted key the policy's key in use, and what a promote may replace in the targets that hold it.
-func (t *turn) putInUse(k journal.Key) {
-	p := &t.rec.Policy
-	p.KeyID, p.Fingerprint, p.LiveSince = k.ID, k.Fingerprint, noTime
-	if _, _, ours := keyName(k.Name); ours && k.CreatedAt.After(p.LastSuccess) {
-		p.LastSuccess = k.CreatedAt // it went live soon afterwards: the schedule goes on as it was
-	}
-	for _, pt := range t.policy.Targets {
-		if row := t.row(idOf(pt)); row.KeyID == k.ID && !excluded(*row) {
+// putInUse makes an adopted key what a promote may replace in the targets that hold it.
+func (r *run) putInUse(k journal.Key) {
+	for _, pt := range r.policy.Targets {
+		if row := r.reader.Row(target.IDOf(pt)); row.KeyID == k.ID && !target.Excluded(*row) {
 			row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint
 			row.Decision, row.DecidedFor = journal.Undecided, ""
 		}
 	}
+}
+
+// overtaken reports that the live key had long given way to another when the journal was restored from a backup: every
+// target holds one live key that the journal does not know.
+func overtaken(r *run) bool {
+	for _, pt := range r.policy.Targets {
+		if row := r.reader.Row(target.IDOf(pt)); !target.Excluded(*row) {
+			k := journal.Key{ID: row.KeyID}
+			return row.KeyID != "" && r.rec.KeyByID(row.KeyID) == nil && everywhere(r, &k)
+		}
+	}
+	return false
 }

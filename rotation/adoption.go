@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
-	"github.com/google/uuid"
-
-	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
@@ -37,89 +35,62 @@ const (
 	AdoptWaits       AdoptAs = "waits"       // a human has to act first
 )
 
-// keyName takes the name of a key apart that the rotator made: rotator-<policy>-<attempt id>. It is not ok for a name
-// that the rotator never gives.
-func keyName(name string) (policy, attempt string, ok bool) {
-	rest, ok := strings.CutPrefix(name, KeyPrefix)
-	const length = 36 // of a UUID as text
-	if cut := len(rest) - length; ok && cut > 1 && rest[cut-1] == '-' {
-		policy, attempt = rest[:cut-1], rest[cut:]
-	}
-	id, err := uuid.Parse(attempt)
-	return policy, attempt, err == nil && id.Version() == 7 && id.String() == attempt
-}
-
-func heldBy(row journal.Target) string {
-	return fmt.Sprintf("%s of policy %s holds it", row.TargetID, row.Policy)
+func heldBy(t journal.TargetID, policy string) string {
+	return fmt.Sprintf("%s of policy %s holds it", t, policy)
 }
 
 // holder says which target of another policy holds a key, or may hold it: "" when none does.
 type holder func(ctx context.Context, keyID string) (string, error)
 
 // sight reads the policy's targets afresh. An error says which could not be read: what those hold is not known.
-func (t *turn) sight(ctx context.Context) error {
+func sight(ctx context.Context, r *run) error {
 	var errs []error
-	for _, pt := range t.policy.Targets {
-		row := t.row(idOf(pt))
+	for _, pt := range r.policy.Targets {
+		row := r.reader.Row(target.IDOf(pt))
 		if row.Decision == journal.Drop {
 			continue
 		}
 		met := !row.ContactAt.IsZero() && row.RemovedAt.IsZero()
-		s, err := t.spot(pt)
+		h, err := r.reader.Handle(pt)
 		switch {
 		case err != nil:
 		case met:
-			_, err = t.look(ctx, s)
+			_, err = r.reader.Read(ctx, h)
 		default:
-			err = t.meet(ctx, s)
+			err = meet(ctx, r, h)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
 }
 
-// use returns the row of a target that holds the key in use: the one live key that the targets hold. The row is zero when
-// they hold none, and while a rotation is in flight, which knows what it does to them, unless that was overtaken. The rules
-// of first contact hold: an error says what a human has to decide first.
-func (t *turn) use() (use journal.Target, err error) {
-	if t.rec.Rotation != nil && !t.overtaken() {
+// inUseNow returns the row of a target that holds the key in use: the one live key that the targets hold. The row is zero
+// when they hold none, and while a rotation is in flight, which knows what it does to them. The rules of first contact
+// hold: an error says what a human has to decide first.
+func inUseNow(r *run) (use journal.Target, err error) {
+	if r.rec.Rotation != nil {
 		return use, nil
 	}
-	if err := t.unmet(t.policy); err != nil && !isReason(err, AdoptedElsewhere) { // a human may name that key
+	if err := unmet(r, r.policy); err != nil && !(reason.Is(err, reason.OtherRotator) && overtaken(r)) {
 		return use, err
 	}
-	for _, pt := range t.policy.Targets {
-		row := *t.row(idOf(pt))
-		if excluded(row) || row.Decision == journal.Overwrite || row.KeyID == "" {
+	for _, pt := range r.policy.Targets {
+		row := *r.reader.Row(target.IDOf(pt))
+		if target.Excluded(row) || row.Decision == journal.Overwrite || row.KeyID == "" {
 			continue
 		}
 		if use.KeyID != "" && use.KeyID != row.KeyID {
-			return journal.Target{}, t.differentKeys(2)
+			return journal.Target{}, differentKeys(r, 2)
 		}
 		use = row
 	}
 	return use, nil
 }
 
-// overtaken reports that the rotation in flight had long given way to another when the journal was restored from a backup:
-// it is past its promote, and every target holds one live key that the journal does not know.
-func (t *turn) overtaken() bool {
-	r := t.rec.Rotation
-	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
-		return false
-	}
-	for _, pt := range t.policy.Targets {
-		if row := t.row(idOf(pt)); !excluded(*row) {
-			return t.key(row.KeyID) == nil && t.everywhere(row.KeyID)
-		}
-	}
-	return false
-}
-
 // adoptions says what becomes of the key in use, and of every key in the team's list that bears exactly a name of this
 // policy's and that the journal does not know.
-func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key, elsewhere holder) ([]Adoption, error) {
-	names, err := t.names(ctx)
+func adoptions(ctx context.Context, r *run, use journal.Target, list []xai.Key, elsewhere holder) ([]Adoption, error) {
+	names, err := names(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +99,7 @@ func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key
 		return ok && slices.Contains(names, policy)
 	}
 	var found []Adoption
-	inUse, err := t.adoptUse(ctx, use, list, ours)
+	inUse, err := adoptUse(ctx, r, use, list, ours)
 	switch {
 	case err != nil:
 		return nil, err
@@ -137,21 +108,21 @@ func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key
 	case inUse != nil:
 		found = append(found, *inUse)
 	}
-	if use.KeyID != t.rec.Policy.KeyID && (inUse == nil || inUse.As != AdoptCurrent) {
+	if use.KeyID != liveID(r) && (inUse == nil || inUse.As != AdoptCurrent) {
 		use = journal.Target{} // what consumers read is no key of this policy's to succeed another
 	}
-	unknown, err := t.unknown(ctx, slices.DeleteFunc(slices.Clone(list), func(k xai.Key) bool { return k.ID == use.KeyID || !ours(k) }))
+	unknown, err := unknown(ctx, r, slices.DeleteFunc(slices.Clone(list), func(k xai.Key) bool { return k.ID == use.KeyID || !ours(k) }))
 	if err != nil {
 		return nil, err
 	}
 	for _, k := range unknown {
-		a, err := t.adoptOther(ctx, k, use, list, elsewhere)
+		a, err := adoptOther(ctx, r, k, use, list, elsewhere)
 		if err != nil {
 			return nil, err
 		}
 		found = append(found, a)
 	}
-	if r := t.rec.Rotation; r != nil && (inUse == nil || inUse.As != AdoptCurrent) { // its own keys are known; these would be retired without an overlap of their own
+	if r := r.rec.Rotation; r != nil && (inUse == nil || inUse.As != AdoptCurrent) { // its own keys are known; these would be retired without an overlap of their own
 		for i := range found {
 			found[i].As, found[i].Why = AdoptWaits, fmt.Sprintf("a rotation is in flight (%s): adopt it when that has ended", r.State)
 		}
@@ -161,10 +132,10 @@ func (t *turn) adoptions(ctx context.Context, use journal.Target, list []xai.Key
 
 // names are those that this policy's keys may bear: its own, and the one it had before it was renamed, unless another
 // policy has that now.
-func (t *turn) names(ctx context.Context) ([]string, error) {
-	names := []string{t.claim.Policy}
-	if former := t.policy.RenamedFrom; former != "" {
-		switch _, err := t.journal.Load(ctx, former); {
+func names(ctx context.Context, r *run) ([]string, error) {
+	names := []string{r.claim.Policy}
+	if former := r.policy.RenamedFrom; former != "" {
+		switch _, err := r.engine.ledger.Load(ctx, former); {
 		case errors.Is(err, journal.ErrNotFound):
 			names = append(names, former)
 		case err != nil:
@@ -175,11 +146,11 @@ func (t *turn) names(ctx context.Context) ([]string, error) {
 }
 
 // unknown returns the keys that the journal does not know, neither by their id nor by the attempt whose name they bear.
-func (t *turn) unknown(ctx context.Context, keys []xai.Key) ([]xai.Key, error) {
+func unknown(ctx context.Context, r *run, keys []xai.Key) ([]xai.Key, error) {
 	var left []xai.Key
 	for _, k := range keys {
-		switch _, err := t.journal.Key(ctx, k.ID); {
-		case errors.Is(err, journal.ErrNotFound):
+		switch known, err := r.engine.ledger.Key(ctx, k.ID); {
+		case errors.Is(err, journal.ErrNotFound), err == nil && known.State == journal.ForgottenKey:
 			left = append(left, k)
 		case err != nil:
 			return nil, err
@@ -189,32 +160,32 @@ func (t *turn) unknown(ctx context.Context, keys []xai.Key) ([]xai.Key, error) {
 	for i := range left {
 		names[i] = left[i].Name
 	}
-	attempts, err := t.journal.Attempts(ctx, names)
+	known, err := r.engine.ledger.KeysByName(ctx, names)
 	return slices.DeleteFunc(left, func(k xai.Key) bool {
-		return slices.ContainsFunc(attempts, func(a journal.Attempt) bool { return a.Name == k.Name })
+		return slices.ContainsFunc(known, func(one journal.Key) bool { return one.Name == k.Name && one.State != journal.ForgottenKey })
 	}), err
 }
 
 // adoptUse says what becomes of the key in use; nil when there is none, or the journal knows it as this policy's.
-func (t *turn) adoptUse(ctx context.Context, use journal.Target, list []xai.Key, ours func(xai.Key) bool) (*Adoption, error) {
-	if use.KeyID == "" || t.key(use.KeyID) != nil {
+func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, ours func(xai.Key) bool) (*Adoption, error) {
+	if use.KeyID == "" || r.rec.KeyByID(use.KeyID) != nil {
 		return nil, nil
 	}
-	a := &Adoption{Policy: t.claim.Policy, Key: xai.Key{ID: use.KeyID}, Target: use.String(), As: AdoptWaits}
+	a := &Adoption{Policy: r.claim.Policy, Key: xai.Key{ID: use.KeyID}, Target: use.String(), As: AdoptWaits}
 	i := slices.IndexFunc(list, func(k xai.Key) bool { return k.ID == use.KeyID })
 	if i < 0 {
-		a.Why = fmt.Sprintf("%s holds a live key that team %s does not list: it may belong to another team", use.TargetID, t.policy.Team)
+		a.Why = fmt.Sprintf("%s holds a live key that team %s does not list: it may belong to another team", use.TargetID, r.policy.Team)
 		return a, nil
 	}
 	a.Key = list[i]
-	switch k, err := t.journal.Key(ctx, use.KeyID); {
-	case err == nil:
+	switch k, err := r.engine.ledger.Key(ctx, use.KeyID); {
+	case err == nil && k.State != journal.ForgottenKey:
 		a.Why = fmt.Sprintf("%s holds a key that belongs to policy %s", use.TargetID, k.Policy)
 		return a, nil
-	case !errors.Is(err, journal.ErrNotFound):
+	case err != nil && !errors.Is(err, journal.ErrNotFound):
 		return nil, err
 	}
-	if !ours(a.Key) && !t.policy.Adopt {
+	if !ours(a.Key) && !r.policy.Adopt {
 		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not say adopt: true"
 		return a, nil
 	}
@@ -223,8 +194,8 @@ func (t *turn) adoptUse(ctx context.Context, use journal.Target, list []xai.Key,
 }
 
 // adoptOther says what becomes of a key that bears a name of this policy's and is not the one in use.
-func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, list []xai.Key, elsewhere holder) (Adoption, error) {
-	a := Adoption{Policy: t.claim.Policy, Key: k, As: AdoptLeft}
+func adoptOther(ctx context.Context, r *run, k xai.Key, use journal.Target, list []xai.Key, elsewhere holder) (Adoption, error) {
+	a := Adoption{Policy: r.claim.Policy, Key: k, As: AdoptLeft}
 	same := 0
 	for _, other := range list {
 		if other.Name == k.Name {
@@ -235,7 +206,7 @@ func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, li
 		a.Why = fmt.Sprintf("%d keys bear this name", same)
 		return a, nil
 	}
-	for _, row := range t.rec.Targets {
+	for _, row := range r.rec.Targets {
 		if row.KeyID != k.ID {
 			continue
 		}
@@ -250,10 +221,10 @@ func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, li
 		return a, err
 	}
 	a.As = AdoptPredecessor
-	retired := fmt.Sprintf("off after the overlap of %s, deleted after the soak of %s", t.policy.Retire.Overlap, t.policy.Retire.Soak)
+	retired := fmt.Sprintf("off after the overlap of %s, deleted after the soak of %s", r.policy.Retire.Overlap, r.policy.Retire.Soak)
 	i := slices.IndexFunc(list, func(k xai.Key) bool { return k.ID == use.KeyID })
 	switch {
-	case i < 0, !t.everywhere(use.KeyID):
+	case i < 0, !everywhere(r, &journal.Key{ID: use.KeyID}):
 		a.Why = "not every target holds one key of this policy's: the next rotation retires it"
 	case k.Created.After(list[i].Created):
 		a.Why = "made after the key in use, by a rotation that did not end or was rolled back: " + retired
@@ -263,10 +234,9 @@ func (t *turn) adoptOther(ctx context.Context, k xai.Key, use journal.Target, li
 	return a, nil
 }
 
-// everywhere reports whether every target that is ours to write holds the key.
-func (t *turn) everywhere(keyID string) bool {
-	return keyID != "" && !slices.ContainsFunc(t.policy.Targets, func(pt policies.Target) bool {
-		row := t.row(idOf(pt))
-		return !excluded(*row) && row.KeyID != keyID
-	})
+func liveID(r *run) string {
+	if k := r.rec.Live(); k != nil {
+		return k.ID
+	}
+	return ""
 }

@@ -10,6 +10,7 @@ import (
 	"rotator/internal/secret"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/xai/xaisim"
 )
@@ -120,7 +121,7 @@ func TestJournalLost(t *testing.T) {
 			b.dieAfter("store a promote after")
 		},
 		"live":     func(b *bench) { b.reach(journal.Live) },
-		"retiring": func(b *bench) { b.reach(journal.Retiring) },
+		"retiring": func(b *bench) { b.reach(journal.Soaking) },
 		"rolling back": func(b *bench) {
 			b.reach(journal.Live)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
@@ -201,7 +202,7 @@ func (b *bench) overtakes(s journal.State) {
 	b.journal = openJournal(b.t, path)
 	b.birth()
 	b.run(5 * time.Hour)
-	b.waits("chat", rotation.RestoredJournal, true)
+	b.waits("chat", reason.RestoredJournal, true)
 	if as := b.adopted(); as[id] != rotation.AdoptCurrent {
 		b.violated("the plan is %v", as)
 	}
@@ -343,7 +344,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.stores["a"].Set("chat", field(v.Reveal()))
 			b.stores["b"].Set("chat", v.Reveal())
 			b.run(time.Hour)
-			b.waits("chat", rotation.DriftFound, true)
+			b.waits("chat", reason.DriftFound, true)
 			b.adopt("chat")
 			b.rest()
 			b.ends()
@@ -365,7 +366,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.birth()
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(time.Hour)
-			b.waits("chat", rotation.RestoredJournal, true)
+			b.waits("chat", reason.RestoredJournal, true)
 			b.adopt()
 			b.rest()
 			b.ends()
@@ -373,7 +374,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.ends()
 		}},
 		{"a backup from the overlap", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Live) }},
-		{"a backup from the soak", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Retiring) }},
+		{"a backup from the soak", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Soaking) }},
 		{"a rollback to the key that a backup knows", xaisim.Options{}, func(b *bench) {
 			path := filepath.Join(b.t.TempDir(), "backup.db")
 			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
@@ -416,7 +417,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.adopt()
 			b.run(time.Minute)
 			order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
-			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Retiring })
+			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Soaking })
 			if b.refused(order) != "there is no old key to go back to" || b.accepts(old) {
 				b.violated("rolled back, or the old key is on in the soak")
 			}
@@ -429,7 +430,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 		{"an old key that was off is turned on again", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			old := b.key()
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.lose()
 			b.adopt()
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})

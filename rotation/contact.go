@@ -4,233 +4,235 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
-// KeyLike reports whether a value has the form of an API key, perhaps with a line end that a file brought along. Nothing
-// else that is found in a target is ever sent anywhere: a password, or a management key, must not leave this machine.
-func KeyLike(v secret.Text) bool {
-	s := v.Trimmed().Reveal()
-	return strings.HasPrefix(s, "xai-") && !strings.HasPrefix(s, "xai-token-") &&
-		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
-}
-
-// identify returns the id of the key that a value is: from the journal by its fingerprint, else from the key itself.
-// "" means that it is none, or none that xAI accepts.
-func (t *turn) identify(ctx context.Context, v secret.Text) (string, error) {
-	if v.Empty() {
+// whoIs returns the id of the key that a value is: "" for one that xAI does not accept, or of which xAI does not say it. It
+// learns the key's name too, which tells who made it.
+func (r *run) whoIs(ctx context.Context, v secret.Text) (string, error) {
+	team, err := r.team(ctx, r.policy.Team)
+	if err != nil {
+		return "", err
+	}
+	who, err := team.Probe.WhoAmI(ctx, v.Trimmed())
+	if xai.ProvesBad(err) || notOffered(err) {
 		return "", nil
 	}
-	for i := range t.rec.Keys {
-		if k := &t.rec.Keys[i]; isKey(v, *k) {
-			return k.ID, nil
-		}
-	}
-	if !KeyLike(v) {
-		return "", nil
-	}
-	who, err := t.whoIs(ctx, v)
-	if xai.ProvesBad(err) {
-		return "", nil
-	}
-	if err == nil && strings.HasPrefix(who.Name, KeyPrefix) {
-		if t.bears == nil {
-			t.bears = make(map[string]string)
-		}
-		t.bears[who.KeyID] = who.Name
+	if err == nil {
+		r.names[who.KeyID] = who.Name
 	}
 	return who.KeyID, err
 }
 
-func (t *turn) whoIs(ctx context.Context, v secret.Text) (xai.Identity, error) {
-	team, err := t.team(ctx, t.policy.Team)
-	if err != nil {
-		return xai.Identity{}, err
-	}
-	return team.Probe.WhoAmI(ctx, v)
-}
-
 // contact meets the policy's targets for the first time: what each holds becomes its baseline, which a promote may
-// replace. What only a human may replace is left and reported. It changes nothing outside.
-func (t *turn) contact(ctx context.Context, p *policies.Policy) error {
+// replace. What only a human may replace is left and reported. It changes nothing outside, and goes on past a target that
+// fails.
+func contact(ctx context.Context, r *run, p *policies.Policy) error {
+	var errs []error
 	for _, pt := range p.Targets {
-		if row := t.row(idOf(pt)); row.Decision == journal.Drop || !row.ContactAt.IsZero() && row.RemovedAt.IsZero() {
+		if row := r.reader.Row(target.IDOf(pt)); row.Decision == journal.Drop || !row.ContactAt.IsZero() && row.RemovedAt.IsZero() {
 			continue
 		}
-		s, err := t.spot(pt)
-		if err != nil {
+		h, err := r.reader.Handle(pt)
+		if err == nil {
+			err = meet(ctx, r, h)
+		}
+		if gone(ctx, err) {
 			return err
 		}
-		if err := t.meet(ctx, s); err != nil {
-			return err
-		}
+		errs = append(errs, err)
 	}
-	if t.policy.Adopt { // until it succeeds: a key that is overwritten before would be nobody's for ever
-		return t.adopt(ctx)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	if r.policy.Adopt { // until it succeeds: a key that is overwritten before would be nobody's for ever
+		return adoptLive(ctx, r)
 	}
 	return nil
 }
 
 // meet reads one target for the first time, or for the first time since its policy names it again.
-func (t *turn) meet(ctx context.Context, s spot) error {
-	v, err := t.look(ctx, s)
+func meet(ctx context.Context, r *run, h target.Handle) error {
+	v, err := r.reader.Read(ctx, h)
 	if err != nil {
 		return err
 	}
-	row := t.row(s.id)
-	claimed, err := t.claimedBy(ctx, row.KeyID, t.bears[row.KeyID])
-	if err != nil {
-		return err
-	}
-	row.ContactAt, row.RemovedAt = t.now(), noTime
-	ours := t.key(row.KeyID) != nil
-	switch {
-	case v.Empty():
-		row.Status, row.Replaceable = journal.TargetEmpty, ""
-	case claimed != "" && (row.Decision != journal.Overwrite || row.DecidedFor != row.Fingerprint):
-		t.disown(row)
-		t.log.Warn("a target holds a key that is managed by others: a human must say what to do", "target", s.id.String(), "by", claimed)
-	case ours, KeyLike(v), row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
-		row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint
-	default:
+	row := r.reader.Row(h.ID)
+	again := !row.RemovedAt.IsZero()
+	row.RemovedAt, row.ContactAt = noTime, noTime
+	row.Status = journal.TargetNew
+	decided := row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint
+	if !v.Empty() && row.KeyID == "" && !target.LooksLikeKey(v) && !decided {
 		row.Status = journal.TargetForeign
-		t.log.Warn("a target holds something that is not an API key: a human must say what to do", "target", s.id.String())
+	}
+	if again {
+		row.Decision, row.DecidedFor = journal.Undecided, ""
+	}
+	if row.Place, err = h.Place(ctx); err != nil {
+		return err
+	}
+	verdict, err := assess(ctx, r, h.ID)
+	if err != nil {
+		return err
+	}
+	row = r.reader.Row(h.ID)
+	row.ContactAt, row.Status = r.now(), verdict.Status
+	if verdict.MayReplace {
+		row.Replaceable = row.Fingerprint
+	} else {
+		r.log.Warn("target needs a decision", "target", h.ID.String(), "status", verdict.Status)
 	}
 	return nil
 }
 
-// claimedBy says who else manages a key: another policy, by the journal, or by the key's name another Rotator or a policy
-// that this journal does not know. "" means nobody.
-func (t *turn) claimedBy(ctx context.Context, keyID, name string) (string, error) {
-	if keyID == "" || t.key(keyID) != nil {
-		return "", nil
-	}
-	switch k, err := t.journal.Key(ctx, keyID); {
-	case err == nil && k.Policy != t.claim.Policy:
-		return "policy " + k.Policy, nil
-	case err == nil || !errors.Is(err, journal.ErrNotFound):
-		return "", err
-	case !strings.HasPrefix(name, KeyPrefix):
-		return "", nil
-	}
-	ours, err := t.names(ctx)
-	if policy, _, ok := keyName(name); err != nil || ok && slices.Contains(ours, policy) {
-		return "", err
-	}
-	return "another Rotator, or a policy that is not known here (" + name + ")", nil
-}
-
-// disown leaves a target that holds somebody else's key to a human.
-func (t *turn) disown(row *journal.Target) {
-	row.Status, row.Replaceable = journal.TargetForeign, ""
-}
-
-// unmet says why a target must not be written: its first contact left it to a human.
-func (t *turn) unmet(p *policies.Policy) error {
-	live := make(map[string]journal.TargetID) // key id → a target that holds it
+// unmet says why a policy's targets must not be written: one was left to a human, or they hold different live keys.
+func unmet(r *run, p *policies.Policy) error {
+	live := make(map[string]bool)
 	for _, pt := range p.Targets {
-		row := *t.row(idOf(pt))
-		if excluded(row) {
+		row := *r.reader.Row(target.IDOf(pt))
+		if target.Excluded(row) {
 			continue
 		}
-		if row.Status == journal.TargetForeign {
-			return t.objection(&row)
+		switch row.Status {
+		case journal.TargetForeign, journal.TargetOtherPolicy, journal.TargetOtherRotator, journal.TargetSamePlace:
+			err := verdictOf(r, row).Err(row)
+			if row.Status == journal.TargetOtherPolicy && r.policy.Adopt {
+				err = reason.Errorf(reason.AdoptedElsewhere, "%w", err)
+			}
+			return err
 		}
-		if row.KeyID != "" && row.Decision != journal.Overwrite && t.key(row.KeyID) == nil {
-			live[row.KeyID] = row.TargetID
+		if row.KeyID != "" && row.Decision != journal.Overwrite && r.rec.KeyByID(row.KeyID) == nil {
+			live[row.KeyID] = true
 		}
 	}
 	if len(live) > 1 {
-		return t.differentKeys(len(live))
+		return differentKeys(r, len(live))
 	}
 	return nil
 }
 
-func (t *turn) differentKeys(n int) error {
-	name := t.claim.Policy
-	return stuckf(DifferentKeys, "the targets of %s hold %d different live keys; name those that may be replaced with `rotator resolve %s --target T --overwrite`", name, n, name)
+// verdictOf repeats what was judged when the target was last read.
+func verdictOf(r *run, row journal.Target) target.Verdict {
+	f := target.Facts{Policy: r.claim.Policy}
+	switch row.Status {
+	case journal.TargetOtherPolicy:
+		f.Owner = "another"
+	case journal.TargetOtherRotator:
+		f.Stranger = true
+	case journal.TargetSamePlace:
+		f.SamePlace = "another"
+	}
+	return target.Assess(row, nil, f)
 }
 
-// adopt makes the live key that the targets hold a predecessor of this policy: it will be retired like one of our own.
-func (t *turn) adopt(ctx context.Context) error {
-	if err := t.unmet(t.policy); err != nil {
+func differentKeys(r *run, n int) error {
+	name := r.claim.Policy
+	return reason.Errorf(reason.DifferentKeys, "the targets of %s hold %d different live keys; name those that may be replaced with `rotator resolve %s --target T --overwrite`", name, n, name)
+}
+
+// objections says what a human has to look at in the policy's targets, also while nothing is due.
+func objections(ctx context.Context, r *run) error {
+	if err := reconciling(ctx, r); err != nil {
+		return err
+	}
+	for _, pt := range r.policy.Targets {
+		row := *r.reader.Row(target.IDOf(pt))
+		if target.Excluded(row) {
+			continue
+		}
+		switch row.Status {
+		case journal.TargetDrift, journal.TargetForeign, journal.TargetMissing, journal.TargetOtherPolicy, journal.TargetOtherRotator, journal.TargetSamePlace:
+			return verdictOf(r, row).Err(row)
+		}
+	}
+	return unmet(r, r.policy)
+}
+
+// samePlace names another policy's target that is the same place under another name, or "".
+func samePlace(ctx context.Context, r *run, row journal.Target) (string, error) {
+	if row.Place == "" {
+		return "", nil
+	}
+	all, err := r.engine.ledger.Targets(ctx)
+	if err != nil {
+		return "", err
+	}
+	i := slices.IndexFunc(all, func(t journal.Target) bool {
+		return t.Store == row.Store && t.Place == row.Place && t.TargetID != row.TargetID && t.Policy != row.Policy && t.RemovedAt.IsZero()
+	})
+	if i < 0 {
+		return "", nil
+	}
+	return all[i].String() + " of policy " + all[i].Policy, nil
+}
+
+// adoptLive makes the live key that the targets hold the policy's own: it will be retired like one that the rotator made.
+func adoptLive(ctx context.Context, r *run) error {
+	if err := unmet(r, r.policy); err != nil {
 		return nil // a human is asked first; the step that needs the targets says so
 	}
-	for _, pt := range t.policy.Targets {
-		row := *t.row(idOf(pt))
-		if row.KeyID == "" || row.Decision != journal.Undecided || t.key(row.KeyID) != nil || row.Status != journal.TargetOK {
+	for _, pt := range r.policy.Targets {
+		row := *r.reader.Row(target.IDOf(pt))
+		if row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
 			continue
 		}
-		if err := t.adoptKey(ctx, row); err != nil {
+		if err := adoptKey(ctx, r, row); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *turn) adoptKey(ctx context.Context, row journal.Target) error {
-	team, err := t.team(ctx, t.policy.Team)
+func adoptKey(ctx context.Context, r *run, row journal.Target) error {
+	k, err := r.engine.ledger.Key(ctx, row.KeyID)
+	if err == nil && k.Policy != r.claim.Policy && !k.State.Gone() {
+		return reason.Errorf(reason.AdoptedElsewhere, "%s holds a key that belongs to policy %s", row.TargetID, k.Policy)
+	}
+	if err != nil && !errors.Is(err, journal.ErrNotFound) {
+		return err
+	}
+	list, err := r.list(ctx, r.policy.Team)
 	if err != nil {
 		return err
 	}
-	list, err := team.Keys.ListKeys(ctx, team.ID)
-	if err != nil {
-		return err
-	}
-	for _, k := range list.Keys {
-		if k.ID != row.KeyID {
+	for _, have := range list.Keys {
+		if have.ID != row.KeyID {
 			continue
 		}
-		claimed, err := t.claimedBy(ctx, k.ID, k.Name)
-		if err != nil {
-			return err
+		if of, _, ok := keyName(have.Name); ok && of != r.claim.Policy && of != r.policy.RenamedFrom {
+			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
+				row.TargetID, have.ID, have.Name, r.claim.Policy)
 		}
-		if claimed != "" { // since the first contact, or the key did not say its name then
-			t.disown(t.row(row.TargetID))
-			return stuckf(AdoptedElsewhere, "%s holds a key that belongs to %s", row.TargetID, claimed)
-		}
-		adopted := journal.Key{
-			ID: k.ID, Policy: t.claim.Policy, Team: t.policy.Team, Name: k.Name, Fingerprint: row.Fingerprint,
-			Origin: journal.OfAdoption, Use: journal.UseCurrent, CreatedAt: k.Created, ExpiresAt: k.Expires,
-		}
-		t.rec.Keys = append(t.rec.Keys, adopted)
-		if t.rec.Policy.KeyID == "" {
-			t.putInUse(adopted)
-		}
-		t.tell(journal.KeyAdopted, "key_id", k.ID, "target", row.String())
+		r.adopt(have, row.Fingerprint, journal.LiveKey)
+		r.tell(journal.KeyAdopted, "key_id", have.ID, "target", row.String())
 		return nil
 	}
-	return stuckf(AdoptedElsewhere, "%s holds a live key that team %s does not list: it may belong to another team", row.TargetID, t.policy.Team)
+	return reason.Errorf(reason.AdoptedElsewhere, "%s holds a live key that team %s does not list: it may belong to another team", row.TargetID, r.policy.Team)
 }
 
-// key returns a key of this policy by its id, or nil. The pointer is good until the next key is added.
-func (t *turn) key(id string) *journal.Key {
-	for i := range t.rec.Keys {
-		if id != "" && t.rec.Keys[i].ID == id {
-			return &t.rec.Keys[i]
-		}
+// adopt records a key that this journal did not make, or let go once.
+func (r *run) adopt(have xai.Key, print string, as journal.KeyState) *journal.Key {
+	_, ref, ours := keyName(have.Name)
+	if !ours || r.rec.Key(ref) != nil {
+		ref = newRef()
 	}
-	return nil
-}
-
-// isKey reports whether what a target holds is a key that the journal knows, perhaps with a line end behind it: whoever
-// reads it there may well trim it.
-func isKey(v secret.Text, k journal.Key) bool {
-	print := secret.Fingerprint(k.Fingerprint)
-	return print != "" && (print.Is(v) || print.Is(v.Trimmed()))
-}
-
-// keyOfPrint returns the key of this policy with that fingerprint, or nil.
-func (t *turn) keyOfPrint(print string) *journal.Key {
-	for i := range t.rec.Keys {
-		if print != "" && t.rec.Keys[i].Fingerprint == print {
-			return &t.rec.Keys[i]
-		}
+	k := journal.Key{
+		Ref: ref, ID: have.ID, Policy: r.claim.Policy, Team: r.policy.Team, Name: have.Name, UserID: have.UserID,
+		Origin: journal.OfAdoption, State: as, Fingerprint: print, CreatedAt: have.Created, ExpiresAt: believed(have.Expires, have.Created),
+		ExposedAt: r.now(),
 	}
-	return nil
+	if as == journal.LiveKey {
+		if live := r.rec.Live(); live != nil {
+			r.retireKey(live, nil, "")
+		}
+		k.LiveAt = r.now()
+	}
+	r.rec.Keys = append(r.rec.Keys, k)
+	return &r.rec.Keys[len(r.rec.Keys)-1]
 }

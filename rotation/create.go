@@ -4,296 +4,277 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-
-	"github.com/google/uuid"
 
 	"rotator/internal/secret"
+	"rotator/rotation/effect"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
 )
 
-// planned makes the successor and stages it in every target.
-//
-// Order, and what a crash after each line leaves behind:
-//  1. every target is read and can be written: nothing;
-//  2. the attempt is recorded: an attempt in doubt, which the sweep settles;
-//  3. the key is created: the same, and a key of that name, which the sweep finds and deletes;
-//  4. its id and fingerprint are recorded: a lost attempt, whose key is deleted by its id;
-//  5. the value is staged: the attempt goes on from any target that holds it.
-func (t *turn) planned(ctx context.Context) (next, error) {
-	if n, stop := t.changed(); stop {
-		return n, nil
-	}
-	if t.held() {
-		return wait(t.rec.Hold.Until, Held), nil
-	}
-	if a := t.attempt(); a != nil {
-		return t.resume(ctx, a)
-	}
-	if err := t.mayCreate(ctx); err != nil {
-		return next{}, err
-	}
-	spots, err := t.ready(ctx)
-	if err != nil {
-		return next{}, err
-	}
-	value, err := t.create(ctx)
-	if err != nil {
-		return next{}, err
-	}
-	return t.stage(ctx, spots, t.attempt(), value)
-}
-
-// changed aborts a rotation whose policy was edited or removed before the promote: it is planned anew.
-func (t *turn) changed() (next, bool) {
-	switch {
-	case !t.rec.Policy.RemovedAt.IsZero():
-		t.abort("the policy was removed")
-	case !t.plan.SameRotation(t.policy):
-		t.abort("the policy was edited")
-	default:
-		return next{}, false
-	}
-	return again, true
-}
-
-// attempt is the one whose key the rotation carries, or nil.
-func (t *turn) attempt() *journal.Attempt {
-	r := t.rec.Rotation
-	for i := range t.rec.Attempts {
-		if r.Attempt != "" && t.rec.Attempts[i].ID == r.Attempt {
-			return &t.rec.Attempts[i]
+// mayCreate refuses to make a key while earlier creates are not settled, or one was lost a moment ago.
+func mayCreate(ctx context.Context, r *run) error {
+	n := 0
+	for i := range r.rec.Keys {
+		switch k := &r.rec.Keys[i]; {
+		case k.Reason == reason.NamesCut:
+			return reason.Errorf(reason.NamesCut, "xAI keeps names shorter than asked: which key a lost create made cannot be told")
+		case k.State == journal.CreatingKey, k.State == journal.RejectedKey:
+			n++
 		}
+	}
+	if n >= r.engine.limits.Unresolved {
+		return reason.Errorf(reason.TooManyAttempts, "%d creates of %s are not settled yet", n, r.claim.Policy)
 	}
 	return nil
 }
 
+// planned makes the new key and stages it in every target.
+//
+// Order, and what a crash after each line leaves behind:
+//  1. every target is read and can be written: nothing;
+//  2. the key's name is recorded with the intent to create: a key whose create is unknown; its name is searched for;
+//  3. the key is created: the same, and a key of that name, which is found and deleted;
+//  4. its id and fingerprint are recorded with the intent to stage: the key goes on from any target that holds its value,
+//     else it is deleted by its id;
+//  5. the value is staged: the same.
+func planned(ctx context.Context, r *run) Outcome {
+	rot := r.rec.Rotation
+	if k := r.rec.Key(rot.KeyRef); k != nil {
+		return resume(ctx, r, k)
+	}
+	if err := mayCreate(ctx, r); err != nil {
+		return failed(err)
+	}
+	if at := r.rec.Policy.NotBefore; r.rec.Policy.LostKeys > 0 && r.now().Before(at) {
+		return waits(at, reason.WaitLost)
+	}
+	handles, err := ready(ctx, r)
+	if err != nil {
+		return failed(err)
+	}
+	k, value, err := create(ctx, r)
+	if err != nil {
+		return failed(err)
+	}
+	return stage(ctx, r, k, value, handles)
+}
+
 // ready reads every target now and shows that each can be written and holds what may be replaced. A store that is down
 // must not cost a key: without this no create is sent.
-func (t *turn) ready(ctx context.Context) ([]spot, error) {
-	if err := t.contact(ctx, t.plan); err != nil {
+func ready(ctx context.Context, r *run) ([]target.Handle, error) {
+	if err := contact(ctx, r, r.plan); err != nil {
 		return nil, err
 	}
-	if err := t.unmet(t.plan); err != nil {
+	if err := unmet(r, r.plan); err != nil {
 		return nil, err
 	}
-	spots, err := t.spots(t.plan)
+	handles, err := r.handles(r.plan)
 	if err != nil {
 		return nil, err
 	}
-	for _, s := range spots {
-		if err := t.replaceable(ctx, s); err != nil {
+	for _, h := range handles {
+		if err := replaceable(ctx, r, h); err != nil {
 			return nil, err
 		}
-		if err := s.check(ctx); err != nil {
+		if err := h.Check(ctx); err != nil {
 			return nil, err
 		}
 	}
-	return spots, nil
+	return handles, nil
 }
 
 // replaceable reads a target afresh and refuses when it holds what a promote must not replace.
-func (t *turn) replaceable(ctx context.Context, s spot) error {
-	if _, err := t.look(ctx, s); err != nil {
+func replaceable(ctx context.Context, r *run, h target.Handle) error {
+	if _, err := r.reader.Read(ctx, h); err != nil {
 		return err
 	}
-	return t.objection(t.row(s.id))
-}
-
-// objection says why what a target was last seen to hold must not be replaced without a human's word, or nil.
-func (t *turn) objection(row *journal.Target) error {
-	say := fmt.Sprintf("say `rotator resolve %s --target %s --overwrite|--leave|--drop`", t.claim.Policy, row.TargetID)
-	switch {
-	case t.judge(row):
-		return nil
-	case row.Status == journal.TargetForeign && row.KeyID != "":
-		return stuckf(AdoptedElsewhere, "%s holds key %s, which another policy or another Rotator manages; give it to one policy only, or %s", row.TargetID, row.KeyID, say)
-	case row.Status == journal.TargetForeign:
-		return stuckf(ForeignValue, "%s holds something that is not an API key; %s", row.TargetID, say)
-	case row.Fingerprint == "":
-		return stuckf(TargetMissing, "%s is empty, and held a value before; restore it, or %s", row.TargetID, say)
+	v, err := assess(ctx, r, h.ID)
+	if err != nil {
+		return err
 	}
-	return stuckf(DriftFound, "%s holds a value that is neither ours nor the baseline; %s", row.TargetID, say)
+	return v.Err(*r.reader.Row(h.ID))
 }
 
 // create records the intent, makes the key, and records what became of it. The plaintext it returns exists nowhere else.
-func (t *turn) create(ctx context.Context) (secret.Text, error) {
-	r := t.rec.Rotation
-	team, err := t.team(ctx, t.plan.Team)
-	if err != nil {
-		return secret.Text{}, err
-	}
-	id := uuid.Must(uuid.NewV7()).String()
-	t.rec.Attempts = append(t.rec.Attempts, journal.Attempt{
-		ID: id, Rotation: r.ID, Policy: t.claim.Policy, Team: t.plan.Team,
-		Name: KeyPrefix + t.claim.Policy + "-" + id, State: journal.Intended, CreatedAt: t.now(),
+func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
+	rot := r.rec.Rotation
+	ref := newRef()
+	r.rec.Keys = append(r.rec.Keys, journal.Key{
+		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
+		Spec: rot.Spec, Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(),
 	})
-	r.Attempt = id
-	r.Tries++
-	if err := t.commit(ctx, false); err != nil {
-		return secret.Text{}, err
-	}
-	a := t.attempt()
-	made, err := team.Keys.CreateKey(ctx, team.ID, xai.CreateRequest{
-		Name: a.Name, ACLs: t.plan.Key.ACLs, QPS: t.plan.Key.QPS, QPM: t.plan.Key.QPM, TPM: t.plan.Key.TPM,
+	rot.KeyRef = ref
+	rot.Tries++
+	made, err := sendCreate(ctx, r, ref, r.plan.Team, xai.CreateRequest{
+		Name: r.rec.Key(ref).Name, ACLs: r.plan.Key.ACLs, QPS: r.plan.Key.QPS, QPM: r.plan.Key.QPM, TPM: r.plan.Key.TPM,
 	})
+	k := r.rec.Key(ref)
 	switch {
-	case errors.Is(err, journal.ErrLost):
-		return secret.Text{}, err
-	case err != nil && made.ID != "":
-		t.record(a, made) // xAI named the key and withheld its value
-		t.lose(a, "xAI's answer did not hold the key's value")
-		return secret.Text{}, err
-	case err != nil && xai.OutcomeUnknown(err):
-		t.doubt(a, err.Error())
-		return secret.Text{}, err
-	case err != nil: // refused: there is no key
-		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), err.Error()
-		r.Attempt = ""
-		return secret.Text{}, err
+	case gone(ctx, err):
+		return nil, secret.Text{}, err
+	case err == nil:
+		return k, made.Secret, nil
+	case made.ID != "": // xAI named the key and withheld its value
+		r.leave()
+		r.reject(k, "xAI's answer did not hold the key's value")
+		r.lost()
+	case k.State == journal.CreatingKey && xai.OutcomeUnknown(err):
+		r.doubt(k, err.Error())
+	case k.State == journal.AbsentKey:
+		r.leave()
 	}
-	t.keep(t.claim.Policy, a.ID, made.Secret)
-	t.record(a, made)
-	if err := t.commit(ctx, false); err != nil {
-		return secret.Text{}, err
-	}
-	return made.Secret, nil
+	return nil, secret.Text{}, err
 }
 
-// record writes down which key an attempt made: from here on it can be deleted by its id.
-func (t *turn) record(a *journal.Attempt, made xai.CreatedKey) {
-	r := t.rec.Rotation
-	a.State, a.KeyID, a.Fingerprint = journal.Created, made.ID, string(made.Secret.Fingerprint())
-	r.KeyID, r.Fingerprint = a.KeyID, a.Fingerprint
-	created := made.Created
-	if created.IsZero() {
-		created = a.CreatedAt
+// sendCreate is the create itself: of a key whose row is there. It records what xAI said.
+func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateRequest) (made xai.CreatedKey, err error) {
+	team, err := r.team(ctx, teamName)
+	if err != nil {
+		r.rec.Keys = deleteKey(r.rec.Keys, ref) // nothing was written of it
+		if rot := r.rec.Rotation; rot != nil && rot.KeyRef == ref {
+			r.leave()
+		}
+		return made, err
 	}
-	t.rec.Keys = append(t.rec.Keys, journal.Key{
-		ID: made.ID, Policy: t.claim.Policy, Team: a.Team, Name: a.Name, Fingerprint: a.Fingerprint,
-		Origin: journal.OfAttempt, Attempt: a.ID, Use: journal.UseSuccessor, CreatedAt: created, ExpiresAt: made.Expires,
+	e := journal.Effect{Key: ref, Kind: journal.EffectCreate}
+	err = r.runner.Do(ctx, e, func(ctx context.Context) error {
+		made, err = team.Keys.CreateKey(ctx, team.ID, q)
+		return err
 	})
-	t.tell(journal.KeyCreated, "key_id", made.ID, "attempt", a.ID)
+	k := r.rec.Key(ref)
+	switch {
+	case made.ID != "":
+		record(r, k, made)
+		if err == nil && made.Name != "" && made.Name != k.Name {
+			r.tell(journal.NamesShortened, "asked", k.Name, "kept", made.Name)
+			k.Name = made.Name
+		}
+	case err != nil && (errors.Is(err, effect.ErrWithdrawn) || !errors.Is(err, journal.ErrLost) && effect.Refused(err)):
+		r.move(k, journal.AbsentKey)
+		k.Error = err.Error()
+	}
+	return made, err
 }
 
-// doubt gives up an attempt whose create may or may not have had its effect: the sweep looks for its name.
-func (t *turn) doubt(a *journal.Attempt, why string) {
-	a.State, a.Error = journal.InDoubt, why
-	a.QuarantineUntil, a.SweepAt = t.now().Add(t.limits.Quarantine), t.now()
-	t.tell(journal.KeyInDoubt, "attempt", a.ID, "name", a.Name, "error", why)
-	t.leave(a)
+// record writes down which key a create made: from here on it can be deleted by its id.
+func record(r *run, k *journal.Key, made xai.CreatedKey) {
+	k.ID, k.UserID = made.ID, made.UserID
+	if !made.Secret.Empty() {
+		k.Fingerprint = string(made.Secret.Fingerprint())
+		r.engine.keep(r.claim.Policy, k.Ref, made.Secret)
+	}
+	if !made.Created.IsZero() {
+		k.CreatedAt = made.Created
+	}
+	k.ExpiresAt = believed(made.Expires, k.CreatedAt)
+	r.move(k, journal.CandidateKey)
+	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
+		rot.KeyID, rot.Fingerprint = k.ID, k.Fingerprint
+	}
+	r.tell(journal.KeyCreated, "key_id", k.ID, "ref", k.Ref)
 }
 
-// lose gives up an attempt whose key is known and whose value is gone: the key is deleted by its id. Whoever had the value
-// may be frozen in the middle of staging it, so that what is staged is looked for again after the quarantine.
-func (t *turn) lose(a *journal.Attempt, why string) {
-	a.State, a.Error, a.SweepAt = journal.Lost, why, t.now()
-	if a.Fingerprint != "" {
-		a.QuarantineUntil = t.now().Add(t.limits.Quarantine)
-	}
-	if k := t.key(a.KeyID); k != nil {
-		k.Use = journal.UseRejected
-	}
-	t.tell(journal.KeyLost, "attempt", a.ID, "key_id", a.KeyID, "error", why)
-	t.leave(a)
+// doubt gives up a key whose create may or may not have had its effect: settle looks for its name.
+func (r *run) doubt(k *journal.Key, why string) {
+	k.Error = why
+	r.tell(journal.KeyInDoubt, "ref", k.Ref, "name", k.Name, "error", why)
+	r.leave()
 }
 
-// leave takes an attempt away from the rotation in flight, which then begins a new one.
-func (t *turn) leave(a *journal.Attempt) {
-	t.drop(a.ID)
-	if r := t.rec.Rotation; r != nil && r.Attempt == a.ID {
-		r.Attempt, r.KeyID, r.Fingerprint = "", "", ""
-		r.PropagationOK = false // it was said of this key
-		r.PropagatedAt, r.BadSince, r.BadAt, r.BadCount = noTime, noTime, noTime, 0
-	}
+// leave takes the key away from the rotation in flight, which then takes another one.
+func (r *run) leave() {
+	rot := r.rec.Rotation
+	r.engine.drop(rot.KeyRef)
+	rot.KeyRef, rot.KeyID, rot.Fingerprint = "", "", ""
 }
 
-// resume goes on with an attempt that was begun earlier, perhaps by a process that is no more.
-func (t *turn) resume(ctx context.Context, a *journal.Attempt) (next, error) {
-	if a.State == journal.Intended {
-		t.doubt(a, "the process ended while the create was under way")
-		return again, nil
+// resume goes on with a key that was begun earlier, perhaps by a process that is no more.
+func resume(ctx context.Context, r *run, k *journal.Key) Outcome {
+	switch k.State {
+	case journal.CreatingKey:
+		r.doubt(k, "the process ended while the create was under way")
+		return moved
+	case journal.CandidateKey:
+	default: // rejected meanwhile, by a report or by a human
+		r.leave()
+		return moved
 	}
-	spots, err := t.spots(t.plan)
+	handles, err := r.handles(r.plan)
 	if err != nil {
-		return next{}, err
+		return failed(err)
 	}
-	value, err := t.value(ctx, spots, a)
-	if errors.Is(err, stores.ErrNotFound) {
-		t.lose(a, "the process ended before the value was staged anywhere")
-		return again, nil
+	value, err := valueOf(ctx, r, k, handles)
+	if reason.Is(err, reason.NoOldValue) {
+		return loseCandidate(r, k, handles, "the process ended before the value was staged anywhere")
 	}
 	if err != nil {
-		return next{}, err
+		return failed(err)
 	}
-	return t.stage(ctx, spots, a, value)
+	return stage(ctx, r, k, value, handles)
 }
 
-// stage puts the value beside the current one in every target that can hold it there.
-func (t *turn) stage(ctx context.Context, spots []spot, a *journal.Attempt, value secret.Text) (next, error) {
+// loseCandidate gives a new key up whose value is nowhere. A store whose reads lag behind its writes may have it all the
+// same: then it waits.
+func loseCandidate(r *run, k *journal.Key, handles []target.Handle, why string) Outcome {
+	for _, e := range r.rec.Effects {
+		if e.Kind == journal.EffectStage && e.Key == k.Ref && e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < target.Lag {
+			return waits(r.now().Add(lagPace), reason.StoreLags)
+		}
+	}
+	rot := r.rec.Rotation
+	if rot.State != journal.Planned {
+		r.enter(journal.Planned)
+	}
+	r.leave()
+	r.reject(k, why)
+	r.lost()
+	return moved
+}
+
+// stage puts the value beside the current one in every target that can hold it there. The intents, and with them what is
+// known of the key, are written in one commit.
+func stage(ctx context.Context, r *run, k *journal.Key, value secret.Text, handles []target.Handle) Outcome {
+	ref := k.Ref
+	if err := stageAll(ctx, r, ref, value, handles); err != nil {
+		return failed(err)
+	}
+	r.enter(journal.Staged)
+	r.rec.Rotation.StagedAt = r.now()
+	r.tell(journal.KeyStaged, "key_id", r.rec.Key(ref).ID, "targets", fmt.Sprint(len(handles)))
+	return moved
+}
+
+func stageAll(ctx context.Context, r *run, ref string, value secret.Text, handles []target.Handle) error {
+	effects := make([]*journal.Effect, len(handles))
+	for i, h := range handles {
+		effects[i] = &journal.Effect{Key: ref, Kind: journal.EffectStage, Target: h.ID}
+	}
+	if err := r.runner.Intend(ctx, effects...); err != nil {
+		return err
+	}
 	var errs []error
-	held := 0
-	for _, s := range spots {
-		switch err := s.stage(ctx, a.ID, value); {
-		case err == nil:
-			held++
-		case errors.Is(err, stores.ErrNoStaging): // it waits in another target, or in memory
-		default:
+	for i, h := range handles {
+		err := r.runner.Send(ctx, effects[i].ID, func(ctx context.Context) error { return h.Stage(ctx, ref, value) })
+		if gone(ctx, err) {
+			return err
+		}
+		if err != nil && !errors.Is(err, stores.ErrNoStaging) { // then it waits in another target, or in memory
 			errs = append(errs, err) // the others are still staged: the value must not be lost with this process
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return next{}, err
-	}
-	if held > 0 {
-		t.drop(a.ID)
-	}
-	r := t.rec.Rotation
-	t.enter(journal.Staged)
-	r.StagedAt = t.now()
-	t.tell(journal.KeyStaged, "key_id", a.KeyID, "targets", fmt.Sprint(len(spots)))
-	return again, nil
+	return errors.Join(errs...)
 }
 
-// value finds the bytes of an attempt's key: in memory, staged, or already promoted. ErrNotFound is certain: every place
-// was read, and none holds them. Any other error means that a place could not be read.
-func (t *turn) value(ctx context.Context, spots []spot, a *journal.Attempt) (secret.Text, error) {
-	if v, ok := t.inHand(a.ID); ok {
-		return v, nil
-	}
-	if string(t.read.Fingerprint()) == a.Fingerprint {
-		return t.read, nil
-	}
-	var errs []error
-	for _, read := range []func(spot) (secret.Text, error){
-		func(s spot) (secret.Text, error) { return s.staged(ctx, a.ID) },
-		func(s spot) (secret.Text, error) { return s.current(ctx) },
-	} {
-		for _, s := range spots {
-			switch v, err := read(s); {
-			case err == nil && string(v.Fingerprint()) == a.Fingerprint:
-				t.read = v
-				return v, nil
-			case err != nil && !errors.Is(err, stores.ErrNotFound):
-				errs = append(errs, err)
-			}
+func deleteKey(keys []journal.Key, ref string) []journal.Key {
+	for i := range keys {
+		if keys[i].Ref == ref {
+			return append(keys[:i:i], keys[i+1:]...)
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return secret.Text{}, err
-	}
-	return secret.Text{}, fmt.Errorf("the value of attempt %s: %w", a.ID, stores.ErrNotFound)
+	return keys
 }
 
-// unsettled returns the policy's attempts that a sweep has to settle.
-func (t *turn) unsettled() []string {
-	var ids []string
-	for _, a := range t.rec.Attempts {
-		if a.State == journal.InDoubt || a.State == journal.Lost {
-			ids = append(ids, a.ID)
-		}
-	}
-	return slices.Clip(ids)
-}
+func absent(err error) bool { return errors.Is(err, stores.ErrNotFound) }

@@ -63,7 +63,7 @@ func TestSlowTeamStarvesNobody(t *testing.T) {
 		t.Run(delay.String(), func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				l := newLedger(b.journal)
-				b.engine = rotation.New(rotation.Options{Journal: l, World: manyTeams{b, "alpha", delay}, Owner: "engine", Now: b.now})
+				b.engine = rotation.New(rotation.Options{Journal: l, Environment: manyTeams{b, "alpha", delay}, Owner: "engine", Now: b.now})
 				var docs []string
 				for i := range 500 {
 					docs = append(docs, of("alpha", "a", i))
@@ -130,7 +130,7 @@ func TestOnly(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.load(policyDoc("mine", quick, targetA), policyDoc("other", quick, targetC))
 		before := b.record("other").Policy
-		b.engine = rotation.New(rotation.Options{Journal: b.journal, World: b, Owner: "alone", Now: b.now, Only: []string{"mine"}})
+		b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: b, Owner: "alone", Now: b.now, Only: []string{"mine"}})
 		if err := b.engine.RunOnce(b.t.Context()); err != nil {
 			b.t.Fatal(err)
 		}

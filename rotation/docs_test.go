@@ -8,8 +8,8 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 var update = flag.Bool("update", false, "write docs/states.md and docs/reasons.md anew")
@@ -37,7 +37,7 @@ const made = "<!-- Made by `go generate ./rotation`. Do not edit. -->\n"
 
 func statesPage() string {
 	var b strings.Builder
-	b.WriteString("# The states of a rotation\n\n" + made + `
+	b.WriteString("# The states of a rotation and of a key\n\n" + made + `
 Every step records its intent, acts outside, and records the effect. A process that dies between any two of them leaves a
 journal from which the same step, taken by whoever comes next, finds out what happened: a crash, a retry and a takeover
 by another replica are the same code.
@@ -47,7 +47,7 @@ by another replica are the same code.
 		for _, to := range s.To {
 			fmt.Fprintf(&b, "  %s --> %s\n", s.State, to)
 		}
-		if s.State.Ended() {
+		if s.State.Final() {
 			fmt.Fprintf(&b, "  %s --> [*]\n", s.State)
 		}
 	}
@@ -66,6 +66,16 @@ constraints enforce:
 	for _, s := range journal.States {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.State, marks(s.Needs), marks(s.Never))
 	}
+	b.WriteString("\n## Keys\n\nA key has one row, from before its create until its absence is proved.\n\n```mermaid\nstateDiagram-v2\n  [*] --> creating\n  [*] --> live: adopted\n  [*] --> retiring: adopted\n")
+	for _, s := range journal.KeyStates {
+		for _, to := range s.To {
+			fmt.Fprintf(&b, "  %s --> %s\n", s.State, to)
+		}
+	}
+	b.WriteString("```\n\n| state | what is durably true | moved by | after a crash |\n|---|---|---|---|\n")
+	for _, s := range journal.KeyStates {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.State, cell(s.True), cell(s.Moves), cell(s.Crash))
+	}
 	return b.String()
 }
 
@@ -77,7 +87,7 @@ alone is unlikely to help; it is tried all the same, and the reason clears itsel
 | reason | waits for a human | what it means | what to do |
 |---|---|---|---|
 `)
-	for _, r := range rotation.Reasons {
+	for _, r := range reason.All {
 		human := "no"
 		if r.Human {
 			human = "yes"

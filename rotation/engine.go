@@ -1,17 +1,15 @@
-// Package rotation is the machine that rotates keys: it takes one step at a time, each idempotent and recorded by
-// compare-and-swap, so that a retry, a restart and a takeover by another replica are the same code.
+// Package rotation rotates keys.
 //
-// How a rotation flows through the files: due.go decides that one begins, create.go makes the successor and stages it,
-// verify.go proves it, promote.go gives it to consumers, retire.go turns the old key off and deletes it. abort.go and
-// rollback.go are the two ways back. Every disable and delete passes gate.go. contact.go meets a target for the first
-// time, adoption.go makes a policy's part of the journal anew after it was lost, and census.go says beforehand what that
-// would be. watch.go looks at targets and keys in between, sweep.go settles creates whose outcome is not known, orders.go
-// carries out what people say. turn.go takes a policy from one step to the next, and fence.go stops it once the policy may
-// be another replica's. teams.go compares what xAI lists with what the journal knows. When a policy has its turn, and how
-// its claim is kept and ended, is for package schedule to say.
+// A turn is one owner's work at one policy, from its claim to the release of it. It runs six jobs in order, again and again
+// until all of them wait: commands.go carries out what people say; settle.go finds out what became of changes whose answer
+// was lost; observe.go reads targets and asks keys who they are; heal.go sees to it that consumers read a key that works;
+// rotate.go takes the rotation in flight a step further (create.go, verify.go, promote.go) or begins one that is due; and
+// retire.go takes each old key a step closer to its end. run.go is the turn.
 //
-// The order of every step is the same: record the intent, act outside, record the effect. A crash between any two of
-// them leaves a journal from which the same step finds out what happened.
+// Every change outside goes through package effect: the intent is committed, then the call is made, then its outcome is
+// recorded. A crash between any two of them leaves a row from which the next turn finds out what happened. Every disable and
+// every delete passes gate.go. reconcile.go compares a journal that may not be the newest with what stands outside. When a
+// policy has its turn, and how its claim is kept and ended, is for package schedule to say; runner.go connects the two.
 package rotation
 
 import (
@@ -28,9 +26,6 @@ import (
 )
 
 //go:generate go test . -run ^TestDocs$ -update
-
-// KeyPrefix begins the name of every key that the rotator creates: "rotator-<policy>-<attempt id>".
-const KeyPrefix = "rotator-"
 
 // KeyAPI is what the engine uses of xAI's Management API. Only CreateKey is never repeated blindly.
 type KeyAPI interface {
@@ -62,8 +57,8 @@ type Team struct {
 	Probe ProbeAPI
 }
 
-// World is what the configuration names: stores and teams. A reload swaps the whole of it.
-type World interface {
+// Environment is what the configuration names: stores and teams. A reload swaps the whole of it.
+type Environment interface {
 	// Store returns the store of that name; false when the configuration has none.
 	Store(name string) (stores.Store, bool)
 	// Team returns the team of that name. An error means that its id is not known yet (xAI did not answer).
@@ -72,6 +67,13 @@ type World interface {
 	Teams() []string
 	// Stores returns the names of the stores.
 	Stores() []string
+}
+
+// Ledger is what a turn uses of the journal.
+type Ledger interface {
+	Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, events ...journal.Event) error
+	journal.Reader
+	Meta(ctx context.Context, key string) (string, error)
 }
 
 // Limits are the engine's paces. The zero value of each means its default.
@@ -115,14 +117,16 @@ func (l Limits) withDefaults() Limits {
 
 // Options are what an Engine is made of.
 type Options struct {
-	Journal journal.Journal
-	World   World
-	Limits  Limits
-	Log     *slog.Logger
+	Journal     journal.Journal
+	Environment Environment
+	Limits      Limits
+	Log         *slog.Logger
 	// Owner names this process in the journal: unique among all that share it. Host and Version are for people to see.
 	Owner, Host, Version string
 	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
 	Only []string
+	// Unclaimed: the journal belongs to another installation, and everything is only compared.
+	Unclaimed bool
 	// Ordered: no rotation begins but one that was ordered. Whoever carries out an order, and is no daemon, leaves the others
 	// to one.
 	Ordered bool
@@ -151,11 +155,14 @@ type Step struct {
 
 // Engine rotates keys. It is safe for concurrent use.
 type Engine struct {
-	journal journal.Journal
+	journal journal.Journal // of the scheduler
+	ledger  Ledger          // of turns: the same
 	limits  Limits
 	log     *slog.Logger
 	only    []string
 	ordered bool
+	foreign bool // the journal belongs to another installation
+	without rule // of the gate: turned off by a test
 	now     func() time.Time
 	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
@@ -163,16 +170,18 @@ type Engine struct {
 
 	scheduler *schedule.Scheduler
 
-	mu    sync.Mutex
-	world World           // guarded by mu
-	hand  map[string]kept // guarded by mu: attempt → the value of its key, from the create until it is staged or live
+	mu   sync.Mutex
+	env  Environment     // guarded by mu
+	hand map[string]kept // guarded by mu: key ref → its value, from the create until it is staged or live
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
 func New(o Options) *Engine {
 	e := &Engine{
 		journal: o.Journal,
-		world:   o.World,
+		ledger:  o.Journal,
+		env:     o.Environment,
+		foreign: o.Unclaimed,
 		limits:  o.Limits.withDefaults(),
 		log:     o.Log,
 		only:    o.Only,
@@ -205,9 +214,9 @@ func New(o Options) *Engine {
 }
 
 // Reload swaps the stores and teams. Turns in hand end with those they began with.
-func (e *Engine) Reload(w World) {
+func (e *Engine) Reload(env Environment) {
 	e.mu.Lock()
-	e.world = w
+	e.env = env
 	e.mu.Unlock()
 	e.Wake()
 }
@@ -229,11 +238,14 @@ func (e *Engine) LastLook() time.Time { return e.scheduler.LastLook() }
 // LastTry is when the scheduler last asked the journal, and what keeps it from acting. See [schedule.Scheduler.LastTry].
 func (e *Engine) LastTry() (time.Time, error) { return e.scheduler.LastTry() }
 
-func (e *Engine) theWorld() World {
+func (e *Engine) environment() Environment {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.world
+	return e.env
 }
+
+// unclaimed reports that the journal belongs to another installation.
+func (e *Engine) unclaimed() bool { return e.foreign }
 
 // pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {

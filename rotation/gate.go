@@ -2,244 +2,305 @@ package rotation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"time"
 
+	"rotator/internal/secret"
+	"rotator/rotation/effect"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
-// destruction is what the gate lets through.
-type destruction string
+// A rule is one condition of the gate. Tests turn single ones off to show that each is needed.
+type rule string
 
+// The rules of the gate.
 const (
-	disable destruction = "disable"
-	remove  destruction = "delete"
+	ruleState     rule = "state"     // the key's state allows it
+	ruleHold      rule = "hold"      // no hold of scope all
+	ruleReconcile rule = "reconcile" // the journal is known to be the newest
+	ruleTeam      rule = "team"      // the management key speaks for the key's team, and the clocks agree
+	ruleIdentity  rule = "identity"  // a list shows the key under the name that was recorded
+	ruleTargets   rule = "targets"   // nothing that could hold the key holds it
+	ruleEffects   rule = "effects"   // no write can put the key into a target any more
+	ruleSuccessor rule = "successor" // another key is live, stands in every target, and proves itself
 )
 
-// destroy is the one gate: every disable and every delete of a key passes it, whoever asks. It refuses unless
-//
-//   - the key is ours by the journal, and no hold is in force now;
-//   - no target holds it now: every target of the policy, and every one that the journal's map names for this key over
-//     all policies and all targets ever used, is read afresh, and one that cannot be read blocks. For an adopted key that
-//     is every target of every policy, since nobody knows who was given it before;
-//   - for a key that consumers once read: its successor stands in every target of the policy now, and proves itself;
-//   - xAI's management key was validated for the key's own team, and our clock agrees with xAI's.
-//
-// The intent is recorded before the call, so that a rollback knows of a disable that may still be on its way.
-// Repeating it after a crash is harmless: a key that is off stays off, and a key that is gone is gone.
-func (t *turn) destroy(ctx context.Context, what destruction, keyID string) error {
-	k := t.key(keyID)
-	if k == nil {
-		return stuckf(Internal, "%s key %s: the journal does not name it as a key of %s", what, keyID, t.claim.Policy)
+// gate decides whether a key may be disabled or deleted. Both are intended nowhere but behind it, in this file. Conditions
+// that ask people or the world again are last, so that as little time as can be lies between them and the call.
+func gate(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (Team, error) {
+	team, err := checkFacts(ctx, r, k, kind)
+	if err != nil {
+		return team, err
 	}
-	if !k.DeletedAt.IsZero() || what == disable && !k.DisabledAt.IsZero() {
+	checks := []struct {
+		rule  rule
+		check func(context.Context, *run, *journal.Key) error
+	}{
+		{ruleIdentity, listedAsOurs},
+		{ruleTargets, heldNowhere},
+		{ruleEffects, nothingUnderWay},
+		{ruleSuccessor, succeeded},
+		{ruleHold, unheld}, // again: all this took a while, and people set holds without a claim
+	}
+	for _, c := range checks {
+		if r.engine.without == c.rule {
+			continue
+		}
+		if err := c.check(ctx, r, r.rec.Key(k.Ref)); err != nil {
+			return team, err
+		}
+	}
+	return team, nil
+}
+
+// checkFacts are the rules that need little: what the journal says, and whether xAI and we agree about who and when.
+func checkFacts(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (team Team, err error) {
+	on := func(x rule) bool { return r.engine.without != x }
+	if on(ruleState) && !mayDestroy(k, kind) {
+		return team, reason.Errorf(reason.Internal, "%s key %s: it is %s", kind, k.ID, k.State)
+	}
+	if on(ruleHold) {
+		if err := unheld(ctx, r, k); err != nil {
+			return team, err
+		}
+	}
+	if on(ruleReconcile) {
+		if err := reconciling(ctx, r); err != nil {
+			return team, err
+		}
+	}
+	if team, err = validate(ctx, r, k.Team); err != nil {
+		return team, err
+	}
+	if on(ruleTeam) {
+		err = r.agreed()
+	}
+	return team, err
+}
+
+func mayDestroy(k *journal.Key, kind journal.EffectKind) bool {
+	switch k.State {
+	case journal.RetiringKey:
+		return true
+	case journal.DisabledKey, journal.RejectedKey, journal.DeletingKey:
+		return kind == journal.EffectDelete
+	}
+	return false
+}
+
+// unheld reads the hold afresh. A key that no consumer ever read is deleted also under a hold.
+func unheld(ctx context.Context, r *run, k *journal.Key) error {
+	if k.State == journal.RejectedKey || k.State == journal.DeletingKey && k.ExposedAt.IsZero() {
 		return nil
 	}
-	if err := t.unheld(ctx, what, keyID); err != nil {
-		return err
-	}
-	if err := t.reconciled(ctx); err != nil {
-		return err
-	}
-	team, err := t.team(ctx, k.Team)
+	hold, err := r.engine.ledger.HoldOf(ctx, r.claim.Policy)
 	if err != nil {
 		return err
 	}
-	if err := t.vouched(ctx, k.Team, team); err != nil {
-		return err
+	if hold != r.rec.Hold { // as it was said: the commit must not say it again, it may be taken back meanwhile
+		r.rec.Hold = hold
+		if r.rec.Base != nil {
+			r.rec.Base.Hold = hold
+		}
 	}
-	if err := t.dispensable(ctx, *k); err != nil {
-		return err
-	}
-	if err := t.unheld(ctx, what, keyID); err != nil { // again: all this took a while
-		return err
-	}
-	if what == disable {
-		return t.turnOff(ctx, team, k)
-	}
-	return t.erase(ctx, team, k)
-}
-
-// unheld reads the hold afresh: people set it without a claim, at any moment.
-func (t *turn) unheld(ctx context.Context, what destruction, keyID string) error {
-	hold, err := t.journal.HoldOf(ctx, t.claim.Policy)
-	if err != nil {
-		return err
-	}
-	if hold.Active(t.now()) {
-		t.rec.Hold, t.rec.Base.Hold = hold, hold // as it was said: the commit must not say it again, it may be taken back meanwhile
-		return stuckf(Held, "%s key %s: %s is held", what, keyID, t.claim.Policy)
+	if hold.Stops(r.now()) {
+		return reason.Errorf(reason.Held, "%s is held: key %s stays as it is", r.claim.Policy, k.ID)
 	}
 	return nil
 }
 
-// vouched shows that the management key speaks for the team and that our clock and xAI's agree.
-func (t *turn) vouched(ctx context.Context, name string, team Team) error {
-	mk, err := team.About.Validate(ctx)
-	if err != nil {
-		return err
-	}
-	if of := mk.TeamID; of != "" && of != team.ID {
-		return stuckf(ManagementKey, "the management key of team %s belongs to another team", name)
-	}
-	if mk.Date.IsZero() {
-		return stuckf(ClockSkew, "xAI's answer bears no date to compare our clock with")
-	}
-	if skew := t.now().Sub(mk.Date).Abs(); skew > t.limits.ClockSkew {
-		return stuckf(ClockSkew, "our clock and xAI's differ by %s", skew.Round(time.Second))
-	}
-	return nil
-}
-
-// dispensable shows that no consumer reads the key: by what the targets hold now, not by what the journal says of them.
-func (t *turn) dispensable(ctx context.Context, k journal.Key) error {
-	if !journal.Fenced {
-		return nil
-	}
-	if err := t.heldNowhere(ctx, k); err != nil || k.Use == journal.UseRejected {
-		return err
-	}
-	return t.succeeded(ctx, k)
-}
-
-// succeeded shows that consumers read another key, which works: every target of the plan holds the key in use, and what
-// they hold proves itself.
-func (t *turn) succeeded(ctx context.Context, k journal.Key) error {
-	p := t.rec.Policy
-	if p.KeyID == "" || p.KeyID == k.ID {
-		return stuckf(NotProved, "key %s is the policy's key in use: it has no successor", k.ID)
-	}
-	spots, err := t.spots(t.plan)
-	if err != nil {
-		return err
-	}
-	for i, s := range spots {
-		v, err := t.look(ctx, s)
-		if err != nil {
-			return err
-		}
-		if row := t.row(s.id); row.Fingerprint != p.Fingerprint && row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint {
-			return stuckf(DriftFound, "%s does not hold key %s any more, and nothing could put it back; `rotator rotate %s --supersede` makes a new one", s.id, p.KeyID, p.Name)
-		}
-		if string(v.Fingerprint()) != p.Fingerprint {
-			return stuckf(DriftFound, "%s does not hold key %s any more; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", s.id, p.KeyID, p.Name, s.id)
-		}
-		if i > 0 {
-			continue // the same bytes
-		}
-		err = t.proveUsed(ctx, v, p.KeyID)
-		if xai.ProvesBad(err) {
-			return stuckf(NotProved, "key %s, which consumers read, is refused: %w", p.KeyID, err)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// turnOff disables a key.
-func (t *turn) turnOff(ctx context.Context, team Team, k *journal.Key) error {
-	k.DisableSentAt = t.now()
-	if err := t.commit(ctx, false); err != nil {
-		return err
-	}
-	off := true
-	got, err := team.Keys.UpdateKey(ctx, team.ID, k.ID, xai.KeyUpdate{Disabled: &off})
-	switch class := xai.ClassOf(err); {
-	case class == xai.ClassNotFound:
-		return t.confirmGone(ctx, team, k)
-	case class == xai.ClassInvalid, err == nil && !got.Disabled:
-		// Whether keys can be disabled is not documented for certain. Then they are deleted after the soak as they are.
-		t.tell(journal.KeyNotDisabled, "key_id", k.ID)
-		return nil
-	case err != nil:
-		return err
-	}
-	k.DisabledAt = t.now()
-	t.tell(journal.KeyDisabled, "key_id", k.ID)
-	return nil
-}
-
-// erase deletes a key for good.
-func (t *turn) erase(ctx context.Context, team Team, k *journal.Key) error {
-	k.DeleteSentAt = t.now()
-	if err := t.commit(ctx, false); err != nil {
-		return err
-	}
-	err := team.Keys.DeleteKey(ctx, k.ID)
-	if xai.ClassOf(err) == xai.ClassNotFound {
-		return t.confirmGone(ctx, team, k)
-	}
-	if err != nil {
-		return err
-	}
-	t.goneForGood(k)
-	return nil
-}
-
-// confirmGone believes "cannot find" only when a full list of the key's own team lacks the id as well.
-func (t *turn) confirmGone(ctx context.Context, team Team, k *journal.Key) error {
-	list, err := team.Keys.ListKeys(ctx, team.ID)
+// listedAsOurs shows that a list of the team's keys has the key under the name that was recorded when it was made or found.
+// A key that no list shows may be gone already: then there is nothing to compare.
+func listedAsOurs(ctx context.Context, r *run, k *journal.Key) error {
+	list, err := r.list(ctx, k.Team)
 	if err != nil {
 		return err
 	}
 	for _, have := range list.Keys {
-		if have.ID == k.ID {
-			return &xai.Error{Op: xai.OpDelete, Class: xai.ClassUnavailable, Code: "not_found_but_listed"}
+		if have.ID == k.ID && have.Name != k.Name {
+			return reason.Errorf(reason.WrongIdentity, "xAI lists key %s as %q, and the journal knows it as %q: it is not touched", k.ID, have.Name, k.Name)
 		}
 	}
-	t.goneForGood(k)
 	return nil
 }
 
-func (t *turn) goneForGood(k *journal.Key) {
-	k.DeletedAt = t.now()
-	t.tell(journal.KeyDeleted, "key_id", k.ID)
-}
-
-// enable turns a key on again. It destroys nothing and needs no gate.
-func (t *turn) enable(ctx context.Context, keyID string) error {
-	k := t.key(keyID)
-	if k == nil {
-		return stuckf(Internal, "enable key %s: the journal does not name it as a key of %s", keyID, t.claim.Policy)
-	}
-	team, err := t.team(ctx, k.Team)
-	if err != nil {
-		return err
-	}
-	off := false
-	got, err := team.Keys.UpdateKey(ctx, team.ID, k.ID, xai.KeyUpdate{Disabled: &off})
-	if xai.ClassOf(err) == xai.ClassInvalid && k.DisabledAt.IsZero() { // xAI turns keys neither off nor on, perhaps
-		if on, listErr := listedOn(ctx, team, k.ID); on || listErr != nil {
-			return listErr
+// heldNowhere reads now whatever could hold the key: every target that the policy ever named, and every target of any
+// policy that was seen to hold it; for an adopted key, which anybody may have written anywhere, every target of every
+// policy. A target that cannot be read blocks, unless a human passed over its silence.
+func heldNowhere(ctx context.Context, r *run, k *journal.Key) error {
+	ref := k.Ref
+	for _, row := range slices.Clone(r.rec.Targets) {
+		if err := readForKey(ctx, r, row, r.rec.Key(ref), true); err != nil {
+			return err
 		}
 	}
-	if xai.ClassOf(err) == xai.ClassNotFound {
-		return stuckf(OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", k.ID, t.claim.Policy, err)
-	}
+	others, err := elsewhere(ctx, r, k)
 	if err != nil {
 		return err
 	}
-	if got.Disabled {
-		return fmt.Errorf("enable key %s: xAI says that it is still disabled", k.ID)
+	for _, row := range others {
+		if err := readForKey(ctx, r, row, r.rec.Key(ref), false); err != nil {
+			return err
+		}
 	}
-	k.DisabledAt = noTime
-	t.tell(journal.KeyEnabled, "key_id", k.ID)
+	return stillSighted(ctx, r, r.rec.Key(ref))
+}
+
+// elsewhere are the targets of other policies that may hold a key.
+func elsewhere(ctx context.Context, r *run, k *journal.Key) ([]journal.Target, error) {
+	all, err := r.engine.ledger.Targets(ctx)
+	if err != nil {
+		return nil, err
+	}
+	seen, err := r.engine.ledger.SightingsOf(ctx, k.ID, k.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(t journal.Target) bool {
+		sighted := slices.ContainsFunc(seen, func(s journal.Sighting) bool { return s.Policy == t.Policy && s.TargetID == t.TargetID })
+		return t.Policy == r.claim.Policy || k.Origin != journal.OfAdoption && !sighted
+	}), nil
+}
+
+// readForKey reads one target and refuses when it holds the key, or might.
+func readForKey(ctx context.Context, r *run, row journal.Target, k *journal.Key, own bool) error {
+	if k.Passed(row.TargetID) {
+		return nil
+	}
+	unread := func(why error) error {
+		return reason.Errorf(reason.UnreadTarget, "%s of policy %s could not be read, and may hold key %s: %w", row.TargetID, row.Policy, k.ID, why)
+	}
+	h, err := r.reader.HandleOf(row.TargetID)
+	if err != nil && own && row.Decision == journal.Drop && !sighted(r, row.TargetID, k) {
+		return nil // its store is no more, and it was never seen to hold the key
+	}
+	if err != nil {
+		return unread(err)
+	}
+	var v secret.Text
+	if own {
+		v, err = r.reader.Read(ctx, h)
+	} else {
+		v, err = h.CurrentOrNothing(ctx)
+	}
+	switch {
+	case gone(ctx, err):
+		return err
+	case err != nil:
+		return unread(err)
+	case target.Holds(v, k.Fingerprint), own && r.reader.Row(row.TargetID).KeyID == k.ID:
+		return holdsKey(r, row, k)
+	case v.Empty() && k.Origin == journal.OfAdoption && emptyTooShort(r, row) && !own:
+		return unread(fmt.Errorf("it was found empty, and not yet for %s", target.EmptyFor))
+	}
+	if !own && target.LooksLikeKey(v) && k.Fingerprint == "" {
+		id, err := r.whoIs(ctx, v)
+		if err != nil {
+			return unread(err)
+		}
+		if id == k.ID {
+			return holdsKey(r, row, k)
+		}
+	}
+	if k.Fingerprint == "" && k.Origin == journal.OfAdoption && len(target.Prints(v)) > 2 && row.DecidedFor != string(v.Fingerprint()) {
+		return reason.Errorf(reason.TargetHoldsKey, "%s of policy %s holds something that may be key %s, whose value was never seen", row.TargetID, row.Policy, k.ID)
+	}
 	return nil
 }
 
-// listedOn reports whether the team's list has the key, and not as one that is off.
-func listedOn(ctx context.Context, team Team, id string) (bool, error) {
-	list, err := team.Keys.ListKeys(ctx, team.ID)
-	return slices.ContainsFunc(list.Keys, func(k xai.Key) bool { return k.ID == id && !k.Disabled }), err
+// sighted reports whether a target was seen to hold a key, and may still.
+func sighted(r *run, id journal.TargetID, k *journal.Key) bool {
+	return slices.ContainsFunc(r.rec.Sightings, func(s journal.Sighting) bool {
+		return s.TargetID == id && (s.KeyID == k.ID || k.Fingerprint != "" && s.Fingerprint == k.Fingerprint)
+	})
 }
 
-// isReason reports whether err is stuck for that reason.
-func isReason(err error, r journal.Reason) bool {
-	var s *stuck
-	return errors.As(err, &s) && s.reason == r
+// emptyTooShort reports that a target that reads empty may not be empty: a store that answers with nothing while it starts
+// looks the same.
+func emptyTooShort(r *run, row journal.Target) bool {
+	return row.EmptyFrom.IsZero() || r.now().Sub(row.EmptyFrom) < target.EmptyFor
+}
+
+// holdsKey refuses since a target holds the key. One that was believed to have been read by nobody was promoted by
+// somebody whom this journal does not know: then the journal is compared with the world first.
+func holdsKey(r *run, row journal.Target, k *journal.Key) error {
+	if k.State == journal.RejectedKey && !r.inFlightNames(k) {
+		k.ExposedAt = r.now()
+		r.move(k, journal.RetiringKey)
+		k.RetireFrom = r.clock().Later()
+		r.reconcileAnew("a target holds key " + k.ID + ", which was never promoted as far as this journal knows")
+	}
+	name := r.claim.Policy
+	return reason.Errorf(reason.TargetHoldsKey, "%s still holds key %s; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more",
+		row.TargetID, k.ID, name, row.TargetID, name, row.TargetID)
+}
+
+func (r *run) inFlightNames(k *journal.Key) bool {
+	return r.rec.Rotation != nil && r.rec.Rotation.KeyRef == k.Ref
+}
+
+// stillSighted refuses while a target was seen to hold the key and it is not proved that it does no more.
+func stillSighted(ctx context.Context, r *run, k *journal.Key) error {
+	rows, err := r.engine.ledger.SightingsOf(ctx, k.ID, k.Fingerprint)
+	if err != nil {
+		return err
+	}
+	rows = slices.DeleteFunc(rows, func(s journal.Sighting) bool { return s.Policy == r.claim.Policy })
+	for _, s := range r.rec.Sightings {
+		if s.KeyID == k.ID || k.Fingerprint != "" && s.Fingerprint == k.Fingerprint {
+			rows = append(rows, s)
+		}
+	}
+	for _, s := range rows {
+		if s.AbsentSince.IsZero() && s.Policy != r.claim.Policy {
+			continue // it was read a moment ago and did not hold the key; its own policy ends the sighting
+		}
+		return reason.Errorf(reason.TargetHoldsKey, "%s of policy %s held key %s a moment ago: it is read again in a minute", s.TargetID, s.Policy, k.ID)
+	}
+	return nil
+}
+
+// nothingUnderWay refuses while a write may land that puts the key into a target.
+func nothingUnderWay(_ context.Context, r *run, k *journal.Key) error {
+	for _, e := range r.rec.Effects {
+		if e.Key == k.Ref && e.Kind == journal.EffectPromote && effect.Pending(e, r.clock()) {
+			return reason.Errorf(reason.WaitQuarantine, "a write of key %s to %s may still take effect until %s", k.ID, e.Target, e.QuietAt.Format(timeFormat))
+		}
+	}
+	return nil
+}
+
+// succeeded shows that consumers read another key, which works: every target that the policy writes holds the live key,
+// which proves itself.
+func succeeded(ctx context.Context, r *run, k *journal.Key) error {
+	if k.ExposedAt.IsZero() && (k.State == journal.RejectedKey || k.State == journal.DeletingKey) {
+		return nil // no consumer ever read it
+	}
+	live := r.rec.Live()
+	if live == nil || live.Ref == k.Ref {
+		return reason.Errorf(reason.NotProved, "key %s has no successor", k.ID)
+	}
+	handles, err := r.handles(r.policy)
+	if err != nil {
+		return err
+	}
+	var value secret.Text
+	for _, h := range handles {
+		v, err := r.reader.Read(ctx, h)
+		if err != nil {
+			return err
+		}
+		if live = r.rec.Live(); string(v.Fingerprint()) != live.Fingerprint && !target.Is(v, live.Fingerprint) {
+			return reason.Errorf(reason.DriftFound, "%s does not hold key %s any more; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", h.ID, live.ID, r.claim.Policy, h.ID)
+		}
+		value = v
+	}
+	err = prove(ctx, r, value, live, true)
+	if xai.ProvesBad(err) {
+		return reason.Errorf(reason.NotProved, "key %s, which consumers read, is refused: %w", live.ID, err)
+	}
+	return err
 }

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/stores"
 	"rotator/xai/xaisim"
 )
 
@@ -106,41 +106,32 @@ func (b *bench) forge(change func(*journal.Record)) {
 
 func TestGateAgainstAForgedJournal(t *testing.T) {
 	play(t, []liar{
-		{"the key in use, called a predecessor", xaisim.Options{}, func(b *bench) {
+		{"the live key, called one to be retired", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.forge(func(r *journal.Record) {
 				for i := range r.Keys {
-					r.Keys[i].Use = journal.UsePredecessor
+					if k := &r.Keys[i]; k.State == journal.LiveKey {
+						k.State, k.RetireFrom = journal.RetiringKey, b.clock
+					}
 				}
 			})
 			b.run(24 * time.Hour)
-			b.inUseStands()
-			b.waits("chat", rotation.TargetHoldsKey, true)
+			b.works()
 		}},
-		{"the key in use, called lost", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
-			b.forge(func(r *journal.Record) {
-				r.Keys[0].Use = journal.UseRejected
-				r.Attempts = append(r.Attempts, journal.Attempt{
-					ID: "forged", Rotation: "forged", Policy: "chat", Team: "research", Name: "rotator-chat-forged", State: journal.Lost,
-					KeyID: r.Keys[0].ID, Fingerprint: r.Keys[0].Fingerprint, CreatedAt: b.clock, SweepAt: b.clock,
-				})
-			})
-			b.run(24 * time.Hour)
-			b.inUseStands()
-		}},
-		{"a stranger's key, called lost", xaisim.Options{}, func(b *bench) {
+		{"a stranger's key, called rejected", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			id := b.stranger("not ours")
 			b.forge(func(r *journal.Record) {
-				r.Attempts = append(r.Attempts, journal.Attempt{
-					ID: "forged", Rotation: "forged", Policy: "chat", Team: "research", Name: "rotator-chat-forged", State: journal.Lost,
-					KeyID: id, Fingerprint: "sha256:00", CreatedAt: b.clock, SweepAt: b.clock,
+				r.Keys = append(r.Keys, journal.Key{
+					Ref: "forged", ID: id, Policy: "chat", Team: "research", Name: "rotator-chat-forged", Origin: journal.OfAttempt, State: journal.RejectedKey,
+					Fingerprint: "sha256:00", CreatedAt: b.clock,
 				})
 			})
-			b.rotates()
-			b.ends()
+			b.run(24 * time.Hour)
+			if b.gone(id) {
+				b.violated("I3: a stranger's key was deleted")
+			}
 		}},
 		{"a map that forgot where the old key is", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
@@ -176,7 +167,7 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 		{"in the soak", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
 			old := b.key()
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.exempt[old] = true // it is off already: that is the human's doing
 			spoil(b, "b", "chat", old)
 			b.run(24 * time.Hour)
@@ -208,11 +199,9 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 	})
 }
 
-// inUseStands checks that the key in use was neither disabled nor deleted.
-func (b *bench) inUseStands() {
-	for _, k := range b.sim.Keys(teamID) {
-		if k.ID == b.key() && (k.Deleted || k.Disabled) {
-			b.violated("the key in use was destroyed")
-		}
+// works checks that consumers read a key that xAI accepts.
+func (b *bench) works() {
+	if v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}); !b.sim.Accepts(v) {
+		b.violated("consumers read %s, which was destroyed", b.idOf(v))
 	}
 }

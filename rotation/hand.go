@@ -63,16 +63,18 @@ func (e *Engine) dropDead(ctx context.Context) {
 	}
 }
 
-// carries reports whether the rotation in flight goes on with the attempt. While its turn lasts, that may be just about
-// to record the key.
-func carries(rec *journal.Record, attempt string, lost bool) bool {
-	if rec.Rotation == nil || rec.Rotation.Attempt != attempt {
+// carries reports whether a value may still be needed: its key is not live yet, or is what consumers read. While its turn
+// lasts, a create may be just about to be recorded.
+func carries(rec *journal.Record, ref string, lost bool) bool {
+	k := rec.Key(ref)
+	if k == nil {
+		return !lost
+	}
+	switch k.State {
+	case journal.CreatingKey:
+		return !lost
+	case journal.RejectedKey, journal.DeletingKey:
 		return false
 	}
-	for _, a := range rec.Attempts {
-		if a.ID == attempt {
-			return a.State == journal.Created || a.State == journal.Intended && !lost
-		}
-	}
-	return false
+	return true
 }

@@ -208,12 +208,12 @@ func (b *bench) violated(format string, args ...any) {
 // birth starts a new engine on what the last one left behind.
 func (b *bench) birth() {
 	b.engine = rotation.New(rotation.Options{
-		Journal: faultyJournal{b.journal, b}, World: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
+		Journal: faultyJournal{b.journal, b}, Environment: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
 		Now: b.now, Pause: b.pause, Observe: b.observe,
 	})
 }
 
-// Store implements rotation.World.
+// Store implements rotation.Environment.
 func (b *bench) Store(name string) (stores.Store, bool) {
 	if s, ok := b.worn[name]; ok {
 		return s, s != nil
@@ -222,15 +222,15 @@ func (b *bench) Store(name string) (stores.Store, bool) {
 	return s, ok
 }
 
-// Team implements rotation.World.
+// Team implements rotation.Environment.
 func (b *bench) Team(context.Context, string) (rotation.Team, error) {
 	return rotation.Team{ID: teamID, Keys: b.mgmt, About: b.mgmt, Probe: b.infer}, nil
 }
 
-// Teams implements rotation.World.
+// Teams implements rotation.Environment.
 func (b *bench) Teams() []string { return []string{"research"} }
 
-// Stores implements rotation.World.
+// Stores implements rotation.Environment.
 func (b *bench) Stores() []string { return []string{"a", "b", "c"} }
 
 // faultyJournal passes a point before and after every commit.
@@ -243,10 +243,12 @@ func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal
 	if err := j.b.point("commit before"); err != nil {
 		return err
 	}
+	ended := slices.Clone(rec.Ended)
 	if err := j.DB.Commit(ctx, c, rec, release, ev...); err != nil {
 		return err
 	}
-	if s := j.b.dieIn; s != "" && rec.Rotation != nil && rec.Rotation.State == s {
+	arrived := func(r journal.Rotation) bool { return r.State == j.b.dieIn }
+	if s := j.b.dieIn; s != "" && (rec.Rotation != nil && arrived(*rec.Rotation) || slices.ContainsFunc(ended, arrived) || s == journal.Soaking && shown(rec) == s) {
 		j.b.dieIn = ""
 		panic(crash{})
 	}
@@ -299,6 +301,10 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 		}
 		if len(claims) > 0 {
 			b.turn(claims[0])
+			if os.Getenv("TURNS") != "" {
+				p := b.record(claims[0].Policy).Policy
+				fmt.Println("took:", b.clock.Format("02 15:04:05.000"), p.Name, p.Reason, p.Failures, p.NextRunAt.Sub(b.clock), p.WatchAt.Sub(b.clock), p.Error)
+			}
 			continue
 		}
 		next, rest, err := b.journal.Next(b.t.Context())
@@ -343,6 +349,9 @@ func (b *bench) turn(c journal.Claim) {
 		}
 	}()
 	if err := b.engine.Turn(b.t.Context(), c); err != nil {
+		if os.Getenv("TRACE") != "" {
+			fmt.Println("turn:", b.clock, err)
+		}
 		// As the scheduler does.
 		if err := b.journal.Release(b.t.Context(), c, b.clock.Add(time.Minute)); err != nil && !errors.Is(err, journal.ErrLost) {
 			b.t.Fatal(err)
@@ -370,12 +379,28 @@ func (b *bench) reach(s journal.State) {
 	b.dieIn = ""
 }
 
-// state is that of chat's rotation in flight, or "".
-func (b *bench) state() journal.State {
-	if r := b.record("chat").Rotation; r != nil {
-		return r.State
+// state is what status shows of chat: its rotation in flight, else live while an old key works, and soaking while one is off.
+func (b *bench) state() journal.State { return shown(b.record("chat")) }
+
+func shown(r *journal.Record) journal.State {
+	if rot := r.Rotation; rot != nil {
+		if rot.Trigger == journal.ByRollback {
+			return journal.RollingBack
+		}
+		return rot.State
 	}
-	return ""
+	var s journal.State
+	for _, k := range r.Keys {
+		switch k.State {
+		case journal.RetiringKey:
+			return journal.Live
+		case journal.DisabledKey, journal.DeletingKey:
+			if !k.ExposedAt.IsZero() {
+				s = journal.Soaking
+			}
+		}
+	}
+	return s
 }
 
 func (b *bench) order(o journal.Order) int64 {
@@ -386,6 +411,30 @@ func (b *bench) order(o journal.Order) int64 {
 		b.t.Fatal(err)
 	}
 	return id
+}
+
+// last is chat's youngest rotation.
+func (b *bench) last() journal.Rotation {
+	b.t.Helper()
+	all, err := b.journal.Rotations(b.t.Context(), "chat", 1)
+	if err != nil || len(all) == 0 {
+		b.t.Fatal("no rotation", err)
+	}
+	return all[0]
+}
+
+// oldKey is the first of the keys that chat's youngest rotation replaces.
+func (b *bench) oldKey() string { return b.last().OldKeyIDs.List()[0] }
+
+// unsettled are the keys of a policy that are on their way out, or of whose create nothing is known.
+func unsettled(r *journal.Record) (keys []journal.Key) {
+	for _, k := range r.Keys {
+		switch k.State {
+		case journal.CreatingKey, journal.RejectedKey, journal.DeletingKey, journal.PromotingKey, journal.CandidateKey:
+			keys = append(keys, k)
+		}
+	}
+	return keys
 }
 
 // known are the names of all policies in the journal, also of those that were removed.
@@ -413,12 +462,17 @@ func (b *bench) settled() {
 			b.violated("rotation %s of %s is still %s: %s %s", r.Rotation.ID, name, r.Rotation.State, r.Policy.Reason, r.Policy.Error)
 		}
 		for _, k := range r.Keys {
-			if k.Use == journal.UseCurrent || k.Use == journal.UsePredecessor {
+			switch {
+			case k.State.Exposed() || k.State == journal.DisabledKey:
 				want[k.ID] = true
+			default:
+				b.violated("key %s (%s) of %s is still %s: %s %s", k.ID, k.Ref, name, k.State, k.Reason, k.Error)
 			}
 		}
-		for _, a := range r.Attempts {
-			b.violated("attempt %s of %s is not settled: %s %s", a.ID, name, a.State, a.Error)
+		for _, e := range r.Effects {
+			if e.State == journal.EffectOpen || e.Kind == journal.EffectStage {
+				b.violated("effect %s of key %s at %s is still %s", e.Kind, e.Key, e.Target, e.State)
+			}
 		}
 	}
 	for id := range b.strange {

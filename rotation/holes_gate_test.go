@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -47,19 +47,19 @@ func TestGateReadsEveryTargetOfThePolicy(t *testing.T) {
 		{"left", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			back(b, old, "KEY")
-			b.keeps(old, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.TargetHoldsKey, "b:chat")
 		}},
 		{"left, with the key in a line", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			back(b, old, "# of chat\nXAI_API_KEY=\"KEY\"\n")
-			b.keeps(old, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.TargetHoldsKey, "b:chat")
 		}},
 		{"left, and cannot be read", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			b.reach(journal.Live)
 			b.run(119 * time.Minute)
 			b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
-			b.keeps(old, rotation.UnreadTarget, "b:chat")
+			b.keeps(old, reason.UnreadTarget, "b:chat")
 			b.stores["b"].OnCall(nil)
 			b.rest()
 			if !b.gone(old) {
@@ -69,14 +69,14 @@ func TestGateReadsEveryTargetOfThePolicy(t *testing.T) {
 		{"dropped", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Drop)
 			back(b, old, "KEY")
-			b.keeps(old, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.TargetHoldsKey, "b:chat")
 		}},
 		{"no longer named", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			b.load(policyDoc("chat", quick, targetA))
 			b.run(time.Hour)
 			back(b, old, "KEY")
-			b.keeps(old, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.TargetHoldsKey, "b:chat")
 		}},
 	})
 }
@@ -97,19 +97,19 @@ func TestGateReadsEveryTargetForAnAdoptedKey(t *testing.T) {
 			id := shared(b, "KEY", "adopt: true", func() {
 				b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
 			})
-			b.keeps(id, rotation.UnreadTarget, "b:chat of policy talk")
+			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
 		}},
 		{"of a policy whose store is not configured", xaisim.Options{}, func(b *bench) {
 			id := shared(b, "KEY", "", func() { b.worn["b"] = nil })
-			b.keeps(id, rotation.UnreadTarget, "b:chat of policy talk")
+			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
 		}},
 		{"as a line of a file", xaisim.Options{}, func(b *bench) {
 			id := shared(b, "A=1\nexport XAI_API_KEY=KEY\n", "", func() {})
-			b.keeps(id, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(id, reason.TargetHoldsKey, "b:chat")
 		}},
 		{"in a document", xaisim.Options{}, func(b *bench) {
 			id := shared(b, `{"xai-key":"xai-none","keys":["KEY"]}`, "", func() {})
-			b.keeps(id, rotation.TargetHoldsKey, "b:chat")
+			b.keeps(id, reason.TargetHoldsKey, "b:chat")
 		}},
 		{"nowhere else", xaisim.Options{}, func(b *bench) {
 			id := shared(b, "not it", "", func() {})

@@ -13,7 +13,7 @@ import (
 
 const whenIdle = "retire: {overlap: 2h, soak: 1h, require_idle: 6h}"
 
-// listener is a world that notes what usage is asked for.
+// listener is an environment that notes what usage is asked for.
 type listener struct {
 	*bench
 	from *[]time.Time
@@ -57,7 +57,7 @@ func TestRollbackFromPromotingAsksRecentUsage(t *testing.T) {
 	b.reach(journal.Promoting)
 	young := b.successor()
 	var from []time.Time
-	b.engine = rotation.New(rotation.Options{Journal: b.journal, World: listener{b, &from}, Owner: "listener", Now: b.now, Pause: b.pause})
+	b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: listener{b, &from}, Owner: "listener", Now: b.now, Pause: b.pause})
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 	b.run(3 * 24 * time.Hour)
 	for _, at := range from {

@@ -105,7 +105,7 @@ func TestKeyBeingDeletedIsNotUsedAgain(t *testing.T) {
 				b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Late, Delay: 5 * time.Minute, Kind: xaisim.Timeout})
 				sent := func() bool {
 					k, err := b.journal.Key(t.Context(), old)
-					return err == nil && !k.DeleteSentAt.IsZero()
+					return err == nil && k.State == journal.DeletingKey
 				}
 				if !b.runUntil(5*time.Hour, sent) {
 					t.Fatal("no delete was sent")

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"rotator/internal/secret"
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -63,7 +63,7 @@ func (b *bench) rotates() {
 func (b *bench) waits(policy string, r journal.Reason, human bool) {
 	b.t.Helper()
 	p := b.record(policy).Policy
-	if p.Reason != r || rotation.NeedsHuman(r) != human || human && p.Error == "" {
+	if p.Reason != r || reason.NeedsHuman(r) != human || human && p.Error == "" {
 		b.t.Errorf("%s waits for %q (%s), want %q", policy, p.Reason, p.Error, r)
 	}
 }
@@ -111,8 +111,16 @@ func (b *bench) human(id string, do func(string) bool) {
 	}
 }
 
-func (b *bench) successor() string { return b.record("chat").Rotation.KeyID }
-func (b *bench) key() string       { return b.record("chat").Policy.KeyID }
+// successor is the key of the rotation in flight, else the one that it made live.
+func (b *bench) successor() string {
+	r := b.record("chat")
+	if r.Rotation != nil {
+		return r.Rotation.KeyID
+	}
+	return r.Policy.KeyID
+}
+
+func (b *bench) key() string { return b.record("chat").Policy.KeyID }
 
 var (
 	atA = journal.TargetID{Store: "a", Path: "chat", Field: "api_key"}
@@ -158,7 +166,7 @@ func TestXAILies(t *testing.T) {
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.sim.Inject(xaisim.LieOtherKey(-1, b.stranger("a third")))
 			b.run(time.Hour)
-			b.waits("chat", rotation.WrongIdentity, true)
+			b.waits("chat", reason.WrongIdentity, true)
 			b.sim.ClearFaults()
 			b.rest()
 			b.ends()
@@ -181,7 +189,7 @@ func TestXAILies(t *testing.T) {
 			b.sim.Inject(xaisim.LieNotPropagated(-1))
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(2 * time.Hour)
-			b.waits("chat", rotation.PropagationStuck, true)
+			b.waits("chat", reason.PropagationStuck, true)
 			if n := b.sim.Calls()["propagation"]; n > 1000 {
 				b.violated("%d questions about propagation", n)
 			}
@@ -194,7 +202,7 @@ func TestXAILies(t *testing.T) {
 			b.sim.Inject(xaisim.LieSameCursor(-1), xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(time.Hour)
-			if len(b.record("chat").Attempts) == 0 {
+			if len(unsettled(b.record("chat"))) == 0 {
 				b.violated("an attempt was settled by half a list")
 			}
 			b.sim.ClearFaults()
@@ -215,11 +223,11 @@ func TestXAILies(t *testing.T) {
 		}},
 		{"not found as a page, and for another team", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
-			b.reach(journal.Retiring)
-			old := b.record("chat").Rotation.OldKeyIDs.List()[0]
+			b.reach(journal.Soaking)
+			old := b.oldKey()
 			b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Before, Kind: xaisim.Status, Status: 404, Body: "<html>not found</html>"})
 			b.run(3 * time.Hour)
-			b.waits("chat", rotation.XAIRefused, true)
+			b.waits("chat", reason.XAIRefused, true)
 			b.sim.ClearFaults()
 			b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Before, Kind: xaisim.Status, Status: 404, Body: `{"code":5,"message":"Cannot find API key","details":[]}`})
 			b.run(3 * time.Hour)
@@ -235,8 +243,8 @@ func TestXAILies(t *testing.T) {
 			b.exempt[b.key()] = true
 			b.strange[b.key()] = true // never touched again: it counts as deleted
 			b.sim.Inject(xaisim.Fault{Call: "delete", When: xaisim.Before, Kind: xaisim.EmptyObject})
-			b.reach(journal.Retiring)
-			b.sim.EnableKey(b.record("chat").Rotation.OldKeyIDs.List()[0])
+			b.reach(journal.Soaking)
+			b.sim.EnableKey(b.oldKey())
 			b.rest()
 			b.clock = b.clock.Add(time.Hour)
 			if err := b.engine.RunOnce(b.t.Context()); err != nil {
@@ -266,9 +274,9 @@ func TestXAILies(t *testing.T) {
 			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset}, xaisim.Fault{Call: "list", Count: 3})
 			b.load(policyDoc("chat", quick, targetA))
 			b.runUntil(time.Hour, func() bool { return b.count(journal.KeyInDoubt) > 0 })
-			twin := b.stranger(b.record("chat").Attempts[0].Name)
+			twin := b.stranger(unsettled(b.record("chat"))[0].Name)
 			b.run(time.Hour)
-			b.waits("chat", rotation.AmbiguousName, true)
+			b.waits("chat", reason.AmbiguousName, true)
 			if b.deletions() > 0 {
 				b.violated("one of two keys of the same name was destroyed")
 			}
@@ -290,7 +298,7 @@ func TestXAILies(t *testing.T) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
 			b.lives(quick, targetA)
 			old := b.key()
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
 			b.run(time.Minute)
 			if b.state() != journal.Live {
@@ -307,11 +315,11 @@ func TestXAILies(t *testing.T) {
 			b.lives(quick, targetA)
 			b.reach(journal.Live)
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: 1, When: xaisim.After, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
-			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Retiring })
+			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Soaking })
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
 			b.run(time.Minute)
-			if n := b.count(journal.KeyEnabled); n > 0 || b.state() != journal.Retiring {
+			if n := b.count(journal.KeyEnabled); n > 0 || b.state() != journal.Soaking {
 				b.violated("a key that is off is said to be revived: the rotation is %s", b.state())
 			}
 			b.sim.ClearFaults()
@@ -331,7 +339,7 @@ func TestXAILies(t *testing.T) {
 			b.reach(journal.Live)
 			b.skew = 6 * time.Minute
 			b.run(4 * time.Hour)
-			b.waits("chat", rotation.ClockSkew, true)
+			b.waits("chat", reason.ClockSkew, true)
 			if b.deletions() > 0 {
 				b.violated("a key was destroyed by a wrong clock")
 			}
@@ -344,7 +352,7 @@ func TestXAILies(t *testing.T) {
 			b.reach(journal.Staged)
 			b.sim.RevokeManagementKey(b.token)
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.ManagementKey, true)
+			b.waits("chat", reason.ManagementKey, true)
 			b.token = b.sim.NewManagementKey(teamID)
 			b.rest()
 			b.ends()
@@ -355,7 +363,7 @@ func TestXAILies(t *testing.T) {
 			right := b.token
 			b.token = b.sim.NewManagementKey("team-2")
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.ManagementKey, true)
+			b.waits("chat", reason.ManagementKey, true)
 			if b.deletions() > 0 {
 				b.violated("a key was destroyed with another team's management key")
 			}
@@ -370,13 +378,13 @@ func TestPatience(t *testing.T) {
 	hour := func(on, off func(*bench)) func(*bench) {
 		return func(b *bench) {
 			b.lives(quick, targetA, targetB)
-			for _, s := range []journal.State{journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+			for _, s := range []journal.State{journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Soaking} {
 				b.reach(s)
 				off0 := b.deletions()
 				on(b)
 				b.run(time.Hour)
 				off(b)
-				if b.deletions() > off0 && s != journal.Live && s != journal.Retiring || b.count(journal.AbortBegun) > 0 {
+				if b.deletions() > off0 && s != journal.Live && s != journal.Soaking || b.count(journal.AbortBegun) > 0 {
 					b.violated("a key was given up in %s", s)
 				}
 				b.rest()
@@ -393,7 +401,7 @@ func TestPatience(t *testing.T) {
 			func(b *bench) { b.sim.ThrottleTeam(teamID, true) }, func(b *bench) { b.sim.ThrottleTeam(teamID, false) })},
 		{"xAI down for days", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
-			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Soaking} {
 				b.reach(s)
 				b.sim.Inject(xaisim.Fault{Count: -1, Kind: xaisim.Reset})
 				b.run(3 * 24 * time.Hour)
@@ -404,12 +412,12 @@ func TestPatience(t *testing.T) {
 		}},
 		{"a store down for days", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
-			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Soaking} {
 				b.reach(s)
 				before := b.sim.Calls()["create"]
 				b.stores["b"].OnCall(func(memstore.Call) error { return errFault })
 				b.run(3 * 24 * time.Hour)
-				b.waits("chat", rotation.StoreUnavailable, false)
+				b.waits("chat", reason.StoreUnavailable, false)
 				if n := b.sim.Calls()["create"] - before; n > 0 {
 					b.violated("%d keys were made in %s while a store was down", n, s)
 				}
@@ -470,7 +478,7 @@ func TestPatience(t *testing.T) {
 		}},
 		{"clocks jump", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
-			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Retiring} {
+			for _, s := range []journal.State{journal.Planned, journal.Staged, journal.Verified, journal.Promoting, journal.Live, journal.Soaking} {
 				for _, jump := range []time.Duration{-72 * time.Hour, -5 * time.Hour, 72 * time.Hour} {
 					b.reach(s)
 					b.clock, b.skew = b.clock.Add(jump), -jump

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"rotator/internal/secret"
-	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/xai/xaisim"
 )
@@ -19,7 +19,7 @@ import (
 // before and beyond are the states on either side of the point of no return.
 var (
 	before = []journal.State{journal.Planned, journal.Staged, journal.Verified}
-	beyond = []journal.State{journal.Promoting, journal.Live, journal.Retiring}
+	beyond = []journal.State{journal.Promoting, journal.Live, journal.Soaking}
 )
 
 func TestStoresLie(t *testing.T) {
@@ -31,7 +31,7 @@ func TestStoresLie(t *testing.T) {
 			if b.state() != journal.Promoting || b.deletions() > 0 {
 				b.violated("the rotation is %q, %d keys were destroyed", b.state(), b.deletions())
 			}
-			b.waits("chat", rotation.StoreUnavailable, false)
+			b.waits("chat", reason.StoreUnavailable, false)
 			delete(b.worn, "a")
 			b.rest()
 			b.ends()
@@ -52,10 +52,10 @@ func TestStoresLie(t *testing.T) {
 			b.lives(quick, targetA, targetB)
 			b.stores["b"].Delete("chat")
 			b.run(time.Hour)
-			b.waits("chat", rotation.TargetMissing, true)
+			b.waits("chat", reason.TargetMissing, true)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(time.Hour)
-			b.waits("chat", rotation.TargetMissing, true)
+			b.waits("chat", reason.TargetMissing, true)
 			b.resolve(atB, journal.Overwrite)
 			b.rest()
 			b.ends()
@@ -65,7 +65,7 @@ func TestStoresLie(t *testing.T) {
 			b.reach(journal.Live)
 			b.stores["b"].Delete("chat")
 			b.run(5 * time.Hour)
-			b.waits("chat", rotation.DriftFound, true)
+			b.waits("chat", reason.DriftFound, true)
 			if b.deletions() > 0 {
 				b.violated("a key was destroyed while a target was missing")
 			}
@@ -80,7 +80,7 @@ func TestStoresLie(t *testing.T) {
 			b.rotates()
 			b.stores["a"].Set("chat", doc)
 			b.run(6 * time.Hour)
-			b.waits("chat", rotation.DriftFound, true)
+			b.waits("chat", reason.DriftFound, true)
 			b.resolve(atA, journal.Overwrite)
 			b.rest()
 			b.ends()
@@ -99,10 +99,10 @@ func TestStoresLie(t *testing.T) {
 			b.journal = openJournal(b.t, path)
 			b.birth()
 			b.run(time.Hour)
-			b.waits("chat", rotation.RestoredJournal, true) // at once, and not as a drift that somebody made
+			b.waits("chat", reason.RestoredJournal, true) // at once, and not as a drift that somebody made
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(40 * 24 * time.Hour)
-			b.waits("chat", rotation.RestoredJournal, true)
+			b.waits("chat", reason.RestoredJournal, true)
 			if got := b.sim.Live(teamID); len(got) != len(now) || b.sim.Calls()["create"] != 2 {
 				b.violated("keys were made or destroyed by a restored journal: %d, then %d", len(now), len(got))
 			}
@@ -137,7 +137,7 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 				b.stores["a"].Set("chat", `{"api_key":"a-password"}`)
 				b.exempt["an unknown value"] = true
 				b.run(3 * time.Hour)
-				b.waits("chat", rotation.DriftFound, true)
+				b.waits("chat", reason.DriftFound, true)
 				if b.state() == journal.Promoting && len(targets) > 1 || b.deletions() > 0 {
 					b.violated("a drifted target did not stop the rotation: %s", b.state())
 				}
@@ -148,7 +148,7 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 					b.violated("the target holds another value")
 				}
 				if d != journal.Overwrite && len(targets) == 1 {
-					b.waits("chat", rotation.NoTargets, true)
+					b.waits("chat", reason.NoTargets, true)
 				} else {
 					b.settled()
 				}
@@ -167,7 +167,7 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 	}
 	var liars []liar
 	for _, targets := range [][]string{one, three} {
-		for _, s := range []journal.State{journal.Live, journal.Retiring, journal.RollingBack} {
+		for _, s := range []journal.State{journal.Live, journal.Soaking, journal.RollingBack} {
 			for what, edit := range edits {
 				liars = append(liars, liar{fmt.Sprintf("%s, %d targets, %s", s, len(targets), what), xaisim.Options{}, func(b *bench) {
 					b.lives(quick, targets...)
@@ -181,7 +181,7 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 					edit(b)
 					b.exempt["an unknown value"] = true
 					b.run(5 * time.Hour)
-					b.waits("chat", rotation.DriftFound, true)
+					b.waits("chat", reason.DriftFound, true)
 					if b.deletions() > off {
 						b.violated("a key was destroyed while a target held something else")
 					}
@@ -211,7 +211,7 @@ func TestTargetNamedAfterThePromote(t *testing.T) {
 		b.stores["b"].Set("chat", old.Reveal())
 		b.load(policyDoc("chat", quick, targetA, targetB))
 		b.run(5 * time.Hour)
-		b.waits("chat", rotation.TargetHoldsKey, true)
+		b.waits("chat", reason.TargetHoldsKey, true)
 		if p := b.record("chat").Policy; !strings.Contains(p.Error, "--overwrite") {
 			b.violated("nothing says how to go on: %s", p.Error)
 		}
@@ -234,7 +234,7 @@ func TestHumansMeddle(t *testing.T) {
 				b.t.Fatal(err)
 			}
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.Held, false)
+			b.waits("chat", reason.Held, false)
 			want := s
 			if s == journal.Promoting {
 				want = journal.Live
@@ -252,7 +252,7 @@ func TestHumansMeddle(t *testing.T) {
 			b.lives(quick, targetA, targetB)
 			first := b.key()
 			b.reach(s)
-			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
+			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, KeyIDs: journal.IDs(first), Why: "leaked"})
 			b.run(15 * time.Minute)
 			for _, k := range b.sim.Live(teamID) {
 				if k.ID == first && !k.Disabled {
@@ -280,7 +280,7 @@ func TestHumansMeddle(t *testing.T) {
 			add(fmt.Sprintf("edited while %s: %s", s, what), func(b *bench) {
 				b.lives(quick, targetA, targetB)
 				b.reach(s)
-				id := b.record("chat").Rotation.ID
+				id := b.last().ID
 				edit(b)
 				b.rest()
 				b.ends()
@@ -297,7 +297,7 @@ func TestHumansMeddle(t *testing.T) {
 			b.reach(s)
 			b.load(policyDoc("another", quick, targetB))
 			b.rest()
-			if r := b.record("chat"); r.Rotation != nil || r.Policy.RemovedAt.IsZero() || len(r.Attempts) > 0 {
+			if r := b.record("chat"); r.Rotation != nil || r.Policy.RemovedAt.IsZero() || len(unsettled(r)) > 0 {
 				b.violated("removed while %s: %+v", s, r.Rotation)
 			}
 			if n := len(b.sim.Live(teamID)); n != 3 {
@@ -324,7 +324,7 @@ func TestHumansMeddle(t *testing.T) {
 			add(fmt.Sprintf("a human %s the old key while %s", how, s), func(b *bench) {
 				b.lives(quick, targetA, targetB)
 				b.reach(s)
-				b.human(b.record("chat").Rotation.OldKeyIDs.List()[0], do(b))
+				b.human(b.oldKey(), do(b))
 				b.rest()
 				b.ends()
 			})

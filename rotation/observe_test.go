@@ -10,6 +10,7 @@ import (
 	"rotator/internal/secret"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -114,7 +115,7 @@ func TestFailedSteps(t *testing.T) {
 	b.load(policyDoc("chat", "", targetA))
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 	b.run(time.Minute)
-	if last.Outcome != "failed" || last.Reason != rotation.ForeignValue || last.State != journal.Planned || last.After != journal.Planned || last.Rotation == "" {
+	if last.Outcome != "failed" || last.Reason != reason.ForeignValue || last.State != journal.Planned || last.After != journal.Planned || last.Rotation == "" {
 		t.Errorf("the last step: %+v", last)
 	}
 }

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -89,7 +89,7 @@ func TestRetireEditedWhileItWaits(t *testing.T) {
 	b.run(time.Minute)
 	retire("{overlap: 20m, soak: 100m}")
 	b.run(20 * time.Minute)
-	if s := b.state(); s != journal.Retiring {
+	if s := b.state(); s != journal.Soaking {
 		b.violated("20 minutes after the promote it is %q", s)
 	}
 	retire("{overlap: 20m, soak: 50m}")
@@ -138,7 +138,7 @@ func TestOverdueRetirementIsToldOnce(t *testing.T) {
 	b.reach(journal.Live)
 	b.skew = time.Hour // the gate refuses
 	b.run(4 * 24 * time.Hour)
-	b.waits("chat", rotation.ClockSkew, true)
+	b.waits("chat", reason.ClockSkew, true)
 	if n := b.count(journal.Unretired); n > 1 {
 		b.violated("told %d times", n)
 	}
@@ -161,13 +161,13 @@ func TestWorryIsToldOnce(t *testing.T) {
 	b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied }) // its target is not the policy's any more
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 	b.run(25 * time.Minute)
-	b.waits("chat", rotation.StoreDenied, true)
+	b.waits("chat", reason.StoreDenied, true)
 	if n := b.count(journal.WaitsForHuman); n != 1 {
 		b.violated("told %d times", n)
 	}
 	b.stores["b"].OnCall(nil)
 	b.run(2 * time.Minute)
-	b.waits("chat", rotation.WaitPropagation, false)
+	b.waits("chat", reason.WaitPropagation, false)
 	b.sim.ClearFaults()
 	b.rest()
 	b.check()
@@ -195,7 +195,7 @@ func TestOldKeysOfTheNext(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	b.lives(quick, targetA)
-	b.reach(journal.Retiring)
+	b.reach(journal.Soaking)
 	held := b.clock.Add(60 * 24 * time.Hour) // the schedule's time comes meanwhile
 	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{Reason: "wait", At: b.clock, Until: held}, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
 		t.Fatal(err)

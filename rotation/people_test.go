@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -37,7 +37,7 @@ func TestFirstContact(t *testing.T) {
 			b.exempt["an unknown value"] = true
 			b.load(policyDoc("chat", quick, targetA, targetB))
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.ForeignValue, true)
+			b.waits("chat", reason.ForeignValue, true)
 			if b.sim.Calls()["create"] > 0 || b.sim.Calls()["whoami"] > 0 {
 				b.violated("a password was sent to xAI, or a key was made")
 			}
@@ -63,7 +63,7 @@ func TestFirstContact(t *testing.T) {
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA, targetB))
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.DifferentKeys, true)
+			b.waits("chat", reason.DifferentKeys, true)
 			delete(b.strange, first) // the one that is not overwritten by word is adopted
 			b.resolve(atB, journal.Overwrite)
 			b.rest()
@@ -76,7 +76,7 @@ func TestFirstContact(t *testing.T) {
 			b.strange[b.byHand("a", field, "chat")], b.strange[b.byHand("b", plain, "chat")] = true, true
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA, targetB))
 			b.run(time.Hour)
-			b.waits("chat", rotation.DifferentKeys, true)
+			b.waits("chat", reason.DifferentKeys, true)
 		}},
 		{"a key with a line end, as files bring it", xaisim.Options{}, func(b *bench) {
 			id := b.byHand("a", func(v string) string { return field(v + `\n`) }, "chat")
@@ -93,7 +93,7 @@ func TestFirstContact(t *testing.T) {
 			b.exempt["an unknown value"] = true
 			b.load(policyDoc("chat", quick, targetA))
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.ForeignValue, true)
+			b.waits("chat", reason.ForeignValue, true)
 			b.resolve(atA, journal.Overwrite)
 			b.rotates()
 			b.ends()
@@ -116,8 +116,8 @@ func TestFirstContact(t *testing.T) {
 			if b.gone(id) || b.deletions() > 0 {
 				b.violated("a key that another policy's target holds was destroyed")
 			}
-			b.waits("talk", rotation.AdoptedElsewhere, true)
-			b.waits("chat", rotation.TargetHoldsKey, true)
+			b.waits("talk", reason.AdoptedElsewhere, true)
+			b.waits("chat", reason.TargetHoldsKey, true)
 			b.order(journal.Order{Policy: "talk", Kind: journal.OrderResolve, Decision: journal.Overwrite, Target: journal.TargetID{Store: "b", Path: "chat", Field: "api_key"}})
 			b.rest()
 			b.ends()
@@ -132,7 +132,7 @@ func TestFirstContact(t *testing.T) {
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.AdoptedElsewhere, true)
+			b.waits("chat", reason.AdoptedElsewhere, true)
 			b.resolve(atA, journal.Overwrite)
 			b.rest()
 			b.ends()
@@ -177,7 +177,7 @@ func TestWaysBack(t *testing.T) {
 	retiring := func(b *bench, k journal.OrderKind) (old, young string) {
 		b.lives(quick, targetA, targetB)
 		old = b.key()
-		b.reach(journal.Retiring)
+		b.reach(journal.Soaking)
 		b.order(journal.Order{Policy: "chat", Kind: k})
 		return old, b.key()
 	}
@@ -204,7 +204,7 @@ func TestWaysBack(t *testing.T) {
 			if b.state() != journal.RollingBack || b.gone(young) {
 				b.violated("the rollback is %q", b.state())
 			}
-			if p := b.record("chat").Policy; !rotation.NeedsHuman(p.Reason) || p.Error == "" {
+			if p := b.record("chat").Policy; !reason.NeedsHuman(p.Reason) || p.Error == "" {
 				b.violated("waits for %q: %s", p.Reason, p.Error)
 			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
@@ -213,7 +213,7 @@ func TestWaysBack(t *testing.T) {
 		}},
 		{"no store has the old value: refused", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.worn["a"] = forgetful{b.stores["a"]}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 			b.rest()
@@ -226,13 +226,13 @@ func TestWaysBack(t *testing.T) {
 			b.lives(quick, targetA)
 			old := b.key()
 			v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.dieIn = journal.RollingBack
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 			b.runUntil(time.Minute, func() bool { return b.state() == journal.RollingBack })
 			b.worn["a"] = forgetful{b.stores["a"]}
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.NoOldValue, true)
+			b.waits("chat", reason.NoOldValue, true)
 			b.stores["a"].Set("chat", field(v.Reveal())) // by hand, as the message says
 			b.rest()
 			b.ends()
@@ -243,7 +243,7 @@ func TestWaysBack(t *testing.T) {
 		{"revive keeps both until released", xaisim.Options{}, func(b *bench) {
 			old, young := retiring(b, journal.OrderRevive)
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.Held, false)
+			b.waits("chat", reason.Held, false)
 			for _, k := range b.sim.Live(teamID) {
 				if (k.ID == old || k.ID == young) && k.Disabled {
 					b.violated("%s is off", k.ID)
@@ -266,7 +266,7 @@ func TestWaysBack(t *testing.T) {
 		{"the old key is back because the new one is bad", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA, targetB)
 			old := b.key()
-			b.reach(journal.Retiring)
+			b.reach(journal.Soaking)
 			b.human(b.successor(), b.sim.DeleteKey)
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: 3})
 			b.runUntil(time.Hour, func() bool { return b.count(journal.TakenOver) > 0 })
@@ -305,7 +305,7 @@ func TestRetirementIsEarned(t *testing.T) {
 			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
 			b.reach(journal.Live)
 			b.run(20 * 24 * time.Hour)
-			b.waits("chat", rotation.WaitIdle, false)
+			b.waits("chat", reason.WaitIdle, false)
 			if b.deletions() > 0 {
 				b.violated("a key whose use is not known was destroyed")
 			}
@@ -341,7 +341,7 @@ func TestRetirementIsEarned(t *testing.T) {
 			old := b.key()
 			b.load(policyDoc("chat", quick, targetA))
 			b.rotates()
-			b.waits("chat", rotation.TargetHoldsKey, true)
+			b.waits("chat", reason.TargetHoldsKey, true)
 			if b.gone(old) || b.deletions() > 0 {
 				b.violated("a key that a target holds was destroyed")
 			}
@@ -380,7 +380,7 @@ func TestRetirementIsEarned(t *testing.T) {
 			b.reach(journal.Live)
 			b.worn["b"] = nil
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.ConfigMissing, true)
+			b.waits("chat", reason.ConfigMissing, true)
 			if b.deletions() > 0 {
 				b.violated("a key was destroyed while a store was missing")
 			}
@@ -398,7 +398,7 @@ func TestRetirementIsEarned(t *testing.T) {
 			b.stores["b"].Set("copy", doc) // talk made a key of its own; a human puts the old one back
 			b.run(20 * time.Minute)
 			b.rotates()
-			b.waits("chat", rotation.TargetHoldsKey, true)
+			b.waits("chat", reason.TargetHoldsKey, true)
 			if b.gone(old) {
 				b.violated("a key that another policy's target holds was destroyed")
 			}
@@ -420,14 +420,14 @@ func TestRetirementIsEarned(t *testing.T) {
 			if !set || b.deletions() > 0 {
 				b.violated("a key was destroyed after the hold was set")
 			}
-			b.waits("chat", rotation.Held, false)
+			b.waits("chat", reason.Held, false)
 		}},
 		{"the successor stops working in the overlap", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			b.reach(journal.Live)
 			b.sim.SetBilling(teamID, xaisim.NoCredits) // not proved: neither good nor bad
 			b.run(24 * time.Hour)
-			b.waits("chat", rotation.Billing, false)
+			b.waits("chat", reason.Billing, false)
 			if b.deletions() > 0 {
 				b.violated("the old key was destroyed while the new one could not be proved")
 			}

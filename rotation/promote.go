@@ -4,187 +4,331 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"rotator/internal/secret"
-	"rotator/policies"
+	"rotator/rotation/effect"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
 )
 
-// proofAge is how old a proof of the successor may be when the first target of a turn is written.
-const proofAge = 30 * time.Second
+// proofPace is the pause between two questions to a key that answered badly.
+const proofPace = 2 * time.Second
 
-// promoting gives the successor to consumers, target by target. From its first line on the rotation only goes forward,
-// or is rolled back by a human: both keys work until every target was read back.
-func (t *turn) promoting(ctx context.Context) (next, error) {
-	spots, err := t.spots(t.plan)
-	if err != nil {
-		return next{}, err
-	}
-	a := t.attempt()
-	value, err := t.value(ctx, spots, a)
-	if errors.Is(err, stores.ErrNotFound) {
-		// Nothing outside holds the successor, and it was promoted nowhere: consumers still read the old key.
-		return t.supersedeBad(ctx, "the new key's value is nowhere any more")
-	}
-	if err != nil {
-		return next{}, err
-	}
-	// A process may stop for days between the intent and the first write, and a store may be down just as long.
-	if t.proved.IsZero() || t.now().Sub(t.proved).Abs() > proofAge {
-		verify := t.plan.Verify
-		if t.promotedSomewhere(a) {
-			verify = policies.Verify{Method: "whoami"}
+// plannedExisting prepares an existing key to be promoted again: it is turned on where it is off, and proves itself.
+// Consumers keep what they have meanwhile.
+func plannedExisting(ctx context.Context, r *run) Outcome {
+	rot := r.rec.Rotation
+	k := r.rec.Key(rot.KeyRef)
+	if k.State == journal.DisabledKey {
+		switch err := turnOn(ctx, r, k); {
+		case gone(ctx, err):
+			return failed(err)
+		case reason.Is(err, reason.OldKeyBad):
+			abort(r, err.Error())
+			return moved
+		case err != nil:
+			return failed(err)
 		}
-		if n, err := t.proves(ctx, value, verify); err != nil || n != onward {
-			return n, err
+		return moved
+	}
+	handles, err := r.handles(r.plan)
+	if err != nil {
+		return failed(err)
+	}
+	value, err := valueOf(ctx, r, k, handles)
+	if reason.Is(err, reason.NoOldValue) {
+		abort(r, err.Error())
+		return moved
+	}
+	if err != nil {
+		return failed(err)
+	}
+	k = r.rec.Key(rot.KeyRef)
+	if err := prove(ctx, r, value, k, true); err != nil {
+		return oldUnproved(ctx, r, k, err)
+	}
+	if _, ok := r.reliable(k); !ok {
+		if err := r.xaiTime(ctx, k.Team); err != nil { // without xAI's clock nothing is known to be quiet
+			return failed(err)
 		}
 	}
+	if until, ok := r.reliable(r.rec.Key(rot.KeyRef)); !ok && !allDead(r, handles) {
+		return waits(until, reason.WaitQuarantine)
+	}
+	pointOfNoReturn(r, k)
+	return promoting(ctx, r)
+}
+
+// oldUnproved waits for a key that was turned on a moment ago, and gives up one that stays bad.
+func oldUnproved(_ context.Context, r *run, k *journal.Key, err error) Outcome {
+	if !xai.ProvesBad(err) {
+		return failed(err)
+	}
+	bad := r.answeredBad(k)
+	limit := r.engine.limits.BadSpan
+	if _, ok := r.reliable(k); !ok { // an enable takes its time to reach every cluster
+		limit += r.engine.limits.Quarantine
+	}
+	if bad && r.now().Sub(r.rec.Rotation.EnteredAt).Abs() > limit {
+		k.Health, k.HealthAt = journal.HealthDead, r.now()
+		abort(r, fmt.Sprintf("key %s, to go back to, is refused: %v", k.ID, err))
+		return failed(reason.Errorf(reason.OldKeyBad, "key %s, to go back to, is refused: %w; `rotator rotate %s --supersede` makes a new one", k.ID, err, r.claim.Policy))
+	}
+	return waits(r.now().Add(proofPace), reason.WaitProof)
+}
+
+// reliable reports whether no disable of a key can land any more, nor undo the last enable of it; if not, until when to
+// wait at least.
+func (r *run) reliable(k *journal.Key) (until time.Time, ok bool) {
+	if k.State == journal.DisabledKey {
+		return r.now(), false
+	}
+	for _, e := range r.rec.Effects {
+		if e.Key != k.Ref || e.Kind != journal.EffectDisable && e.Kind != journal.EffectEnable || !e.ClosedAt.IsZero() {
+			continue
+		}
+		if at := minTime(e.QuietAt, r.now().Add(15*time.Second)); effect.Pending(e, r.clock()) || r.owesEnable(e) {
+			if at.Before(r.now()) {
+				at = r.now().Add(time.Second)
+			}
+			return at, false
+		}
+	}
+	return noTime, true
+}
+
+// allDead reports whether every target holds a key that was proved dead: then nothing that is put there is worse.
+func allDead(r *run, handles []target.Handle) bool {
+	for _, h := range handles {
+		if !holdsDead(r, h.ID) {
+			return false
+		}
+	}
+	return true
+}
+
+func holdsDead(r *run, id journal.TargetID) bool {
+	k := r.rec.KeyByID(r.reader.Row(id).KeyID)
+	return k != nil && k.Health == journal.HealthDead
+}
+
+// promoting gives the key to consumers, target by target. From its first line on the rotation only goes forward, or
+// another one takes over: both keys work until every target was read back.
+//
+// A crash anywhere in here leaves rows that say which targets may hold the key. The next turn reads each target again, and
+// writes those that lack it.
+func promoting(ctx context.Context, r *run) Outcome {
+	rot := r.rec.Rotation
+	k := r.rec.Key(rot.KeyRef)
+	if k == nil || k.Compromised() {
+		supersede(r, journal.Superseded, "the key was reported compromised")
+		return moved
+	}
+	handles, err := r.handles(r.plan)
+	if err != nil {
+		return failed(err)
+	}
+	value, err := valueOf(ctx, r, k, handles)
+	if reason.Is(err, reason.NoOldValue) {
+		// Nothing outside holds the key: it was promoted nowhere, and consumers still read the old one.
+		return successorBad(r, "the new key's value is nowhere any more")
+	}
+	if err != nil {
+		return failed(err)
+	}
+	k = r.rec.Key(rot.KeyRef)
+	if err := prove(ctx, r, value, k, rot.Existing); err != nil {
+		if !xai.ProvesBad(err) {
+			return failed(err)
+		}
+		if r.answeredBad(k) {
+			r.died(k)
+			return moved // heal decides what consumers get
+		}
+		return waits(r.now().Add(proofPace), reason.WaitProof)
+	}
+	if out, ok := promoteAll(ctx, r, k, value, handles); !ok {
+		return out
+	}
+	goLive(r)
+	return moved
+}
+
+// promoteAll writes every target that does not hold the key yet. The intents are written in one commit. A target that
+// fails does not stop the others: both keys work.
+func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, handles []target.Handle) (Outcome, bool) {
+	ref := k.Ref
+	var todo []target.Handle
+	var effects []*journal.Effect
+	var late Outcome
 	var errs []error
-	for _, s := range spots {
-		if err := t.promote(ctx, s, a, value); err != nil {
-			errs = append(errs, err) // the other targets go on: both keys work
+	for _, h := range handles {
+		need, wait, err := prepare(ctx, r, r.rec.Key(ref), h)
+		switch {
+		case gone(ctx, err):
+			return failed(err), false
+		case err != nil:
+			errs = append(errs, err)
+		case !wait.IsZero():
+			late = waits(wait, reason.WaitQuarantine)
+		case need:
+			todo = append(todo, h)
+			effects = append(effects, &journal.Effect{Key: ref, Kind: journal.EffectPromote, Target: h.ID, Expected: r.reader.Row(h.ID).Fingerprint})
+		}
+	}
+	if len(effects) > 0 {
+		if err := r.runner.Intend(ctx, effects...); err != nil {
+			return failed(err), false
+		}
+	}
+	for i, h := range todo {
+		err := write(ctx, r, ref, value, h, effects[i])
+		if gone(ctx, err) {
+			return failed(err), false
+		}
+		if err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return next{}, err
+		if errors.Is(err, stores.ErrStale) && len(errs) == 1 {
+			pace := r.now().Sub(r.waitingSince()).Abs() / 8
+			return stands(r.now().Add(min(max(pace, lagPace), time.Minute)), reason.StoreLags, err.Error()), false
+		}
+		return failed(err), false
 	}
-	n, err := t.proves(ctx, value, t.plan.Verify)
-	if xai.ClassOf(err) == xai.ClassModel { // it says nothing of the key, which consumers read already
-		n, err = t.proves(ctx, value, policies.Verify{Method: "whoami"})
-	}
-	if err != nil || n != onward {
-		return n, err
-	}
-	// What is staged has done its work. When it can't be removed now, live goes on trying: consumers are served.
-	if err := t.discardStaged(ctx); gone(ctx, err) {
-		return next{}, err
-	}
-	t.goLive()
-	return again, nil
+	return late, late.Wait.IsZero()
 }
 
-// promotedSomewhere reports whether consumers of a target may read the attempt's key already.
-func (t *turn) promotedSomewhere(a *journal.Attempt) bool {
-	return slices.ContainsFunc(t.rec.Targets, func(row journal.Target) bool { return row.Fingerprint == a.Fingerprint })
+// waitingSince is since when the rotation in flight is in its state.
+func (r *run) waitingSince() time.Time {
+	if rot := r.rec.Rotation; rot != nil {
+		return rot.EnteredAt
+	}
+	return r.now()
 }
 
-// promote writes one target and reads it back. value is compared with what is read, byte by byte: the proof that
-// follows is of what consumers get.
-func (t *turn) promote(ctx context.Context, s spot, a *journal.Attempt, value secret.Text) error {
-	row := t.row(s.id)
-	err := s.promote(ctx, a.ID, value, row.Replaceable)
+// prepare reads a target and says whether the key must be written there; or until when an earlier write of another key
+// that cannot be fenced off is waited for.
+func prepare(ctx context.Context, r *run, k *journal.Key, h target.Handle) (need bool, wait time.Time, err error) {
+	row := r.reader.Row(h.ID)
+	if r.now().Sub(row.SeenAt).Abs() > lagPace || row.Status == journal.TargetUnreadable || row.Error != "" {
+		if _, err := r.reader.Read(ctx, h); err != nil {
+			return false, noTime, err
+		}
+	}
+	if until, err := fenceOff(ctx, r, k, h); err != nil || !until.IsZero() {
+		return false, until, err
+	}
+	row = r.reader.Row(h.ID)
+	if row.Fingerprint == k.Fingerprint {
+		r.landed(k.Ref, h.ID)
+		row.Replaceable, row.Status = row.Fingerprint, journal.TargetOK
+		return false, noTime, nil
+	}
+	v, err := assess(ctx, r, h.ID)
+	if err != nil {
+		return false, noTime, err
+	}
+	return true, noTime, v.Err(*r.reader.Row(h.ID))
+}
+
+// fenceOff makes sure that no earlier write of another key can land in a target any more: by a fence and a read where the
+// store can, else by waiting until it is too late for them.
+func fenceOff(ctx context.Context, r *run, k *journal.Key, h target.Handle) (until time.Time, err error) {
+	var pending []string
+	for _, e := range r.rec.Effects {
+		if e.Kind == journal.EffectPromote && e.Target == h.ID && (k == nil || e.Key != k.Ref) && effect.Pending(e, r.clock()) {
+			pending = append(pending, e.ID)
+			until = e.QuietAt
+		}
+	}
+	if len(pending) == 0 {
+		return noTime, nil
+	}
+	if !h.CanFence() || r.reader.Row(h.ID).Fingerprint == "" {
+		return until, nil
+	}
+	ref := ""
+	if k != nil {
+		ref = k.Ref
+	}
+	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectFence, Target: h.ID}, h.Fence)
+	if absent(err) {
+		return until, nil
+	}
+	if err != nil {
+		return noTime, err
+	}
+	if _, err := r.reader.Read(ctx, h); err != nil {
+		return noTime, err
+	}
+	for _, id := range pending {
+		r.runner.Settle(id)
+	}
+	return noTime, nil
+}
+
+// landed settles writes of a key to a target that were found to have had their effect.
+func (r *run) landed(ref string, id journal.TargetID) {
+	for _, e := range r.rec.Effects {
+		if e.Kind == journal.EffectPromote && e.Key == ref && e.Target == id && e.State == journal.EffectUnknown {
+			r.runner.Settle(e.ID)
+		}
+	}
+}
+
+// write writes one target and reads it back. What is read is compared byte by byte: the proof is of what consumers get.
+func write(ctx context.Context, r *run, ref string, value secret.Text, h target.Handle, e *journal.Effect) error {
+	err := r.runner.Send(ctx, e.ID, func(ctx context.Context) error { return h.Promote(ctx, ref, value, e.Expected) })
+	if errors.Is(err, effect.ErrWithdrawn) {
+		return err
+	}
 	if errors.Is(err, stores.ErrConflict) {
-		err = stuckf(DriftFound, "%s was changed by somebody else; say `rotator resolve %s --target %s --overwrite|--leave|--drop`: %w", s.id, t.claim.Policy, s.id, err)
-	}
-	if err == nil && journal.Fenced {
-		err = reads(ctx, s, value)
+		if _, err := r.reader.Read(ctx, h); err != nil {
+			return err
+		}
+		v, lookErr := assess(ctx, r, h.ID)
+		if lookErr != nil {
+			return lookErr
+		}
+		if err := v.Err(*r.reader.Row(h.ID)); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s changed at the same moment: %w", h.ID, stores.ErrStale) // a neighbor field, or an earlier write of ours
 	}
 	if err != nil {
 		return err
 	}
-	if row.Replaceable == a.Fingerprint {
-		return nil
+	v, err := h.Current(ctx)
+	if absent(err) || err == nil && !v.Equal(value) {
+		return fmt.Errorf("%s acknowledged the new key and serves another value: %w", h.ID, stores.ErrStale)
 	}
-	row.PrevKeyID, row.PrevPrint = "", row.Replaceable
-	if k := t.keyOfPrint(row.Replaceable); k != nil {
-		row.PrevKeyID = k.ID
+	if err != nil {
+		return err
 	}
-	t.wrote(row, a.KeyID, a.Fingerprint)
-	row.Decision, row.DecidedFor = journal.Undecided, ""
-	t.tell(journal.TargetPromoted, "target", s.id.String(), "key_id", a.KeyID)
+	k := r.rec.Key(ref)
+	r.reader.Wrote(h.ID, k, v)
+	r.tell(journal.TargetPromoted, "target", h.ID.String(), "key_id", k.ID)
 	return nil
 }
 
-// wrote records that a target holds a key that we put there.
-func (t *turn) wrote(row *journal.Target, keyID, print string) {
-	row.KeyID, row.Fingerprint, row.Replaceable, row.NextKeyID = keyID, print, print, ""
-	row.Status, row.Error, row.SeenAt = journal.TargetOK, "", t.now()
+// successorBad ends a rotation whose key turned out bad after the intent to promote, and wants another one.
+func successorBad(r *run, why string) Outcome {
+	supersede(r, journal.Superseded, why)
+	r.want(journal.ByBadKey, why, "")
+	return moved
 }
 
-// giveBack puts the key in use into a target again, where a human says that what stands there now may be replaced and the
-// rotation in flight has done its promoting: without it the old keys would never be retired, and no promote comes by. Where
-// the key is gone or refused it does nothing: then a new rotation replaces what stands there. Repeating it after a crash is
-// harmless, and the order stays until it was done.
-func (t *turn) giveBack(ctx context.Context, id journal.TargetID) error {
-	r, k := t.rec.Rotation, t.key(t.rec.Policy.KeyID)
-	if k == nil || r == nil || r.State != journal.Live && r.State != journal.Retiring && r.RestoredAt.IsZero() {
-		return nil
+// want records that a rotation is wanted until a new key is live. What was wanted for a better reason stays.
+func (r *run) want(trigger journal.Trigger, why, by string) {
+	p := &r.rec.Policy
+	if p.WantedTrigger == journal.ByCompromise && trigger != journal.ByCompromise {
+		return
 	}
-	named := slices.Concat(t.plan.Targets, t.policy.Targets) // one that the policy names since may hold an old key, and be in the way
-	i := slices.IndexFunc(named, func(pt policies.Target) bool { return idOf(pt) == id })
-	if i < 0 {
-		return nil
-	}
-	s, err := t.spot(named[i])
-	if err != nil {
-		return err
-	}
-	if t.row(id).Fingerprint != k.Fingerprint {
-		spots, err := t.spots(t.plan)
-		if isReason(err, NoTargets) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		value, err := t.oldValue(ctx, spots, *k)
-		if err == nil {
-			err = t.proveUsed(ctx, value, k.ID)
-		}
-		if isReason(err, NoOldValue) || xai.ProvesBad(err) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		row := t.row(id)
-		row.NextKeyID = k.ID
-		if err := t.commit(ctx, false); err != nil { // the gate counts the target as holding the key from here on
-			return err
-		}
-		if err := s.promote(ctx, r.ID, value, row.Fingerprint); err != nil {
-			return err
-		}
-		if err := reads(ctx, s, value); err != nil {
-			return err
-		}
-		t.wrote(row, k.ID, k.Fingerprint)
-	}
-	return s.discard(ctx, r.ID)
-}
-
-// reads shows that consumers of a target now read the value: a store may say yes and serve another.
-func reads(ctx context.Context, s spot, value secret.Text) error {
-	v, err := s.current(ctx)
-	if err == nil && !v.Equal(value) {
-		err = fmt.Errorf("%s said yes to the new key and serves another value", s.id)
-	}
-	return err
-}
-
-// goLive records that every target holds the successor: the old keys become predecessors.
-func (t *turn) goLive() {
-	r, p := t.rec.Rotation, &t.rec.Policy
-	a := t.attempt()
-	a.State, a.SettledAt = journal.Settled, t.now()
-	t.drop(a.ID)
-	for i := range t.rec.Keys {
-		k := &t.rec.Keys[i]
-		switch {
-		case k.ID == r.KeyID:
-			k.Use, k.Health, k.HealthAt = journal.UseCurrent, healthOK, t.now()
-		case k.Use == journal.UseCurrent:
-			k.Use = journal.UsePredecessor
-			r.OldKeyIDs = r.OldKeyIDs.With(k.ID)
-		}
-	}
-	t.enter(journal.Live)
-	r.LiveAt = t.now()
-	p.KeyID, p.Fingerprint, p.LiveSince, p.LastSuccess = r.KeyID, r.Fingerprint, r.LiveAt, r.LiveAt
-	t.schedule()
-	t.tell(journal.Promoted, "key_id", r.KeyID, "old_key_ids", string(r.OldKeyIDs), "trigger", string(r.Trigger))
+	p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = r.now(), trigger, why, by
 }

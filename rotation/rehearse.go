@@ -7,10 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"rotator/internal/secret"
-	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/xai"
 )
@@ -19,19 +16,22 @@ import (
 const (
 	rehearsalBound = 3 * time.Minute  // for any one delay that is measured
 	rehearsalPace  = time.Second      // between two looks
-	rehearsalSweep = 15 * time.Minute // after which the sweep deletes the key of a rehearsal that died
+	rehearsalSweep = 15 * time.Minute // after which the key of a rehearsal that died is deleted
 )
 
 // rehearse takes a key with the least rights through its whole life at xAI, to see whether what is assumed of it holds:
-// each assumption becomes an event. The key is an attempt in doubt from before it is made and a lost one afterwards, so
-// whatever happens here, also a crash, the sweep deletes it through the gate.
-func (t *turn) rehearse(ctx context.Context) (refused string, err error) {
-	if t.held() {
-		return "held: " + t.rec.Hold.Reason, nil
+// each assumption becomes an event. The key is one that is being created from before it is made and a rejected one
+// afterwards, so whatever happens here, also a crash, it is found and deleted through the gate.
+func rehearse(ctx context.Context, r *run) (refused string, err error) {
+	if r.rec.Hold.Active(r.now()) {
+		return "held: " + r.rec.Hold.Reason, nil
 	}
-	team, err := t.team(ctx, t.policy.Team)
+	team, err := r.team(ctx, r.policy.Team)
 	if err == nil {
-		err = t.mayCreate(ctx) // a key that the gate would keep from being deleted must not be made
+		err = mayCreate(ctx, r) // a key that the gate would keep from being deleted must not be made
+	}
+	if err == nil {
+		err = reconciling(ctx, r)
 	}
 	switch {
 	case gone(ctx, err):
@@ -39,119 +39,117 @@ func (t *turn) rehearse(ctx context.Context) (refused string, err error) {
 	case err != nil:
 		return err.Error(), nil
 	}
-	id := uuid.Must(uuid.NewV7()).String()
-	t.rec.Attempts = append(t.rec.Attempts, journal.Attempt{
-		ID: id, Policy: t.claim.Policy, Team: t.policy.Team, Name: KeyPrefix + t.claim.Policy + "-" + id,
-		State: journal.InDoubt, CreatedAt: t.now(), QuarantineUntil: t.now().Add(rehearsalSweep), SweepAt: t.now().Add(rehearsalSweep),
+	ref := newRef()
+	r.rec.Keys = append(r.rec.Keys, journal.Key{
+		Ref: ref, Policy: r.claim.Policy, Team: r.policy.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Spec: r.rec.Policy.Spec,
+		Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), TryAt: r.now().Add(rehearsalSweep),
 	})
-	if err := t.commit(ctx, false); err != nil {
+	h := &rehearsal{run: r, team: team, ref: ref}
+	if err := h.live(ctx); gone(ctx, err) {
 		return "", err
 	}
-	r := &rehearsal{turn: t, team: team, attempt: id}
-	if err := r.run(ctx); gone(ctx, err) {
-		return "", err
-	}
-	a := t.attemptByID(id)
-	if a.State != journal.Settled {
-		a.SweepAt = t.now() // at once, in this turn
+	if k := r.rec.Key(ref); k != nil {
+		r.engine.drop(ref)
+		k.TryAt = noTime // what is left of it is dealt with at once
 	}
 	return "", nil
 }
 
 // rehearsal is one life of one key.
 type rehearsal struct {
-	*turn
-	team    Team
-	attempt string
-	key     xai.Key
-	value   secret.Text
+	run   *run
+	team  Team
+	ref   string
+	value secret.Text
 }
 
+func (h *rehearsal) key() *journal.Key { return h.run.rec.Key(h.ref) }
+
 // found records what was seen of an assumption. detail holds no key.
-func (r *rehearsal) found(assumption string, holds bool, detail string) {
+func (h *rehearsal) found(assumption string, holds bool, detail string) {
 	answer := "confirmed"
 	if !holds {
 		answer = "not confirmed"
 	}
-	r.answer(assumption, answer, detail)
+	h.answer(assumption, answer, detail)
 }
 
-func (r *rehearsal) answer(assumption, answer, detail string) {
-	r.tell(journal.Assumption, "assumption", assumption, "answer", answer, "detail", detail)
+func (h *rehearsal) answer(assumption, answer, detail string) {
+	h.run.tell(journal.Assumption, "assumption", assumption, "answer", answer, "detail", detail)
 }
 
 // saw records an assumption that one call shows.
-func (r *rehearsal) saw(assumption string, err error) error {
+func (h *rehearsal) saw(assumption string, err error) error {
 	detail := ""
 	if err != nil {
 		detail = err.Error()
 	}
-	r.found(assumption, err == nil, detail)
+	h.found(assumption, err == nil, detail)
 	return err
 }
 
-func (r *rehearsal) run(ctx context.Context) error {
-	if err := r.create(ctx); err != nil {
+func (h *rehearsal) live(ctx context.Context) error {
+	if err := h.create(ctx); err != nil {
 		return err
 	}
-	defer r.drop(r.attempt)
-	r.measure(ctx, "a list shows the new key", func() (bool, error) { return r.listed(ctx, true) })
-	r.measure(ctx, "propagation names clusters, and all of them get to know the key", func() (bool, error) {
-		p, err := r.team.Keys.Propagation(ctx, r.key.ID)
+	h.measure(ctx, "a list shows the new key", func() (bool, error) { return h.listed(ctx, true) })
+	h.measure(ctx, "propagation names clusters, and all of them get to know the key", func() (bool, error) {
+		p, err := h.team.Keys.Propagation(ctx, h.key().ID)
 		return p.Complete(), err
 	})
-	r.measure(ctx, "/v1/api-key names the key, three times in a row", func() (bool, error) { return r.named(ctx) })
-	r.chat(ctx)
+	h.measure(ctx, "/v1/api-key names the key, three times in a row", func() (bool, error) { return h.named(ctx) })
+	h.chat(ctx)
 	qpm := 7
-	_, err := r.team.Keys.UpdateKey(ctx, r.team.ID, r.key.ID, xai.KeyUpdate{QPM: &qpm})
-	_ = r.saw("limits can be updated", err)
-	r.offAndOn(ctx)
-	if err := r.saw("the key can be deleted", r.destroy(ctx, remove, r.key.ID)); err != nil {
+	_ = h.saw("limits can be updated", h.update(ctx, journal.EffectUpdate, xai.KeyUpdate{QPM: &qpm}))
+	h.offAndOn(ctx)
+	id := h.key().ID
+	if err := h.saw("the key can be deleted", erase(ctx, h.run, h.key())); err != nil {
 		return err
 	}
-	r.measure(ctx, "a deleted key is refused as unknown", func() (bool, error) {
-		_, err := r.team.Probe.WhoAmI(ctx, r.value)
+	h.measure(ctx, "a deleted key is refused as unknown", func() (bool, error) {
+		_, err := h.team.Probe.WhoAmI(ctx, h.value)
 		return xai.ClassOf(err) == xai.ClassKeyUnknown, nil
 	})
-	r.measure(ctx, "a list lacks the deleted key", func() (bool, error) { return r.listed(ctx, false) })
-	a := r.attemptByID(r.attempt)
-	a.State, a.SettledAt = journal.Settled, r.now()
+	h.measure(ctx, "a list lacks the deleted key", func() (bool, error) { return h.listedID(ctx, id, false) })
 	return nil
 }
 
-func (r *rehearsal) create(ctx context.Context) error {
-	a := r.attemptByID(r.attempt)
+// update changes the key of the rehearsal, which nobody uses.
+func (h *rehearsal) update(ctx context.Context, kind journal.EffectKind, u xai.KeyUpdate) error {
+	id := h.key().ID
+	return h.run.runner.Do(ctx, journal.Effect{Key: h.ref, Kind: kind}, func(ctx context.Context) error {
+		_, err := h.team.Keys.UpdateKey(ctx, h.team.ID, id, u)
+		return err
+	})
+}
+
+func (h *rehearsal) create(ctx context.Context) error {
 	qpm := 5
-	made, err := r.team.Keys.CreateKey(ctx, r.team.ID, xai.CreateRequest{Name: a.Name, ACLs: leastACLs(r.plan.Key.ACLs), QPM: &qpm})
-	if err := r.saw("a key can be created, and the answer holds its id and its value", err); err != nil && made.ID == "" {
-		if !xai.OutcomeUnknown(err) {
-			a.State, a.SettledAt, a.Error = journal.Settled, r.now(), err.Error()
-		}
+	made, err := sendCreate(ctx, h.run, h.ref, h.run.policy.Team, xai.CreateRequest{Name: h.key().Name, ACLs: leastACLs(h.run.policy.Key.ACLs), QPM: &qpm})
+	_ = h.saw("a key can be created, and the answer holds its id and its value", err)
+	if made.ID == "" {
 		return err
 	}
-	r.key, r.value = made.Key, made.Secret
-	a.State, a.KeyID, a.SweepAt = journal.Lost, made.ID, r.now().Add(rehearsalSweep)
-	r.rec.Keys = append(r.rec.Keys, journal.Key{
-		ID: made.ID, Policy: r.claim.Policy, Team: a.Team, Name: a.Name, Fingerprint: string(made.Secret.Fingerprint()),
-		Origin: journal.OfAttempt, Attempt: a.ID, Use: journal.UseRejected, CreatedAt: a.CreatedAt,
-	})
-	return errors.Join(err, r.commit(ctx, false))
+	h.value = made.Secret
+	h.run.move(h.key(), journal.RejectedKey)
+	h.key().TryAt = h.run.now().Add(rehearsalSweep)
+	return errors.Join(err, h.run.commit(ctx, false))
 }
 
 // chat talks to the policy's model, where it names one.
-func (r *rehearsal) chat(ctx context.Context) {
+func (h *rehearsal) chat(ctx context.Context) {
 	const assumption = "a chat call with one token works"
-	model := r.plan.Verify.Model
-	for _, acl := range leastACLs(r.plan.Key.ACLs) {
+	model := h.run.policy.Verify.Model
+	for _, acl := range leastACLs(h.run.policy.Key.ACLs) {
 		if name, ok := strings.CutPrefix(acl, "api-key:model:"); ok && model == "" && name != "*" {
 			model = name
 		}
 	}
 	if model == "" {
-		r.answer(assumption, "not asked", "the policy names no model")
+		h.answer(assumption, "not asked", "the policy names no model")
 		return
 	}
-	_ = r.saw(assumption, r.prove(ctx, r.value, r.key.ID, policies.Verify{Method: policies.MethodChat, Model: model}))
+	_ = h.saw(assumption, h.team.Probe.Chat(ctx, h.value, model))
 }
 
 // leastACLs are the rights that a chat with one model needs.
@@ -165,26 +163,30 @@ func leastACLs(of []string) []string {
 	return append(least, "api-key:model:*")
 }
 
-func (r *rehearsal) listed(ctx context.Context, want bool) (bool, error) {
-	list, err := r.team.Keys.ListKeys(ctx, r.team.ID)
+func (h *rehearsal) listed(ctx context.Context, want bool) (bool, error) {
+	return h.listedID(ctx, h.key().ID, want)
+}
+
+func (h *rehearsal) listedID(ctx context.Context, id string, want bool) (bool, error) {
+	list, err := h.team.Keys.ListKeys(ctx, h.team.ID)
 	if err != nil {
 		return false, err
 	}
 	for _, k := range list.Keys {
-		if k.ID == r.key.ID {
+		if k.ID == id {
 			return want, nil
 		}
 	}
 	return !want, nil
 }
 
-func (r *rehearsal) named(ctx context.Context) (bool, error) {
-	for range r.limits.Proofs {
-		who, err := r.team.Probe.WhoAmI(ctx, r.value)
+func (h *rehearsal) named(ctx context.Context) (bool, error) {
+	for range h.run.engine.limits.Proofs {
+		who, err := h.team.Probe.WhoAmI(ctx, h.value)
 		if xai.ProvesBad(err) {
 			return false, nil
 		}
-		if err != nil || who.KeyID != r.key.ID {
+		if err != nil || who.KeyID != h.key().ID {
 			return false, err
 		}
 	}
@@ -192,35 +194,32 @@ func (r *rehearsal) named(ctx context.Context) (bool, error) {
 }
 
 // offAndOn disables the key and enables it again, which no reference confirms.
-func (r *rehearsal) offAndOn(ctx context.Context) {
-	if r.saw("a key can be disabled by an update", r.destroy(ctx, disable, r.key.ID)) != nil {
+func (h *rehearsal) offAndOn(ctx context.Context) {
+	off, on := true, false
+	if h.saw("a key can be disabled by an update", h.update(ctx, journal.EffectUpdate, xai.KeyUpdate{Disabled: &off})) != nil {
 		return
 	}
-	if r.turn.key(r.key.ID).DisabledAt.IsZero() {
-		r.found("a disabled key is refused", false, "xAI did not disable it: old keys are deleted after the soak without being disabled")
-		return
-	}
-	r.measure(ctx, "a disabled key is refused", func() (bool, error) {
-		who, err := r.team.Probe.WhoAmI(ctx, r.value)
+	h.measure(ctx, "a disabled key is refused", func() (bool, error) {
+		who, err := h.team.Probe.WhoAmI(ctx, h.value)
 		return xai.ProvesBad(err) || err == nil && who.KeyDisabled, nil
 	})
-	if r.saw("a key can be enabled again", r.enable(ctx, r.key.ID)) != nil {
+	if h.saw("a key can be enabled again", h.update(ctx, journal.EffectUpdate, xai.KeyUpdate{Disabled: &on})) != nil {
 		return
 	}
-	r.measure(ctx, "an enabled key works again", func() (bool, error) { return r.named(ctx) })
+	h.measure(ctx, "an enabled key works again", func() (bool, error) { return h.named(ctx) })
 }
 
 // measure looks until it is so, and records how long that took.
-func (r *rehearsal) measure(ctx context.Context, assumption string, look func() (bool, error)) {
-	start := r.now()
+func (h *rehearsal) measure(ctx context.Context, assumption string, look func() (bool, error)) {
+	start := h.run.now()
 	var last error
-	for r.now().Sub(start) < rehearsalBound && ctx.Err() == nil {
+	for h.run.now().Sub(start) < rehearsalBound && ctx.Err() == nil {
 		ok, err := look()
 		if ok {
-			r.found(assumption, true, "after "+r.now().Sub(start).Round(10*time.Millisecond).String())
+			h.found(assumption, true, "after "+h.run.now().Sub(start).Round(10*time.Millisecond).String())
 			return
 		}
-		if last = err; r.pause(ctx, rehearsalPace) != nil {
+		if last = err; h.run.engine.pause(ctx, rehearsalPace) != nil {
 			break
 		}
 	}
@@ -228,5 +227,5 @@ func (r *rehearsal) measure(ctx context.Context, assumption string, look func() 
 	if last != nil {
 		detail += ": " + last.Error()
 	}
-	r.found(assumption, false, detail)
+	h.found(assumption, false, detail)
 }

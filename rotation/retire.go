@@ -2,318 +2,319 @@ package rotation
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
-// live waits out the overlap, in which consumers reload, and then turns the old keys off.
-func (t *turn) live(ctx context.Context) (next, error) {
-	r := t.rec.Rotation
-	if err := t.discardStaged(ctx); err != nil {
-		return next{}, err
-	}
-	if t.held() {
-		if n, err := t.lateRevived(ctx); err != nil || n != onward {
-			return n, err
-		}
-	}
-	if n, err := t.retire(ctx, r.LiveAt); err != nil || n != onward {
-		return n, err
-	}
-	if r.DisabledAt.IsZero() { // there is nothing to soak
-		return t.finish(journal.Done)
-	}
-	t.enter(journal.Retiring)
-	return again, nil
-}
+// overdueAfter is how long the use of an old key, or silence about it, may hold up its retirement without a max_wait
+// until people are told.
+const overdueAfter = 7 * 24 * time.Hour
 
-// retiring waits out the soak, in which one command turns the old keys on again, and then deletes them.
-func (t *turn) retiring(ctx context.Context) (next, error) {
-	if n, err := t.soaked(ctx); err != nil || n != onward {
-		return n, err
-	}
-	return t.finish(journal.Done)
-}
-
-// retire turns the old keys off once consumers had the overlap since from, or deletes them where no soak is asked.
-// DisabledAt is set in the rotation when there is a soak to wait for.
-func (t *turn) retire(ctx context.Context, from time.Time) (next, error) {
-	old := t.predecessors()
-	if len(old) == 0 {
-		return onward, nil
-	}
-	if err := t.retireLeaked(ctx, old); err != nil {
-		return next{}, err
-	}
-	overlap := t.plan.Retire.Overlap.Std()
-	if t.rec.Rotation.Trigger == journal.ByCompromise {
-		overlap = 0
-	}
-	if end := from.Add(overlap); t.now().Before(end) {
-		return wait(end, WaitOverlap), nil
-	}
-	if t.held() {
-		return wait(t.rec.Hold.Until, Held), nil
-	}
-	overdue, n, err := t.idleLongEnough(ctx, old)
-	if err != nil || n != onward {
-		return n, err
-	}
-	what := disable
-	if t.plan.Retire.Soak.Std() == 0 {
-		what = remove
-	}
-	for _, id := range old {
-		if err := t.destroy(ctx, what, id); err != nil {
-			return next{}, err
-		}
-	}
-	if overdue != "" { // not before: the gate may refuse it for days
-		t.tell(journal.Unretired, "key_id", overdue, "waited", t.now().Sub(t.rec.Rotation.IdleWaitFrom).String())
-	}
-	if what == disable {
-		t.rec.Rotation.DisabledAt = t.now()
-		t.schedule() // the oldest key that xAI accepts is a younger one now
-	}
-	return onward, nil
-}
-
-// retireLeaked turns compromised keys off without an overlap, or deletes them where xAI does not turn them off.
-func (t *turn) retireLeaked(ctx context.Context, old []string) error {
-	if t.held() {
-		return nil
-	}
-	for _, id := range old {
-		if !t.leaked(id) || !t.key(id).DisabledAt.IsZero() {
+// retire takes every key that is not wanted any more a step further, each at its own pace. It never holds a rotation up,
+// and a key whose retirement is stuck never holds up another.
+func retire(ctx context.Context, r *run) Outcome {
+	strays(r)
+	var all Outcome
+	for i := 0; i < len(r.rec.Keys); i++ {
+		k := &r.rec.Keys[i]
+		if !unwanted(r, k) {
 			continue
 		}
-		if err := t.destroy(ctx, disable, id); err != nil {
-			return err
+		if r.postponed(k.TryAt) && !released(r, k) {
+			all = foremostOf(all, stands(k.TryAt, k.Reason, k.Error))
+			continue
 		}
-		if k := t.key(id); k.DisabledAt.IsZero() && k.DeletedAt.IsZero() {
-			if err := t.destroy(ctx, remove, id); err != nil {
-				return err
-			}
+		if r.unwritten(k) {
+			all.Moved = true // one move of the table in one commit
+			continue
 		}
+		ref := k.Ref
+		out := retireOne(ctx, r, k)
+		if gone(ctx, out.Err) || r.unsure != nil {
+			return out
+		}
+		k = r.rec.Key(ref)
+		switch {
+		case out.Err != nil:
+			out = r.fail(k, out.Err)
+		case out.Moved:
+			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
+		default:
+			out = r.rest(k, out.Wait, out.Reason)
+		}
+		all = foremostOf(all, out)
 	}
-	return nil
+	r.closeRotations()
+	return all
 }
 
-// soaked deletes the old keys once they were off for the soak.
-func (t *turn) soaked(ctx context.Context) (next, error) {
-	r := t.rec.Rotation
-	if end := r.DisabledAt.Add(t.plan.Retire.Soak.Std()); t.now().Before(end) {
-		return wait(end, WaitSoak), nil
-	}
-	if t.held() {
-		return wait(t.rec.Hold.Until, Held), nil
-	}
-	for _, id := range t.predecessors() {
-		if err := t.destroy(ctx, remove, id); err != nil {
-			return next{}, err
+// foremostOf puts two outcomes of one job together: it moved if either did, waits for the earlier, and says the worse.
+func foremostOf(a, b Outcome) Outcome {
+	worse := func(o Outcome) int {
+		switch {
+		case o.Err != nil || o.Standing != "":
+			return 2
+		case o.Reason != "":
+			return 1
 		}
+		return 0
 	}
-	return onward, nil
-}
-
-// retireLeft retires old keys that no rotation in flight retires: the rotation that replaced them was superseded, and the
-// next one turned back. Their overlap began when the key in use went live. One that is still used is looked at again later.
-func (t *turn) retireLeft(ctx context.Context) error {
-	old := t.predecessors()
-	p := &t.rec.Policy
-	if len(old) == 0 || p.KeyID == "" || p.LiveSince.IsZero() || t.held() {
-		return nil
+	out := a
+	if worse(b) > worse(a) {
+		out = b
 	}
-	if err := t.retireLeaked(ctx, old); err != nil {
-		return err
-	}
-	end := p.LiveSince.Add(t.policy.Retire.Overlap.Std())
-	for _, id := range old {
-		if k := t.key(id); k.DeletedAt.IsZero() {
-			if err := t.retireOne(ctx, k, end); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// retireOne takes the next step for an old key whose overlap ends at end. Where xAI does not turn keys off, it is deleted
-// once the soak is over too.
-func (t *turn) retireOne(ctx context.Context, k *journal.Key, end time.Time) error {
-	retire, id, now := t.policy.Retire, k.ID, t.now()
-	soak := retire.Soak.Std()
-	if off := k.DisabledAt; !off.IsZero() {
-		if now.Before(off.Add(soak)) {
-			return nil
-		}
-		return t.destroy(ctx, remove, id)
-	}
-	if now.Before(end) || t.ahead(k.DisableSentAt.Add(time.Hour)) {
-		return nil
-	}
-	if retire.RequireIdle > 0 && (retire.MaxWait == 0 || now.Before(end.Add(retire.MaxWait.Std()))) {
-		if busy, err := t.busy(ctx, []string{id}, now.Add(-retire.RequireIdle.Std())); err != nil || busy != "" {
-			return err
-		}
-	}
-	if soak == 0 {
-		return t.destroy(ctx, remove, id)
-	}
-	if err := t.destroy(ctx, disable, id); err != nil {
-		return err
-	}
-	if k = t.key(id); k.DisabledAt.IsZero() && !now.Before(end.Add(soak)) {
-		return t.destroy(ctx, remove, id)
-	}
-	return nil
-}
-
-// predecessors returns the ids of the keys to be retired, the oldest first.
-func (t *turn) predecessors() []string {
-	var ids []string
-	byAge := slices.Clone(t.rec.Keys)
-	slices.SortStableFunc(byAge, func(a, b journal.Key) int { return a.CreatedAt.Compare(b.CreatedAt) })
-	for _, k := range byAge {
-		if k.Use == journal.UsePredecessor && k.DeletedAt.IsZero() {
-			ids = append(ids, k.ID)
-		}
-	}
-	return ids
-}
-
-// idleLongEnough holds the retirement up while an old key was used within require_idle, or its use is not known: a
-// figure that is missing is no proof of idleness, and neither is an answer that fails. max_wait bounds it: overdue is the
-// key that is retired all the same.
-func (t *turn) idleLongEnough(ctx context.Context, old []string) (overdue string, n next, err error) {
-	idle := t.plan.Retire.RequireIdle.Std()
-	r := t.rec.Rotation
-	if idle == 0 || r.Trigger == journal.ByCompromise {
-		return "", onward, nil
-	}
-	now := t.now()
-	busy, err := t.busy(ctx, old, now.Add(-idle))
+	out.Moved = a.Moved || b.Moved
 	switch {
-	case gone(ctx, err):
-		return "", next{}, err
-	case err != nil:
-		busy = old[0]
-	case busy == "":
-		r.IdleWaitFrom = noTime
-		return "", onward, nil
+	case a.Wait.IsZero():
+		out.Wait = b.Wait
+	case b.Wait.IsZero():
+		out.Wait = a.Wait
+	default:
+		out.Wait = minTime(a.Wait, b.Wait)
 	}
-	if r.IdleWaitFrom.IsZero() {
-		r.IdleWaitFrom = now
-	}
-	if bound := t.plan.Retire.MaxWait.Std(); bound > 0 && now.Sub(r.IdleWaitFrom) >= bound {
-		return busy, onward, nil
-	}
-	if err != nil {
-		return "", next{}, err
-	}
-	return "", wait(now.Add(t.limits.Watch), WaitIdle), nil
+	return out
 }
 
-// busy returns the first of the keys that was used since, or of which that is not known; "" when all are idle.
-func (t *turn) busy(ctx context.Context, keys []string, since time.Time) (string, error) {
-	team, err := t.team(ctx, t.plan.Team)
+// strays makes keys ones to be retired that consumers may read, that no rotation names, and that are not live: once the
+// live key stands in every target.
+func strays(r *run) {
+	live := r.rec.Live()
+	if live == nil || !everywhere(r, live) {
+		return
+	}
+	for i := range r.rec.Keys {
+		k := &r.rec.Keys[i]
+		if rot := r.rec.Rotation; k.State == journal.PromotingKey && (rot == nil || rot.KeyRef != k.Ref) {
+			r.retireKey(k, live, k.RetireRotation)
+		}
+	}
+}
+
+// unwanted reports whether there is something to do to retire a key. One that the rotation in flight names is left alone.
+func unwanted(r *run, k *journal.Key) bool {
+	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
+		return false
+	}
+	switch k.State {
+	case journal.RetiringKey, journal.DisabledKey, journal.RejectedKey, journal.DeletingKey:
+		return true
+	}
+	return false
+}
+
+// released reports that what a key waited for may be over at another time than was said.
+func released(r *run, k *journal.Key) bool {
+	switch k.Reason {
+	case reason.Held:
+		return !r.rec.Hold.Stops(r.now())
+	case reason.WaitOverlap, reason.WaitSoak: // the policy says how long, and may have been edited
+		return true
+	}
+	return false
+}
+
+// unwritten reports that the key's state changed since the last commit.
+func (r *run) unwritten(k *journal.Key) bool {
+	was := r.rec.Base.Key(k.Ref)
+	return was == nil || was.State != k.State
+}
+
+func retireOne(ctx context.Context, r *run, k *journal.Key) Outcome {
+	switch k.State {
+	case journal.RejectedKey, journal.DeletingKey:
+		return r.done(erase(ctx, r, k))
+	case journal.DisabledKey:
+		return soaking(ctx, r, k)
+	}
+	return overlapping(ctx, r, k)
+}
+
+func (r *run) done(err error) Outcome {
 	if err != nil {
-		return "", err
+		return failed(err)
 	}
-	// Asked from a day before the promote: the old key was in use then, so that an answer that knows keys names it.
-	begun := t.rec.Policy.LiveSince
-	if r := t.rec.Rotation; r != nil && !r.PromotingAt.IsZero() {
-		begun = r.PromotingAt
+	return moved
+}
+
+// overlapping waits until consumers had the overlap to read the live key and the old one is idle, and turns it off, or
+// deletes it where no soak is asked.
+func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
+	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && !k.Compromised() {
+		return waits(r.now().Add(r.engine.limits.Watch), reason.WaitOverlap) // the promote decides which key is the old one
 	}
-	idle := t.now().Sub(since)
-	from := minTime(begun, t.now()).Add(-max(24*time.Hour, idle))
-	if since.Before(from) {
+	if out, ok := r.elapsed(ctx, k, k.RetireFrom.Add(r.overlapOf(k)), reason.WaitOverlap); !ok {
+		return out
+	}
+	if r.rec.Hold.Stops(r.now()) {
+		return waits(r.rec.Hold.Until, reason.Held)
+	}
+	overdue, out, ok := idleLongEnough(ctx, r, k)
+	if !ok {
+		return out
+	}
+	var err error
+	off := r.policy.Retire.Soak.Std() > 0 && !k.NeverDisabled
+	if off {
+		err = turnOff(ctx, r, k)
+	} else if soak := k.RetireFrom.Add(r.overlapOf(k) + r.soakOf(k)); k.NeverDisabled {
+		// xAI does not turn keys off: the soak is waited out with the key on, and then it is deleted.
+		if out, ok := r.elapsed(ctx, k, soak, reason.WaitSoak); !ok {
+			return out
+		}
+		err = erase(ctx, r, k)
+	} else {
+		err = erase(ctx, r, k)
+	}
+	if err != nil {
+		return failed(err)
+	}
+	if overdue { // not before: the gate may refuse it for days
+		r.tell(journal.Unretired, "key_id", k.ID, "waited", r.now().Sub(k.IdleFrom).String())
+	}
+	r.schedule() // the oldest key that xAI accepts is a younger one now
+	return moved
+}
+
+func (r *run) soakOf(k *journal.Key) time.Duration {
+	if k.Compromised() {
+		return 0
+	}
+	return r.policy.Retire.Soak.Std()
+}
+
+// soaking waits out the soak, in which one command turns the old key on again, and deletes it.
+func soaking(ctx context.Context, r *run, k *journal.Key) Outcome {
+	if out, ok := r.elapsed(ctx, k, k.DisabledAt.Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
+		return out
+	}
+	if r.rec.Hold.Stops(r.now()) {
+		return waits(r.rec.Hold.Until, reason.Held)
+	}
+	return r.done(erase(ctx, r, k))
+}
+
+// elapsed reports whether a deadline of destruction has passed: on the journal's clock and on xAI's, which is asked for
+// only when the journal's says so.
+func (r *run) elapsed(ctx context.Context, k *journal.Key, end time.Time, why journal.Reason) (Outcome, bool) {
+	if r.now().Before(end) {
+		return waits(end, why), false
+	}
+	if err := r.xaiTime(ctx, k.Team); err != nil {
+		return failed(err), false
+	}
+	if r.clock().Passed(end) {
+		return nothing, true
+	}
+	if err := r.agreed(); err != nil {
+		return failed(err), false
+	}
+	return waits(r.now().Add(max(end.Sub(r.clock().XAI), time.Second)), why), false
+}
+
+// idleLongEnough holds the retirement up while the old key was used within require_idle, or its use is not known: a figure
+// that is missing is no proof of idleness, and neither is an answer that fails. max_wait bounds it: overdue says that the
+// key is retired all the same.
+func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, out Outcome, ok bool) {
+	idle := r.policy.Retire.RequireIdle.Std()
+	if idle == 0 || k.Compromised() || !k.DisabledAt.IsZero() {
+		return false, nothing, true
+	}
+	now := r.now()
+	busy, err := inUse(ctx, r, k, now.Add(-idle))
+	if gone(ctx, err) {
+		return false, failed(err), false
+	}
+	if err == nil && !busy {
+		k.IdleFrom = noTime
+		return false, nothing, true
+	}
+	if k.IdleFrom.IsZero() {
+		k.IdleFrom = now
+	}
+	bound := r.policy.Retire.MaxWait.Std()
+	switch waited := now.Sub(k.IdleFrom); {
+	case bound > 0 && waited >= bound:
+		return true, nothing, true
+	case bound == 0 && waited >= overdueAfter:
+		return false, failed(reason.Errorf(reason.RetireOverdue, "key %s is in use, or its use is not known, %s after its overlap ended", k.ID, waited.Round(time.Hour))), false
+	case err != nil:
+		return false, failed(err), false
+	}
+	return false, waits(now.Add(r.engine.limits.Watch), reason.WaitIdle), false
+}
+
+// inUse reports whether a key was used since, or that this is not known. Silence about it means idle only where the answer
+// names the live key: then usage is told by key, up to the newest data.
+func inUse(ctx context.Context, r *run, k *journal.Key, since time.Time) (bool, error) {
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return false, err
+	}
+	from := k.ExposedAt.Add(-24 * time.Hour)
+	if k.ExposedAt.IsZero() || since.Before(from) {
 		from = since
 	}
-	usage, err := team.About.Usage(ctx, team.ID, xai.UsageQuery{From: from, To: t.now()})
-	if c := xai.ClassOf(err); c == xai.ClassInvalid || c == xai.ClassForbidden || c == xai.ClassACL {
-		return keys[0], nil // these mean "not known"
+	usage, err := team.About.Usage(ctx, team.ID, xai.UsageQuery{From: from, To: r.now()})
+	if c := xai.ClassOf(err); c == xai.ClassInvalid || c == xai.ClassForbidden || c == xai.ClassACL || c == xai.ClassRoute {
+		return true, nil // these mean "not known"
 	}
 	if err != nil {
-		return "", err
+		return false, err
 	}
-	silenceIsIdle := namesLiveKey(usage, t.rec.Policy.KeyID, from.Add(idle))
-	for _, id := range keys {
-		if used, known := usage.UsedSince(id, since); used || !known && !(silenceIsIdle && silentAbout(usage, id)) {
-			return id, nil
+	used, known := usage.UsedSince(k.ID, since)
+	if known {
+		return used, nil
+	}
+	live := r.rec.Live()
+	if live == nil {
+		return true, nil
+	}
+	liveUsed, liveKnown := usage.UsedSince(live.ID, since)
+	return !(liveKnown && liveUsed), nil
+}
+
+// closeRotations ends the rotations whose old keys are all gone.
+func (r *run) closeRotations() {
+	for i := range r.rec.Retired {
+		if rot := &r.rec.Retired[i]; rot.EndedAt.IsZero() && !replaces(r, rot.ID) {
+			rot.EndedAt = r.now()
+			r.finished(*rot)
+			r.ended = append(r.ended, *rot)
 		}
 	}
-	return "", nil
 }
 
-// namesLiveKey reports whether a whole answer names the key in use, up to an hour that ends at or after reached. Usage is
-// known by key then, so that silence about another key until that hour means that nobody used it.
-func namesLiveKey(u xai.Usage, live string, reached time.Time) bool {
-	at, seen := u.Newest(live)
-	_, known := u.UsedSince(live, u.From)
-	return seen && known && !at.Add(time.Hour).Before(reached)
-}
-
-func silentAbout(u xai.Usage, id string) bool {
-	_, seen := u.Newest(id)
-	return !seen
-}
-
-// finish ends the rotation when nothing is left to do.
-func (t *turn) finish(s journal.State) (next, error) {
-	kind := journal.Finished
-	if s == journal.RolledBack {
-		kind = journal.RollbackEnded
+// everywhere reports whether every target that is ours to write holds the key, as it was last read.
+func everywhere(r *run, k *journal.Key) bool {
+	for _, pt := range r.policy.Targets {
+		row := r.reader.Row(target.IDOf(pt))
+		if !target.Excluded(*row) && (row.KeyID != k.ID || row.KeyID == "") {
+			return false
+		}
 	}
-	t.tell(kind, "key_id", t.rec.Policy.KeyID, "reached", string(t.rec.Rotation.Reached()))
-	t.end(s, t.rec.Rotation.Error)
-	return again, nil
+	return true
 }
 
-// supersedeBad ends a rotation whose successor was proved bad after the promote: the old keys are turned on again and
-// kept, and a new rotation begins at once with all of them as predecessors.
-func (t *turn) supersedeBad(ctx context.Context, why string) (next, error) {
-	r := t.rec.Rotation
-	for _, id := range t.predecessors() {
-		if k := t.key(id); k.DisableSentAt.IsZero() || !k.DeleteSentAt.IsZero() || k.Health == healthLeaked { // a delete that was sent may land late
+// retiredBy is when the keys that are being retired will be gone, if nothing comes between.
+func (r *run) retiredBy() (at time.Time, what string) {
+	for i := range r.rec.Keys {
+		k := &r.rec.Keys[i]
+		var end time.Time
+		switch k.State {
+		case journal.RetiringKey:
+			end, what = k.RetireFrom.Add(r.overlapOf(k)+r.policy.Retire.Soak.Std()), "in its overlap"
+		case journal.DisabledKey:
+			end, what = k.DisabledAt.Add(r.policy.Retire.Soak.Std()), "in its soak"
+		default:
 			continue
 		}
-		if err := t.enable(ctx, id); err != nil && xai.ClassOf(err) != xai.ClassNotFound {
-			return next{}, err
+		if end.After(at) {
+			at = end
 		}
 	}
-	if k := t.key(r.KeyID); k != nil && k.Use == journal.UseSuccessor {
-		k.Use = journal.UsePredecessor // some targets may hold it: retired later, like every key that consumers read
-	}
-	if err := t.supersede(ctx, why); err != nil {
-		return next{}, err
-	}
-	if t.held() || t.mayCreate(ctx) != nil {
-		return again, nil
-	}
-	t.begin(journal.ByBadKey, why)
-	return again, nil
-}
-
-// supersede ends a rotation that a newer one takes over from. What it staged is discarded first: nobody comes back to it.
-func (t *turn) supersede(ctx context.Context, why string) error {
-	r := t.rec.Rotation
-	if err := t.discardStaged(ctx); err != nil {
-		return err
-	}
-	if r.State == journal.RollingBack {
-		if err := t.discardAll(ctx, r.ID); err != nil {
-			return err
-		}
-	}
-	if a := t.attempt(); a != nil && a.State == journal.Created {
-		a.State, a.SettledAt, a.Error = journal.Settled, t.now(), why
-		t.drop(a.ID)
-	}
-	t.tell(journal.TakenOver, "key_id", r.KeyID, "reached", string(r.Reached()), "error", why)
-	t.end(journal.Superseded, why)
-	return nil
+	return at, what
 }

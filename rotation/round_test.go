@@ -12,6 +12,7 @@ import (
 	"rotator/internal/secret"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 )
@@ -181,7 +182,7 @@ func (b *bench) atRest(n int, other ...int) *ledger {
 		}
 	}
 	l := newLedger(b.journal)
-	b.engine = rotation.New(rotation.Options{Journal: l, World: b, Limits: b.limits, Owner: "engine", Now: b.now})
+	b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Limits: b.limits, Owner: "engine", Now: b.now})
 	return l
 }
 
@@ -233,7 +234,7 @@ func TestRoundFindsDrift(t *testing.T) {
 		b.runs(20 * time.Minute)
 		b.watched(15*time.Minute + 10*time.Second)
 		asked := l.since()
-		if n := b.count(journal.Drifted); n != 1 || b.record("p7").Policy.Reason != rotation.DriftFound {
+		if n := b.count(journal.Drifted); n != 1 || b.record("p7").Policy.Reason != reason.DriftFound {
 			b.violated("%d events of drift; p7 waits for %q", n, b.record("p7").Policy.Reason)
 		}
 		if asked["Commit"] < 1 || asked["Commit"] > 3 {
@@ -261,7 +262,7 @@ func TestRoundWithHangingStore(t *testing.T) {
 			b.violated("asked: %v", asked)
 		}
 		for _, name := range names {
-			if p := b.record(name).Policy; p.Reason != rotation.StoreUnavailable && p.WatchAt.Before(b.clock.Add(-time.Minute)) {
+			if p := b.record(name).Policy; p.Reason != reason.StoreUnavailable && p.WatchAt.Before(b.clock.Add(-time.Minute)) {
 				b.violated("%s: reason %q, to be watched at %s", name, p.Reason, p.WatchAt)
 			}
 		}
@@ -293,7 +294,7 @@ func TestPanicInRound(t *testing.T) {
 		b.engine.Reload(b)
 		b.runs(30 * time.Minute)
 		b.watched(15*time.Minute+10*time.Second, "p3")
-		if p := b.record("p3").Policy; p.Reason != rotation.Internal || p.Failures < 3 || b.count(journal.Failed) != 1 {
+		if p := b.record("p3").Policy; p.Reason != reason.Internal || p.Failures < 3 || b.count(journal.Failed) != 1 {
 			b.violated("p3 waits for %q after %d failures, told %d times", p.Reason, p.Failures, b.count(journal.Failed))
 		}
 		delete(b.worn, "a")
@@ -343,7 +344,7 @@ func TestRoundWithRefusedRecord(t *testing.T) {
 		}
 		b.runs(13*time.Minute + 30*time.Second) // the watch of all, and p3's pause is not over
 		b.watched(15*time.Minute+10*time.Second, "p3")
-		if p := b.record("p3").Policy; refused < 2 || p.Reason != rotation.Internal {
+		if p := b.record("p3").Policy; refused < 2 || p.Reason != reason.Internal {
 			b.violated("refused %d times, and p3 waits for %q: %s", refused, p.Reason, p.Error)
 		}
 	})

@@ -7,8 +7,8 @@ import (
 	"slices"
 	"time"
 
-	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/rotation/schedule"
 )
 
@@ -27,19 +27,39 @@ func (e runner) Turn(ctx context.Context, task *schedule.Task) (err error) {
 			return fmt.Errorf("load %s: %w", task.Claim.Policy, err)
 		}
 	}
-	t := &turn{
-		Engine: e.Engine, claim: task.Claim, rec: task.Record, task: task, world: e.theWorld(), log: e.log.With("policy", task.Claim.Policy),
-	}
-	if t.policy, err = policies.Decode([]byte(t.rec.Policy.Spec)); err != nil {
-		return &schedule.Defect{Err: stuckf(Internal, "policy %s in the journal: %w", t.claim.Policy, err)}
-	}
-	if err := t.recall(); err != nil {
+	r := e.newRun(task.Claim, task.Record, e.environment(), Hooks{Now: task.Now, Guard: task.Guard, Slow: task.Slow})
+	if err := r.recall(); err != nil {
 		return &schedule.Defect{Err: err}
 	}
-	if err := task.Admit(t.resources()); err != nil {
-		return t.unadmitted(err)
+	if err := task.Admit(r.resources()); err != nil {
+		return r.unadmitted(task, err)
 	}
-	return t.run(ctx)
+	if err := r.work(ctx, task.Stopping); err != nil {
+		return err
+	}
+	if r.uneventful() && task.ReleaseTogether() {
+		return nil
+	}
+	// The release is written even when the process is stopping: otherwise the policy would wait for the lease to run out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+	defer cancel()
+	return r.commit(ctx, true)
+}
+
+// lastWords bounds the commit that ends a turn.
+const lastWords = 10 * time.Second
+
+// unadmitted ends a turn that was not admitted. One of a batch is as due as it was, unless its stores or its team are
+// crowded: then its watch is put off.
+func (r *run) unadmitted(task *schedule.Task, err error) error {
+	if !task.ReleaseTogether() {
+		return err
+	}
+	if full, ok := errors.AsType[*schedule.Crowded](err); ok && !task.Stopping() {
+		r.rec.Policy.WatchAt = r.now().Add(full.Pause)
+		r.rec.Policy.NextRunAt = r.rec.Policy.WatchAt
+	}
+	return nil
 }
 
 // Fail implements schedule.Runner.
@@ -50,16 +70,15 @@ func (e runner) Fail(ctx context.Context, task *schedule.Task, cause error, paus
 	}
 	now := task.Now()
 	p := &rec.Policy
-	if p.Reason != Internal {
-		p.Reason, p.Since = Internal, now
+	if p.Reason != reason.Internal {
+		p.Reason, p.Since = reason.Internal, now
 	}
 	p.Failures++
-	p.Error, p.StepAt = cause.Error(), now.Add(pause)
-	p.NextRunAt = p.StepAt
+	p.Error, p.NextRunAt = cause.Error(), now.Add(pause)
 	var tell []journal.Event
 	if p.Failures == failuresTold {
 		tell = append(tell, journal.Event{At: now, Policy: task.Claim.Policy, Rotation: p.RotationID, Kind: journal.Failed,
-			Data: map[string]string{"reason": string(Internal), "error": p.Error}})
+			Data: map[string]string{"reason": string(reason.Internal), "error": p.Error}})
 	}
 	return e.journal.Commit(ctx, task.Claim, rec, true, tell...)
 }
@@ -77,75 +96,15 @@ func (e runner) Moving(ctx context.Context) (bool, error) {
 	for _, s := range all {
 		switch {
 		case len(e.only) > 0 && !slices.Contains(e.only, s.Policy.Name):
-		case s.Policy.NextRunAt.IsZero() || NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
+		case s.Policy.NextRunAt.IsZero() || reason.NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
 		case s.Rotation == nil:
 			if !s.Policy.NextRunAt.After(e.now()) {
 				return true, nil
 			}
-		case s.Policy.Reason != WaitOverlap && s.Policy.Reason != WaitSoak && s.Policy.Reason != WaitIdle:
+		case !s.Rotation.State.Final():
 			return true, nil
 		}
 	}
 	return false, nil
 }
 
-// The kinds of resources.
-const (
-	teamResource  = "team "
-	storeResource = "store "
-)
-
-// resources are the teams and stores that this turn may call.
-func (t *turn) resources() []schedule.Resource {
-	var list []schedule.Resource
-	add := func(name string, share int) {
-		for _, r := range list {
-			if r.Name == name {
-				return
-			}
-		}
-		list = append(list, schedule.Resource{Name: name, Share: share})
-	}
-	team, store := schedule.Shares(t.limits.Concurrency, len(t.world.Teams()), len(t.world.Stores()))
-	add(teamResource+t.policy.Team, team)
-	add(teamResource+t.plan.Team, team)
-	for _, row := range t.rec.Targets {
-		if row.Decision != journal.Drop {
-			add(storeResource+row.Store, store)
-		}
-	}
-	for _, pt := range t.policy.Targets {
-		add(storeResource+pt.Store, store)
-	}
-	return list
-}
-
-// patience watches a call of this turn to a team or store until the returned function is called.
-func (t *turn) patience(name string) (done func()) {
-	if t.task == nil {
-		return func() {}
-	}
-	return t.task.Slow(name)
-}
-
-// unadmitted ends a turn that was not admitted. One of a batch is as due as it was, unless its stores or its team are
-// crowded: then its watch is put off.
-func (t *turn) unadmitted(err error) error {
-	if !t.task.ReleaseTogether() {
-		return err
-	}
-	if full, ok := errors.AsType[*schedule.Crowded](err); ok && !t.task.Stopping() {
-		t.rec.Policy.WatchAt = t.now().Add(full.Pause)
-		t.rec.Policy.NextRunAt = t.agenda()
-	}
-	return nil
-}
-
-// uneventful reports whether a turn changed nothing but what may be written together with others: its policy's row, and
-// targets and keys that were there before.
-func (t *turn) uneventful() bool {
-	now, was := t.rec, t.rec.Base
-	return len(t.events) == 0 && len(now.Ended) == 0 && now.Rotation == nil && was.Rotation == nil && now.Hold == was.Hold &&
-		slices.Equal(now.Attempts, was.Attempts) && slices.Equal(now.Orders, was.Orders) &&
-		len(now.Targets) == len(was.Targets) && len(now.Keys) == len(was.Keys)
-}

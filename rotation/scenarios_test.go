@@ -70,8 +70,8 @@ func scenarios() []scenario {
 			}, nil},
 			scenario{"rollback from live, " + n.name, midway(journal.Live), order(journal.OrderRollback), inUse},
 			scenario{"rollback from promoting, " + n.name, midway(journal.Promoting), order(journal.OrderRollback), inUse},
-			scenario{"rollback from retiring, " + n.name, midway(journal.Retiring), order(journal.OrderRollback), inUse},
-			scenario{"revive, " + n.name, midway(journal.Retiring), func(b *bench) {
+			scenario{"rollback from retiring, " + n.name, midway(journal.Soaking), order(journal.OrderRollback), inUse},
+			scenario{"revive, " + n.name, midway(journal.Soaking), func(b *bench) {
 				order(journal.OrderRevive)(b)
 				unhold(b)
 				b.rest()
@@ -99,7 +99,7 @@ func scenarios() []scenario {
 				b.rest()
 			}, inUse},
 			scenario{"successor bad after the promote, " + n.name, midway(journal.Live), func(b *bench) {
-				id := b.record("chat").Rotation.KeyID
+				id := b.record("chat").Policy.KeyID
 				b.exempt[id] = true
 				b.sim.DeleteKey(id)
 				b.rest()
@@ -141,7 +141,7 @@ func (b *bench) calm() bool {
 	}
 	for _, name := range b.known() {
 		r := b.record(name)
-		if r.Rotation != nil || len(r.Attempts)+len(r.Orders) > 0 || r.Policy.Failures > 0 ||
+		if r.Rotation != nil || len(unsettled(r))+len(r.Retired)+len(r.Orders) > 0 || r.Policy.Failures > 0 ||
 			r.Policy.NextRunAt.Before(r.Policy.WatchAt) && !r.Policy.NextRunAt.Equal(r.Policy.DueAt) {
 			return false
 		}

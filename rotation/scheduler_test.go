@@ -12,6 +12,7 @@ import (
 	"rotator/internal/secret"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -177,7 +178,7 @@ func (d *deaf) Next(ctx context.Context) (due, rest time.Time, err error) {
 func TestJournalThatDoesNotAnswer(t *testing.T) {
 	bubble(t, func(b *bench) {
 		d := &deaf{Journal: b.journal}
-		b.engine = rotation.New(rotation.Options{Journal: d, World: b, Owner: "deaf"})
+		b.engine = rotation.New(rotation.Options{Journal: d, Environment: b, Owner: "deaf"})
 		b.load(policyDoc("chat", quick, targetA))
 		d.deaf.Store(true)
 		look := b.engine.LastLook()
@@ -217,7 +218,7 @@ func (f *full) ClaimResting(ctx context.Context, owner string, now time.Time, li
 func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {
 		f := &full{Journal: b.journal}
-		b.engine = rotation.New(rotation.Options{Journal: f, World: b, Owner: "full"})
+		b.engine = rotation.New(rotation.Options{Journal: f, Environment: b, Owner: "full"})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(30 * time.Minute)
 		b.ends()
@@ -250,7 +251,7 @@ func TestTurnThatCannotEndIsTold(t *testing.T) {
 			}
 			return nil
 		}
-		b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "full"})
+		b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "full"})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(time.Hour)
 		if _, err := b.engine.LastTry(); releases < 10 || err != nil {
@@ -272,7 +273,7 @@ func TestJournalThatFailsATurn(t *testing.T) {
 			}
 			return nil
 		}
-		b.engine = rotation.New(rotation.Options{Journal: l, World: b, Owner: "unlucky"})
+		b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "unlucky"})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(4 * time.Second)
 		if b.sim.Calls()["create"] > 0 {
@@ -381,7 +382,7 @@ func TestAnswerToACommitIsLost(t *testing.T) {
 			bubble(t, func(b *bench) {
 				j := &torn{Journal: b.journal, asked: written}
 				commits := 0
-				b.engine = rotation.New(rotation.Options{Journal: j, World: b, Owner: "torn", Now: b.now,
+				b.engine = rotation.New(rotation.Options{Journal: j, Environment: b, Owner: "torn", Now: b.now,
 					Observe: func(ctx context.Context, _ rotation.Step) (context.Context, func(rotation.Step)) {
 						if commits == lost {
 							j.due.Store(1)
@@ -391,7 +392,7 @@ func TestAnswerToACommitIsLost(t *testing.T) {
 					}})
 				b.load(policyDoc("chat", quick, targetA))
 				b.runs(500 * time.Millisecond)
-				if p := b.record("chat").Policy; p.Reason == rotation.Internal {
+				if p := b.record("chat").Policy; p.Reason == reason.Internal {
 					b.violated("taken for a defect: %s", p.Error)
 				}
 				b.runs(time.Hour)

@@ -12,13 +12,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/xai"
 )
 
 // chores begins to look, in lists, at every team whose turn it is, over all replicas: one whose xAI hangs keeps no other
 // waiting.
 func (e *Engine) chores(ctx context.Context, lists *errgroup.Group) {
-	w := e.theWorld()
+	w := e.environment()
 	for _, name := range w.Teams() {
 		lists.Go(func() error {
 			mine, err := e.journal.Chore(ctx, e.now(), "team/"+name, e.limits.Watch)
@@ -33,10 +34,10 @@ func (e *Engine) chores(ctx context.Context, lists *errgroup.Group) {
 	}
 }
 
-// inventory lists a team's keys, matches them against the names of all attempts ever made, and reports what is nobody's.
-// It deletes nothing: a key of a settled attempt is given back to its policy's sweep. What xAI does not answer stays known
+// inventory lists a team's keys, matches them against the names of all keys ever made, and reports those that are nobody's.
+// It deletes nothing: a key that counts as gone is given back to its policy. What xAI does not answer stays known
 // as it was; it is given up when the team's next turn comes.
-func (e *Engine) inventory(ctx context.Context, w World, name string) error {
+func (e *Engine) inventory(ctx context.Context, w Environment, name string) error {
 	all, err := e.journal.Teams(ctx)
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func (e *Engine) inventory(ctx context.Context, w World, name string) error {
 	if err = e.take(within, w, &known); err != nil {
 		known.Error = err.Error()
 	}
-	if reasonOf(err) == ManagementKey && known.Error != before { // it may be long until a rotation is due, and finds out
+	if reason.Of(err) == reason.ManagementKey && known.Error != before { // it may be long until a rotation is due, and finds out
 		told := e.journal.Record(ctx, journal.Event{At: e.now(), Kind: journal.TeamRefused, Data: map[string]string{"team": name, "error": known.Error}})
 		if told != nil {
 			return told
@@ -64,7 +65,7 @@ func (e *Engine) inventory(ctx context.Context, w World, name string) error {
 	return err
 }
 
-func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
+func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) error {
 	first := known.ValidatedAt.IsZero()
 	team, err := w.Team(ctx, known.Name)
 	if err != nil {
@@ -93,6 +94,13 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 	if err != nil {
 		return err
 	}
+	listedKeys := make([]journal.ListedKey, len(list.Keys))
+	for i := range list.Keys {
+		listedKeys[i] = listedKey(list.Keys[i])
+	}
+	if err := e.journal.SaveList(ctx, e.now(), known.Name, listedKeys); err != nil {
+		return err
+	}
 	known.ListedAt, known.Managed, known.Unmanaged, known.Orphans = listed, 0, 0, 0
 	var orphans []string
 	var errs []error
@@ -107,13 +115,14 @@ func (e *Engine) take(ctx context.Context, w World, known *journal.Team) error {
 			orphans = append(orphans, k.Key.ID)
 		}
 		if k.Reopen {
-			errs = append(errs, e.journal.ReopenAttempt(ctx, e.now(), k.Attempt))
-		}
-		if k.ExpiryChanged {
-			errs = append(errs, e.journal.SetExpiry(ctx, e.now(), k.Key.ID, k.Key.Expires))
+			errs = append(errs, e.journal.Reopen(ctx, e.now(), k.Ref, listedKey(k.Key)))
 		}
 	}
 	return errors.Join(append(errs, e.tellOrphans(ctx, known.Name, orphans))...)
+}
+
+func listedKey(k xai.Key) journal.ListedKey {
+	return journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: believed(k.Expires, k.Created)}
 }
 
 // noteManagementKey notes since when a team's management key is in use: the only age that can be known of it.
@@ -159,13 +168,11 @@ const (
 
 // ListedKey is a key of a team with what the journal knows of it.
 type ListedKey struct {
-	Key     xai.Key
-	Kind    KeyKind
-	Policy  string
-	Attempt string
-	Reopen  bool // its attempt counts as settled, and yet xAI lists the key
-	// ExpiryChanged: the key expires at another time than the journal says. A list that shows no expiry changes nothing.
-	ExpiryChanged bool
+	Key    xai.Key
+	Kind   KeyKind
+	Policy string
+	Ref    string
+	Reopen bool // the journal counts it as gone, and yet xAI lists it
 }
 
 // Inventory says of each key in a list what it is.
@@ -174,20 +181,20 @@ func (e *Engine) Inventory(ctx context.Context, list xai.KeyList) ([]ListedKey, 
 	for i, k := range list.Keys {
 		ids[i], names[i] = k.ID, k.Name
 	}
-	// Attempts first: whatever id one of them bears then stands among the keys that are read afterwards.
-	attempts, err := e.journal.Attempts(ctx, names)
+	// Names first: whatever id one of them has then stands among the keys that are read afterwards.
+	named, err := e.journal.KeysByName(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := e.journal.Keys(ctx, ids)
+	known, err := e.journal.Keys(ctx, ids)
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[string]journal.Key, len(keys))
-	for _, k := range keys {
+	byID := make(map[string]journal.Key, len(known))
+	for _, k := range known {
 		byID[k.ID] = k
 	}
-	open, err := e.open(ctx, attempts)
+	open, err := e.open(ctx, named)
 	if err != nil {
 		return nil, err
 	}
@@ -198,47 +205,50 @@ func (e *Engine) Inventory(ctx context.Context, list xai.KeyList) ([]ListedKey, 
 	return out, nil
 }
 
-// open returns, by name, the attempts that a key which is not known may be of: no key is known of them, and there is a
-// policy whose sweep looks for it.
-func (e *Engine) open(ctx context.Context, attempts []journal.Attempt) (map[string]journal.Attempt, error) {
-	open := make(map[string]journal.Attempt)
+// open returns, by name, the keys whose id is not known and that a listed key may be: there is a policy whose turn looks
+// for them.
+func (e *Engine) open(ctx context.Context, named []journal.Key) (map[string]journal.Key, error) {
+	open := make(map[string]journal.Key)
 	var of []string
-	for _, a := range attempts {
-		if a.KeyID == "" {
-			open[a.Name] = a
-			of = append(of, a.Policy)
+	for _, k := range named {
+		if k.ID == "" {
+			open[k.Name] = k
+			of = append(of, k.Policy)
 		}
 	}
 	if len(of) == 0 {
 		return open, nil
 	}
 	there, err := e.journal.Summaries(ctx, of...)
-	maps.DeleteFunc(open, func(_ string, a journal.Attempt) bool {
-		return !slices.ContainsFunc(there, func(s journal.Summary) bool { return s.Policy.Name == a.Policy })
+	maps.DeleteFunc(open, func(_ string, k journal.Key) bool {
+		return !slices.ContainsFunc(there, func(s journal.Summary) bool { return s.Policy.Name == k.Policy })
 	})
 	return open, err
 }
 
-func (e *Engine) classify(k xai.Key, byID map[string]journal.Key, open map[string]journal.Attempt) ListedKey {
+func (e *Engine) classify(k xai.Key, byID, open map[string]journal.Key) ListedKey {
 	l := ListedKey{Key: k, Kind: KindUnmanaged}
-	if ours, ok := byID[k.ID]; ok {
-		l.Policy, l.Attempt = ours.Policy, ours.Attempt
-		l.ExpiryChanged = ours.DeletedAt.IsZero() && k.Expires.After(ours.CreatedAt) && !k.Expires.Truncate(time.Microsecond).Equal(ours.ExpiresAt)
-		switch {
-		case !ours.DeletedAt.IsZero() && e.now().Sub(ours.DeletedAt) > e.limits.Quarantine:
-			l.Kind = KindOrphan // xAI said that it was gone
-		case ours.Use == journal.UsePredecessor:
+	if ours, ok := byID[k.ID]; ok && ours.State != journal.ForgottenKey {
+		l.Policy, l.Ref = ours.Policy, ours.Ref
+		switch ours.State {
+		case journal.DeletedKey:
+			if e.now().Sub(ours.DeletedAt) > e.limits.Quarantine { // xAI said that it was gone
+				l.Kind, l.Reopen = KindOrphan, true
+			} else {
+				l.Kind = KindInDoubt
+			}
+		case journal.RetiringKey, journal.DisabledKey:
 			l.Kind = KindPredecessor
-		case ours.Use == journal.UseRejected:
+		case journal.RejectedKey, journal.DeletingKey:
 			l.Kind = KindInDoubt
 		default:
 			l.Kind = KindManaged
 		}
 		return l
 	}
-	if a, ok := open[k.Name]; ok {
-		l.Kind, l.Policy, l.Attempt = KindInDoubt, a.Policy, a.ID
-		l.Reopen = a.State == journal.Settled
+	if one, ok := open[k.Name]; ok {
+		l.Kind, l.Policy, l.Ref = KindInDoubt, one.Policy, one.Ref
+		l.Reopen = one.State == journal.AbsentKey
 		return l
 	}
 	if strings.HasPrefix(k.Name, KeyPrefix) {

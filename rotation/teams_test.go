@@ -109,10 +109,10 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 		{"of a policy that was forgotten", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "create", Kind: xaisim.Reset}) // an attempt that leaves nothing behind
 			b.load(policyDoc("chat", quick, targetA))
-			b.runUntil(time.Minute, func() bool { return len(b.record("chat").Attempts) == 1 })
-			name := b.record("chat").Attempts[0].Name
+			b.runUntil(time.Minute, func() bool { return len(unsettled(b.record("chat"))) == 1 })
+			name := unsettled(b.record("chat"))[0].Name
 			b.rest()
-			if a, err := b.journal.Attempts(b.t.Context(), []string{name}); err != nil || a[0].KeyID != "" || a[0].State != journal.Settled {
+			if a, err := b.journal.KeysByName(b.t.Context(), []string{name}); err != nil || a[0].ID != "" || a[0].State != journal.AbsentKey {
 				b.t.Fatalf("%v %+v", err, a)
 			}
 			left := b.key()
@@ -193,7 +193,7 @@ func TestManagementKeyRefused(t *testing.T) {
 // list that never ends is given up before its team's next turn.
 func TestSlowInventoryDelaysNoOther(t *testing.T) {
 	bubble(t, func(b *bench) {
-		b.engine = rotation.New(rotation.Options{Journal: b.journal, World: hungTeam{manyTeams{bench: b}, "alpha"}, Owner: "engine", Now: b.now})
+		b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: hungTeam{manyTeams{bench: b}, "alpha"}, Owner: "engine", Now: b.now})
 		b.runs(10 * time.Second)
 		for _, name := range []string{"beta", "gamma"} {
 			if b.team(name).ListedAt.IsZero() {

@@ -2,275 +2,245 @@ package rotation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/journal"
-	"rotator/stores"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
+// lagPace is the pause between two reads of a store whose reads lag behind its writes.
+const lagPace = time.Second
+
 // staged waits until xAI knows the key everywhere, reads back what every target staged, proves those bytes, and asks once
 // more whether the key is known everywhere.
-func (t *turn) staged(ctx context.Context) (next, error) {
-	if n, stop := t.changed(); stop {
-		return n, nil
+func staged(ctx context.Context, r *run) Outcome {
+	rot := r.rec.Rotation
+	k := r.rec.Key(rot.KeyRef)
+	if k == nil || k.State != journal.CandidateKey {
+		return resumeLost(r, k)
 	}
-	if t.held() {
-		return wait(t.rec.Hold.Until, Held), nil
-	}
-	if t.rec.Rotation.PropagatedAt.IsZero() {
-		if n, err := t.propagated(ctx); err != nil || n != onward {
-			return n, err
+	if k.PropagatedAt.IsZero() {
+		if out, ok := propagated(ctx, r, k); !ok {
+			return out
 		}
 	}
-	value, n, err := t.readBack(ctx)
-	if err != nil || n != onward {
-		return n, err
+	value, out, ok := readBack(ctx, r, k)
+	if !ok {
+		return out
 	}
-	for range t.limits.Proofs {
-		if n, err := t.proves(ctx, value, policies.Verify{Method: "whoami"}); err != nil || n != onward {
-			return n, err
-		}
-	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
-		return n, err
+	if out, ok := proveNew(ctx, r, k, value); !ok {
+		return out
 	}
 	// The set of clusters is not fixed: one that the map did not name before the proofs may be in it now.
-	if n, err := t.propagated(ctx); err != nil || n != onward {
-		return n, err
+	if out, ok := propagated(ctx, r, k); !ok {
+		return out
 	}
-	t.enter(journal.Verified)
-	t.rec.Rotation.VerifiedAt = t.now()
-	t.tell(journal.KeyVerified, "key_id", t.rec.Rotation.KeyID)
-	return again, nil
+	r.enter(journal.Verified)
+	rot.VerifiedAt = r.now()
+	r.tell(journal.KeyVerified, "key_id", rot.KeyID)
+	return moved
 }
 
-// verified checks that every target still holds what may be replaced, proves the staged bytes once more, and records
-// the intent to promote: a pause of any length may lie between this step and the last.
-func (t *turn) verified(ctx context.Context) (next, error) {
-	if n, stop := t.changed(); stop {
-		return n, nil
+// resumeLost begins another key in place of one that was given up meanwhile.
+func resumeLost(r *run, k *journal.Key) Outcome {
+	r.enter(journal.Planned)
+	if k != nil {
+		r.log.Info("key given up; the rotation takes another", "key_id", k.ID, "state", k.State)
 	}
-	if t.held() {
-		return wait(t.rec.Hold.Until, Held), nil
+	r.leave()
+	return moved
+}
+
+// verified checks that every target still holds what may be replaced, proves the key once more, and records the intent to
+// promote: a pause of any length may lie between this step and the last.
+func verified(ctx context.Context, r *run) Outcome {
+	rot := r.rec.Rotation
+	k := r.rec.Key(rot.KeyRef)
+	if k == nil || k.State != journal.CandidateKey {
+		return resumeLost(r, k)
 	}
-	spots, err := t.spots(t.plan)
+	handles, err := r.handles(r.plan)
 	if err != nil {
-		return next{}, err
+		return failed(err)
 	}
-	if err := t.unmet(t.plan); err != nil {
-		return next{}, err
+	if err := unmet(r, r.plan); err != nil {
+		return failed(err)
 	}
-	r := t.rec.Rotation
-	value, err := t.value(ctx, spots, t.attempt())
-	if errors.Is(err, stores.ErrNotFound) {
-		return t.restart()
+	value, err := valueOf(ctx, r, k, handles)
+	if reason.Is(err, reason.NoOldValue) {
+		return loseCandidate(r, k, handles, "no target holds the staged value any more")
 	}
 	if err != nil {
-		return next{}, err
+		return failed(err)
 	}
-	if len(spots) > 1 { // with one, the promote's own comparison is as good; with more, none shall be found changed half-way
-		for _, s := range spots {
-			if err := t.replaceable(ctx, s); err != nil {
-				return next{}, err
-			}
+	for _, h := range handles {
+		if err := replaceable(ctx, r, h); err != nil {
+			return failed(err)
 		}
 	}
-	if n, err := t.proves(ctx, value, t.plan.Verify); err != nil || n != onward {
-		return n, err
+	if k = r.rec.Key(rot.KeyRef); !r.longEnough(k) {
+		return failed(reason.Errorf(reason.ExpiryTooShort, "key %s expires at %s, sooner than it could be replaced", k.ID, k.ExpiresAt.Format(timeFormat)))
 	}
-	for _, s := range spots {
-		row := t.row(s.id)
-		row.NextKeyID = r.KeyID // the gate counts the target as holding the key from here on
+	if out, ok := proveNew(ctx, r, k, value); !ok {
+		return out
 	}
-	t.enter(journal.Promoting)
-	r.PromotingAt = t.now()
-	t.tell(journal.PromoteBegun, "key_id", r.KeyID)
-	return again, nil
+	pointOfNoReturn(r, k)
+	return promoting(ctx, r)
 }
 
-// restart begins a new attempt because the value of the present one is nowhere any more.
-func (t *turn) restart() (next, error) {
-	a := t.attempt()
-	t.enter(journal.Planned)
-	t.lose(a, "no target holds the staged value any more")
-	return again, nil
+// pointOfNoReturn records the intent to promote. The next commit writes it, with the intents to write the targets.
+func pointOfNoReturn(r *run, k *journal.Key) {
+	rot := r.rec.Rotation
+	if k.State != journal.LiveKey { // after a rollback from promoting the old key never ceased to be live
+		r.expose(k)
+	}
+	r.enter(journal.Promoting)
+	rot.PromotingAt = r.now()
+	r.tell(journal.PromoteBegun, "key_id", rot.KeyID)
 }
 
 // propagated waits until every cluster that xAI names knows the key.
-func (t *turn) propagated(ctx context.Context) (next, error) {
-	team, err := t.team(ctx, t.plan.Team)
+func propagated(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
+	team, err := r.team(ctx, k.Team)
 	if err != nil {
-		return next{}, err
+		return failed(err), false
 	}
-	r := t.rec.Rotation
-	p, err := team.Keys.Propagation(ctx, r.KeyID)
-	now := t.now()
-	since := now.Sub(r.StagedAt).Abs() // of a clock that was set back too
+	p, err := team.Keys.Propagation(ctx, k.ID)
+	now := r.now()
+	since := now.Sub(r.rec.Rotation.StagedAt).Abs() // of a clock that was set back too
 	switch {
-	case err == nil && (p.Complete() || r.PropagationOK):
-		if r.PropagatedAt.IsZero() {
-			r.PropagatedAt = now
+	case err == nil && (p.Complete() || !k.PropagationWaivedAt.IsZero()):
+		if k.PropagatedAt.IsZero() {
+			k.PropagatedAt = now
 		}
-		t.answeredWell()
-		return onward, nil
+		return nothing, true
 	case err != nil && xai.ClassOf(err) != xai.ClassNotFound:
-		return next{}, err
+		return failed(err), false
 	}
-	r.PropagatedAt = noTime // until this is settled nothing else is asked
+	k.PropagatedAt = noTime // until this is settled nothing else is asked
 	switch {
 	case err != nil:
-		return t.answeredBad(ctx, err)
-	case since > t.limits.Stuck:
-		return next{}, stuckf(PropagationStuck, "key %s did not reach all of %d clusters in %s; `rotator resolve %s --propagation` passes over it", r.KeyID, len(p), since.Round(time.Minute), t.claim.Policy)
+		return badCandidate(r, k, err), false
+	case since > r.engine.limits.Stuck:
+		return failed(reason.Errorf(reason.PropagationStuck, "key %s did not reach all of %d clusters in %s; `rotator resolve %s --propagation` passes over it",
+			k.ID, len(p), since.Round(time.Minute), r.claim.Policy)), false
 	}
 	// Often at first, since a second is the rule; then less and less.
-	return wait(now.Add(min(max(since/8, 250*time.Millisecond), 15*time.Second)), WaitPropagation), nil
+	return waits(now.Add(min(max(since/8, 250*time.Millisecond), 15*time.Second)), reason.WaitPropagation), false
 }
 
-// readBack reads what each target staged and returns the bytes that all of them hold. What a target lost is staged again.
-func (t *turn) readBack(ctx context.Context) (secret.Text, next, error) {
-	a := t.attempt()
-	spots, err := t.spots(t.plan)
+// readBack reads what each target staged and returns the bytes that all of them hold. What a target lost is staged again,
+// unless the store's reads may only lag behind its writes.
+func readBack(ctx context.Context, r *run, k *journal.Key) (secret.Text, Outcome, bool) {
+	none := secret.Text{}
+	handles, err := r.handles(r.plan)
 	if err != nil {
-		return secret.Text{}, next{}, err
+		return none, failed(err), false
 	}
 	var value secret.Text
-	var missing []spot
-	for _, s := range spots {
-		switch v, err := s.staged(ctx, a.ID); {
-		case err == nil && string(v.Fingerprint()) == a.Fingerprint:
+	var missing []target.Handle
+	for _, h := range handles {
+		switch v, err := h.Staged(ctx, k.Ref); {
+		case err == nil && string(v.Fingerprint()) == k.Fingerprint:
 			value = v
-		case err == nil, errors.Is(err, stores.ErrNotFound):
-			missing = append(missing, s)
+		case err == nil, absent(err):
+			if r.stagedAgo(k, h.ID) < target.Lag {
+				return none, waits(r.now().Add(lagPace), reason.StoreLags), false
+			}
+			missing = append(missing, h)
 		default:
-			return secret.Text{}, next{}, err
+			return none, failed(err), false
 		}
 	}
 	if value.Empty() {
-		if value, err = t.value(ctx, spots, a); errors.Is(err, stores.ErrNotFound) {
-			n, err := t.restart()
-			return secret.Text{}, n, err
+		value, err = valueOf(ctx, r, k, handles)
+		if reason.Is(err, reason.NoOldValue) {
+			return none, loseCandidate(r, k, handles, "no target holds the staged value any more"), false
 		}
 		if err != nil {
-			return secret.Text{}, next{}, err
+			return none, failed(err), false
 		}
 	}
-	for _, s := range missing {
-		if err := t.restage(ctx, s, a, value); err != nil {
-			return secret.Text{}, next{}, err
+	r.engine.keep(r.claim.Policy, k.Ref, value)
+	if len(missing) > 0 {
+		if err := stageAll(ctx, r, k.Ref, value, missing); err != nil {
+			return none, failed(err), false
+		}
+		for _, h := range missing {
+			if r.stagedAgo(k, h.ID) < target.Lag {
+				return none, moved, false // it is read back in the next pass; others cannot stage, and the value is in memory
+			}
 		}
 	}
-	t.read = value
-	return value, onward, nil
+	return value, nothing, true
 }
 
-func (t *turn) restage(ctx context.Context, s spot, a *journal.Attempt, value secret.Text) error {
-	err := s.stage(ctx, a.ID, value)
-	if errors.Is(err, stores.ErrNoStaging) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v, err := s.staged(ctx, a.ID)
-	if err != nil {
-		return err
-	}
-	if !v.Equal(value) {
-		return fmt.Errorf("%s said yes to a staged value and serves another", s.id)
-	}
-	return nil
-}
-
-// proves lets the successor's value prove itself, and counts the answers that say it is bad: only a row of them over
-// some time proves that, since "incorrect key" also means "not yet".
-func (t *turn) proves(ctx context.Context, value secret.Text, v policies.Verify) (next, error) {
-	r := t.rec.Rotation
-	switch err := t.prove(ctx, value, r.KeyID, v); {
-	case err == nil:
-		t.proved = t.now()
-		t.answeredWell()
-		return onward, nil
-	case xai.ProvesBad(err):
-		t.proved = noTime
-		return t.answeredBad(ctx, err)
-	default:
-		return next{}, err
-	}
-}
-
-// prove asks xAI with the key itself. nil: it is the key keyID and does what the policy needs. An error for which
-// xai.ProvesBad is true counts against the key; any other says nothing about it.
-func (t *turn) prove(ctx context.Context, value secret.Text, keyID string, v policies.Verify) error {
-	team, err := t.team(ctx, t.plan.Team)
-	if err != nil {
-		return err
-	}
-	switch v.Method {
-	case "whoami":
-		who, err := team.Probe.WhoAmI(ctx, value)
-		if err != nil {
-			return err
+// stagedAgo is how long ago a target acknowledged that it staged a key.
+func (r *run) stagedAgo(k *journal.Key, id journal.TargetID) time.Duration {
+	ago := time.Duration(1 << 62)
+	for _, e := range r.rec.Effects {
+		if e.Kind == journal.EffectStage && e.Key == k.Ref && e.Target == id && e.State == journal.EffectDone {
+			ago = min(ago, r.now().Sub(e.AckAt).Abs())
 		}
-		if who.KeyID != keyID {
-			return stuckf(WrongIdentity, "xAI says that the value is key %s, and the journal says %s", who.KeyID, keyID)
+	}
+	return ago
+}
+
+// proveNew lets a key that is not live yet prove itself, several times by who it is and once by the policy's verification,
+// and counts the answers that say it is bad: only a row of them over some time proves that, since "incorrect key" also
+// means "not yet".
+func proveNew(ctx context.Context, r *run, k *journal.Key, value secret.Text) (Outcome, bool) {
+	if _, fresh := r.proofs[k.Ref]; !fresh && r.rec.Rotation.State == journal.Staged {
+		for range r.engine.limits.Proofs - 1 {
+			if known, err := identify(ctx, r, value, k); err != nil {
+				return unproved(r, k, err), false
+			} else if !known {
+				break
+			}
 		}
-		if who.KeyDisabled || who.KeyBlocked {
-			return &xai.Error{Op: xai.OpWhoAmI, Class: xai.ClassKeyDisabled, Status: 200}
-		}
-		return nil
-	case "models":
-		_, err = team.Probe.Models(ctx, value)
-		return err
-	default:
-		return team.Probe.Chat(ctx, value, v.Model)
 	}
+	if err := prove(ctx, r, value, k, false); err != nil {
+		return unproved(r, k, err), false
+	}
+	return nothing, true
 }
 
-// proveUsed is prove for a key that consumers read or have read. The rotation's own key also shows that it does what the
-// policy needs, unless xAI does not offer the model any more. Any other key was made for another version of the policy, so
-// that it only has to say who it is.
-func (t *turn) proveUsed(ctx context.Context, value secret.Text, keyID string) error {
-	identity := policies.Verify{Method: "whoami"}
-	r := t.rec.Rotation
-	if r == nil || keyID != r.KeyID {
-		return t.prove(ctx, value, keyID, identity)
+func unproved(r *run, k *journal.Key, err error) Outcome {
+	if xai.ProvesBad(err) {
+		return badCandidate(r, k, err)
 	}
-	err := t.prove(ctx, value, keyID, t.plan.Verify)
-	if xai.ClassOf(err) == xai.ClassModel {
-		err = t.prove(ctx, value, keyID, identity)
-	}
-	return err
+	return failed(err)
 }
 
-func (t *turn) answeredWell() {
-	r := t.rec.Rotation
-	r.BadSince, r.BadAt, r.BadCount = noTime, noTime, 0
+// badCandidate counts an answer against a key that consumers cannot read yet. Proved bad, the rotation is aborted and
+// pauses.
+func badCandidate(r *run, k *journal.Key, err error) Outcome {
+	now := r.now()
+	if k.BadAnswers == 0 || k.BadSince.After(now) { // the clock was set back
+		k.BadSince = now
+	}
+	k.BadAnswers++
+	if l := r.engine.limits; k.BadAnswers < l.BadAnswers || now.Sub(k.BadSince) < l.BadSpan {
+		return waits(now.Add(min(max(now.Sub(k.BadSince)/2, 500*time.Millisecond), l.BadSpan/4)), reason.WaitProof)
+	}
+	abort(r, fmt.Sprintf("the new key is bad: %d answers in a row: %v", k.BadAnswers, err))
+	r.rec.Policy.NotBefore = now.Add(r.engine.limits.MaxBackoff) // or a broken xAI would cost a key every two minutes
+	return moved
 }
 
-// answeredBad counts an answer against the successor. Proved bad before the promote, the rotation goes back and pauses;
-// afterwards what consumers read is at stake, and a new rotation takes over.
-func (t *turn) answeredBad(ctx context.Context, err error) (next, error) {
-	r := t.rec.Rotation
-	now := t.now()
-	if r.BadCount == 0 || r.BadSince.After(now) { // the clock was set back
-		r.BadSince = now
+// longEnough reports whether a key would not be due for replacement again at once.
+func (r *run) longEnough(k *journal.Key) bool {
+	if k.ExpiresAt.IsZero() {
+		return true
 	}
-	r.BadCount++
-	r.BadAt = now
-	if r.BadCount < t.limits.BadAnswers || now.Sub(r.BadSince) < t.limits.BadSpan {
-		return wait(now.Add(min(max(now.Sub(r.BadSince)/2, 500*time.Millisecond), t.limits.BadSpan/4)), WaitProof), nil
+	live := r.rec.Live()
+	if live != nil && (live.Health == journal.HealthDead || !live.ExpiresAt.IsZero() && live.ExpiresAt.Before(k.ExpiresAt)) {
+		return true // the live key is worse
 	}
-	why := fmt.Sprintf("the new key is bad: %d answers in a row: %v", r.BadCount, err)
-	if r.State.CanAbort() {
-		t.rec.Policy.NotBefore = now.Add(t.limits.MaxBackoff) // or a broken xAI would cost a key every two minutes
-		t.abort(why)
-		return again, nil
-	}
-	return t.supersedeBad(ctx, why)
+	return k.ExpiresAt.Sub(r.now()) > r.policy.Retire.Overlap.Std()+policies.Margin
 }

@@ -17,8 +17,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/console"
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 func (a *app) runCommand() *cobra.Command {
@@ -55,7 +55,7 @@ func (a *app) runOnce(ctx context.Context) (err error) {
 	}
 	stuck := 0
 	for _, s := range all {
-		if s.Policy.Failures > 0 || rotation.NeedsHuman(s.Policy.Reason) {
+		if s.Policy.Failures > 0 || reason.NeedsHuman(s.Policy.Reason) {
 			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, cmp.Or(s.Policy.Error, whatToDo(string(s.Policy.Reason))))
 			stuck++
 		}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/rotation"
+	"rotator/rotation/reason"
 )
 
 // said finds a command between backticks or at the beginning of a line of a block.
@@ -28,7 +28,7 @@ func TestCommandsInDocs(t *testing.T) {
 		}
 		texts[page] = string(b)
 	}
-	for _, r := range rotation.Reasons {
+	for _, r := range reason.All {
 		texts["reason "+string(r.Reason)] = "`" + strings.TrimSuffix(r.Do, ".") + "`"
 	}
 	n := 0

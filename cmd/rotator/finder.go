@@ -13,6 +13,7 @@ import (
 	"rotator/internal/config"
 	"rotator/policies"
 	"rotator/rotation"
+	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -62,7 +63,7 @@ func (f *finder) list(ctx context.Context) error {
 
 // visit reads a target and adds it to the proposal that it belongs to.
 func (f *finder) visit(ctx context.Context, text string) error {
-	row, err := parseTarget(text)
+	row, err := parseTarget("--target", text)
 	if err != nil {
 		return err
 	}
@@ -77,7 +78,7 @@ func (f *finder) visit(ctx context.Context, text string) error {
 		return f.propose(t, nil)
 	case err != nil:
 		return failed(fmt.Errorf("read %s: %w", t, err), "")
-	case !rotation.KeyLike(value):
+	case !target.LooksLikeKey(value):
 		return failed(fmt.Errorf("%s holds something that is not an API key", t), "Name the target, and the field of it, that holds the key.")
 	}
 	who, err := f.world.teams[f.world.names[0]].probe.WhoAmI(ctx, value)

@@ -109,12 +109,12 @@ func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error
 	case bad != nil: // where things stand is told also while the policies' files are broken
 		f = files{config: c}
 	}
-	return a.over(ctx, f, j, true)
+	return a.over(ctx, f, j, use{look: true})
 }
 
 // over is a program over an open journal, which it closes when it cannot be made.
-func (a *app) over(ctx context.Context, f files, j journal.Journal, look bool, only ...string) (*program, error) {
-	p, err := a.newProgram(ctx, f, j, look, only)
+func (a *app) over(ctx context.Context, f files, j journal.Journal, u use) (*program, error) {
+	p, err := a.newProgram(ctx, f, j, u)
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -130,7 +130,7 @@ func (a *app) inMemory(ctx context.Context, f files) (*program, error) {
 	if err := j.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return a.over(ctx, f, j, false)
+	return a.over(ctx, f, j, use{claimed: true})
 }
 
 // work runs the engine of a command that works alone, until the function returned is called: that waits until steps in

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"rotator/internal/console"
-	"rotator/rotation"
+	"rotator/rotation/reason"
 )
 
 const (
@@ -217,9 +217,9 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 // human ends the errand when the policy waits for a human, who is the one that looks: then a hold, or what its reason
 // names, has to go first.
 func (e *errand) human(now time.Time) {
-	reason := or(e.row.Reason)
-	held := e.row.Hold != nil && reason == string(rotation.Held)
-	if !held && e.row.State != console.StateWaiting || e.row.Owner != nil { // a step is under way: it may clear it
+	why := or(e.row.Reason)
+	held := e.row.Hold != nil && why == string(reason.Held)
+	if !held && e.row.State != console.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
 		e.stuck = time.Time{}
 		return
 	}
@@ -231,8 +231,8 @@ func (e *errand) human(now time.Time) {
 	case held:
 		e.end(waiting(fmt.Errorf("%s is held by %s: %s", policy, e.row.Hold.By, e.row.Hold.Reason), "`rotator release "+policy+"` lets it go on."))
 	default:
-		e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", policy, reason, or(e.row.Error)),
-			strings.TrimSuffix(whatToDo(reason), ".")+". It is tried again all the same."))
+		e.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", policy, why, or(e.row.Error)),
+			strings.TrimSuffix(whatToDo(why), ".")+". It is tried again all the same."))
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 	"rotator/internal/config"
 	"rotator/internal/console"
 	"rotator/policies"
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 func TestHumanDurations(t *testing.T) {
@@ -65,13 +65,13 @@ func TestTargetsAreReadAsTheyAreWritten(t *testing.T) {
 	for _, want := range []policies.Target{
 		{Store: "s", Path: "a"}, {Store: "s", Path: "a/b:c", Field: "f"}, {Store: "s", Path: "arn:aws:x:y#z", Field: "f"},
 	} {
-		got, err := parseTarget(want.String())
+		got, err := parseTarget("--target", want.String())
 		if err != nil || *got != (console.TargetRow{Store: want.Store, Path: want.Path, Field: want.Field}) {
 			t.Errorf("%s: %v, %v", want, got, err)
 		}
 	}
 	for _, text := range []string{"", "s", "s:", ":p", "s:#f"} {
-		if got, err := parseTarget(text); err == nil {
+		if got, err := parseTarget("--target", text); err == nil {
 			t.Errorf("%q was read as %v", text, got)
 		}
 	}
@@ -117,7 +117,7 @@ func TestSentences(t *testing.T) {
 
 func TestEveryReasonHasAdvice(t *testing.T) {
 	t.Parallel()
-	for _, r := range rotation.Reasons {
+	for _, r := range reason.All {
 		if whatToDo(string(r.Reason)) != r.Do || r.Do == "" {
 			t.Errorf("%s: %q", r.Reason, whatToDo(string(r.Reason)))
 		}
@@ -176,7 +176,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 func TestOnlyAHumanHelps(t *testing.T) {
 	t.Parallel()
 	began, replica, reason := time.Now(), "host/1", "foreign_value"
-	stuck, moving := console.StatusRow{State: console.StateWaiting, Reason: &reason}, console.StatusRow{State: "planned"}
+	stuck, moving := console.StatusRow{State: console.StateBlocked, Reason: &reason}, console.StatusRow{State: "planned"}
 	tried := stuck
 	tried.Owner = &replica
 	e := &errand{request: console.OrderRequest{Policy: "chat"}}

@@ -133,12 +133,15 @@ func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Polic
 	if h := rec.Hold; h.Active(now) {
 		o.add(actWait, h.Until, "", "", "held by "+h.By+": "+h.Reason)
 	}
-	if rec.Rotation != nil {
-		o.inFlight(policy, rec)
-	}
+	o.inFlight(rec)
+	o.retiring(policy, rec)
 	found := p.survey(ctx, v, policy, rec)
+	oldest := rec.Policy.OldestKey
+	if live := rec.Live(); live != nil {
+		oldest = live.CreatedAt // older ones were replaced already
+	}
 	history := policies.History{
-		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: rec.Policy.OldestKey, KeyExpires: rec.Policy.KeyExpires,
+		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: oldest, KeyExpires: rec.Policy.KeyExpires,
 		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
 	}
 	at, cause := policy.NextDue(history, now)
@@ -159,27 +162,39 @@ func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Polic
 	return o.rows, nil
 }
 
-// inFlight outlines how the rotation in flight goes on.
-func (o *outline) inFlight(policy *policies.Policy, rec *journal.Record) {
+// inFlight outlines the rotation in flight, or the last one while keys that it replaced are left.
+func (o *outline) inFlight(rec *journal.Record) {
 	r := rec.Rotation
-	o.add(actRotate, r.StartedAt, r.KeyID, "", fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger))
-	if r.LiveAt.IsZero() {
-		return
+	if n := len(rec.Retired); r == nil && n > 0 {
+		r = &rec.Retired[n-1]
 	}
-	overlap, soak := policy.Retire.Overlap.Std(), policy.Retire.Soak.Std()
-	if r.Trigger == journal.ByCompromise {
-		overlap = 0
+	if r != nil {
+		o.add(actRotate, r.StartedAt, r.KeyID, "", fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger))
 	}
+}
+
+// retiring outlines when the old keys go that were replaced already.
+func (o *outline) retiring(policy *policies.Policy, rec *journal.Record) {
+	soak := policy.Retire.Soak.Std()
 	for _, k := range rec.Keys {
-		if k.Use != journal.UsePredecessor || !k.DeletedAt.IsZero() {
-			continue
+		overlap := policy.Retire.Overlap.Std()
+		if k.Compromised() {
+			overlap = 0
 		}
-		off := k.DisabledAt
-		if off.IsZero() {
-			off = r.LiveAt.Add(overlap)
-			if soak > 0 {
+		off := k.RetireFrom.Add(overlap)
+		switch k.State {
+		case journal.RetiringKey:
+			if soak > 0 && !k.NeverDisabled {
 				o.add(actDisable, off, k.ID, "", "")
 			}
+		case journal.DisabledKey, journal.DeletingKey:
+			off = k.DisabledAt
+		default:
+			continue
+		}
+		if off.IsZero() {
+			o.add(actDelete, off, k.ID, "", "")
+			continue
 		}
 		o.add(actDelete, off.Add(soak), k.ID, "", "")
 	}

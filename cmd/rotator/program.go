@@ -24,6 +24,7 @@ import (
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
+	"rotator/rotation/reason"
 )
 
 // files is what the configuration and the policies say: all that is read from files, and nothing that needs anybody.
@@ -50,7 +51,11 @@ func (f files) specs() []journal.Spec {
 	specs := make([]journal.Spec, 0, len(f.policies))
 	for _, name := range slices.Sorted(maps.Keys(f.policies)) {
 		p := f.policies[name]
-		specs = append(specs, journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())})
+		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())}
+		for _, t := range p.Targets {
+			spec.Targets = append(spec.Targets, journal.TargetID{Store: t.Store, Path: t.Path, Field: t.Field})
+		}
+		specs = append(specs, spec)
 	}
 	return specs
 }
@@ -86,7 +91,11 @@ func (a *app) openProgram(ctx context.Context, only ...string) (*program, error)
 	if err != nil {
 		return nil, err
 	}
-	p, err := a.over(ctx, f, j, false, only...)
+	claimed, err := a.claimed(ctx, f.config, j)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	p, err := a.over(ctx, f, j, use{claimed: claimed, only: only})
 	if err != nil {
 		return nil, err
 	}
@@ -121,9 +130,16 @@ func journalOptions(s config.State) sqldb.Options {
 	}
 }
 
+// use is what a program is opened for.
+type use struct {
+	look    bool     // nothing is acted on
+	claimed bool     // the journal is this installation's
+	only    []string // the policies that are acted for; none: all
+}
+
 // newProgram puts together what acts on a journal. It starts nothing. Who only looks is told where things stand also while
 // stores or teams cannot be made.
-func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, look bool, only []string) (*program, error) {
+func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, u use) (*program, error) {
 	p := &program{app: a, owner: owner(), log: a.log, journal: j, files: f, swapped: make(chan struct{})}
 	if !f.config.State.SQLite() {
 		p.pacer = j
@@ -133,7 +149,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, look b
 		return nil, err
 	}
 	if p.world, err = newWorld(ctx, f.config, known, p.hooks(), a.log); err != nil {
-		if !look {
+		if !u.look {
 			return nil, err
 		}
 		p.world = &world{missing: err}
@@ -142,7 +158,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, look b
 		return nil, err
 	}
 	p.engine = rotation.New(rotation.Options{
-		Journal: j, World: p.world, Log: a.log, Limits: limits(f.config), Only: only, Ordered: len(only) > 0,
+		Journal: j, Environment: p.world, Log: a.log, Limits: limits(f.config), Only: u.only, Ordered: len(u.only) > 0, Unclaimed: !u.claimed && !u.look,
 		Owner: p.owner, Host: hostname(), Version: programVersion(),
 		Observe: p.observeStep,
 	})
@@ -178,8 +194,8 @@ func hosts(c *config.Config) []string {
 }
 
 func reasons() []console.ReasonInfo {
-	list := make([]console.ReasonInfo, len(rotation.Reasons))
-	for i, r := range rotation.Reasons {
+	list := make([]console.ReasonInfo, len(reason.All))
+	for i, r := range reason.All {
 		list[i] = console.ReasonInfo(r)
 	}
 	return list

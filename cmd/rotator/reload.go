@@ -92,7 +92,7 @@ func (p *program) gaps(ctx context.Context, f files, w *world) (problems policie
 		return nil, err
 	}
 	for _, t := range targets {
-		if _, ok := w.stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "" || t.NextKeyID != "") {
+		if _, ok := w.stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "") {
 			lacks("store", t.Store, fmt.Sprintf("target %s of %s was not forgotten", t.TargetID, t.Policy))
 		}
 	}
@@ -123,13 +123,12 @@ func (p *program) needs(ctx context.Context, policy journal.Policy) (string, err
 		return "", err
 	}
 	for _, k := range rec.Keys {
-		if k.Team == policy.Team {
+		switch {
+		case k.Team != policy.Team:
+		case k.ID == "":
+			return "a key of " + k.Policy + " may still appear", nil
+		default:
 			return fmt.Sprintf("key %s of %s is not deleted", k.ID, k.Policy), nil
-		}
-	}
-	for _, a := range rec.Attempts {
-		if a.Team == policy.Team && a.State != journal.Settled {
-			return "a key of " + a.Policy + " may still appear", nil
 		}
 	}
 	return "", nil

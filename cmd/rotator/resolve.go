@@ -13,7 +13,7 @@ import (
 )
 
 type resolveFlags struct {
-	target                             string
+	target, key, despite               string
 	overwrite, leave, drop, propagated bool
 	why                                string
 }
@@ -26,7 +26,9 @@ func (a *app) resolveCommand() *cobra.Command {
 		Long: `Resolve is the human's word on a target that holds a value which is neither the policy's own nor the one found first:
 --overwrite lets the next promote replace what stands there now, or, where the last one is over and its old key not yet
 deleted, puts the key in use there at once; --leave keeps it and is quiet about it; --drop takes the target out of the
-policy's hands. With --propagation it passes over a cluster that does not hear of the new key.`,
+policy's hands. With --propagation it passes over a cluster that does not hear of the new key. With --key and --despite it
+passes over the silence of a target that cannot be read and so keeps that key from being retired; what was seen there is
+never passed over.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -46,9 +48,12 @@ policy's hands. With --propagation it passes over a cluster that does not hear o
 	c.Flags().BoolVar(&f.leave, "leave", false, "what stands there now stays, and is no news")
 	c.Flags().BoolVar(&f.drop, "drop", false, "the target is no longer the policy's to write")
 	c.Flags().BoolVar(&f.propagated, "propagation", false, "take the key as propagated, whatever xAI's map says")
+	c.Flags().StringVar(&f.key, "key", "", "the `ID` of the key that --despite speaks of")
+	c.Flags().StringVar(&f.despite, "despite", "", "retire the key although this `TARGET` cannot be read; needs --why")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
-	c.MarkFlagsMutuallyExclusive("overwrite", "leave", "drop", "propagation")
-	c.MarkFlagsMutuallyExclusive("target", "propagation")
+	c.MarkFlagsMutuallyExclusive("overwrite", "leave", "drop", "propagation", "despite")
+	c.MarkFlagsMutuallyExclusive("target", "propagation", "despite")
+	c.MarkFlagsRequiredTogether("key", "despite")
 	return c
 }
 
@@ -58,6 +63,12 @@ func (f resolveFlags) request() (console.OrderRequest, error) {
 	case f.propagated:
 		r.Kind = string(journal.OrderPropagation)
 		return r, nil
+	case f.despite != "" && f.why == "":
+		return r, usage(errors.New("--despite needs --why"), "Say how you know that nobody reads the key there; it is recorded.")
+	case f.despite != "":
+		t, err := parseTarget("--despite", f.despite)
+		r.Decision, r.KeyIDs, r.Target = string(journal.Despite), []string{f.key}, t
+		return r, err
 	case f.overwrite:
 		r.Decision = string(journal.Overwrite)
 	case f.leave:
@@ -65,22 +76,22 @@ func (f resolveFlags) request() (console.OrderRequest, error) {
 	case f.drop:
 		r.Decision = string(journal.Drop)
 	default:
-		return r, usage(errors.New("nothing is decided"), "Give --target T with --overwrite, --leave or --drop; or --propagation.")
+		return r, usage(errors.New("nothing is decided"), "Give --target T with --overwrite, --leave or --drop; or --key ID with --despite T; or --propagation.")
 	}
-	t, err := parseTarget(f.target)
+	t, err := parseTarget("--target", f.target)
 	r.Target = t
 	return r, err
 }
 
 // parseTarget reads store:path#field. The field is what follows the last #.
-func parseTarget(s string) (*console.TargetRow, error) {
+func parseTarget(flag, s string) (*console.TargetRow, error) {
 	store, path, ok := strings.Cut(s, ":")
 	field := ""
 	if i := strings.LastIndexByte(path, '#'); i >= 0 {
 		path, field = path[:i], path[i+1:]
 	}
 	if !ok || store == "" || path == "" {
-		return nil, usage(errors.New("--target is no target"), "Write it as status and plan do: store:path, or store:path#field.")
+		return nil, usage(errors.New(flag+" is no target"), "Write it as status and plan do: store:path, or store:path#field.")
 	}
 	return &console.TargetRow{Store: store, Path: path, Field: field}, nil
 }
@@ -103,7 +114,7 @@ keys is touched any more. What was forgotten stays in the events.`,
 func (a *app) forget(ctx context.Context, policy, target string) error {
 	r := console.ForgetRequest{Policy: policy, By: a.userName()}
 	if target != "" {
-		t, err := parseTarget(target)
+		t, err := parseTarget("--target", target)
 		if err != nil {
 			return err
 		}

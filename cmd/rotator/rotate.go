@@ -16,7 +16,7 @@ import (
 // rotateFlags are the flags of rotate.
 type rotateFlags struct {
 	compromised, supersede bool
-	why, wait              string
+	key, why, wait         string
 }
 
 func (a *app) rotateCommand() *cobra.Command {
@@ -25,16 +25,17 @@ func (a *app) rotateCommand() *cobra.Command {
 		Use:   "rotate POLICY...",
 		Short: "Rotate policies now",
 		Long: `Rotate begins a rotation of each policy at once, or joins the one that is on its way to live, and returns when the
-successor is live. While the last rotation is live or retiring it is refused, unless --supersede is given: then both
-old keys are kept until the newest is live. With --compromised the old key is disabled as soon as every target reads
-the successor. Without a daemon the command does the work itself. With one, Ctrl-C stops looking and the daemon goes
+successor is live. While the last rotation's old key is not deleted it is refused, unless --supersede is given: then both
+old keys are kept until the newest is live. With --compromised the key is never promoted or turned on again, and is
+disabled as soon as every target reads another one. Without a daemon the command does the work itself. With one, Ctrl-C stops looking and the daemon goes
 on, and a daemon that is restarted meanwhile is waited for, up to a minute.`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE:              func(c *cobra.Command, names []string) error { return a.rotate(c.Context(), names, f) },
 	}
-	c.Flags().BoolVar(&f.compromised, "compromised", false, "the key leaked: no overlap, the old key is disabled at once; needs --why")
-	c.Flags().BoolVar(&f.supersede, "supersede", false, "also while the last rotation is live or retiring")
+	c.Flags().BoolVar(&f.compromised, "compromised", false, "the key leaked: no overlap, it is disabled as soon as another is live; lifts a hold; needs --why")
+	c.Flags().StringVar(&f.key, "key", "", "`ID` of the key that leaked, if it is not the one that consumers read; with --compromised")
+	c.Flags().BoolVar(&f.supersede, "supersede", false, "also while the last rotation's old key is not deleted")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
 	c.Flags().StringVar(&f.wait, "wait", "live", "return at this `POINT`: live, retired (all is done) or none (at once)")
 	_ = c.RegisterFlagCompletionFunc("wait", cobra.FixedCompletions([]string{"live", "retired", "none"}, cobra.ShellCompDirectiveNoFileComp)) // fails only for an unknown flag
@@ -44,6 +45,9 @@ on, and a daemon that is restarted meanwhile is waited for, up to a minute.`,
 func (f rotateFlags) check() error {
 	if f.compromised && f.why == "" {
 		return usage(errors.New("--compromised needs --why"), "Say what happened; it is recorded with the rotation.")
+	}
+	if f.key != "" && !f.compromised {
+		return usage(errors.New("--key goes with --compromised"), "It says which key is known to others.")
 	}
 	if !slices.Contains([]string{"live", "retired", "none"}, f.wait) {
 		return usage(fmt.Errorf("--wait %s is not known", f.wait), "Give live, retired or none.")
@@ -60,6 +64,9 @@ func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
 		trigger = journal.ByCompromise
 	}
 	r := console.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
+	if f.key != "" {
+		r.KeyIDs = []string{f.key}
+	}
 	return a.order(ctx, names, r, f.arrived())
 }
 
@@ -83,7 +90,7 @@ func (f rotateFlags) arrived() arrival {
 func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
-		if err != nil || !slices.Contains([]string{string(journal.Live), string(journal.Retiring), string(journal.RollingBack)}, or(rows[0].RotationState)) {
+		if err != nil || !slices.Contains([]string{string(journal.Overlap), string(journal.Soaking), string(journal.RollingBack)}, or(rows[0].RotationState)) {
 			continue
 		}
 		at := ""

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"rotator/internal/console"
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 // sceneMax is how many policies a live view shows; more would not fit on a terminal.
@@ -83,10 +83,10 @@ func sentence(e console.EventRow) string {
 	case journal.KeyLost:
 		return "the value of key " + d["key_id"] + " is lost; it will be deleted, and another one is made"
 	case journal.KeyAdopted:
-		switch journal.Use(d["use"]) {
-		case journal.UseCurrent:
+		switch journal.KeyState(d["as"]) {
+		case journal.LiveKey:
 			return "key " + d["key_id"] + " in " + d["target"] + " is adopted: the key in use"
-		case journal.UsePredecessor:
+		case journal.RetiringKey, journal.DisabledKey:
 			return "key " + d["key_id"] + " is adopted, to be retired"
 		}
 		return "key " + d["key_id"] + " in " + d["target"] + " is adopted, to be retired"
@@ -110,6 +110,10 @@ func sentence(e console.EventRow) string {
 		return strings.TrimSuffix(d["answer"]+": "+d["assumption"]+": "+d["detail"], ": ")
 	case journal.Finished:
 		return "done"
+	case journal.RollbackBegun:
+		return "rolling back to key " + d["key_id"]
+	case journal.RollbackEnded:
+		return "rolled back: consumers read key " + d["key_id"]
 	case journal.OrderRefused, journal.WaitsForHuman:
 		return "" // the command ends with it
 	}
@@ -128,9 +132,9 @@ func sentence(e console.EventRow) string {
 }
 
 // whatToDo is the advice of the list of reasons.
-func whatToDo(reason string) string {
-	for _, r := range rotation.Reasons {
-		if string(r.Reason) == reason {
+func whatToDo(why string) string {
+	for _, r := range reason.All {
+		if string(r.Reason) == why {
 			return r.Do
 		}
 	}

@@ -32,7 +32,7 @@ are not in it.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error { return a.backup(c.Context(), args[0]) },
 	})
-	c.AddCommand(a.copyCommand())
+	c.AddCommand(a.copyCommand(), a.claimCommand())
 	return c
 }
 

@@ -83,7 +83,7 @@ func (a *app) status(ctx context.Context, names []string, json, wide bool) (err 
 }
 
 // stuck reports whether a policy waits for a human, or is held by one.
-func stuck(r console.StatusRow) bool { return r.State == console.StateWaiting || r.Hold != nil }
+func stuck(r console.StatusRow) bool { return r.State == console.StateBlocked || r.Hold != nil }
 
 // drawStatus fills the table; a wide one says which replica acts for a policy at this moment.
 func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {

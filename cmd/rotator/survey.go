@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -55,9 +57,10 @@ func differ(policy string, found []finding) {
 	}
 }
 
+// inspect reads one target and judges it as the engine does. Nothing is recorded.
 func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
-	id := journal.TargetID{Store: t.Store, Path: t.Path, Field: t.Field}
-	row := journal.Target{}
+	id := target.IDOf(t)
+	row := journal.Target{TargetID: id}
 	if i := slices.IndexFunc(rec.Targets, func(r journal.Target) bool { return r.TargetID == id }); i >= 0 {
 		row = rec.Targets[i]
 	}
@@ -68,47 +71,91 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 	defer cancel()
 	s, _ := v.world.Store(t.Store) // policies name only stores that there are
 	value, err := s.Current(ctx, storeTarget(t))
-	print := string(value.Fingerprint())
-	say := fmt.Sprintf("say what to do with `rotator resolve %s --target %s`", policy.Name, t)
-	switch {
-	case errors.Is(err, stores.ErrNotFound) && row.Replaceable != "":
-		return finding{action: actWait, detail: "it is empty, and held a value before: restore it, or " + say}
-	case errors.Is(err, stores.ErrNotFound):
-		return finding{action: actPromote, empty: true, detail: "nothing is there yet"}
-	case err != nil:
+	if err != nil && !errors.Is(err, stores.ErrNotFound) {
 		return finding{action: actWarning, detail: err.Error()}
-	case print == row.Fingerprint && row.KeyID != "" && row.KeyID == rec.Policy.KeyID:
-		return finding{action: actPromote, key: row.KeyID, detail: "replaces the key in use"}
-	case row.Decision == journal.Overwrite && row.DecidedFor == print:
-		return finding{action: actPromote, key: row.KeyID, detail: "replaces what is there, as a human said"}
-	case !rotation.KeyLike(value):
-		return finding{action: actWait, detail: "it holds something that is not an API key: " + say}
-	case !row.ContactAt.IsZero() && print != row.Replaceable:
-		return finding{action: actWait, key: row.KeyID, detail: "somebody changed it: " + say}
 	}
-	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value)
-	switch {
-	case xai.ProvesBad(err):
-		return finding{action: actPromote, detail: "replaces a key that xAI does not accept"}
-	case err != nil:
+	name, err := p.fresh(ctx, v, policy, rec, &row, value)
+	if err != nil {
 		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
 	}
-	return p.stranger(ctx, policy, who.KeyID, say)
+	facts := target.Facts{Policy: policy.Name, Ours: rec.Keys, Live: rec.Live(), Effects: rec.Effects}
+	if r := rec.Rotation; r != nil && r.State == journal.Promoting {
+		facts.Promoting = rec.Key(r.KeyRef)
+	}
+	if known, err := p.journal.Key(ctx, row.KeyID); err == nil && known.Policy != policy.Name && known.State != journal.ForgottenKey {
+		facts.Owner = known.Policy
+	} else if err != nil {
+		facts.Stranger = otherRotator(policy, name)
+	}
+	return prospect(policy, rec, row, facts)
 }
 
-// stranger is what becomes of a target that holds a live key which is not the policy's.
-func (p *program) stranger(ctx context.Context, policy *policies.Policy, key, say string) finding {
-	f := finding{action: actPromote, key: key, stranger: true}
-	known, err := p.journal.Key(ctx, key)
-	switch other := err == nil && known.Policy != policy.Name; {
-	case other && policy.Adopt:
-		f.action, f.detail = actWait, "it holds a key of policy "+known.Policy+": give that to one policy only, or "+say
+// otherRotator reports that a key which the journal does not know has a name that a rotator gives to keys of another policy.
+func otherRotator(policy *policies.Policy, name string) bool {
+	const ref = len("-01961f1c-9a5e-7c3b-8f00-0123456789ab")
+	rest, ok := strings.CutPrefix(name, rotation.KeyPrefix)
+	if !ok || len(rest) <= ref {
+		return false
+	}
+	of := rest[:len(rest)-ref]
+	return of != policy.Name && of != policy.RenamedFrom
+}
+
+// fresh makes the row what a read of the value makes it, and returns the name of a key that had to be asked for it.
+func (p *program) fresh(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, row *journal.Target, value secret.Text) (name string, err error) {
+	known := ""
+	for _, k := range rec.Keys {
+		if target.Is(value, k.Fingerprint) {
+			known = k.ID
+		}
+	}
+	wasForeign := row.Status == journal.TargetForeign || row.ContactAt.IsZero()
+	row.Fingerprint, row.KeyID, row.Status, row.SeenAt = string(value.Fingerprint()), known, journal.TargetNew, time.Now()
+	switch {
+	case value.Empty() || known != "":
+		return "", nil
+	case !target.LooksLikeKey(value):
+		if wasForeign && (row.Decision != journal.Overwrite || row.DecidedFor != row.Fingerprint) {
+			row.Status = journal.TargetForeign
+		}
+		return "", nil
+	}
+	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value.Trimmed())
+	if err != nil && !xai.ProvesBad(err) {
+		return "", err
+	}
+	row.KeyID = who.KeyID
+	return who.Name, nil
+}
+
+// prospect says what the next rotation would do at a target.
+func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, facts target.Facts) finding {
+	f := finding{action: actPromote, key: row.KeyID}
+	verdict := target.Assess(row, nil, facts)
+	if !verdict.MayReplace {
+		f.action = actWait
+		f.detail = "it " + strings.TrimPrefix(verdict.Err(row).Error(), row.TargetID.String()+" ")
+		if facts.Owner != "" {
+			f.detail = "it holds a key of policy " + facts.Owner + ": give that to one policy only, or " + verdict.Do
+		}
+		return f
+	}
+	live := rec.Live()
+	switch {
+	case row.Fingerprint == "":
+		f.empty, f.detail = true, "nothing is there yet"
+	case live != nil && row.KeyID == live.ID:
+		f.detail = "replaces the key in use"
+	case row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
+		f.detail = "replaces what is there, as a human said"
+	case row.KeyID == "":
+		f.detail = "replaces a key that xAI does not accept"
+	case rec.KeyByID(row.KeyID) != nil:
+		f.detail = "replaces another key of this policy"
 	case policy.Adopt:
-		f.adopt, f.detail = true, "replaces the key found there"
-	case other:
-		f.detail = "replaces a key of policy " + known.Policy
+		f.stranger, f.adopt, f.detail = true, true, "replaces the key found there"
 	default:
-		f.detail = "replaces a key that is then left alone (adopt: true would retire it)"
+		f.stranger, f.detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
 	}
 	return f
 }

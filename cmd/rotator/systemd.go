@@ -8,8 +8,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 )
 
 const (
@@ -118,7 +118,7 @@ func statusLine(all []journal.Summary, now time.Time) string {
 		if s.Rotation != nil {
 			rotating++
 		}
-		if rotation.NeedsHuman(s.Policy.Reason) {
+		if reason.NeedsHuman(s.Policy.Reason) {
 			waiting++
 		}
 		if s.Hold.Active(now) {

@@ -28,7 +28,7 @@ type world struct {
 	missing error // why there are no stores and teams; nil: they are there
 }
 
-var _ rotation.World = (*world)(nil)
+var _ rotation.Environment = (*world)(nil)
 
 // hooks hear of the calls that a world makes.
 type hooks struct {
@@ -97,19 +97,19 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 
 func userAgent() string { return "rotator/" + programVersion() }
 
-// Store implements rotation.World.
+// Store implements rotation.Environment.
 func (w *world) Store(name string) (stores.Store, bool) {
 	s, ok := w.stores[name]
 	return s, ok
 }
 
-// Teams implements rotation.World.
+// Teams implements rotation.Environment.
 func (w *world) Teams() []string { return w.names }
 
-// Stores implements rotation.World.
+// Stores implements rotation.Environment.
 func (w *world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
 
-// Team implements rotation.World.
+// Team implements rotation.Environment.
 func (w *world) Team(ctx context.Context, name string) (rotation.Team, error) {
 	t := w.teams[name]
 	if t == nil {

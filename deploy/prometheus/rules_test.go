@@ -11,7 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"rotator/rotation"
+	"rotator/rotation/reason"
 )
 
 const runbooks = "https://example.com/rotator/docs/runbooks.md#"
@@ -47,7 +47,7 @@ func TestRunbooks(t *testing.T) {
 			t.Errorf("%s has no runbook at #%s", r.Alert, anchor)
 		}
 	}
-	for _, reason := range rotation.Reasons {
+	for _, reason := range reason.All {
 		want := "\n### " + string(reason.Reason) + "\n\n" + reason.Means + "\n\n**Do**: " + reason.Do + "\n"
 		if reason.Human && !strings.Contains(book, want) {
 			t.Errorf("docs/runbooks.md lacks:\n%s", want)

@@ -27,6 +27,10 @@ type Config struct {
 	State State `yaml:"state"`
 	// Policies is the folder of the policies, each file of which ends in .yaml. Default: /etc/rotator/policies.
 	Policies string `yaml:"policies"`
+	// Installation names this deployment, such as prod-eu. A journal belongs to one installation; another one only compares keys
+	// and targets, until `rotator state claim`. Needed in a container and with PostgreSQL, unless both addresses of xAI are
+	// loopback. Default: this machine.
+	Installation string `yaml:"installation"`
 	// Listen is the address of the page, the API (/api/v1/…), /metrics, /healthz and /readyz, all for reading only, such as
 	// 127.0.0.1:8420. Default: none is served.
 	Listen string `yaml:"listen"`
@@ -73,6 +77,9 @@ type XAITLS struct {
 	// CA is a file with the authorities that xAI's certificate may be of, such as a proxy's. Default: the system's.
 	CA string `yaml:"ca"`
 }
+
+// Loopback reports whether both APIs are on this machine: xAI is simulated.
+func (x XAI) Loopback() bool { return loopbackURL(x.ManagementURL) && loopbackURL(x.InferenceURL) }
 
 // Team is one team of xAI.
 type Team struct {
@@ -255,6 +262,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		same bool
 	}{
 		{"state", c.State.String() == next.State.String()},
+		{"installation", c.Installation == next.Installation},
 		{"listen", c.Listen == next.Listen},
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},

@@ -58,6 +58,9 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 		{Policy: "a", Kind: "revive", By: "ann"},
 		{Policy: "a", Kind: "propagation", By: "ann"},
 		{Policy: "a", Kind: "resolve", Target: &console.TargetRow{Store: "local", Path: "a", Field: "key"}, Decision: "overwrite", By: "ann"},
+		{Policy: "a", Kind: "rollback", FalseAlarm: true, By: "ann"},
+		{Policy: "a", Kind: "rotate", Trigger: "compromised", KeyIDs: []string{"key-1"}, Why: "leaked", By: "ann"},
+		{Policy: "a", Kind: "resolve", Decision: "despite", Target: &console.TargetRow{Store: "local", Path: "gone"}, KeyIDs: []string{"key-1"}, Why: "scrapped", By: "ann"},
 		{Policy: "a", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"key-1", "key-2"}, By: "ann"},
 	} {
 		d := newDesk(t)
@@ -76,7 +79,7 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 			want.Trigger = "manual"
 		}
 		asked := console.OrderRequest{Policy: got.Policy, Kind: got.Kind, Trigger: value(got.Trigger), Supersede: got.Supersede,
-			Target: got.Target, Decision: value(got.Decision), Why: value(got.Why), By: got.By}
+			Target: got.Target, Decision: value(got.Decision), FalseAlarm: got.FalseAlarm, Why: value(got.Why), By: got.By}
 		if len(got.KeyIDs) > 0 {
 			asked.KeyIDs = got.KeyIDs
 		}
@@ -112,9 +115,13 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 		{console.OrderRequest{Policy: "embed", Kind: "abort", Supersede: true, By: "ann"}, "trigger and supersede belong to rotate"},
 		{console.OrderRequest{Policy: "embed", Kind: "abort", Target: target, By: "ann"}, "target and decision belong to resolve"},
 		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann"}, "resolve needs a target with store and path"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Target: target, By: "ann"}, "resolve needs a decision: overwrite, leave or drop"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", By: "ann"}, "key_ids belong to the decision adopt, which needs them"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", KeyIDs: []string{"k"}, By: "ann"}, "key_ids belong to the decision adopt, which needs them"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Target: target, By: "ann"}, "resolve needs a decision: overwrite, leave, drop or despite"},
+		{console.OrderRequest{Policy: "embed", Kind: "rotate", FalseAlarm: true, By: "ann"}, "false_alarm belongs to rollback"},
+		{console.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "compromised", KeyIDs: []string{"k", "l"}, By: "ann"}, "key_ids must name one key"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "despite", Target: target, KeyIDs: []string{"k"}, By: "ann"},
+			"the decision despite needs why"},
+		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", By: "ann"}, "key_ids belong to the decisions adopt and despite, which need them, and to the trigger compromised"},
+		{console.OrderRequest{Policy: "embed", Kind: "abort", KeyIDs: []string{"k"}, By: "ann"}, "key_ids belong to the decisions adopt and despite, which need them, and to the trigger compromised"},
 		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", Target: target, KeyIDs: []string{"k"}, By: "ann"},
 			"target and decision belong to resolve"},
 		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"k", "a b"}, By: "ann"},

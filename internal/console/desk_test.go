@@ -151,12 +151,31 @@ func (d *desk) edit(policy string, change func(*journal.Record), events ...journ
 	}
 }
 
-// live is a rotation whose successor consumers read since at.
+// live is a rotation whose key consumers read since at, with two old keys to retire.
 func live(policy, id string, at time.Time) *journal.Rotation {
 	return &journal.Rotation{
-		ID: id, Policy: policy, State: journal.Live, Trigger: journal.BySchedule, Spec: "{}", KeyID: "key-2", Fingerprint: "sha256:2",
+		ID: id, Policy: policy, State: journal.Live, Trigger: journal.BySchedule, Spec: "{}", KeyRef: "ref-2", KeyID: "key-2", Fingerprint: "sha256:2",
 		OldKeyIDs: "key-0 key-1", Tries: 1, StartedAt: at.Add(-time.Minute), EnteredAt: at, PromotingAt: at, LiveAt: at,
 	}
+}
+
+// key is one that was created at a time. The last part of its id is that of its ref and its fingerprint.
+func key(policy, n string, s journal.KeyState, created time.Time) journal.Key {
+	k := journal.Key{
+		Ref: "ref-" + n, ID: "key-" + n, Policy: policy, Team: "research", Name: "rotator-" + policy + "-ref-" + n, Origin: journal.OfAttempt,
+		State: s, Fingerprint: "sha256:" + n, CreatedAt: created, ExposedAt: created,
+	}
+	if s == journal.LiveKey {
+		k.LiveAt = created
+	}
+	return k
+}
+
+// old is a key that is being retired since at.
+func old(policy, n string, created, at time.Time) journal.Key {
+	k := key(policy, n, journal.RetiringKey, created)
+	k.RetireFrom, k.TryAt, k.Reason, k.ReplacedBy = at, at.Add(24*time.Hour), "overlap", "ref-2"
+	return k
 }
 
 // get asks the public address.
@@ -180,13 +199,16 @@ func (d *desk) office() {
 	d.policies("chat-prod", "embed", "fresh", "gone", "stuck")
 	d.edit("chat-prod", func(rec *journal.Record) {
 		rec.Rotation = live("chat-prod", "rot-2", noon.Add(-time.Hour))
+		rec.Keys = []journal.Key{
+			key("chat-prod", "2", journal.LiveKey, noon.Add(-time.Hour)),
+			old("chat-prod", "0", noon.Add(-720*time.Hour), noon.Add(-time.Hour)), old("chat-prod", "1", noon.Add(-360*time.Hour), noon.Add(-time.Hour)),
+		}
 		p := &rec.Policy
-		p.KeyID, p.Fingerprint, p.LiveSince, p.LastSuccess = "key-2", "sha256:2", noon.Add(-time.Hour), noon.Add(-time.Hour)
-		p.OldestKey, p.Reason, p.StepAt, p.DueAt = noon.Add(-720*time.Hour), "overlap", noon.Add(23*time.Hour), noon.Add(-9*time.Hour)
+		p.LastSuccess, p.Reason, p.DueAt = noon.Add(-time.Hour), "overlap", noon.Add(735*time.Hour)
 	}, journal.Event{At: noon, Policy: "chat-prod", Rotation: "rot-2", Kind: journal.Promoted, Data: map[string]string{"key_id": "key-2"}})
 	d.edit("embed", func(rec *journal.Record) {
+		rec.Keys = []journal.Key{key("embed", "9", journal.LiveKey, noon.Add(-48*time.Hour))}
 		p := &rec.Policy
-		p.KeyID, p.Fingerprint, p.LiveSince, p.OldestKey = "key-9", "sha256:9", noon.Add(-48*time.Hour), noon.Add(-48*time.Hour)
 		p.LastSuccess, p.DueAt, p.Reason = noon.Add(-48*time.Hour), noon.Add(711*time.Hour), "held"
 		p.Error = `store local: permission denied <script>alert("x")</script>`
 	})
@@ -195,9 +217,10 @@ func (d *desk) office() {
 	d.edit("stuck", func(rec *journal.Record) {
 		rec.Rotation = &journal.Rotation{ID: "rot-3", Policy: "stuck", State: journal.Planned, Trigger: journal.ByHand, Spec: "{}",
 			StartedAt: noon.Add(-time.Minute), EnteredAt: noon.Add(-time.Minute), Tries: 2}
+		rec.Rotation.TryAt = noon.Add(time.Minute)
+		rec.Keys = []journal.Key{key("stuck", "5", journal.LiveKey, noon.Add(-2000*time.Hour))}
 		p := &rec.Policy
-		p.OldestKey, p.Reason, p.Error, p.Failures = noon.Add(-2000*time.Hour), "drift", "local:stuck holds another value", 7
-		p.StepAt, p.LastSuccess = noon.Add(time.Minute), noon.Add(-2000*time.Hour)
+		p.Reason, p.Error, p.Failures, p.LastSuccess = "drift", "local:stuck holds another value", 7, noon.Add(-2000*time.Hour)
 		for _, path := range []string{"stuck", "other", "fine"} {
 			rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: "stuck", Status: journal.TargetDrift})
 		}

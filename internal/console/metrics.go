@@ -104,7 +104,7 @@ var (
 	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
 	descSuccess   = desc("last_success_timestamp_seconds", "When a rotation of a policy last became live.", "policy")
 	descWaiting   = desc("policy_waiting", "1 for a policy that waits for a human, with the reason.", "policy", "reason")
-	descPolicies  = desc("policies", "Policies by state: a state of a rotation, idle, waiting_for_human or removed.", "state")
+	descPolicies  = desc("policies", "Policies by state: a state of a rotation in flight, overlap, soaking, idle, blocked or removed.", "state")
 	descHeld      = desc("policies_held", "Policies that a human holds.")
 	descStuck     = desc("steps_stuck", "Policies whose step failed three times in a row or waits for a human.")
 	descUnretired = desc("predecessors_unretired", "Old keys that should have been disabled or deleted by now.")
@@ -167,9 +167,12 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...string)) {
-	states := map[string]int{StateIdle: 0, StateWaiting: 0, StateRemoved: 0}
+	states := map[string]int{StateIdle: 0, StateBlocked: 0, StateRemoved: 0}
+	for _, s := range []journal.State{journal.Overlap, journal.Soaking, journal.RollingBack} {
+		states[string(s)] = 0
+	}
 	for _, i := range journal.States {
-		if !i.State.Ended() {
+		if !i.State.Final() {
 			states[string(i.State)] = 0
 		}
 	}
@@ -201,7 +204,7 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 		if sum.Drifted > 0 {
 			gauge(descDrifted, float64(sum.Drifted), p.Name)
 		}
-		old += unretired(sum.Rotation, spec.Retire, now)
+		old += unretired(sum, spec.Retire, now)
 	}
 	for state, n := range states {
 		gauge(descPolicies, float64(n), state)

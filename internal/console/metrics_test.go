@@ -80,10 +80,10 @@ func TestMetrics(t *testing.T) {
 		`rotator_last_success_timestamp_seconds{policy="chat-prod"} 1.7723628e+09`,
 		`rotator_policy_waiting{policy="stuck",reason="drift"} 1`,
 		`rotator_policies{state="idle"} 2`,
-		`rotator_policies{state="live"} 1`,
+		`rotator_policies{state="overlap"} 1`,
 		`rotator_policies{state="planned"} 0`,
 		`rotator_policies{state="removed"} 1`,
-		`rotator_policies{state="waiting_for_human"} 1`,
+		`rotator_policies{state="blocked"} 1`,
 		`rotator_policies_held 1`,
 		`rotator_steps_stuck 1`,
 		`rotator_predecessors_unretired 0`,
@@ -93,7 +93,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_team_keys{kind="unmanaged",team="research"} 2`,
 		`rotator_drifted_targets{policy="stuck"} 2`,
 		`rotator_management_key_age_seconds{team="research"} 86400`,
-		`rotator_rotations_total{outcome="done",step="retiring"} 0`,
+		`rotator_rotations_total{outcome="done",step="live"} 0`,
 		`rotator_steps_total{outcome="waits",state="staged"} 1`,
 		`rotator_trace_spans_total{outcome="dropped"} 3`,
 		`rotator_step_duration_seconds_count{state="idle"} 1`,
@@ -119,7 +119,11 @@ func TestPredecessorsThatShouldBeGone(t *testing.T) {
 	d.at(noon.Add(23*time.Hour + time.Second))
 	d.tells(`rotator_predecessors_unretired 2`)
 	d.edit("chat-prod", func(rec *journal.Record) {
-		rec.Rotation.State, rec.Rotation.DisabledAt = journal.Retiring, noon.Add(23*time.Hour)
+		for i := range rec.Keys {
+			if k := &rec.Keys[i]; k.State == journal.RetiringKey {
+				k.State, k.DisabledAt = journal.DisabledKey, noon.Add(23*time.Hour)
+			}
+		}
 	})
 	d.at(noon.Add(46 * time.Hour))
 	d.tells(`rotator_predecessors_unretired 0`)
@@ -136,18 +140,17 @@ func TestOutcomesAreCountedFromTheStart(t *testing.T) {
 			d.ok(d.journal.Record(t.Context(), journal.Event{At: at, Policy: "a", Kind: k, Data: map[string]string{"reached": string(reached)}}))
 		}
 	}
-	ended(journal.Finished, journal.Retiring, 5, noon.Add(-time.Hour)) // counted by the process before
-	ended(journal.Finished, journal.Retiring, 2, noon)
+	ended(journal.Finished, journal.Live, 5, noon.Add(-time.Hour)) // counted by the process before
+	ended(journal.Finished, journal.Live, 2, noon)
 	ended(journal.Promoted, "", 3, noon)
-	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 2`, `rotator_rotations_total{outcome="aborted",step="planned"} 0`)
-	ended(journal.Finished, journal.Retiring, 1200, noon) // more than a page
-	ended(journal.Finished, journal.Live, 1, noon)
+	d.tells(`rotator_rotations_total{outcome="done",step="live"} 2`, `rotator_rotations_total{outcome="aborted",step="planned"} 0`)
+	ended(journal.Finished, journal.Live, 1200, noon) // more than a page
 	ended(journal.AbortEnded, journal.Staged, 1, noon)
 	ended(journal.RollbackEnded, journal.Live, 1, noon)
 	ended(journal.TakenOver, journal.Promoting, 1, noon)
-	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 2`) // a scrape in the same second costs nothing
+	d.tells(`rotator_rotations_total{outcome="done",step="live"} 2`) // a scrape in the same second costs nothing
 	d.at(noon.Add(time.Second))
-	d.tells(`rotator_rotations_total{outcome="done",step="retiring"} 1202`, `rotator_rotations_total{outcome="done",step="live"} 1`,
+	d.tells(`rotator_rotations_total{outcome="done",step="live"} 1202`,
 		`rotator_rotations_total{outcome="aborted",step="staged"} 1`, `rotator_rotations_total{outcome="rolled_back",step="live"} 1`,
 		`rotator_rotations_total{outcome="superseded",step="promoting"} 1`, `rotator_rotations_total{outcome="aborted",step="planned"} 0`)
 }

@@ -99,11 +99,11 @@ func (c *Console) policyViews(found []journal.Summary) []policyView {
 		info := c.reasons[p.Reason]
 		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means,
 			Do: strings.ReplaceAll(info.Do, "POLICY", p.Name)}
-		if r := found[i].Rotation; r != nil && row.State != string(r.State) {
-			v.Also = "rotation " + string(r.State)
+		if phase := phaseOf(found[i]); phase != "" && row.State != phase {
+			v.Also = phase
 		}
 		v.TooOld = row.Age != nil && row.MaxAge != nil && *row.Age > *row.MaxAge
-		v.Alarming = v.TooOld || row.State == StateWaiting || p.Failures >= failuresStuck
+		v.Alarming = v.TooOld || row.State == StateBlocked || p.Failures >= failuresStuck
 		views[i] = v
 	}
 	slices.SortStableFunc(views, func(a, b policyView) int { return cmp.Compare(order(a), order(b)) })

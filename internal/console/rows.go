@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"time"
 
 	"rotator/policies"
@@ -12,16 +13,16 @@ import (
 
 // The states of a policy that are not states of a rotation.
 const (
-	StateIdle    = "idle"              // no rotation is in flight
-	StateWaiting = "waiting_for_human" // retrying alone is unlikely to help
-	StateRemoved = "removed"           // the policy vanished from the files and was not forgotten
+	StateIdle    = "idle"    // no rotation is in flight
+	StateBlocked = "blocked" // retrying alone is unlikely to help: a human is needed
+	StateRemoved = "removed" // the policy vanished from the files and was not forgotten
 )
 
 // StatusRow is where a policy stands.
 type StatusRow struct {
 	Policy        string     `json:"policy"`
-	State         string     `json:"state"`          // idle, a state of a rotation, waiting_for_human or removed
-	RotationState *string    `json:"rotation_state"` // of the rotation in flight, whatever State says
+	State         string     `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
+	RotationState *string    `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
 	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
 	KeyID         *string    `json:"key_id"`         // of the key that consumers read
 	Fingerprint   *string    `json:"fingerprint"`
@@ -29,7 +30,7 @@ type StatusRow struct {
 	Age           *int64     `json:"age"` // seconds since the oldest key that is still accepted was created
 	MaxAge        *int64     `json:"max_age"`
 	NextRun       *time.Time `json:"next_run"`
-	Rotation      *string    `json:"rotation"`      // id of the rotation in flight
+	Rotation      *string    `json:"rotation"`      // id of the rotation in flight, or of the last one while old keys are left
 	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
 	Hold          *HoldRow   `json:"hold"`
 	Error         *string    `json:"error"`
@@ -124,20 +125,21 @@ type Events struct {
 
 // OrderRow is an order and what became of it.
 type OrderRow struct {
-	ID        int64      `json:"id"`
-	Policy    string     `json:"policy"`
-	Kind      string     `json:"kind"`
-	Trigger   *string    `json:"trigger"`
-	Supersede bool       `json:"supersede"`
-	Target    *TargetRow `json:"target"`
-	Decision  *string    `json:"decision"`
-	KeyIDs    []string   `json:"key_ids"` // that were agreed to be adopted
-	Why       *string    `json:"why"`
-	By        string     `json:"by"`
-	At        *time.Time `json:"at"`
-	Done      *time.Time `json:"done"`     // null: not carried out yet
-	Refused   *string    `json:"refused"`  // why it was not carried out
-	Rotation  *string    `json:"rotation"` // what it began or joined
+	ID         int64      `json:"id"`
+	Policy     string     `json:"policy"`
+	Kind       string     `json:"kind"`
+	Trigger    *string    `json:"trigger"`
+	Supersede  bool       `json:"supersede"`
+	Target     *TargetRow `json:"target"`
+	Decision   *string    `json:"decision"`
+	FalseAlarm bool       `json:"false_alarm"`
+	KeyIDs     []string   `json:"key_ids"` // the keys that it speaks of
+	Why        *string    `json:"why"`
+	By         string     `json:"by"`
+	At         *time.Time `json:"at"`
+	Done       *time.Time `json:"done"`     // null: not carried out yet
+	Refused    *string    `json:"refused"`  // why it was not carried out
+	Rotation   *string    `json:"rotation"` // what it began or joined
 }
 
 // TargetRow names a target.
@@ -159,11 +161,12 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 	row := StatusRow{
 		Policy: p.Name, State: stateOf(s, needsHuman),
 		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
-		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s, spec, now)), Error: text(p.Error),
+		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error),
 		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
 	}
-	if r := s.Rotation; r != nil {
-		row.RotationState, row.Rotation = text(string(r.State)), text(r.ID)
+	row.RotationState = text(phaseOf(s))
+	if s.Rotation != nil {
+		row.Rotation = text(s.Rotation.ID)
 	}
 	if age, ok := ageOf(p, now); ok {
 		row.Age = seconds(age)
@@ -186,38 +189,62 @@ func stateOf(s journal.Summary, needsHuman func(journal.Reason) bool) string {
 	case !s.Policy.RemovedAt.IsZero():
 		return StateRemoved
 	case needsHuman(s.Policy.Reason):
-		return StateWaiting
-	case s.Rotation != nil:
-		return string(s.Rotation.State)
+		return StateBlocked
 	}
-	return StateIdle
+	return cmp.Or(phaseOf(s), StateIdle)
+}
+
+// phaseOf is where the rotation in flight stands; without one, what the old keys of the last one wait for: overlap while one
+// works, soaking while one is off. "" when there is neither.
+func phaseOf(s journal.Summary) string {
+	if r := inFlight(s); r != nil {
+		if r.Trigger == journal.ByRollback {
+			return string(journal.RollingBack)
+		}
+		return string(r.State)
+	}
+	phase := journal.State("")
+	for _, k := range s.Keys {
+		switch {
+		case k.State == journal.RetiringKey:
+			return string(journal.Overlap)
+		case k.State == journal.DisabledKey, k.State == journal.DeletingKey && !k.ExposedAt.IsZero():
+			phase = journal.Soaking
+		}
+	}
+	return string(phase)
+}
+
+// inFlight is the policy's rotation that is not over, or nil.
+func inFlight(s journal.Summary) *journal.Rotation {
+	if s.Rotation == nil || s.Rotation.State.Final() {
+		return nil
+	}
+	return s.Rotation
 }
 
 // nextRun is when the policy's next rotation begins; the zero time when that is not known, or when there is none.
-func nextRun(s journal.Summary, spec *policies.Policy, now time.Time) time.Time {
-	p, r := s.Policy, s.Rotation
-	switch {
-	case !p.RemovedAt.IsZero():
+func nextRun(s journal.Summary) time.Time {
+	if !s.Policy.RemovedAt.IsZero() || inFlight(s) != nil { // it depends on when this one goes live
 		return time.Time{}
-	case r == nil:
-		return p.DueAt
-	case r.State != journal.Live && r.State != journal.Retiring:
-		return time.Time{} // it depends on when this one goes live
 	}
-	// DueAt is when the rotation in flight was due. The next one counts from its success.
-	h := policies.History{LastSuccess: r.LiveAt, OldestKey: r.StartedAt}
-	if r.Trigger == journal.ByAdoption { // it made no key: what went live before counts
-		h = policies.History{FirstSeen: p.FirstSeen, LastSuccess: p.LastSuccess, OldestKey: p.LastSuccess}
-	}
-	at, _ := spec.NextDue(h, now)
-	return at
+	return s.Policy.DueAt
 }
 
 // waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
 func waitsUntil(s journal.Summary, now time.Time) time.Time {
+	if r := inFlight(s); r != nil && !r.TryAt.IsZero() {
+		return r.TryAt
+	}
+	var first time.Time
+	for _, k := range s.Keys {
+		if k.Reason == s.Policy.Reason && !k.TryAt.IsZero() && (first.IsZero() || k.TryAt.Before(first)) {
+			first = k.TryAt
+		}
+	}
 	switch {
-	case !s.Policy.StepAt.IsZero():
-		return s.Policy.StepAt
+	case !first.IsZero():
+		return first
 	case s.Hold.Active(now):
 		return s.Hold.Until
 	}
@@ -239,24 +266,36 @@ func specOf(p journal.Policy) *policies.Policy {
 	return spec
 }
 
-// unretired is how many predecessors of a rotation should have been disabled, or deleted, by now.
-func unretired(r *journal.Rotation, retire policies.Retire, now time.Time) int {
-	if r == nil || r.State != journal.Live && r.State != journal.Retiring {
-		return 0
+// unretired is how many old keys of a policy should have been disabled, or deleted, by now.
+func unretired(s journal.Summary, retire policies.Retire, now time.Time) (n int) {
+	for _, k := range s.Keys {
+		overlap, soak := retire.Overlap.Std(), retire.Soak.Std()
+		if k.Compromised() {
+			overlap = 0
+		}
+		due := k.RetireFrom.Add(overlap)
+		switch {
+		case k.RetireFrom.IsZero(): // never exposed, or shut off by hand
+			continue
+		case !k.DisabledAt.IsZero():
+			due = k.DisabledAt.Add(soak)
+		case k.NeverDisabled:
+			due = due.Add(soak)
+		}
+		if !now.Before(due) {
+			n++
+		}
 	}
-	due := r.LiveAt.Add(retire.Overlap.Std())
-	if !r.DisabledAt.IsZero() {
-		due = r.DisabledAt.Add(retire.Soak.Std())
-	}
-	if now.Before(due) {
-		return 0
-	}
-	return len(r.OldKeyIDs.List())
+	return n
 }
 
 func historyRow(r journal.Rotation) HistoryRow {
+	state := r.State
+	if state == journal.Live && !r.EndedAt.IsZero() {
+		state = journal.Done
+	}
 	return HistoryRow{
-		Rotation: r.ID, Policy: r.Policy, State: string(r.State), Trigger: string(r.Trigger),
+		Rotation: r.ID, Policy: r.Policy, State: string(state), Trigger: string(r.Trigger),
 		OldKeyIDs: r.OldKeyIDs.List(), NewKeyID: text(r.KeyID),
 		Started: instant(r.StartedAt), Live: instant(r.LiveAt), Ended: instant(r.EndedAt),
 		Attempts: r.Tries, Error: text(r.Error),
@@ -273,7 +312,7 @@ func eventRow(e journal.Event) EventRow {
 
 func orderRow(o journal.Order) OrderRow {
 	row := OrderRow{
-		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede,
+		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede, FalseAlarm: o.FalseAlarm,
 		Decision: text(string(o.Decision)), KeyIDs: o.KeyIDs.List(), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
 		Refused: text(o.Refused), Rotation: text(o.RotationID),
 	}

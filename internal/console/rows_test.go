@@ -58,26 +58,42 @@ func TestStatusRow(t *testing.T) {
 	t.Parallel()
 	human := func(r journal.Reason) bool { return r == "drift" }
 	in := func(h int) time.Time { return noon.Add(time.Duration(h) * time.Hour) }
-	spec := `{"name":"a","schedule":"0 0 * * *","timezone":"UTC"}`
 	rotating := func(s journal.State) *journal.Rotation {
 		return &journal.Rotation{ID: "r", State: s, StartedAt: noon, LiveAt: in(-1)}
 	}
-	adopting := rotating(journal.Live)
-	adopting.Trigger = journal.ByAdoption
+	waiting := func(state journal.State) *journal.Rotation {
+		r := rotating(state)
+		r.TryAt = in(2)
+		return r
+	}
+	back := rotating(journal.Promoting)
+	back.Trigger = journal.ByRollback
+	retiring := func(states ...journal.KeyState) (keys []journal.Key) {
+		for i, s := range states {
+			keys = append(keys, journal.Key{State: s, ExposedAt: noon, Reason: "overlap", TryAt: in(20 + i)})
+		}
+		return keys
+	}
+	rejected := []journal.Key{{State: journal.DeletingKey}}
 	for name, c := range map[string]struct {
 		in    journal.Summary
 		state string
 		next  time.Time
 		until time.Time
 	}{
-		"nothing known":              {journal.Summary{}, "idle", time.Time{}, time.Time{}},
-		"waits for its schedule":     {journal.Summary{Policy: journal.Policy{DueAt: in(5), NextRunAt: in(1)}}, "idle", in(5), time.Time{}},
-		"a rotation on its way":      {journal.Summary{Policy: journal.Policy{DueAt: in(-1)}, Rotation: rotating(journal.Staged)}, "staged", time.Time{}, time.Time{}},
-		"live: the next is foreseen": {journal.Summary{Policy: journal.Policy{DueAt: in(-1), Spec: spec}, Rotation: rotating(journal.Live)}, "live", in(12), time.Time{}},
-		"adopted: a run was missed":  {journal.Summary{Policy: journal.Policy{LastSuccess: in(-30), Spec: spec}, Rotation: adopting}, "live", in(-12), time.Time{}},
-		"backoff":                    {journal.Summary{Policy: journal.Policy{Reason: "x", StepAt: in(2), NextRunAt: in(1)}, Rotation: rotating(journal.Planned)}, "planned", time.Time{}, in(2)},
-		"a human is needed":          {journal.Summary{Policy: journal.Policy{Reason: "drift", NextRunAt: in(1), DueAt: in(3)}}, "waiting_for_human", in(3), in(1)},
-		"removed tells before all":   {journal.Summary{Policy: journal.Policy{Reason: "drift", RemovedAt: in(-3), DueAt: in(3)}}, "removed", time.Time{}, time.Time{}},
+		"nothing known":          {journal.Summary{}, "idle", time.Time{}, time.Time{}},
+		"waits for its schedule": {journal.Summary{Policy: journal.Policy{DueAt: in(5), NextRunAt: in(1)}}, "idle", in(5), time.Time{}},
+		"a rotation on its way":  {journal.Summary{Policy: journal.Policy{DueAt: in(-1)}, Rotation: rotating(journal.Staged)}, "staged", time.Time{}, time.Time{}},
+		"goes back":              {journal.Summary{Policy: journal.Policy{DueAt: in(5)}, Rotation: back}, "rolling_back", time.Time{}, time.Time{}},
+		"an old key works": {journal.Summary{Policy: journal.Policy{Reason: "overlap", DueAt: in(50)}, Rotation: rotating(journal.Live),
+			Keys: retiring(journal.DisabledKey, journal.RetiringKey)}, "overlap", in(50), in(20)},
+		"an old key is off": {journal.Summary{Policy: journal.Policy{Reason: "overlap", DueAt: in(50)}, Rotation: rotating(journal.Live),
+			Keys: retiring(journal.DisabledKey)}, "soaking", in(50), in(20)},
+		"an old key is being deleted":      {journal.Summary{Keys: retiring(journal.DeletingKey)}, "soaking", time.Time{}, time.Time{}},
+		"a key that was never read leaves": {journal.Summary{Keys: rejected}, "idle", time.Time{}, time.Time{}},
+		"backoff":                          {journal.Summary{Policy: journal.Policy{Reason: "x", NextRunAt: in(1)}, Rotation: waiting(journal.Planned)}, "planned", time.Time{}, in(2)},
+		"a human is needed":                {journal.Summary{Policy: journal.Policy{Reason: "drift", NextRunAt: in(1), DueAt: in(3)}}, "blocked", in(3), in(1)},
+		"removed tells before all":         {journal.Summary{Policy: journal.Policy{Reason: "drift", RemovedAt: in(-3), DueAt: in(3)}}, "removed", time.Time{}, time.Time{}},
 		"held until released": {journal.Summary{Policy: journal.Policy{Reason: "held", NextRunAt: in(1)}, Hold: journal.Hold{At: in(-1)}},
 			"idle", time.Time{}, time.Time{}},
 		"held until a time": {journal.Summary{Policy: journal.Policy{Reason: "held", NextRunAt: in(1)}, Hold: journal.Hold{At: in(-1), Until: in(9)}},

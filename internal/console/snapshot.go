@@ -51,10 +51,10 @@ type snapshots struct {
 
 // endings are how far a rotation can have come when it ends, by the event that tells how it ended.
 var endings = map[journal.Kind][]journal.State{
-	journal.Finished:      {journal.Live, journal.Retiring},
+	journal.Finished:      {journal.Live},
 	journal.AbortEnded:    {journal.Planned, journal.Staged, journal.Verified},
-	journal.RollbackEnded: {journal.Promoting, journal.Live},
-	journal.TakenOver:     {journal.Promoting, journal.Live, journal.Retiring},
+	journal.RollbackEnded: {journal.Live},
+	journal.TakenOver:     {journal.Planned, journal.Staged, journal.Verified, journal.Promoting},
 }
 
 // get returns a snapshot that is at most a second old.

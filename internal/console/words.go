@@ -13,15 +13,16 @@ import (
 
 // OrderRequest is an order to place.
 type OrderRequest struct {
-	Policy    string     `json:"policy"`
-	Kind      string     `json:"kind"`                // rotate, abort, rollback, revive, resolve or propagation
-	Trigger   string     `json:"trigger,omitempty"`   // rotate: manual (the default) or compromised
-	Supersede bool       `json:"supersede,omitempty"` // rotate: also while an earlier rotation is live or retiring
-	Target    *TargetRow `json:"target,omitempty"`    // resolve
-	Decision  string     `json:"decision,omitempty"`  // resolve: overwrite, leave or drop the target; or adopt keys
-	KeyIDs    []string   `json:"key_ids,omitempty"`   // adopt
-	Why       string     `json:"why,omitempty"`
-	By        string     `json:"by"` // what the client says; recorded with what the kernel says
+	Policy     string     `json:"policy"`
+	Kind       string     `json:"kind"`                  // rotate, abort, rollback, revive, resolve or propagation
+	Trigger    string     `json:"trigger,omitempty"`     // rotate: manual (the default) or compromised
+	Supersede  bool       `json:"supersede,omitempty"`   // rotate: also while old keys of the last one are not deleted
+	Target     *TargetRow `json:"target,omitempty"`      // resolve
+	Decision   string     `json:"decision,omitempty"`    // resolve: overwrite, leave or drop the target; adopt keys; or despite a target
+	KeyIDs     []string   `json:"key_ids,omitempty"`     // adopt: those agreed to; rotate, compromised: the one; despite: the one
+	FalseAlarm bool       `json:"false_alarm,omitempty"` // rollback: the old key was reported compromised, and is not
+	Why        string     `json:"why,omitempty"`
+	By         string     `json:"by"` // what the client says; recorded with what the kernel says
 }
 
 // Placed is an order that was recorded.
@@ -104,7 +105,7 @@ func (c *Console) postOrder(r *http.Request) (any, error) {
 func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	o := journal.Order{
 		Policy: q.Policy, Kind: journal.OrderKind(q.Kind), Trigger: journal.Trigger(q.Trigger), Supersede: q.Supersede,
-		Decision: journal.Decision(q.Decision), Why: q.Why, By: q.By, At: now.UTC(),
+		FalseAlarm: q.FalseAlarm, Decision: journal.Decision(q.Decision), Why: q.Why, By: q.By, At: now.UTC(),
 	}
 	if q.Target != nil {
 		o.Target = journal.TargetID(*q.Target)
@@ -116,6 +117,8 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
 	rotates, adopts := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve && o.Decision == journal.Adopt
 	resolves := o.Kind == journal.OrderResolve && !adopts
+	despite := resolves && o.Decision == journal.Despite
+	names := adopts || despite || rotates && o.Trigger == journal.ByCompromise && len(q.KeyIDs) > 0
 	if rotates && o.Trigger == "" {
 		o.Trigger = journal.ByHand
 	}
@@ -128,14 +131,20 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		return o, usage(fmt.Sprintf("a human's trigger is %s or %s", journal.ByHand, journal.ByCompromise))
 	case !resolves && (q.Target != nil || o.Decision != "" && !adopts):
 		return o, usage("target and decision belong to resolve")
-	case adopts != (len(q.KeyIDs) > 0):
-		return o, usage("key_ids belong to the decision adopt, which needs them")
+	case o.FalseAlarm && o.Kind != journal.OrderRollback:
+		return o, usage("false_alarm belongs to rollback")
+	case names != (len(q.KeyIDs) > 0):
+		return o, usage("key_ids belong to the decisions adopt and despite, which need them, and to the trigger compromised")
+	case len(q.KeyIDs) > 1 && !adopts:
+		return o, usage("key_ids must name one key")
+	case despite && strings.TrimSpace(o.Why) == "":
+		return o, usage("the decision despite needs why")
 	case slices.ContainsFunc(q.KeyIDs, func(id string) bool { return !keyID.MatchString(id) }):
 		return o, usage("key_ids holds what is no id of a key")
 	case resolves && (o.Target.Store == "" || o.Target.Path == ""):
 		return o, usage("resolve needs a target with store and path")
-	case resolves && o.Decision != journal.Overwrite && o.Decision != journal.Leave && o.Decision != journal.Drop:
-		return o, usage(fmt.Sprintf("resolve needs a decision: %s, %s or %s", journal.Overwrite, journal.Leave, journal.Drop))
+	case resolves && !despite && o.Decision != journal.Overwrite && o.Decision != journal.Leave && o.Decision != journal.Drop:
+		return o, usage(fmt.Sprintf("resolve needs a decision: %s, %s, %s or %s", journal.Overwrite, journal.Leave, journal.Drop, journal.Despite))
 	case o.By == "":
 		return o, usage("by must say who gives the order")
 	}

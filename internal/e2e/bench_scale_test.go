@@ -142,13 +142,13 @@ func seed(b *testing.B, p *parts, j *sqldb.DB, loaded map[string]*policies.Polic
 				}
 				fingerprint, yesterday := string(key.Fingerprint()), now.Add(-23*time.Hour)
 				r := &rec.Policy
-				r.KeyID, r.Fingerprint, r.LiveSince, r.LastSuccess, r.OldestKey = id, fingerprint, yesterday, yesterday, yesterday
+				r.LastSuccess = yesterday
 				due, cause := policy.NextDue(policies.History{FirstSeen: r.FirstSeen, LastSuccess: yesterday, OldestKey: yesterday}, now)
 				r.DueAt, r.DueCause = due.Add(7*24*time.Hour), string(cause) // nothing is due while it is looked at
 				r.WatchAt = now.Add(time.Minute + rand.N(15*time.Minute)).Truncate(time.Microsecond)
 				r.NextRunAt = r.WatchAt
-				rec.Keys = append(rec.Keys, journal.Key{ID: id, Policy: c.Policy, Team: "research", Name: "rotator-" + c.Policy, Fingerprint: fingerprint,
-					Origin: journal.OfAdoption, Use: journal.UseCurrent, CreatedAt: yesterday, Health: "ok", HealthAt: yesterday})
+				rec.Keys = append(rec.Keys, journal.Key{Ref: id, ID: id, Policy: c.Policy, Team: "research", Name: "rotator-" + c.Policy, Fingerprint: fingerprint,
+					Origin: journal.OfAdoption, State: journal.LiveKey, CreatedAt: yesterday, ExposedAt: yesterday, LiveAt: yesterday, Health: "ok", HealthAt: yesterday})
 				rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: c.Policy,
 					Status: journal.TargetOK, KeyID: id, Fingerprint: fingerprint, Replaceable: fingerprint, ContactAt: yesterday, SeenAt: yesterday})
 				return j.Commit(b.Context(), c, rec, true)

@@ -13,6 +13,7 @@ import (
 
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/xai/xaisim"
 )
 
@@ -232,7 +233,7 @@ func BenchmarkCalls(b *testing.B) {
 	j := &counted{Journal: openJournal(b, a.parts)}
 	w := newWorld(b, a.parts, proxy.Address)
 	load(b, j, "name: chat\nteam: research\nschedule: \"@every 10s\"\nkey: {acls: "+acls+"}\ntargets: [{store: vault, path: llm/chat, field: api_key}]\nadopt: true\nretire: {overlap: 1s, soak: 1s}\n")
-	e := rotation.New(rotation.Options{Journal: j, World: w, Owner: "bench", Limits: rotation.Limits{Watch: time.Hour}})
+	e := rotation.New(rotation.Options{Journal: j, Environment: w, Owner: "bench", Limits: rotation.Limits{Watch: time.Hour}})
 	running, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(running) }()
@@ -272,9 +273,9 @@ func BenchmarkCalls(b *testing.B) {
 	}
 	eventually(b, "the target is met", func() bool { return !state().Policy.DueAt.IsZero() })
 	take("live", func(r *journal.Record) bool {
-		return r.Rotation != nil && r.Rotation.State == journal.Live && r.Policy.Reason == rotation.WaitOverlap
+		return r.Rotation == nil && len(r.Retired) > 0 && r.Policy.Reason == reason.WaitOverlap
 	})
-	take("done", func(r *journal.Record) bool { return r.Rotation == nil && r.Policy.RotationID == "" })
+	take("done", func(r *journal.Record) bool { return r.Rotation == nil && leftOver(r) == 0 })
 	stop()
 	if err := <-ended; err != nil {
 		b.Fatal(err)

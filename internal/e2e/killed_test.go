@@ -118,7 +118,7 @@ func (f *fleet) settle(t *testing.T) {
 	}
 }
 
-// unsettled counts the attempts that the sweep still watches.
+// unsettled counts the keys that are to go, and the changes that may still land.
 func (f *fleet) unsettled(t testing.TB) (n int) {
 	t.Helper()
 	j := f.look(t)
@@ -132,10 +132,17 @@ func (f *fleet) unsettled(t testing.TB) (n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, a := range rec.Attempts {
-			if a.State != journal.Settled {
-				n++
-			}
+		n += leftOver(rec)
+	}
+	return n
+}
+
+// leftOver counts the keys of a policy besides its live one, and its changes that may still land.
+func leftOver(rec *journal.Record) int {
+	n := len(rec.Effects)
+	for _, k := range rec.Keys {
+		if k.State != journal.LiveKey {
+			n++
 		}
 	}
 	return n

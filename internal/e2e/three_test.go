@@ -94,7 +94,7 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	j := openJournal(t, p)
 	load(t, j, fmt.Sprintf(threePolicy, "@every 3s", overlap))
 	engine := rotation.New(rotation.Options{
-		Journal: j, World: w, Owner: "e2e", Limits: rotation.Limits{Watch: 2 * time.Second, Quarantine: 2 * time.Second, MaxBackoff: time.Second},
+		Journal: j, Environment: w, Owner: "e2e", Limits: rotation.Limits{Watch: 2 * time.Second, Quarantine: 2 * time.Second, MaxBackoff: time.Second},
 	})
 	running, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -104,7 +104,7 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	load(t, j, fmt.Sprintf(threePolicy, "@every 720h", overlap)) // no further one
 	eventually(t, "the last rotation ends", func() bool {
 		r, err := j.Load(t.Context(), "chat")
-		return err == nil && r.Rotation == nil && len(r.Attempts) == 0
+		return err == nil && r.Rotation == nil && leftOver(r) == 0
 	})
 	written := edits()
 	stop()

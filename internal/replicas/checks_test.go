@@ -101,13 +101,13 @@ func (c *cluster) onePromoted(users *consumers) (wrong wrongs) {
 	for _, k := range c.sim.Keys(team) {
 		names = append(names, k.Name)
 	}
-	attempts, err := j.Attempts(context.Background(), names)
+	keys, err := j.KeysByName(context.Background(), names)
 	if err != nil {
 		c.Fatal(err)
 	}
 	ofKey := make(map[string]string) // key id → rotation
-	for _, a := range attempts {
-		ofKey[a.KeyID] = a.Rotation
+	for _, k := range keys {
+		ofKey[k.ID] = k.Rotation
 	}
 	rotation := make(map[string]string) // value → rotation
 	for _, k := range c.sim.Keys(team) {
@@ -135,7 +135,7 @@ func (c *cluster) onePromoted(users *consumers) (wrong wrongs) {
 			wrong.add("rotation %s: consumers read %d keys of it", r, n)
 		}
 	}
-	c.Logf("consumers read %d keys of %d rotations; %d attempts to make a key", values, len(seen), len(attempts))
+	c.Logf("consumers read %d keys of %d rotations; %d keys were made", values, len(seen), len(keys))
 	return wrong
 }
 

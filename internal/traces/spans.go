@@ -55,12 +55,15 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 			span.End()
 		}
 		for _, r := range s.Ended {
+			if r.State == journal.Live && !r.EndedAt.IsZero() && r.ID != s.Rotation {
+				continue // its old keys are gone; its span was told when it went live
+			}
 			t.rotation(r)
 		}
 	}
 }
 
-// rotation is the span of a whole rotation, told when it has ended. Its id was known from the beginning: every step stands
+// rotation is the span of a whole rotation, told when it went live or was turned back. Its id was known from the beginning: every step stands
 // below it. A crash before the end is recorded lets it be told twice, as one span.
 func (t *Traces) rotation(r journal.Rotation) {
 	root, ok := rootOf(r.ID)
@@ -70,7 +73,11 @@ func (t *Traces) rotation(r journal.Rotation) {
 	ctx := context.WithValue(context.Background(), rootKey{}, root)
 	_, span := t.start(ctx, "rotation", r.StartedAt, known("rotator.policy", r.Policy, "rotator.rotation", r.ID,
 		"rotator.trigger", string(r.Trigger), "rotator.outcome", string(r.State), "rotator.key_id", r.KeyID)...)
-	span.End(trace.WithTimestamp(r.EndedAt))
+	end := r.LiveAt
+	if end.IsZero() {
+		end = r.EndedAt
+	}
+	span.End(trace.WithTimestamp(end))
 }
 
 // Call tells of a call to xAI or to a store that ended now: whom it was to, which call, and how it ended, in words of

@@ -76,10 +76,13 @@ func TestOneTrace(t *testing.T) {
 	closeIt(t, first)
 	second := open(t, traces.Options{Endpoint: c.URL + "/", Instance: "second"})
 	begun, ended := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	step(second, traces.Step{Policy: "chat", Rotation: rotation, State: "retiring"},
-		traces.Step{Policy: "chat", Rotation: rotation, State: "retiring", Outcome: "ended", Ended: []journal.Rotation{{
-			ID: rotation, Policy: "chat", State: journal.Done, Trigger: journal.BySchedule, KeyID: "key-2", StartedAt: begun, EndedAt: ended,
-		}}}, nothing)
+	live := journal.Rotation{
+		ID: rotation, Policy: "chat", State: journal.Live, Trigger: journal.BySchedule, KeyID: "key-2", StartedAt: begun, LiveAt: ended,
+	}
+	step(second, traces.Step{Policy: "chat", Rotation: rotation, State: "promoting"},
+		traces.Step{Policy: "chat", Rotation: rotation, State: "promoting", Outcome: "ended", Ended: []journal.Rotation{live}}, nothing)
+	live.EndedAt = ended.Add(48 * time.Hour) // its old keys are gone: that is no second end
+	step(second, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat", Outcome: "ended", Ended: []journal.Rotation{live}}, nothing)
 	closeIt(t, second)
 
 	type span struct {
@@ -103,8 +106,8 @@ func TestOneTrace(t *testing.T) {
 		{"xai create", "planned", "ok", "", false},
 		{"vault stage", "planned", "timeout", "", true},
 		{"planned", "rotation", "failed", "store_unavailable", true},
-		{"retiring", "rotation", "ended", "", false},
-		{"rotation", "", "done", "", false},
+		{"promoting", "rotation", "ended", "", false},
+		{"rotation", "", "live", "", false},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Fatal(d)

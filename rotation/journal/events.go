@@ -5,30 +5,32 @@ type Kind string
 
 // The kinds of events. Those in [Kind.Urgent] are sent to people.
 const (
-	Started         Kind = "started"         // a rotation was planned
-	KeyCreated      Kind = "key_created"     // xAI answered a create with an id
-	KeyInDoubt      Kind = "key_in_doubt"    // a create's outcome is not known
-	KeyLost         Kind = "key_lost"        // a key's value is gone; it will be deleted
-	KeyFound        Kind = "key_found"       // the sweep found the key of an attempt in doubt
-	KeySettled      Kind = "attempt_settled" // an attempt in doubt left nothing behind
-	KeyAdopted      Kind = "key_adopted"     // a key became ours that this journal did not make
-	KeyStaged       Kind = "staged"          // every target holds the successor beside the current value
-	KeyVerified     Kind = "verified"        // the staged bytes were proved
-	PromoteBegun    Kind = "promoting"       // the point of no return
-	TargetPromoted  Kind = "target_promoted" // a target reads back the successor
-	Promoted        Kind = "promoted"        // consumers read the successor everywhere: the rotation is live
-	KeyDisabled     Kind = "key_disabled"    // an old key is off
-	KeyEnabled      Kind = "key_enabled"     // an old key is on again
-	KeyDeleted      Kind = "key_deleted"     // a key is gone for good
-	KeyNotDisabled  Kind = "disable_refused" // xAI does not let keys be disabled: deleted after the soak without
-	Finished        Kind = "done"            // the rotation is over
-	AbortBegun      Kind = "aborting"        // it goes back
-	AbortEnded      Kind = "aborted"         //
-	RollbackBegun   Kind = "rolling_back"    //
-	RollbackEnded   Kind = "rolled_back"     //
-	TakenOver       Kind = "superseded"      //
-	Failed          Kind = "failed"          // a step failed for the first time; it is tried again
-	Recovered       Kind = "recovered"       // a step that had failed went well
+	Started         Kind = "started"            // a rotation was planned
+	KeyCreated      Kind = "key_created"        // xAI answered a create with an id
+	KeyInDoubt      Kind = "key_in_doubt"       // a create's outcome is not known
+	KeyLost         Kind = "key_lost"           // a key's value is gone; it will be deleted
+	KeyFound        Kind = "key_found"          // the sweep found the key of an attempt in doubt
+	KeySettled      Kind = "attempt_settled"    // an attempt in doubt left nothing behind
+	KeyCompromised  Kind = "key_compromised"    // a human reported that a key is known to others
+	KeyUnproved     Kind = "proved_by_identity" // a key in use could not make the call that verifies it; who it is was enough
+	KeyAdopted      Kind = "key_adopted"        // a key became ours that this journal did not make
+	KeyStaged       Kind = "staged"             // every target holds the successor beside the current value
+	KeyVerified     Kind = "verified"           // the staged bytes were proved
+	PromoteBegun    Kind = "promoting"          // the point of no return
+	TargetPromoted  Kind = "target_promoted"    // a target reads back the successor
+	Promoted        Kind = "promoted"           // consumers read the successor everywhere: the rotation is live
+	KeyDisabled     Kind = "key_disabled"       // an old key is off
+	KeyEnabled      Kind = "key_enabled"        // an old key is on again
+	KeyDeleted      Kind = "key_deleted"        // a key is gone for good
+	KeyNotDisabled  Kind = "disable_refused"    // xAI does not let keys be disabled: deleted after the soak without
+	Finished        Kind = "done"               // the rotation is over
+	AbortBegun      Kind = "aborting"           // it goes back
+	AbortEnded      Kind = "aborted"            //
+	RollbackBegun   Kind = "rolling_back"       //
+	RollbackEnded   Kind = "rolled_back"        //
+	TakenOver       Kind = "superseded"         //
+	Failed          Kind = "failed"             // a step failed for the first time; it is tried again
+	Recovered       Kind = "recovered"          // a step that had failed went well
 	WaitsForHuman   Kind = "waiting_for_human"
 	AgeOverLimit    Kind = "age_over_limit"
 	Unretired       Kind = "unretired" // a predecessor that outlived max_wait was retired, in use or not
@@ -47,6 +49,10 @@ const (
 	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
 	JournalRestored Kind = "journal_restored"
+	JournalClaimed  Kind = "journal_claimed" // an installation took over a journal that belonged to another
+	Reconciled      Kind = "reconciled"  // the journal was compared with what stands outside, and agrees with it now
+	Healed          Kind = "healed"      // consumers read a key that works again
+	NamesShortened  Kind = "names_cut"   // xAI keeps names shorter than asked
 	FailedOver      Kind = "failed_over" // the database may have lost its last commits: Data has the timelines before and after
 )
 
@@ -54,7 +60,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, Healed, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
 	return false

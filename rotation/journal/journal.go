@@ -3,7 +3,7 @@
 // The journal never holds a secret: keys are named by id and fingerprint. This package and everything below it cannot
 // even see the type that secrets live in; a test on the import graph keeps it so.
 //
-// Who writes what: a policy's row, rotation, attempts, keys and targets are written by the one who holds the policy's
+// Who writes what: a policy's row, rotations, keys, effects, targets and sightings are written by the one who holds the policy's
 // claim, in one transaction with the events that tell of it ([Journal.Commit]). People write orders and holds, the
 // loader writes the policies' specifications; neither needs a claim, and both wake the policy.
 package journal
@@ -54,13 +54,14 @@ type Journal interface {
 	// SaveTeam records what is known of a team.
 	SaveTeam(ctx context.Context, t Team) error
 
-	// ReopenAttempt marks an attempt that was settled as in doubt again, because xAI lists a key of its name, and wakes
-	// its policy.
-	ReopenAttempt(ctx context.Context, now time.Time, id string) error
+	// Reopen notes that xAI lists a key that the journal counts as gone: one that was deleted is deleting again, and one whose
+	// create had no effect is rejected, with the id that it has now. It wakes the key's policy. A key that is not gone
+	// stays as it is. ErrNotFound: there is no such key, or its policy was forgotten.
+	Reopen(ctx context.Context, now time.Time, ref string, listed ListedKey) error
 
-	// SetExpiry records when a key expires, as xAI lists it now, and wakes the key's policy. An owner who changes the key at
-	// the same moment may undo it: whoever lists keys compares again. ErrNotFound: there is no such key or policy.
-	SetExpiry(ctx context.Context, now time.Time, keyID string, expires time.Time) error
+	// SaveList records what a list of the team's keys says of keys that the journal knows: their expiry, whether they are off,
+	// and whose they are. Where that changed, it wakes the policy.
+	SaveList(ctx context.Context, now time.Time, team string, keys []ListedKey) error
 
 	// Record appends events that belong to no claim.
 	Record(ctx context.Context, events ...Event) error
@@ -68,6 +69,17 @@ type Journal interface {
 	// SetMeta keeps a small fact about the journal itself; Meta reads it ("" when it was never set).
 	SetMeta(ctx context.Context, key, value string) error
 	Meta(ctx context.Context, key string) (string, error)
+
+	// SetInstallation says which installation opens the journal. The first one is recorded. claimed is false when the journal
+	// belongs to another one: then everything is compared anew ([MetaRestored] has a new mark, once for each stranger) and
+	// nothing may be changed outside until somebody claims it.
+	SetInstallation(ctx context.Context, now time.Time, name string) (claimed bool, err error)
+
+	// ClaimInstallation makes the journal that of the named installation. With asCopy the original is still in use
+	// elsewhere: every key that is not gone becomes forgotten (one that is being deleted too: the original deletes it),
+	// rotations in flight end aborted or superseded, effects close, sightings go, and every target is a first contact again.
+	// It waits until nobody acts for a policy any more ([ErrBusy] after half a minute).
+	ClaimInstallation(ctx context.Context, now time.Time, name string, asCopy bool, e Event) error
 
 	// Backup writes a consistent copy to the file path, which must not exist. Whoever opens the copy finds
 	// [MetaRestored] set.
@@ -169,17 +181,19 @@ type Reader interface {
 	Summaries(ctx context.Context, policies ...string) ([]Summary, error)
 	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
-	// TargetsOf returns every row of the target map in which the key was seen, by its id or its fingerprint, or may be
-	// put, over all policies.
-	TargetsOf(ctx context.Context, keyID string) ([]Target, error)
 	// Targets returns the whole target map.
 	Targets(ctx context.Context) ([]Target, error)
+	// SightingsOf returns every sighting of a key, by its id or its fingerprint, over all policies.
+	SightingsOf(ctx context.Context, keyID, fingerprint string) ([]Sighting, error)
+	// UnidentifiedSightings returns every sighting over all policies that is not of a key that the journal knows: parts and values
+	// that nothing identifies.
+	UnidentifiedSightings(ctx context.Context) ([]Sighting, error)
 	// Key returns a key by its id. ErrNotFound.
 	Key(ctx context.Context, id string) (Key, error)
-	// Keys returns those of the ids' keys that were ever recorded, also deleted ones, oldest first.
+	// Keys returns those of the ids' keys that were ever recorded, also gone ones, oldest first.
 	Keys(ctx context.Context, ids []string) ([]Key, error)
-	// Attempts returns those of the names' attempts that were ever made, also settled ones, oldest first.
-	Attempts(ctx context.Context, names []string) ([]Attempt, error)
+	// KeysByName returns those of the names' keys that were ever recorded, also those whose create had no effect.
+	KeysByName(ctx context.Context, names []string) ([]Key, error)
 	// Teams returns what is known of the teams.
 	Teams(ctx context.Context) ([]Team, error)
 	// Events returns events with an id above after, oldest first, at most limit.
@@ -203,4 +217,11 @@ type Words interface {
 	// Forget drops what the journal knows of a removed policy's targets and keys, or of one target that no policy uses.
 	// What it forgets stays in the events.
 	Forget(ctx context.Context, now time.Time, policy string, target *TargetID, e Event) error
+}
+
+// ListedKey is a key as a list of xAI's shows it.
+type ListedKey struct {
+	ID, Name, UserID string
+	Disabled         bool
+	ExpiresAt        time.Time
 }

@@ -8,18 +8,22 @@ type State string
 
 // The states of a rotation.
 const (
-	Planned     State = "planned"
-	Staged      State = "staged"
-	Verified    State = "verified"
-	Promoting   State = "promoting"
-	Live        State = "live"
-	Retiring    State = "retiring"
-	Done        State = "done"
-	Superseded  State = "superseded"
-	Aborting    State = "aborting"
-	Aborted     State = "aborted"
-	RollingBack State = "rolling_back"
-	RolledBack  State = "rolled_back"
+	Planned    State = "planned"
+	Staged     State = "staged"
+	Verified   State = "verified"
+	Promoting  State = "promoting"
+	Live       State = "live"
+	Aborted    State = "aborted"
+	Superseded State = "superseded"
+	RolledBack State = "rolled_back"
+)
+
+// Shown are the words that status adds for what follows a rotation, and for one that goes back.
+const (
+	Overlap     State = "overlap"      // live, and an old key works
+	Soaking     State = "soaking"      // live, and an old key is off
+	Done        State = "done"         // live, and all old keys are gone
+	RollingBack State = "rolling_back" // in flight, to an existing key that a human chose
 )
 
 // Mark is a fact about a rotation, kept in a column, that a state requires.
@@ -27,9 +31,9 @@ type Mark string
 
 // The marks: column names of the rotations table.
 const (
-	MarkKey       Mark = "key_id"       // the successor is known by id and fingerprint
+	MarkKey       Mark = "key_ref"      // the key is known
 	MarkPromoting Mark = "promoting_at" // the intent to promote is recorded
-	MarkLive      Mark = "live_at"      // every target read back the successor
+	MarkLive      Mark = "live_at"      // every target read back the key
 	MarkEnded     Mark = "ended_at"     // nothing is left to do
 )
 
@@ -46,11 +50,12 @@ type StateInfo struct {
 	Needs, Never []Mark
 }
 
-// Ended reports whether a rotation in this state has nothing left to do.
-func (s State) Ended() bool { return slices.Contains(s.Info().Needs, MarkEnded) }
+// Final reports whether a rotation in this state is over: the next one may begin. The keys that it replaced may still have
+// to be retired.
+func (s State) Final() bool { return len(s.Info().To) == 0 }
 
 // CanAbort reports whether a rotation in this state can still go back without a trace: before the first promote.
-func (s State) CanAbort() bool { return slices.Contains(s.Info().Never, MarkPromoting) && !s.Ended() }
+func (s State) CanAbort() bool { return slices.Contains(s.Info().Never, MarkPromoting) && s != Aborted }
 
 // May reports whether a rotation may go from s to t.
 func (s State) May(t State) bool { return s == t || slices.Contains(s.Info().To, t) }
@@ -68,89 +73,60 @@ func (s State) Info() StateInfo {
 var States = []StateInfo{
 	{
 		State: Planned,
-		True:  "The intent: the policy as recorded, its targets, and for every create an attempt with a name of its own, written down before anything outside happens.",
-		Next:  "Reads every target and shows that it can be written; creates the key under the attempt's name; records its id and fingerprint; stages the value in every target. After a crash a staged value with the recorded fingerprint is resumed from; otherwise the attempt is lost (its id is known, the key is deleted; what a frozen process may stage of it later is discarded after the quarantine) or in doubt (its id is not known, the sweep looks for its name), and a new attempt begins.",
-		To:    []State{Staged, Aborting},
+		True:  "The intent: the policy as recorded. For every create, a key with a name of its own is recorded before anything happens outside.",
+		Next:  "For a new key: reads every target and shows that it can be written; creates the key; records its id and fingerprint; stages the value in every target. After a crash it goes on with a value found in memory or staged; otherwise the key is rejected, or its name is searched for, and another key is begun. For an existing key: turns it on if it is off.",
+		To:    []State{Staged, Promoting, Aborted, Superseded},
 		Never: []Mark{MarkPromoting, MarkLive, MarkEnded},
 	},
 	{
 		State: Staged,
-		True:  "The successor's id and fingerprint; every target that can holds its value beside the current one.",
-		Next:  "Waits until every cluster knows the key and until it names itself three times in a row; reads back every staged value and proves those bytes by the policy's verification.",
-		To:    []State{Verified, Planned, Aborting},
+		True:  "The new key's id and fingerprint; every target that can holds its value beside the current one.",
+		Next:  "Waits until every cluster knows the key; reads back every staged value and proves those bytes by the policy's verification.",
+		To:    []State{Verified, Planned, Aborted, Superseded},
 		Needs: []Mark{MarkKey},
 		Never: []Mark{MarkPromoting, MarkLive, MarkEnded},
 	},
 	{
 		State: Verified,
 		True:  "The staged bytes were proved.",
-		Next:  "Checks that every target still holds what may be replaced, proves the staged bytes again, and records the intent to promote.",
-		To:    []State{Promoting, Staged, Planned, Aborting},
+		Next:  "Checks that every target still holds what may be replaced, proves the key again, and records the intent to promote.",
+		To:    []State{Promoting, Staged, Planned, Aborted, Superseded},
 		Needs: []Mark{MarkKey},
 		Never: []Mark{MarkPromoting, MarkLive, MarkEnded},
 	},
 	{
 		State: Promoting,
-		True:  "The point of no return: consumers may read the successor from now on.",
-		Next:  "Promotes in every target, reads back each current value and proves it; a value that got lost is recovered from any target that holds it; then discards what is staged, everywhere.",
-		To:    []State{Live, RollingBack, Superseded},
+		True:  "The point of no return: consumers may read the key from now on.",
+		Next:  "For each target: settles an earlier write whose outcome is unknown, proves the key, writes, and reads back. A value that got lost is recovered from any target that holds it.",
+		To:    []State{Live, RolledBack, Superseded},
 		Needs: []Mark{MarkKey, MarkPromoting},
 		Never: []Mark{MarkLive, MarkEnded},
 	},
 	{
 		State: Live,
-		True:  "Consumers read the successor from every target; the old keys still work.",
-		Next:  "Watches the targets and the keys; after the overlap, and where the policy asks for it when the old key is seen idle, disables the old keys.",
-		To:    []State{Retiring, Done, RollingBack, Superseded},
-		Needs: []Mark{MarkKey, MarkPromoting, MarkLive},
-		Never: []Mark{MarkEnded},
-	},
-	{
-		State: Retiring,
-		True:  "The old keys are off, and can be turned on again by one command.",
-		Next:  "After the soak, deletes the old keys.",
-		To:    []State{Done, Live, RollingBack, Superseded},
-		Needs: []Mark{MarkKey, MarkPromoting, MarkLive},
-		Never: []Mark{MarkEnded},
-	},
-	{
-		State: Done,
-		True:  "The successor is the policy's only key; everything staged is discarded.",
+		True:  "Consumers read the key from every target. The keys that it replaced are retired, each by itself; ended_at is set when the last of them is gone.",
 		Next:  "Nothing.",
-		Needs: []Mark{MarkKey, MarkPromoting, MarkLive, MarkEnded},
-	},
-	{
-		State: Superseded,
-		True:  "A newer rotation took over: the keys of this one are its predecessors.",
-		Next:  "Nothing.",
-		Needs: []Mark{MarkKey, MarkPromoting, MarkEnded},
-	},
-	{
-		State: Aborting,
-		True:  "The rotation goes back; nothing was promoted.",
-		Next:  "Discards what is staged and deletes the new key; an attempt in doubt is left to the sweep.",
-		To:    []State{Aborted},
-		Never: []Mark{MarkPromoting, MarkLive, MarkEnded},
+		Needs: []Mark{MarkKey, MarkPromoting, MarkLive},
 	},
 	{
 		State: Aborted,
-		True:  "Nothing staged is left, and the new key is gone or in quarantine.",
+		True:  "It went back before anything was promoted; a new key is rejected, an existing one keeps its state.",
 		Next:  "Nothing.",
 		Needs: []Mark{MarkEnded},
 		Never: []Mark{MarkPromoting, MarkLive},
 	},
 	{
-		State: RollingBack,
-		True:  "A human chose the old key.",
-		Next:  "Enables the old key and waits until it proves itself; puts it back into every target; waits out a disable that may still be on its way; proves it again; then retires the new key.",
-		To:    []State{RolledBack, Superseded},
-		Needs: []Mark{MarkKey, MarkPromoting},
-		Never: []Mark{MarkEnded},
+		State: Superseded,
+		True:  "A newer rotation took over: the key of this one is among those that it replaces.",
+		Next:  "Nothing.",
+		Needs: []Mark{MarkEnded},
+		Never: []Mark{MarkLive},
 	},
 	{
 		State: RolledBack,
-		True:  "The old key is the policy's only key again.",
+		True:  "A human chose the replaced key while this one was being promoted.",
 		Next:  "Nothing.",
 		Needs: []Mark{MarkKey, MarkPromoting, MarkEnded},
+		Never: []Mark{MarkLive},
 	},
 }

@@ -12,38 +12,121 @@ import (
 var commits = []promise{
 	{"what was committed is loaded again", func(k *kit) {
 		c, rec := k.start("a")
-		r := k.rotation("a", journal.Staged)
-		r.Why, r.OldKeyIDs, r.Tries, r.PropagationOK, r.BadCount = "a reason", journal.IDs("k1 k2"), 2, true, 3
-		rec.Rotation = &r
-		rec.Attempts = []journal.Attempt{k.attempt(r, journal.Created), k.attempt(r, journal.Settled)}
-		rec.Keys = []journal.Key{k.key("a"), k.key("a")}
+		r, retired := k.rotation("a", journal.Staged), k.rotation("a", journal.Live)
+		r.Why, r.By, r.OldKeyIDs, r.Tries, r.Existing, r.Failures = "a reason", "me", journal.IDs("k1 k2"), 2, true, 3
+		rec.Rotation, rec.Retired = &r, []journal.Rotation{retired}
+		rec.Keys = []journal.Key{k.key("a", journal.LiveKey), k.key("a", journal.CandidateKey)}
+		rec.Keys[0].ExpiresAt, rec.Keys[0].UserID, rec.Keys[0].Despite = now().Add(time.Hour), "user", "a:b"
+		rec.Effects = []journal.Effect{k.effect("a", rec.Keys[0].Ref, journal.EffectUpdate), k.effect("a", rec.Keys[1].Ref, journal.EffectStage)}
 		rec.Targets = []journal.Target{target("a", "one"), target("a", "two")}
-		rec.Policy.Reason, rec.Policy.Error, rec.Policy.Failures = "backoff", "store is down", 4
-		rec.Policy.NextRunAt, rec.Policy.StepAt, rec.Policy.AgeAlertAt = now().Add(time.Hour), now(), now()
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[0], "p1"), sighting(rec.Targets[0], "p2"), sighting(rec.Targets[1], "p1")}
+		rec.Policy.Reason, rec.Policy.Error, rec.Policy.Failures, rec.Policy.LostKeys = "backoff", "store is down", 4, 2
+		rec.Policy.WantedAt, rec.Policy.WantedTrigger, rec.Policy.WantedWhy, rec.Policy.WantedBy = now(), journal.ByHand, "leaked", "me"
+		rec.Policy.ReconcileMark, rec.Policy.ReconcileFrom = "a mark", now()
+		rec.Policy.NextRunAt, rec.Policy.AgeAlertAt = now().Add(time.Hour), now()
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		got := k.load("a")
 		k.equal("record", got, rec)
 		k.equal("rotation in flight", got.Policy.RotationID, r.ID)
+		live := rec.Keys[0]
+		k.equal("of the live key", []any{got.Policy.KeyID, got.Policy.Fingerprint, got.Policy.KeyExpires, got.Policy.OldestKey},
+			[]any{live.ID, live.Fingerprint, live.ExpiresAt, live.CreatedAt})
 	}},
 	{"a record just committed counts as loaded", func(k *kit) {
 		c, rec := k.start("a")
-		for i := range 4 {
+		for i := range 5 {
 			at := time.Now() // finer than what is kept, and of this machine's zone
-			rec.Policy.StepAt, rec.Policy.Failures = at, i
-			if i == 1 {
+			rec.Policy.WatchAt, rec.Policy.Failures = at, i
+			switch i {
+			case 1:
 				r := k.rotation("a", journal.Planned)
-				rec.Rotation = &r
-				rec.Attempts = append(rec.Attempts, k.attempt(r, journal.Intended))
-			}
-			if i == 2 {
-				rec.Rotation.State, rec.Rotation.KeyID, rec.Rotation.StagedAt = journal.Staged, "k", at
-				rec.Attempts[0].State, rec.Attempts[0].KeyID = journal.Created, "k"
+				rec.Rotation, rec.Targets = &r, []journal.Target{target("a", "one")}
+				rec.Keys = append(rec.Keys, k.key("a", journal.CreatingKey))
+				rec.Effects = append(rec.Effects, k.effect("a", rec.Keys[0].Ref, journal.EffectCreate))
+			case 2:
+				rec.Rotation.State, rec.Rotation.KeyRef, rec.Rotation.StagedAt = journal.Staged, rec.Keys[0].Ref, at
+				move(&rec.Keys[0], journal.CandidateKey)
+				rec.Effects[0].State, rec.Effects[0].AckAt = journal.EffectDone, at
+				rec.Sightings = append(rec.Sightings, sighting(rec.Targets[0], "p1"))
+			case 3:
+				move(&rec.Keys[0], journal.RejectedKey)
+				rec.Rotation.State, rec.Rotation.EndedAt = journal.Aborted, at
+				rec.Effects[0].ClosedAt, rec.Sightings[0].AbsentSince = at, at
+			case 4:
+				move(&rec.Keys[0], journal.DeletingKey)
+				rec.Sightings = nil
 			}
 			k.ok(k.j.Commit(k.Context(), c, rec, false))
 			got := k.load("a")
 			got.Policy.NextRunAt, got.Base.Policy.NextRunAt = rec.Policy.NextRunAt, rec.Policy.NextRunAt
+			if len(rec.Effects) == 0 { // none, and an empty list
+				rec.Effects, rec.Base.Effects = nil, nil
+			}
 			k.equal("record", rec, got)
 		}
+	}},
+	{"what ended, closed and is gone is not of the record any more", func(k *kit) {
+		c, rec := k.start("a")
+		r := k.rotation("a", journal.Promoting)
+		rec.Rotation, rec.Keys = &r, []journal.Key{k.key("a", journal.PromotingKey), k.key("a", journal.LiveKey), k.key("a", journal.CreatingKey)}
+		rec.Effects = []journal.Effect{k.effect("a", rec.Keys[0].Ref, journal.EffectPromote)}
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("oldest key", rec.Policy.OldestKey, rec.Keys[0].CreatedAt)
+
+		rec.Rotation.State, rec.Rotation.LiveAt = journal.Live, now()
+		move(&rec.Keys[0], journal.LiveKey) // before the other one ceases to be it
+		move(&rec.Keys[1], journal.RetiringKey)
+		move(&rec.Keys[2], journal.AbsentKey)
+		rec.Effects[0].State, rec.Effects[0].AckAt, rec.Effects[0].ClosedAt = journal.EffectDone, now(), now()
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		got := k.load("a")
+		k.equal("in flight", []any{rec.Rotation, got.Rotation, got.Policy.RotationID}, []any{(*journal.Rotation)(nil), (*journal.Rotation)(nil), ""})
+		k.equal("rotations with old keys", got.Retired, rec.Retired)
+		k.equal("one", len(rec.Retired), 1)
+		k.equal("keys", got.Keys, rec.Keys)
+		k.equal("keys that are left", len(rec.Keys), 2)
+		k.equal("live", got.Policy.KeyID, rec.Keys[0].ID)
+		k.equal("effects", []int{len(rec.Effects), len(got.Effects)}, []int{0, 0})
+
+		move(&rec.Keys[1], journal.DeletingKey)
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		move(&rec.Keys[1], journal.DeletedKey)
+		rec.Retired[0].EndedAt = now()
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("rotations with old keys", []int{len(rec.Retired), len(k.load("a").Retired)}, []int{0, 0})
+		k.equal("keys that are left", []int{len(rec.Keys), len(k.load("a").Keys)}, []int{1, 1})
+	}},
+	{"a rotation that becomes live and its successor are one commit", func(k *kit) {
+		c, rec := k.start("a")
+		r := k.rotation("a", journal.Promoting)
+		rec.Rotation = &r
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		r.State, r.LiveAt = journal.Live, now()
+		next := k.rotation("a", journal.Planned)
+		next.StartedAt = r.StartedAt.Add(time.Second)
+		// It stands in both lists, and as the second says.
+		rec.Ended, rec.Retired, rec.Rotation = []journal.Rotation{r}, []journal.Rotation{r}, &next
+		rec.Retired[0].Error = "said last"
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		got := k.load("a")
+		k.equal("in flight", got.Rotation, &next)
+		k.equal("before it", got.Retired, rec.Retired)
+		k.equal("of the one before", got.Retired[0].Error, "said last")
+	}},
+	{"sightings are written, changed and deleted", func(k *kit) {
+		c, rec := k.start("a")
+		rec.Targets = []journal.Target{target("a", "one"), target("a", "two")}
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[0], "p1"), sighting(rec.Targets[0], "p2"), sighting(rec.Targets[1], "p1")}
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		rec.Sightings[1].AbsentSince, rec.Sightings[1].KeyID = now(), "k2"
+		rec.Sightings = rec.Sightings[1:]
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.equal("sightings", k.load("a").Sightings, rec.Sightings)
+		rec.Sightings = append(rec.Sightings, sighting(target("a", "three"), "p1"))
+		k.refused(k.j.Commit(k.Context(), c, rec, false), journal.ErrForbidden) // of no target
+		rec.Sightings = nil
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.equal("sightings", len(k.load("a").Sightings), 0)
 	}},
 	{"state and events are written together", func(k *kit) {
 		c, rec := k.start("a")
@@ -105,7 +188,7 @@ var commits = []promise{
 	}},
 	{"the rotation that ends and the one that begins are one commit", func(k *kit) {
 		c, rec := k.start("a")
-		old := k.rotation("a", journal.Live)
+		old := k.rotation("a", journal.Promoting)
 		rec.Rotation = &old
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 
@@ -122,8 +205,6 @@ var commits = []promise{
 		k.equal("rotations", all, []journal.Rotation{fresh, ended})
 
 		// And once more, with a rotation that ended in a commit of its own.
-		rec.Rotation.State, rec.Rotation.EndedAt = journal.Aborting, time.Time{}
-		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		rec.Rotation.State, rec.Rotation.EndedAt = journal.Aborted, now()
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.equal("none in flight", k.load("a").Policy.RotationID, "")
@@ -137,15 +218,16 @@ var commits = []promise{
 		s := spec("a")
 		s.Canonical, s.Owner = "edited", "other@example.com"
 		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s}))
-		rec.Policy.KeyID, rec.Policy.LiveSince = "key", now()
+		rec.Keys = []journal.Key{k.key("a", journal.LiveKey)}
+		rec.Keys[0].LiveAt = now()
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		s.Canonical = "edited again"
 		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s}))
 		got := k.load("a").Policy
 		k.equal("spec", got.Spec, "edited again")
 		k.equal("owner", got.Owner, "other@example.com")
-		k.equal("key", got.KeyID, "key")
-		k.equal("live since", got.LiveSince, rec.Policy.LiveSince)
+		k.equal("key", got.KeyID, rec.Keys[0].ID)
+		k.equal("live since", got.LiveSince, rec.Keys[0].LiveAt)
 	}},
 	{"only what changed is written", func(k *kit) {
 		c, rec := k.start("a")
@@ -162,6 +244,21 @@ var commits = []promise{
 		k.equal("hold", got.Hold.Reason, "audit")
 		k.equal("orders", len(got.Orders), 1)
 		k.equal("order", got.Orders[0].ID, id)
+	}},
+	{"what lists say of a key is not overwritten by who does not know it", func(k *kit) {
+		c, rec := k.start("a")
+		rec.Keys = []journal.Key{k.key("a", journal.LiveKey)}
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		expires := now().Add(time.Hour)
+		listed := journal.ListedKey{ID: rec.Keys[0].ID, UserID: "user", ExpiresAt: expires}
+		k.ok(k.j.SaveList(k.Context(), now(), "research", []journal.ListedKey{listed}))
+		rec.Keys[0].Health = journal.HealthOK
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		got := k.load("a").Keys[0]
+		k.equal("key", []any{got.Health, got.ExpiresAt, got.UserID}, []any{journal.HealthOK, expires, "user"})
+		rec.Keys[0].ExpiresAt = expires.Add(time.Hour) // what the owner learns himself is written
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.equal("expires", k.load("a").Keys[0].ExpiresAt, rec.Keys[0].ExpiresAt)
 	}},
 	{"a record that was not loaded is refused", func(k *kit) {
 		c, rec := k.start("a")

@@ -17,7 +17,7 @@ import (
 // Run tries every promise of a journal. Each call of open returns a new, empty journal, which open closes in the end.
 func Run(t *testing.T, open func(t *testing.T) journal.Journal) {
 	t.Helper()
-	for _, group := range [][]promise{claims, commits, rules, words, loader, reading, rests, together} {
+	for _, group := range [][]promise{claims, commits, rules, keyRules, effectRules, words, lists, installations, loader, reading, rests, together} {
 		for _, p := range group {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()
@@ -168,7 +168,7 @@ func mark(r *journal.Rotation, marks []journal.Mark, at time.Time) {
 	for _, m := range marks {
 		switch m {
 		case journal.MarkKey:
-			r.KeyID, r.Fingerprint = "key-of-"+r.ID, "print-of-"+r.ID
+			r.KeyRef, r.KeyID, r.Fingerprint = "ref-of-"+r.ID, "key-of-"+r.ID, "print-of-"+r.ID
 		case journal.MarkPromoting:
 			r.PromotingAt = at
 		case journal.MarkLive:
@@ -184,7 +184,7 @@ func unmark(r *journal.Rotation, marks []journal.Mark) {
 	for _, m := range marks {
 		switch m {
 		case journal.MarkKey:
-			r.KeyID = ""
+			r.KeyRef = ""
 		case journal.MarkPromoting:
 			r.PromotingAt = time.Time{}
 		case journal.MarkLive:
@@ -195,26 +195,69 @@ func unmark(r *journal.Rotation, marks []journal.Mark) {
 	}
 }
 
-func (k *kit) attempt(r journal.Rotation, s journal.AttemptState) journal.Attempt {
-	id := k.id("attempt")
-	a := journal.Attempt{
-		ID: id, Rotation: r.ID, Policy: r.Policy, Team: "research", Name: "rotator/" + r.Policy + "/" + id, State: s, CreatedAt: now(),
+// key is one in a state, with the marks that the state needs.
+func (k *kit) key(policy string, s journal.KeyState) journal.Key {
+	ref := k.id("ref")
+	key := journal.Key{
+		Ref: ref, Policy: policy, Team: "research", Name: "rotator-" + policy + "-" + ref, Fingerprint: "print-of-" + ref, Spec: "{}",
+		Origin: journal.OfAttempt, State: s, CreatedAt: now(),
 	}
-	if s == journal.Created || s == journal.Lost {
-		a.KeyID, a.Fingerprint = "key-of-"+id, "print-of-"+id
-	}
-	if s == journal.Settled {
-		a.SettledAt = now()
-	}
-	return a
+	markKey(&key, s.Info().Needs, now())
+	return key
 }
 
-func (k *kit) key(policy string) journal.Key {
-	id := k.id("key")
-	return journal.Key{
-		ID: id, Policy: policy, Team: "research", Name: "rotator/" + policy + "/" + id, Fingerprint: "print-of-" + id,
-		Origin: journal.OfAttempt, Use: journal.UseSuccessor, CreatedAt: now(),
+// markKey gives a key marks.
+func markKey(k *journal.Key, marks []journal.KeyMark, at time.Time) {
+	for _, m := range marks {
+		switch m {
+		case journal.MarkKeyID:
+			k.ID = "id-of-" + k.Ref
+		case journal.MarkExposed:
+			k.ExposedAt = at
+		case journal.MarkDisabled:
+			k.DisabledAt = at
+		case journal.MarkDeleted:
+			k.DeletedAt = at
+		}
 	}
+}
+
+// unmarkKey takes marks away.
+func unmarkKey(k *journal.Key, marks []journal.KeyMark) {
+	for _, m := range marks {
+		switch m {
+		case journal.MarkKeyID:
+			k.ID = ""
+		case journal.MarkExposed:
+			k.ExposedAt = time.Time{}
+		case journal.MarkDisabled:
+			k.DisabledAt = time.Time{}
+		case journal.MarkDeleted:
+			k.DeletedAt = time.Time{}
+		}
+	}
+}
+
+// move brings a key to another state, with the marks of that.
+func move(k *journal.Key, to journal.KeyState) {
+	k.State = to
+	markKey(k, to.Info().Needs, now())
+	unmarkKey(k, to.Info().Never)
+}
+
+// effect is one that was just intended.
+func (k *kit) effect(policy, key string, kind journal.EffectKind) journal.Effect {
+	e := journal.Effect{
+		ID: k.id("effect"), Policy: policy, Key: key, Kind: kind, State: journal.EffectOpen, At: now(), QuietAt: now().Add(time.Minute),
+	}
+	if kind.OnTarget() {
+		e.Target = target(policy, "one").TargetID
+	}
+	return e
+}
+
+func sighting(g journal.Target, fingerprint string) journal.Sighting {
+	return journal.Sighting{TargetID: g.TargetID, Policy: g.Policy, Fingerprint: fingerprint, FirstSeen: now()}
 }
 
 func target(policy, path string) journal.Target {

@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"rotator/rotation/journal"
@@ -71,11 +72,11 @@ var loader = []promise{
 	}},
 	{"a new name takes over all that belongs to the old one", func(k *kit) {
 		c, rec := k.start("old")
-		r := k.rotation("old", journal.Live)
-		rec.Rotation = &r
-		rec.Attempts = []journal.Attempt{k.attempt(r, journal.Intended)}
-		rec.Keys, rec.Targets = []journal.Key{k.key("old")}, []journal.Target{target("old", "one")}
-		rec.Policy.KeyID = "in use"
+		r := k.rotation("old", journal.Promoting)
+		rec.Rotation, rec.Retired = &r, []journal.Rotation{k.rotation("old", journal.Live)}
+		rec.Keys, rec.Targets = []journal.Key{k.key("old", journal.LiveKey)}, []journal.Target{target("old", "one")}
+		rec.Effects = []journal.Effect{k.effect("old", rec.Keys[0].Ref, journal.EffectPromote)}
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[0], "p")}
 		k.ok(k.j.Commit(k.Context(), c, rec, false, event("old", journal.Started)))
 		_, err := k.j.Place(k.Context(), journal.Order{Policy: "old", Kind: journal.OrderAbort, At: now()})
 		k.ok(err)
@@ -97,13 +98,13 @@ var loader = []promise{
 		_, err = k.j.Load(k.Context(), "old")
 		k.refused(err, journal.ErrNotFound)
 		got := k.load("new")
-		k.equal("policy", got.Policy.KeyID, "in use")
+		k.equal("policy", got.Policy.KeyID, rec.Keys[0].ID)
 		k.equal("spec", got.Policy.Spec, s.Canonical)
 		k.equal("removed", got.Policy.RemovedAt, time.Time{})
 		k.equal("rotation", got.Rotation.ID, r.ID)
 		k.equal("rotation's policy", got.Rotation.Policy, "new")
-		k.equal("attempts, keys, targets, orders",
-			[]int{len(got.Attempts), len(got.Keys), len(got.Targets), len(got.Orders)}, []int{1, 1, 1, 1})
+		k.equal("retired rotations, keys, effects, targets, sightings, orders",
+			[]int{len(got.Retired), len(got.Keys), len(got.Effects), len(got.Targets), len(got.Sightings), len(got.Orders)}, []int{1, 1, 1, 1, 1, 1})
 		k.equal("hold", got.Hold, hold)
 		events, err := k.j.Events(k.Context(), 0, 0)
 		k.ok(err)
@@ -119,6 +120,36 @@ var loader = []promise{
 		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s, spec("old")}))
 		k.equal("keys of the new name", len(k.load("new").Keys), 1)
 		k.equal("keys of the old name", len(k.load("old").Keys), 0)
+	}},
+	{"a target that a policy names has a row before it is read", func(k *kit) {
+		named := func(name string, paths ...string) journal.Spec {
+			s := spec(name)
+			for _, p := range paths {
+				s.Targets = append(s.Targets, target(name, p).TargetID)
+			}
+			s.Canonical = fmt.Sprint(name, paths)
+			return s
+		}
+		unread := func(policy, path string) journal.Target {
+			return journal.Target{TargetID: target(policy, path).TargetID, Policy: policy}
+		}
+		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{named("a", "one", "two"), named("b", "one")}))
+		all, err := k.j.Targets(k.Context())
+		k.ok(err)
+		k.equal("targets", all, []journal.Target{unread("a", "one"), unread("a", "two"), unread("b", "one")})
+
+		claims, err := k.j.Claim(k.Context(), owner, now(), 1, "a")
+		k.ok(err)
+		rec := k.load("a")
+		rec.Targets[0].Status, rec.Targets[0].ContactAt = journal.TargetOK, now()
+		k.ok(k.j.Commit(k.Context(), claims[0], rec, false))
+		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{named("a", "one", "three"), named("b", "one")}))
+		// What was read stays, and so does what the policy names no more.
+		k.equal("targets", k.load("a").Targets, []journal.Target{rec.Targets[0], unread("a", "three"), unread("a", "two")})
+		// Its owner, who does not know the new row yet, may write it.
+		rec.Targets = append(rec.Targets, target("a", "three"))
+		k.ok(k.j.Commit(k.Context(), claims[0], rec, true))
+		k.equal("target", k.load("a").Targets[1], rec.Targets[2])
 	}},
 	{"a name stands once", func(k *kit) {
 		k.refused(k.j.SetPolicies(k.Context(), now(), []journal.Spec{spec("a"), spec("a")}), journal.ErrForbidden)

@@ -87,31 +87,11 @@ func (w *world) commit(r *rapid.T, policy string) {
 	if !held {
 		return
 	}
-	was := w.rec[policy]
-	rec := copyOf(was)
-	legal := true
-	if rec.Rotation == nil || !rec.Rotation.EndedAt.IsZero() {
-		rot := w.rotation(policy, journal.Planned)
-		rec.Rotation = &rot
-	} else {
-		to := rapid.SampledFrom(journal.States).Draw(r, "to")
-		legal = rec.Rotation.State.May(to.State)
-		rec.Rotation.State = to.State
-		mark(rec.Rotation, to.Needs, now())
-		unmark(rec.Rotation, to.Never)
-	}
-	if rapid.Bool().Draw(r, "attempt") {
-		rec.Attempts = append(rec.Attempts, w.attempt(*rec.Rotation, journal.Intended))
-	}
-	if n := len(rec.Attempts); n > 0 && rapid.Bool().Draw(r, "settle") {
-		rec.Attempts[n-1].State, rec.Attempts[n-1].SettledAt = journal.Settled, now()
-	}
-	if rapid.Bool().Draw(r, "key") {
-		rec.Keys = append(rec.Keys, w.key(policy))
-	}
-	if n := len(rec.Keys); n > 0 && rapid.Bool().Draw(r, "delete") {
-		rec.Keys[0].DeletedAt = now()
-	}
+	rec := copyOf(w.rec[policy])
+	legal := w.moveRotation(r, policy, rec)
+	legal = w.moveKeys(r, policy, rec) && legal
+	legal = w.moveEffects(r, policy, rec) && legal
+	w.moveSightings(r, policy, rec)
 	for i := range rec.Orders {
 		rec.Orders[i].DoneAt = now()
 	}
@@ -126,6 +106,87 @@ func (w *world) commit(r *rapid.T, policy string) {
 		}
 		w.rec[policy] = rec
 		w.nEvents++
+	}
+}
+
+// moveRotation begins a rotation, or moves the one in flight, and reports whether it may.
+func (w *world) moveRotation(r *rapid.T, policy string, rec *journal.Record) bool {
+	if n := len(rec.Retired); n > 0 && rapid.Bool().Draw(r, "retired") {
+		rec.Retired[n-1].EndedAt = now()
+	}
+	if rec.Rotation == nil {
+		rot := w.rotation(policy, journal.Planned)
+		rec.Rotation = &rot
+		return true
+	}
+	to := rapid.SampledFrom(journal.States).Draw(r, "to")
+	legal := rec.Rotation.State.May(to.State)
+	rec.Rotation.State = to.State
+	mark(rec.Rotation, to.Needs, now())
+	unmark(rec.Rotation, to.Never)
+	return legal
+}
+
+// moveKeys adds a key, and moves one, and reports whether they may.
+func (w *world) moveKeys(r *rapid.T, policy string, rec *journal.Record) bool {
+	legal := true
+	if n := len(rec.Keys); n > 0 && rapid.Bool().Draw(r, "move key") {
+		key := &rec.Keys[rapid.IntRange(0, n-1).Draw(r, "key")]
+		to := rapid.SampledFrom(journal.KeyStates).Draw(r, "key to").State
+		legal = key.State.May(to)
+		move(key, to)
+	}
+	if rapid.Bool().Draw(r, "new key") {
+		rec.Keys = append(rec.Keys, w.key(policy, rapid.SampledFrom(journal.KeyStates).Draw(r, "new key in").State))
+	}
+	live := 0
+	for _, key := range rec.Keys {
+		if key.State == journal.LiveKey {
+			live++
+		}
+	}
+	return legal && live < 2
+}
+
+// moveEffects adds an effect, and moves one, and reports whether they may.
+func (w *world) moveEffects(r *rapid.T, policy string, rec *journal.Record) bool {
+	legal := true
+	if n := len(rec.Effects); n > 0 && rapid.Bool().Draw(r, "move effect") {
+		e := &rec.Effects[rapid.IntRange(0, n-1).Draw(r, "effect")]
+		was := e.State
+		e.State, e.AckAt = rapid.SampledFrom([]journal.EffectState{
+			journal.EffectOpen, journal.EffectDone, journal.EffectRefused, journal.EffectWithdrawn, journal.EffectUnknown, journal.EffectSettled,
+		}).Draw(r, "effect to"), time.Time{}
+		legal = e.State != journal.EffectOpen || was == journal.EffectOpen
+		if final := e.State != journal.EffectOpen && e.State != journal.EffectUnknown; final {
+			e.ClosedAt = now()
+		} else if rapid.IntRange(0, 4).Draw(r, "close") == 0 {
+			e.ClosedAt, legal = now(), false
+		}
+	}
+	if rapid.Bool().Draw(r, "new effect") {
+		kind := rapid.SampledFrom([]journal.EffectKind{journal.EffectCreate, journal.EffectDelete, journal.EffectStage, journal.EffectPromote}).Draw(r, "kind")
+		rec.Effects = append(rec.Effects, w.effect(policy, "ref", kind))
+	}
+	return legal
+}
+
+// moveSightings adds sightings, changes them, and lets them end.
+func (w *world) moveSightings(r *rapid.T, policy string, rec *journal.Record) {
+	if len(rec.Targets) == 0 {
+		rec.Targets = append(rec.Targets, target(policy, "one"))
+	}
+	if n := len(rec.Sightings); n > 0 {
+		i := rapid.IntRange(0, n-1).Draw(r, "sighting")
+		switch rapid.IntRange(0, 2).Draw(r, "sighting goes") {
+		case 0:
+			rec.Sightings = slices.Delete(rec.Sightings, i, i+1)
+		case 1:
+			rec.Sightings[i].AbsentSince = now()
+		}
+	}
+	if rapid.Bool().Draw(r, "new sighting") {
+		rec.Sightings = append(rec.Sightings, sighting(rec.Targets[0], w.id("print")))
 	}
 }
 
@@ -193,22 +254,30 @@ func (w *world) compare(r *rapid.T, policy string) {
 		r.Fatal(err)
 	}
 	want := copyOf(w.rec[policy])
-	if want.Rotation != nil && !want.Rotation.EndedAt.IsZero() {
+	if r := want.Rotation; r != nil && r.State.Final() {
+		if r.State == journal.Live {
+			want.Retired = append(want.Retired, *r)
+		}
 		want.Rotation = nil
 	}
-	want.Attempts = slices.DeleteFunc(want.Attempts, func(a journal.Attempt) bool {
-		return a.State == journal.Settled && (want.Rotation == nil || a.Rotation != want.Rotation.ID)
-	})
-	want.Keys = slices.DeleteFunc(want.Keys, func(k journal.Key) bool { return !k.DeletedAt.IsZero() })
+	want.Retired = slices.DeleteFunc(want.Retired, func(r journal.Rotation) bool { return !r.EndedAt.IsZero() })
+	want.Keys = slices.DeleteFunc(want.Keys, func(k journal.Key) bool { return k.State.Gone() })
+	want.Effects = slices.DeleteFunc(want.Effects, func(e journal.Effect) bool { return !e.ClosedAt.IsZero() })
 	want.Orders = slices.DeleteFunc(want.Orders, func(o journal.Order) bool { return !o.DoneAt.IsZero() })
 	want.Policy.NextRunAt = got.Policy.NextRunAt
 	// Rows made within a microsecond stand in the order of their ids.
 	byID := cmp.Options{
-		cmp.Transformer("attempts", func(l []journal.Attempt) map[string]journal.Attempt {
-			return maps.Collect(index(l, func(a journal.Attempt) string { return a.ID }))
+		cmp.Transformer("rotations", func(l []journal.Rotation) map[string]journal.Rotation {
+			return maps.Collect(index(l, func(r journal.Rotation) string { return r.ID }))
 		}),
 		cmp.Transformer("keys", func(l []journal.Key) map[string]journal.Key {
-			return maps.Collect(index(l, func(k journal.Key) string { return k.ID }))
+			return maps.Collect(index(l, func(k journal.Key) string { return k.Ref }))
+		}),
+		cmp.Transformer("effects", func(l []journal.Effect) map[string]journal.Effect {
+			return maps.Collect(index(l, func(e journal.Effect) string { return e.ID }))
+		}),
+		cmp.Transformer("sightings", func(l []journal.Sighting) map[string]journal.Sighting {
+			return maps.Collect(index(l, func(s journal.Sighting) string { return s.Fingerprint }))
 		}),
 		cmp.Transformer("orders", func(l []journal.Order) map[int64]journal.Order {
 			return maps.Collect(index(l, func(o journal.Order) int64 { return o.ID }))

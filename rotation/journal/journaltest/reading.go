@@ -14,27 +14,34 @@ var reading = []promise{
 		_, err := k.j.Load(k.Context(), "a")
 		k.refused(err, journal.ErrNotFound)
 		c, rec := k.start("a")
-		past := k.rotation("a", journal.Aborting)
-		rec.Rotation = &past
-		rec.Attempts = []journal.Attempt{k.attempt(past, journal.Settled), k.attempt(past, journal.InDoubt)}
-		k.ok(k.j.Commit(k.Context(), c, rec, false))
-		rec.Rotation.State, rec.Rotation.EndedAt = journal.Aborted, now()
-		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		past, live, over := k.rotation("a", journal.Aborted), k.rotation("a", journal.Live), k.rotation("a", journal.Live)
+		over.EndedAt = now()
 		r := k.rotation("a", journal.Planned)
-		doubt := rec.Attempts[1]
-		mine := k.attempt(r, journal.Settled)
-		rec.Rotation, rec.Attempts = &r, append(rec.Attempts, mine)
-		gone, here := k.key("a"), k.key("a")
-		gone.DeletedAt = now()
-		rec.Keys = []journal.Key{gone, here}
+		rec.Rotation, rec.Ended, rec.Retired = &r, []journal.Rotation{past, over}, []journal.Rotation{live}
+		for i, s := range journal.KeyStates {
+			key := k.key("a", s.State)
+			key.CreatedAt = now().Add(time.Duration(i) * time.Second)
+			rec.Keys = append(rec.Keys, key)
+		}
+		closed, open := k.effect("a", "r", journal.EffectDelete), k.effect("a", "r", journal.EffectDelete)
+		closed.State, closed.ClosedAt = journal.EffectDone, now()
+		rec.Effects = []journal.Effect{closed, open}
 		removed := target("a", "one")
 		removed.RemovedAt = now()
 		rec.Targets = []journal.Target{removed}
+		var there []journal.Key
+		for _, key := range rec.Keys {
+			if !key.State.Gone() {
+				there = append(there, key)
+			}
+		}
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		got := k.load("a")
 		k.equal("rotation", got.Rotation, &r)
-		k.equal("attempts", got.Attempts, []journal.Attempt{doubt, mine})
-		k.equal("keys", got.Keys, []journal.Key{here})
+		k.equal("retired", got.Retired, []journal.Rotation{live})
+		k.equal("keys", got.Keys, there)
+		k.equal("keys that are not gone", len(there), len(journal.KeyStates)-3)
+		k.equal("effects", got.Effects, []journal.Effect{open})
 		k.equal("targets", got.Targets, []journal.Target{removed})
 	}},
 	{"summaries are all there is, by name", func(k *kit) {
@@ -46,9 +53,14 @@ var reading = []promise{
 				rec := k.load("b")
 				r := k.rotation("b", journal.Planned)
 				rec.Rotation = &r
-				fine, one, two := target("b", "fine"), target("b", "one"), target("b", "two")
-				fine.Status, one.Status, two.Status = journal.TargetOK, journal.TargetDrift, journal.TargetDrift
-				rec.Targets = []journal.Target{fine, one, two}
+				for _, s := range []journal.TargetStatus{
+					journal.TargetNew, journal.TargetEmpty, journal.TargetOK, journal.TargetUnreadable, journal.TargetSamePlace, // not these
+					journal.TargetDrift, journal.TargetForeign, journal.TargetMissing, journal.TargetOtherPolicy, journal.TargetOtherRotator,
+				} {
+					g := target("b", "of "+string(s))
+					g.Status = s
+					rec.Targets = append(rec.Targets, g)
+				}
 				k.ok(k.j.Commit(k.Context(), c, rec, true))
 			}
 		}
@@ -71,7 +83,29 @@ var reading = []promise{
 		k.equal("names", names, []string{"B", "a", "b", "ä"})
 		k.equal("held", held, []string{"a"})
 		k.equal("moving", moving, []string{"b"})
-		k.equal("drifted", drifted, []string{"b2"})
+		k.equal("drifted", drifted, []string{"b5"})
+	}},
+	{"a summary has the policy's keys, and the rotation that matters", func(k *kit) {
+		c, rec := k.start("a")
+		older, younger, over := k.rotation("a", journal.Live), k.rotation("a", journal.Live), k.rotation("a", journal.Live)
+		older.StartedAt, over.StartedAt, over.EndedAt = younger.StartedAt.Add(-time.Hour), younger.StartedAt.Add(time.Hour), now()
+		live, leaving, gone := k.key("a", journal.LiveKey), k.key("a", journal.RetiringKey), k.key("a", journal.DeletedKey)
+		leaving.CreatedAt = live.CreatedAt.Add(-time.Hour)
+		rec.Retired, rec.Ended, rec.Keys = []journal.Rotation{older, younger}, []journal.Rotation{over}, []journal.Key{live, leaving, gone}
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		summary := func() journal.Summary {
+			all, err := k.j.Summaries(k.Context(), "a")
+			k.ok(err)
+			return all[0]
+		}
+		got := summary()
+		k.equal("keys", got.Keys, []journal.Key{leaving, live})
+		k.equal("rotation", got.Rotation, &younger)
+		r := k.rotation("a", journal.Planned)
+		r.StartedAt = older.StartedAt.Add(-time.Hour)
+		rec.Rotation = &r
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.equal("rotation", summary().Rotation, &r)
 	}},
 	{"history is newest first", func(k *kit) {
 		k.policies("a", "b")
@@ -82,9 +116,9 @@ var reading = []promise{
 		for i := range 5 {
 			c := claimed[i%2]
 			rec := k.load(c.Policy)
-			r := k.rotation(c.Policy, journal.Done)
+			r := k.rotation(c.Policy, journal.Superseded)
 			r.StartedAt = begun.Add(time.Duration(i) * time.Minute)
-			rec.Rotation = &r
+			rec.Ended = []journal.Rotation{r}
 			k.ok(k.j.Commit(k.Context(), c, rec, false))
 			want = append([]string{r.ID}, want...)
 		}
@@ -100,52 +134,48 @@ var reading = []promise{
 		k.equal("three", ids("", 3), want[:3])
 		k.equal("of one", ids(claimed[1].Policy, 0), []string{want[1], want[3]})
 	}},
-	{"the target map spans all policies", func(k *kit) {
+	{"sightings span all policies", func(k *kit) {
 		k.policies("a", "b")
 		claimed, err := k.j.Claim(k.Context(), owner, now(), 2)
 		k.ok(err)
 		for _, c := range claimed {
 			rec := k.load(c.Policy)
-			shared, own, later := target(c.Policy, "shared"), target(c.Policy, "own-"+c.Policy), target(c.Policy, "later-"+c.Policy)
-			shared.KeyID, own.KeyID, later.NextKeyID = "k1", "of-"+c.Policy, "k1"
+			shared, own := target(c.Policy, "shared"), target(c.Policy, "own")
 			if c.Policy == "a" {
 				shared.RemovedAt = now() // what was seen there still counts
 			}
-			rec.Targets = []journal.Target{shared, own, later}
+			known := k.key(c.Policy, journal.RetiringKey)
+			known.Fingerprint = "print of " + c.Policy
+			named, part, unknown := sighting(shared, "p1"), sighting(own, known.Fingerprint), sighting(own, "unknown")
+			named.KeyID = "k1"
+			rec.Keys, rec.Targets, rec.Sightings = []journal.Key{known}, []journal.Target{shared, own}, []journal.Sighting{named, part, unknown}
 			k.ok(k.j.Commit(k.Context(), c, rec, true))
 		}
-		found := func(list []journal.Target, err error) (paths []string) {
+		found := func(list []journal.Sighting, err error) (paths []string) {
 			k.ok(err)
-			for _, g := range list {
-				paths = append(paths, g.Policy+" "+g.Path)
+			for _, s := range list {
+				paths = append(paths, s.Policy+" "+s.Path+" "+s.Fingerprint)
 			}
 			return paths
 		}
-		k.equal("of k1", found(k.j.TargetsOf(k.Context(), "k1")), []string{"a later-a", "a shared", "b later-b", "b shared"})
-		k.equal("of b's", found(k.j.TargetsOf(k.Context(), "of-b")), []string{"b own-b"})
-		k.equal("of none", found(k.j.TargetsOf(k.Context(), "")), []string(nil))
-		k.equal("all", len(found(k.j.Targets(k.Context()))), 6)
-	}},
-	{"a key is found in targets by its fingerprint", func(k *kit) {
-		c, rec := k.start("a")
-		old := k.key("a")
-		unnamed := journal.Target{TargetID: journal.TargetID{Store: "s", Path: "unnamed"}, Policy: "a", Fingerprint: old.Fingerprint}
-		empty := journal.Target{TargetID: journal.TargetID{Store: "s", Path: "empty"}, Policy: "a"}
-		rec.Keys, rec.Targets = []journal.Key{old}, []journal.Target{unnamed, empty}
-		k.ok(k.j.Commit(k.Context(), c, rec, true))
-		got, err := k.j.TargetsOf(k.Context(), old.ID)
+		k.equal("of k1", found(k.j.SightingsOf(k.Context(), "k1", "")), []string{"a shared p1", "b shared p1"})
+		k.equal("of b's", found(k.j.SightingsOf(k.Context(), "not seen", "print of b")), []string{"b own print of b"})
+		k.equal("of both", found(k.j.SightingsOf(k.Context(), "k1", "print of b")), []string{"a shared p1", "b own print of b", "b shared p1"})
+		k.equal("of none", found(k.j.SightingsOf(k.Context(), "", "")), []string(nil))
+		k.equal("unidentified", found(k.j.UnidentifiedSightings(k.Context())), []string{"a own unknown", "b own unknown"})
+		all, err := k.j.Targets(k.Context())
 		k.ok(err)
-		if len(got) != 1 || got[0].TargetID != unnamed.TargetID {
-			k.Errorf("found %v", got)
-		}
+		k.equal("targets", len(all), 4)
 	}},
-	{"keys are found by their ids and attempts by their names, for ever", func(k *kit) {
+	{"keys are found by their ids and by their names, for ever", func(k *kit) {
 		c, rec := k.start("a")
-		r := k.rotation("a", journal.Planned)
-		gone, here, other := k.key("a"), k.key("a"), k.key("a")
-		gone.DeletedAt, gone.CreatedAt = now(), here.CreatedAt.Add(-time.Hour)
-		settled, another := k.attempt(r, journal.Settled), k.attempt(r, journal.Settled)
-		rec.Rotation, rec.Attempts, rec.Keys = &r, []journal.Attempt{settled, another}, []journal.Key{here, other, gone}
+		gone, here, never := k.key("a", journal.DeletedKey), k.key("a", journal.LiveKey), k.key("a", journal.AbsentKey)
+		gone.CreatedAt = here.CreatedAt.Add(-time.Hour)
+		twin, other := k.key("a", journal.RetiringKey), k.key("a", journal.RetiringKey) // people may give two keys one name
+		for _, key := range []*journal.Key{&twin, &other} {
+			key.Origin, key.Name, key.CreatedAt = journal.OfAdoption, "production", now().Add(time.Hour)
+		}
+		rec.Keys = []journal.Key{here, never, gone, twin, other}
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		for _, c := range []struct {
 			ids  []string
@@ -155,10 +185,15 @@ var reading = []promise{
 			k.ok(err)
 			k.equal(fmt.Sprint("keys ", c.ids), keys, c.want)
 		}
-		attempts, err := k.j.Attempts(k.Context(), []string{"no such name", settled.Name})
+		named, err := k.j.KeysByName(k.Context(), []string{"no such name", never.Name, gone.Name})
 		k.ok(err)
-		k.equal("attempts", attempts, []journal.Attempt{settled})
+		k.equal("by name", named, []journal.Key{gone, never})
+		named, err = k.j.KeysByName(k.Context(), []string{"production"})
+		k.ok(err)
+		k.equal("of one name", len(named), 2)
 		_, err = k.j.Key(k.Context(), "nobody's")
+		k.refused(err, journal.ErrNotFound)
+		_, err = k.j.Key(k.Context(), "")
 		k.refused(err, journal.ErrNotFound)
 	}},
 	{"teams and meta are kept", func(k *kit) {

@@ -37,7 +37,7 @@ func (k *kit) restAll(n int) (claims []journal.Claim, recs []*journal.Record) {
 	k.ok(err)
 	for _, c := range all {
 		rec := k.load(c.Policy)
-		rec.Targets, rec.Keys = []journal.Target{target(c.Policy, c.Policy)}, []journal.Key{k.key(c.Policy)}
+		rec.Targets, rec.Keys = []journal.Target{target(c.Policy, c.Policy)}, []journal.Key{k.key(c.Policy, journal.LiveKey)}
 		rec.Policy.NextRunAt = now().Add(-time.Second)
 		rec.Policy.WatchAt = rec.Policy.NextRunAt
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
@@ -112,11 +112,12 @@ var rests = []promise{
 	}},
 	{"many are loaded as one is", func(k *kit) {
 		c, rec := k.start("full")
-		r := k.rotation("full", journal.Live)
-		rec.Rotation = &r
-		rec.Attempts = []journal.Attempt{k.attempt(r, journal.Intended), k.attempt(r, journal.Settled)}
-		rec.Keys = []journal.Key{k.key("full"), k.key("full")}
+		r := k.rotation("full", journal.Staged)
+		rec.Rotation, rec.Retired = &r, []journal.Rotation{k.rotation("full", journal.Live)}
+		rec.Keys = []journal.Key{k.key("full", journal.LiveKey), k.key("full", journal.DisabledKey)}
 		rec.Targets = []journal.Target{target("full", "two"), target("full", "one")}
+		rec.Effects = []journal.Effect{k.effect("full", rec.Keys[0].Ref, journal.EffectStage), k.effect("full", rec.Keys[1].Ref, journal.EffectEnable)}
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[1], "p2"), sighting(rec.Targets[1], "p1")}
 		const text = "a \"word\", \\ <b> & [1, null] \n\t\x01 \u2028 schlüssel 🗝"
 		rec.Targets[0].Error = text
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
@@ -133,7 +134,7 @@ var rests = []promise{
 		k.equal("records of nobody", len(got), 0)
 	}},
 	{"many are committed as one is", func(k *kit) {
-		const n = 12
+		const n = 16
 		claims, recs := k.restAll(n)
 		next := now().Add(time.Hour)
 		done := make([]journal.Outcome, n)
@@ -141,16 +142,21 @@ var rests = []promise{
 			rec.Policy.NextRunAt, rec.Policy.WatchAt = next, next
 			rec.Policy.Error = fmt.Sprint("seen ", i)
 			rec.Targets[0].SeenAt, rec.Targets[0].KeyID = next, fmt.Sprint("key ", i)
-			rec.Keys[0].Health = "ok"
+			rec.Keys[0].Health = journal.HealthOK
 			done[i] = journal.Outcome{Claim: claims[i], Record: rec}
 		}
+		recs[1].Keys[0].ExpiresAt = next                           // what lists say too
 		recs[9].Targets[0].SeenAt = recs[9].Base.Targets[0].SeenAt // nothing but the policy's own row
 		recs[9].Targets[0].KeyID, recs[9].Keys[0].Health = recs[9].Base.Targets[0].KeyID, recs[9].Base.Keys[0].Health
 		// What is refused, and what was lost, keeps nobody else from being written.
 		more := k.rotation(recs[3].Policy.Name, journal.Planned)
 		recs[3].Rotation = &more
 		recs[4].Targets = append(recs[4].Targets, target(recs[4].Policy.Name, "new"))
-		recs[5].Keys = append(recs[5].Keys, k.key(recs[5].Policy.Name))
+		recs[5].Keys = append(recs[5].Keys, k.key(recs[5].Policy.Name, journal.CandidateKey))
+		move(&recs[10].Keys[0], journal.RetiringKey)
+		recs[11].Effects = append(recs[11].Effects, k.effect(recs[11].Policy.Name, recs[11].Keys[0].Ref, journal.EffectDisable))
+		recs[12].Sightings = append(recs[12].Sightings, sighting(recs[12].Targets[0], "p"))
+		recs[13].Retired = append(recs[13].Retired, k.rotation(recs[13].Policy.Name, journal.Live))
 		done[6].Claim.Epoch--
 		done[7].Claim.Owner = "replica-9"
 		_, err := k.j.Place(k.Context(), journal.Order{Policy: claims[8].Policy, Kind: journal.OrderRotate, At: now()})
@@ -159,7 +165,7 @@ var rests = []promise{
 		k.ok(err)
 		for i, err := range errs {
 			switch i {
-			case 3, 4, 5:
+			case 3, 4, 5, 10, 11, 12, 13:
 				k.refused(err, journal.ErrForbidden)
 			case 6, 7:
 				k.refused(err, journal.ErrLost)

@@ -13,7 +13,7 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.unclaimable()
 		o := journal.Order{
-			Policy: "a", Kind: journal.OrderResolve, Trigger: journal.ByHand, Supersede: true,
+			Policy: "a", Kind: journal.OrderResolve, Trigger: journal.ByHand, Supersede: true, FalseAlarm: true,
 			Target: journal.TargetID{Store: "vault", Path: "p", Field: "f"}, Decision: journal.Overwrite,
 			KeyIDs: "key-1 key-2",
 			Why:    "leaked", By: "me", At: now(),
@@ -47,14 +47,13 @@ var words = []promise{
 		k.refused(err, journal.ErrNotFound)
 		k.refused(k.j.SetHold(k.Context(), now(), "a", journal.Hold{}, event("a", journal.HoldReleased)), journal.ErrNotFound)
 		k.refused(k.j.Forget(k.Context(), now(), "a", nil, event("a", journal.Forgotten)), journal.ErrNotFound)
-		k.refused(k.j.ReopenAttempt(k.Context(), now(), "x"), journal.ErrNotFound)
-		k.refused(k.j.SetExpiry(k.Context(), now(), "x", now()), journal.ErrNotFound)
+		k.refused(k.j.Reopen(k.Context(), now(), "x", journal.ListedKey{}), journal.ErrNotFound)
 		k.equal("events", len(k.events()), 0)
 	}},
 	{"a hold is set, replaced and released", func(k *kit) {
 		c, _ := k.start("a")
 		k.ok(k.j.Release(k.Context(), c, now().Add(time.Hour)))
-		first := journal.Hold{Reason: "audit", By: "me", At: now(), Until: now().Add(time.Hour)}
+		first := journal.Hold{Reason: "audit", By: "me", At: now(), Until: now().Add(time.Hour), Scope: journal.HoldRotations}
 		second := journal.Hold{Reason: "freeze", By: "you", At: now()}
 		for _, h := range []journal.Hold{first, second, {}} {
 			kind := journal.HoldSet
@@ -82,16 +81,6 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("hold", k.load("a").Hold, journal.Hold{})
 	}},
-	{"another expiry of a key is written and wakes its policy", func(k *kit) {
-		c, rec := k.start("a")
-		rec.Keys = []journal.Key{k.key("a")}
-		rec.Policy.NextRunAt = now().Add(time.Hour)
-		k.ok(k.j.Commit(k.Context(), c, rec, true))
-		want := now().Add(24 * time.Hour)
-		k.ok(k.j.SetExpiry(k.Context(), now(), rec.Keys[0].ID, want))
-		k.claim("a")
-		k.equal("expiry", k.load("a").Keys[0].ExpiresAt, want)
-	}},
 	{"a commit tells that somebody has spoken", func(k *kit) {
 		c, rec := k.start("a")
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
@@ -109,68 +98,65 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.equal("woken, with a claim made since", rec.Woken, false)
 	}},
-	{"an attempt that shows up again is in doubt again", func(k *kit) {
-		c, rec := k.start("a")
-		r := k.rotation("a", journal.Planned)
-		settled, intended := k.attempt(r, journal.Settled), k.attempt(r, journal.Intended)
-		rec.Rotation, rec.Attempts = &r, []journal.Attempt{settled, intended}
-		k.ok(k.j.Commit(k.Context(), c, rec, false))
-		rec.Rotation.State = journal.Aborting
-		k.ok(k.j.Commit(k.Context(), c, rec, false))
-		rec.Rotation.State, rec.Rotation.EndedAt = journal.Aborted, now()
-		rec.Policy.NextRunAt = now().Add(time.Hour)
-		k.ok(k.j.Commit(k.Context(), c, rec, true))
-		k.equal("attempts to look after", len(k.load("a").Attempts), 1)
-
-		k.ok(k.j.ReopenAttempt(k.Context(), now(), settled.ID))
-		k.ok(k.j.ReopenAttempt(k.Context(), now(), intended.ID))
-		k.claim("a")
-		got := k.load("a").Attempts
-		k.equal("attempts to look after", len(got), 2)
-		for _, a := range got {
-			want := journal.InDoubt
-			if a.ID == intended.ID {
-				want = journal.Intended
-			}
-			k.equal("state", a.State, want)
-			k.equal("settled", a.SettledAt, time.Time{})
-		}
-	}},
 	{"a policy is forgotten when it is gone", func(k *kit) {
 		c, rec := k.start("a")
-		r := k.rotation("a", journal.Live)
-		a := k.attempt(r, journal.Settled)
-		rec.Rotation, rec.Attempts = &r, []journal.Attempt{a}
-		rec.Keys, rec.Targets = []journal.Key{k.key("a")}, []journal.Target{target("a", "one")}
+		r := k.rotation("a", journal.Promoting)
+		rec.Rotation, rec.Retired = &r, []journal.Rotation{k.rotation("a", journal.Live)}
+		leaving, gone := k.key("a", journal.DeletingKey), k.key("a", journal.DeletedKey)
+		rec.Keys, rec.Targets = []journal.Key{k.key("a", journal.LiveKey), leaving, gone}, []journal.Target{target("a", "one")}
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[0], "p")}
+		rec.Effects = []journal.Effect{k.effect("a", rec.Keys[0].Ref, journal.EffectUpdate)}
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		forget := func() error { return k.j.Forget(k.Context(), now(), "a", nil, event("a", journal.Forgotten)) }
 		k.refused(forget(), journal.ErrForbidden) // still in the files
 		k.policies("b")
 		k.refused(forget(), journal.ErrForbidden) // in flight
-		rec = k.load("a")
-		rec.Rotation.State, rec.Rotation.EndedAt = journal.Done, now()
+		rec.Rotation.State, rec.Rotation.EndedAt = journal.Superseded, now()
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		k.ok(k.j.Release(k.Context(), c, now()))
+		k.refused(forget(), journal.ErrForbidden) // a delete was sent
+		all, err := k.j.Claim(k.Context(), owner, now(), 1, "a")
+		k.ok(err)
+		c = all[0]
+		move(rec.Key(leaving.Ref), journal.DeletedKey)
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		forgotten := make(chan error)
 		go func() { forgotten <- forget() }() // it waits for who acts for the policy
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.ok(<-forgotten)
-		_, err := k.j.Load(k.Context(), "a")
+		_, err = k.j.Load(k.Context(), "a")
 		k.refused(err, journal.ErrNotFound)
 		k.refused(k.j.Commit(k.Context(), c, rec, true), journal.ErrLost)
 		k.refused(forget(), journal.ErrNotFound)
-		all, err := k.j.Targets(k.Context())
+		targets, err := k.j.Targets(k.Context())
 		k.ok(err)
-		k.equal("targets", len(all), 0)
-		_, err = k.j.Key(k.Context(), rec.Keys[0].ID)
-		k.refused(err, journal.ErrNotFound)
+		sightings, err := k.j.UnidentifiedSightings(k.Context())
+		k.ok(err)
+		k.equal("targets and sightings", len(targets)+len(sightings), 0)
 		history, err := k.j.Rotations(k.Context(), "a", 0)
 		k.ok(err)
-		k.equal("history", len(history), 1)
-		names, err := k.j.Attempts(k.Context(), []string{a.Name})
-		k.ok(err)
-		k.equal("names", names, []journal.Attempt{a})
-		k.refused(k.j.ReopenAttempt(k.Context(), now(), a.ID), journal.ErrNotFound)
+		k.equal("history", len(history), 2)
+		for _, r := range history {
+			k.equal("ended", r.EndedAt.IsZero(), false)
+		}
+		k.equal("key", k.stateOf(rec.Keys[0].Name), journal.ForgottenKey)
+		k.equal("key that was gone", k.stateOf(gone.Name), journal.DeletedKey)
+		for _, key := range []journal.Key{rec.Keys[0], gone} {
+			k.refused(k.j.Reopen(k.Context(), now(), key.Ref, journal.ListedKey{ID: key.ID}), journal.ErrNotFound)
+		}
 		k.equal("events", k.events(), []journal.Kind{journal.PolicyRemoved, journal.Forgotten})
+
+		// A policy of that name has nothing of it.
+		k.policies("a", "b")
+		rec = k.load("a")
+		k.equal("keys and effects", len(rec.Keys)+len(rec.Effects), 0)
+	}},
+	{"a policy with a key whose create is under way is not forgotten", func(k *kit) {
+		c, rec := k.start("a")
+		rec.Keys = []journal.Key{k.key("a", journal.CreatingKey)}
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		k.policies()
+		k.refused(k.j.Forget(k.Context(), now(), "a", nil, event("a", journal.Forgotten)), journal.ErrForbidden)
 	}},
 	{"a target is forgotten when no policy names it", func(k *kit) {
 		c, rec := k.start("a")
@@ -183,12 +169,16 @@ var words = []promise{
 		k.refused(forget("one"), journal.ErrForbidden)
 		k.refused(forget("three"), journal.ErrNotFound)
 		rec.Targets[0].RemovedAt = now()
+		rec.Sightings = []journal.Sighting{sighting(rec.Targets[0], "p"), sighting(rec.Targets[1], "p")}
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.ok(forget("one"))
+		k.equal("sightings", k.load("a").Sightings, rec.Sightings[1:])
 		// The owner in the middle of a step knows the target still, and does not bring it back.
 		rec.Targets[0].Status, rec.Targets[1].Status = journal.TargetUnreadable, journal.TargetDrift
+		rec.Sightings[0].AbsentSince = now()
+		rec.Sightings = append(rec.Sightings, sighting(rec.Targets[0], "another"))
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
-		got := k.load("a").Targets
-		k.equal("targets", got, rec.Targets[1:])
+		k.equal("targets", k.load("a").Targets, rec.Targets[1:])
+		k.equal("sightings", k.load("a").Sightings, rec.Sightings[1:2])
 	}},
 }

@@ -15,7 +15,7 @@ func (db *DB) Clear(ctx context.Context) error {
 		return errKept
 	}
 	return db.write(ctx, func(ctx context.Context, t tx) error {
-		for _, table := range []string{"holds", "orders", "targets", "keys", "attempts", "rotations", "policies", "events", "chores", "teams", "meta", "replicas", "paces", "lineage"} {
+		for _, table := range []string{"holds", "orders", "targets", "sightings", "effects", "keys", "rotations", "policies", "events", "chores", "teams", "meta", "replicas", "paces", "lineage"} {
 			if _, err := t.exec(ctx, "DELETE FROM "+table); err != nil {
 				return err
 			}

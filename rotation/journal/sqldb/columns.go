@@ -10,15 +10,16 @@ import (
 // which only the release of a claim sets: a crash in the middle leaves the policy due.
 const (
 	loaded = "name team owner spec first_seen removed_at"
-	owned  = "step_at due_at due_cause not_before watch_at rotation_id key_id fingerprint live_since last_success oldest_key " +
-		"key_expires reason error since failures age_alert_at"
+	owned  = "due_at due_cause not_before watch_at lost_keys wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
+		"reconcile_from last_success reason error since failures age_alert_at rotation_id key_id fingerprint live_since oldest_key key_expires"
 )
 
 func ownedFields(p *journal.Policy) []any {
 	return []any{
-		instant{&p.StepAt}, instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt},
-		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.LastSuccess}, instant{&p.OldestKey}, instant{&p.KeyExpires},
-		(*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
+		instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.LostKeys,
+		instant{&p.WantedAt}, (*string)(&p.WantedTrigger), &p.WantedWhy, &p.WantedBy, &p.ReconcileMark, instant{&p.ReconcileFrom},
+		instant{&p.LastSuccess}, (*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
+		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.OldestKey}, instant{&p.KeyExpires},
 	}
 }
 
@@ -33,57 +34,77 @@ var ownedPolicies = newTable("policies", "name "+owned, func(p *journal.Policy) 
 	return append([]any{&p.Name}, ownedFields(p)...)
 })
 
-var rotations = newTable("rotations", `id policy state trigger why spec attempt key_id fingerprint old_key_ids tries
-	started_at entered_at staged_at verified_at promoting_at live_at disabled_at ended_at propagated_at propagation_ok
-	bad_since bad_count bad_at idle_wait_from discarded restored_at hold_after restore_key_id error`,
+var rotations = newTable("rotations", `id policy state trigger why said_by spec key_ref key_id fingerprint existing old_key_ids tries
+	started_at entered_at staged_at verified_at promoting_at live_at ended_at try_at failures reason error`,
 	func(r *journal.Rotation) []any {
 		return []any{
-			&r.ID, &r.Policy, (*string)(&r.State), (*string)(&r.Trigger), &r.Why, &r.Spec, &r.Attempt, &r.KeyID,
-			&r.Fingerprint, (*string)(&r.OldKeyIDs), &r.Tries,
+			&r.ID, &r.Policy, (*string)(&r.State), (*string)(&r.Trigger), &r.Why, &r.By, &r.Spec, &r.KeyRef, &r.KeyID,
+			&r.Fingerprint, flag{&r.Existing}, (*string)(&r.OldKeyIDs), &r.Tries,
 			instant{&r.StartedAt}, instant{&r.EnteredAt}, instant{&r.StagedAt}, instant{&r.VerifiedAt}, instant{&r.PromotingAt},
-			instant{&r.LiveAt}, instant{&r.DisabledAt}, instant{&r.EndedAt}, instant{&r.PropagatedAt},
-			flag{&r.PropagationOK}, instant{&r.BadSince}, &r.BadCount, instant{&r.BadAt}, instant{&r.IdleWaitFrom},
-			flag{&r.Discarded}, instant{&r.RestoredAt}, &r.HoldAfter, &r.RestoreKeyID, &r.Error,
+			instant{&r.LiveAt}, instant{&r.EndedAt}, instant{&r.TryAt}, &r.Failures, (*string)(&r.Reason), &r.Error,
 		}
 	})
 
-var attempts = newTable("attempts", `id rotation policy team name state key_id fingerprint
-	created_at quarantine_until sweep_at settled_at error`,
-	func(a *journal.Attempt) []any {
+// ownKeyColumns are those of a key that only its owner writes; what lists say of it, [DB.SaveList] writes too. An owner who
+// did not change those leaves them alone: his record may be older than the list.
+const (
+	ownKeyColumns = `ref id policy team name rotation spec origin state fingerprint created_at exposed_at live_at retire_from idle_from
+		disabled_at deleted_at replaced_by retire_rotation compromised_at compromised_why compromised_by propagated_at
+		propagation_waived_at despite never_disabled health health_at bad_answers bad_since proved_at try_at tries reason error`
+	listedKeyColumns = ` user_id expires_at`
+)
+
+func ownKeyFields(k *journal.Key) []any {
+	return []any{
+		&k.Ref, &k.ID, &k.Policy, &k.Team, &k.Name, &k.Rotation, &k.Spec, (*string)(&k.Origin), (*string)(&k.State), &k.Fingerprint,
+		instant{&k.CreatedAt}, instant{&k.ExposedAt}, instant{&k.LiveAt}, instant{&k.RetireFrom}, instant{&k.IdleFrom},
+		instant{&k.DisabledAt}, instant{&k.DeletedAt}, &k.ReplacedBy, &k.RetireRotation,
+		instant{&k.CompromisedAt}, &k.CompromisedWhy, &k.CompromisedBy, instant{&k.PropagatedAt}, instant{&k.PropagationWaivedAt},
+		&k.Despite, flag{&k.NeverDisabled},
+		(*string)(&k.Health), instant{&k.HealthAt}, &k.BadAnswers, instant{&k.BadSince}, instant{&k.ProvedAt},
+		instant{&k.TryAt}, &k.Tries, (*string)(&k.Reason), &k.Error,
+	}
+}
+
+var keys = newTable("keys", ownKeyColumns+listedKeyColumns, func(k *journal.Key) []any {
+	return append(ownKeyFields(k), &k.UserID, instant{&k.ExpiresAt})
+})
+
+// ownKeys is the table as an owner writes it who changed nothing of what lists say.
+var ownKeys = newTable("keys", ownKeyColumns, ownKeyFields)
+
+var effects = newTable("effects", `id policy key_ref kind target_store target_path target_field state at quiet_at ack_at closed_at expected error`,
+	func(e *journal.Effect) []any {
 		return []any{
-			&a.ID, &a.Rotation, &a.Policy, &a.Team, &a.Name, (*string)(&a.State), &a.KeyID, &a.Fingerprint,
-			instant{&a.CreatedAt}, instant{&a.QuarantineUntil}, instant{&a.SweepAt}, instant{&a.SettledAt}, &a.Error,
+			&e.ID, &e.Policy, &e.Key, (*string)(&e.Kind), &e.Target.Store, &e.Target.Path, &e.Target.Field, (*string)(&e.State),
+			instant{&e.At}, instant{&e.QuietAt}, instant{&e.AckAt}, instant{&e.ClosedAt}, &e.Expected, &e.Error,
 		}
 	})
 
-var keys = newTable("keys", `id policy team name fingerprint origin attempt use created_at expires_at
-	disable_sent_at disabled_at delete_sent_at deleted_at health health_at bad_answers`,
-	func(k *journal.Key) []any {
-		return []any{
-			&k.ID, &k.Policy, &k.Team, &k.Name, &k.Fingerprint, (*string)(&k.Origin), &k.Attempt, (*string)(&k.Use),
-			instant{&k.CreatedAt}, instant{&k.ExpiresAt}, instant{&k.DisableSentAt}, instant{&k.DisabledAt},
-			instant{&k.DeleteSentAt}, instant{&k.DeletedAt}, &k.Health, instant{&k.HealthAt},
-			&k.BadAnswers,
-		}
-	})
-
-var targets = newTable("targets", `policy store path field status key_id fingerprint replaceable next_key_id prev_key_id
-	prev_print decision decided_for contact_at seen_at removed_at error`,
+var targets = newTable("targets", `policy store path field place status key_id fingerprint replaceable decision decided_for
+	contact_at empty_from empty_at seen_at removed_at error`,
 	func(g *journal.Target) []any {
 		return []any{
-			&g.Policy, &g.Store, &g.Path, &g.Field, (*string)(&g.Status), &g.KeyID, &g.Fingerprint, &g.Replaceable,
-			&g.NextKeyID, &g.PrevKeyID, &g.PrevPrint, (*string)(&g.Decision), &g.DecidedFor,
-			instant{&g.ContactAt}, instant{&g.SeenAt}, instant{&g.RemovedAt}, &g.Error,
+			&g.Policy, &g.Store, &g.Path, &g.Field, &g.Place, (*string)(&g.Status), &g.KeyID, &g.Fingerprint, &g.Replaceable,
+			(*string)(&g.Decision), &g.DecidedFor, instant{&g.ContactAt}, instant{&g.EmptyFrom}, instant{&g.EmptyAt},
+			instant{&g.SeenAt}, instant{&g.RemovedAt}, &g.Error,
+		}
+	})
+
+var sightings = newTable("sightings", `policy store path field fingerprint key_id first_seen absent_since`,
+	func(s *journal.Sighting) []any {
+		return []any{
+			&s.Policy, &s.Store, &s.Path, &s.Field, &s.Fingerprint, &s.KeyID, instant{&s.FirstSeen}, instant{&s.AbsentSince},
 		}
 	})
 
 // orderColumns and orderFields leave out the id, which the database gives.
-const orderColumns = `policy kind trigger supersede target_store target_path target_field decision key_ids why said_by
+const orderColumns = `policy kind trigger supersede false_alarm target_store target_path target_field decision key_ids why said_by
 	at done_at refused rotation_id`
 
 func orderFields(o *journal.Order) []any {
 	return []any{
-		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, &o.Target.Store, &o.Target.Path,
+		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, flag{&o.FalseAlarm}, &o.Target.Store, &o.Target.Path,
 		&o.Target.Field, (*string)(&o.Decision), (*string)(&o.KeyIDs), &o.Why, &o.By, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
 	}
 }
@@ -94,8 +115,8 @@ var orders = newTable("orders", "id "+orderColumns, func(o *journal.Order) []any
 	return append([]any{&o.ID}, orderFields(o)...)
 })
 
-var holds = newTable("holds", "reason said_by at until", func(h *journal.Hold) []any {
-	return []any{&h.Reason, &h.By, instant{&h.At}, instant{&h.Until}}
+var holds = newTable("holds", "reason said_by scope at until", func(h *journal.Hold) []any {
+	return []any{&h.Reason, &h.By, (*string)(&h.Scope), instant{&h.At}, instant{&h.Until}}
 })
 
 var teams = newTable("teams", "name id scope management_key_id validated_at listed_at managed unmanaged orphans error",
@@ -108,24 +129,52 @@ var teams = newTable("teams", "name id scope management_key_id validated_at list
 
 // The statements that write rows. A guard that refuses a row shows as no row changed.
 var (
-	// An attempt keeps its name and its policy, a key its policy; what was deleted stays deleted.
-	upsertAttempt = attempts.upsert("id", " WHERE attempts.policy = excluded.policy AND attempts.name = excluded.name")
-	upsertKey     = keys.upsert("id", " WHERE keys.policy = excluded.policy"+
-		" AND (keys.deleted_at IS NULL OR excluded.deleted_at IS NOT NULL)")
-	updateTarget = targets.update("", "policy", "store", "path", "field")
-	upsertTeam   = teams.upsert("name", "")
+	// A key that is not known to the record is new, or one that was forgotten and is adopted again, be it by another policy.
+	addKey = keys.upsert("ref", " WHERE keys.name = excluded.name AND keys.state = 'forgotten' AND excluded.state IN ("+
+		quoted(journal.ForgottenKey.Info().To)+")")
+	// What is closed stays closed, nothing that was sent is open again, and an effect is of one change for ever.
+	updateEffect = effects.update(" AND closed_at IS NULL AND (state = 'open' OR $8 <> 'open')",
+		"id", "policy", "key_ref", "kind", "target_store", "target_path", "target_field", "at")
+	// The loader makes a row for a target that nobody read yet.
+	addTarget = targets.upsert("policy, store, path, field", " WHERE targets.contact_at IS NULL AND targets.status = ''")
+	// A sighting is of a target that there is: one that was forgotten meanwhile does not come back.
+	addSighting = strings.Replace(sightings.upsert("policy, store, path, field, fingerprint", ""), "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+		"SELECT $1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT) FROM targets WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4", 1)
+	removeSighting = "DELETE FROM sightings WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4 AND fingerprint = $5"
+	updateTarget   = targets.update("", "policy", "store", "path", "field")
+	upsertTeam     = teams.upsert("name", "")
 	// moves are the updates of a rotation by the state it goes to: only from a state that may go there.
-	moves = func() map[journal.State]string {
-		m := make(map[journal.State]string, len(journal.States))
-		for _, to := range journal.States {
-			var from []string
-			for _, i := range journal.States {
-				if i.State.May(to.State) {
-					from = append(from, "'"+string(i.State)+"'")
-				}
-			}
-			m[to.State] = rotations.update(" AND state IN ("+strings.Join(from, ", ")+")", "id", "policy")
-		}
-		return m
-	}()
+	moves = movesOf(rotations, journal.States, func(i journal.StateInfo) journal.State { return i.State }, journal.State.May, "id", "policy")
+	// keyMoves and ownKeyMoves are those of a key, which keeps its policy and its name.
+	keyMoves    = movesOf(keys, journal.KeyStates, keyState, journal.KeyState.May, "ref", "policy", "name")
+	ownKeyMoves = movesOf(ownKeys, journal.KeyStates, keyState, journal.KeyState.May, "ref", "policy", "name")
 )
+
+func keyState(i journal.KeyStateInfo) journal.KeyState { return i.State }
+
+// movesOf are a table's updates by the state that a row goes to, each of a row in a state that may go there.
+func movesOf[T, I any, S ~string](t table[T], states []I, of func(I) S, may func(from, to S) bool, key ...string) map[S]string {
+	m := make(map[S]string, len(states))
+	for _, to := range states {
+		var from []S
+		for _, i := range states {
+			if may(of(i), of(to)) {
+				from = append(from, of(i))
+			}
+		}
+		m[of(to)] = t.update(" AND state IN ("+quoted(from)+")", key...)
+	}
+	return m
+}
+
+// quoted lists states as SQL has them.
+func quoted[S ~string](states []S) string {
+	list := make([]string, len(states))
+	for i, s := range states {
+		list[i] = "'" + string(s) + "'"
+	}
+	return strings.Join(list, ", ")
+}
+
+// notGone is a condition: something is left to do with a key. Records are loaded without the others.
+var notGone = "state NOT IN (" + quoted([]journal.KeyState{journal.DeletedKey, journal.AbsentKey, journal.ForgottenKey}) + ")"

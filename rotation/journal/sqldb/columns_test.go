@@ -110,6 +110,8 @@ func sameWord(field, column string) bool {
 	switch column {
 	case "said_by":
 		return field == "By" // BY is a word of SQL's
+	case "key_ref":
+		return field == "Key" || field == "KeyRef" // KEY is one too
 	case "target_store", "target_path", "target_field":
 		column = strings.TrimPrefix(column, "target_")
 	}
@@ -120,8 +122,9 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 	t.Parallel()
 	testColumns[journal.Policy](t, policies)
 	testColumns[journal.Rotation](t, rotations)
-	testColumns[journal.Attempt](t, attempts)
 	testColumns[journal.Key](t, keys)
+	testColumns[journal.Effect](t, effects)
+	testColumns[journal.Sighting](t, sightings)
 	testColumns[journal.Target](t, targets)
 	testColumns[journal.Order](t, orders)
 	testColumns[journal.Hold](t, holds)

@@ -11,7 +11,8 @@ import (
 // Commit implements journal.Journal. Besides what the interface says:
 //
 //   - Without release the policy's NextRunAt is not written: it stays in the past, so that a crash leaves the policy due.
-//   - The policy's RotationID is set to the rotation in flight: the record cannot say two things.
+//   - What the policy's row repeats of keys and rotations is made anew: the record cannot say two things.
+//   - Afterwards the record has no keys that are gone, no effects that are closed, and no rotations that ended.
 //   - journal.ErrForbidden: a rule refuses what the record says, also a rotation that is dropped without having ended.
 //
 // After any other error than ErrLost and ErrForbidden it is not known whether the record was written: Load tells.
@@ -31,8 +32,7 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 	if err != nil {
 		return fmt.Errorf("commit %s: %w", c.Policy, err)
 	}
-	rec.Ended = nil
-	rec.Base = rec.Clone()
+	written(rec)
 	return nil
 }
 

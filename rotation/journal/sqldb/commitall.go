@@ -31,28 +31,13 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 		if err != nil {
 			return err
 		}
-		var seen, ofKeys [][]any
+		var written []changes
 		for i := range done {
-			if errs[i] != nil || !kept[all[i].of] {
-				continue
-			}
-			for j := range all[i].seen {
-				seen = append(seen, targets.args(&all[i].seen[j]))
-			}
-			for j := range all[i].keys {
-				ofKeys = append(ofKeys, keys.args(&all[i].keys[j]))
+			if errs[i] == nil && kept[all[i].of] {
+				written = append(written, all[i])
 			}
 		}
-		// A target that is not there any more was forgotten meanwhile, and is not to come back.
-		if err := db.updateAll(ctx, t, seeTargets, seen, func(string) {}); err != nil {
-			return err
-		}
-		n := 0
-		err = db.updateAll(ctx, t, changeKeys, ofKeys, func(string) { n++ })
-		if err == nil && n < len(ofKeys) {
-			err = fmt.Errorf("keys: %w", errNoRow)
-		}
-		return err
+		return db.writeResting(ctx, t, written)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("commit %d policies: %w", len(done), err)
@@ -63,19 +48,48 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 		case !kept[d.Claim.Policy]:
 			errs[i] = fmt.Errorf("commit %s: %w", d.Claim.Policy, journal.ErrLost)
 		default:
-			d.Record.Base = d.Record.Clone()
+			written(d.Record)
 		}
 	}
 	return errs, nil
 }
 
+// writeResting writes targets and keys that were there before.
+func (db *DB) writeResting(ctx context.Context, t tx, all []changes) error {
+	var seen, ofKeys, ofListed [][]any
+	for i := range all {
+		for j := range all[i].seen {
+			seen = append(seen, targets.args(&all[i].seen[j]))
+		}
+		for j := range all[i].keys {
+			if k := &all[i].keys[j]; k.listed {
+				ofListed = append(ofListed, keys.args(&k.Key))
+			} else {
+				ofKeys = append(ofKeys, ownKeys.args(&k.Key))
+			}
+		}
+	}
+	// A target that is not there any more was forgotten meanwhile, and is not to come back.
+	if err := db.updateAll(ctx, t, seeTargets, seen, func(string) {}); err != nil {
+		return err
+	}
+	n := 0
+	if err := db.updateAll(ctx, t, changeOwnKeys, ofKeys, func(string) { n++ }); err != nil {
+		return err
+	}
+	err := db.updateAll(ctx, t, changeKeys, ofListed, func(string) { n++ })
+	if err == nil && n < len(ofKeys)+len(ofListed) {
+		err = fmt.Errorf("keys: %w", errNoRow)
+	}
+	return err
+}
+
 // restingChanges are the changes of a turn in which nothing began, moved or ended.
 func restingChanges(d journal.Outcome) (changes, error) {
 	ch, err := changesOf(d.Record)
-	if err == nil && (ch.of != d.Claim.Policy || len(d.Record.Ended) > 0 || len(ch.moved)+len(ch.begun)+len(ch.attempts)+
-		len(ch.found)+len(ch.orders) > 0 || ch.hold != nil || slices.ContainsFunc(ch.keys, func(k journal.Key) bool {
-		return !slices.ContainsFunc(d.Record.Base.Keys, func(was journal.Key) bool { return was.ID == k.ID })
-	})) {
+	if err == nil && (ch.of != d.Claim.Policy || len(d.Record.Ended) > 0 || len(ch.moved)+len(ch.begun)+len(ch.acted)+len(ch.intends)+
+		len(ch.found)+len(ch.sighted)+len(ch.unseen)+len(ch.orders) > 0 || ch.hold != nil ||
+		slices.ContainsFunc(ch.keys, func(k keyChange) bool { return k.moved })) {
 		err = fmt.Errorf("%w: more than the policy, its targets and keys changed", journal.ErrForbidden)
 	}
 	if err != nil {
@@ -88,7 +102,9 @@ func restingChanges(d journal.Outcome) (changes, error) {
 var (
 	endClaims  = endingClaims()
 	seeTargets = targets.updates("policy", "store", "path", "field")
-	changeKeys = keys.updates("id", "policy").guarded("(keys.deleted_at IS NULL OR %s IS NOT NULL)", "deleted_at")
+	// A key that moves to another state is written by [DB.Commit].
+	changeKeys    = keys.updates("ref", "policy", "name", "state")
+	changeOwnKeys = ownKeys.updates("ref", "policy", "name", "state")
 )
 
 func endingClaims() updates {

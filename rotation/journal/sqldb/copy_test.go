@@ -56,10 +56,16 @@ func populate(t *testing.T, db *DB) {
 		t.Fatal(err)
 	}
 	at := time.UnixMicro(1_700_000_000_000_001).UTC()
-	rec.Rotation = &journal.Rotation{ID: "r1", Policy: c.Policy, State: journal.Planned, Trigger: journal.ByHand, Attempt: "t1", StartedAt: at}
-	rec.Attempts = []journal.Attempt{{ID: "t1", Rotation: "r1", Policy: c.Policy, Team: "research", Name: "rotator-a-t1", State: journal.Intended, CreatedAt: at}}
-	rec.Keys = []journal.Key{{ID: "k1", Policy: c.Policy, Team: "research", Origin: journal.OfAdoption, Use: journal.UseCurrent, CreatedAt: at}}
-	rec.Targets = []journal.Target{{TargetID: journal.TargetID{Store: "s", Path: "p"}, Policy: c.Policy, Status: journal.TargetOK, SeenAt: at}}
+	id := journal.TargetID{Store: "s", Path: "p"}
+	rec.Rotation = &journal.Rotation{ID: "r1", Policy: c.Policy, State: journal.Planned, Trigger: journal.ByHand, StartedAt: at}
+	rec.Keys = []journal.Key{
+		{Ref: "f1", ID: "k1", Policy: c.Policy, Team: "research", Origin: journal.OfAdoption, State: journal.LiveKey, CreatedAt: at, ExposedAt: at},
+	}
+	rec.Effects = []journal.Effect{
+		{ID: "e1", Policy: c.Policy, Key: "f1", Kind: journal.EffectPromote, Target: id, State: journal.EffectUnknown, At: at, QuietAt: at},
+	}
+	rec.Targets = []journal.Target{{TargetID: id, Policy: c.Policy, Status: journal.TargetOK, SeenAt: at}}
+	rec.Sightings = []journal.Sighting{{TargetID: id, Policy: c.Policy, Fingerprint: "p1", KeyID: "k1", FirstSeen: at}}
 	events := make([]journal.Event, 450)
 	for i := range events {
 		events[i] = journal.Event{At: at, Policy: c.Policy, Kind: journal.Started, Data: map[string]string{"n": fmt.Sprint(i)}}
@@ -67,6 +73,7 @@ func populate(t *testing.T, db *DB) {
 	for _, err := range []error{
 		db.Commit(t.Context(), c, rec, true, events...),
 		db.SetHold(t.Context(), at, "b", journal.Hold{Reason: "'quoted', ünd", By: "me", At: at}, journal.Event{At: at, Kind: journal.HoldSet}),
+		db.SaveList(t.Context(), at, "research", []journal.ListedKey{{ID: "k1", Disabled: true, ExpiresAt: at}}),
 		db.SaveTeam(t.Context(), journal.Team{Name: "research", ID: "1"}),
 		db.SetMeta(t.Context(), "x", "y"),
 	} {

@@ -104,7 +104,7 @@ func TestChildStorm(t *testing.T) {
 			rec, err := db.Load(t.Context(), c.Policy)
 			for i := 0; err == nil; i++ {
 				r := journal.Rotation{ID: fmt.Sprint(c.Policy, "/", i), Policy: c.Policy, State: journal.Aborted, EndedAt: time.Now()}
-				rec.Rotation = &r
+				rec.Ended = []journal.Rotation{r}
 				e := journal.Event{Kind: journal.Started, Policy: c.Policy, Rotation: r.ID}
 				if err = db.Commit(t.Context(), c, rec, false, e, e); err == nil {
 					fmt.Printf("written %s\n", r.ID)

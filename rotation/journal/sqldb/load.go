@@ -83,15 +83,22 @@ func partOf[T any](from table[T], policy, where string, put func(*journal.Record
 var parts = []part{
 	partOf(policies, "name", "", func(r *journal.Record, p journal.Policy) { r.Policy = p }),
 	partOf(holds, "policy", "", func(r *journal.Record, h journal.Hold) { r.Hold = h }),
-	partOf(rotations, "policy", " AND ended_at IS NULL", func(r *journal.Record, v journal.Rotation) { r.Rotation = &v }),
-	partOf(attempts, "policy", " AND state <> 'settled'", addAttempt),
-	partOf(attempts, "policy", " AND state = 'settled' AND rotation IN (SELECT id FROM rotations WHERE policy @these AND ended_at IS NULL)", addAttempt),
-	partOf(keys, "policy", " AND deleted_at IS NULL", func(r *journal.Record, k journal.Key) { r.Keys = append(r.Keys, k) }),
+	partOf(rotations, "policy", " AND ended_at IS NULL", addRotation),
+	partOf(effects, "policy", " AND closed_at IS NULL", func(r *journal.Record, e journal.Effect) { r.Effects = append(r.Effects, e) }),
+	partOf(sightings, "policy", "", func(r *journal.Record, s journal.Sighting) { r.Sightings = append(r.Sightings, s) }),
+	partOf(keys, "policy", " AND "+notGone, func(r *journal.Record, k journal.Key) { r.Keys = append(r.Keys, k) }),
 	partOf(targets, "policy", "", func(r *journal.Record, g journal.Target) { r.Targets = append(r.Targets, g) }),
 	partOf(orders, "policy", " AND done_at IS NULL", func(r *journal.Record, o journal.Order) { r.Orders = append(r.Orders, o) }),
 }
 
-func addAttempt(r *journal.Record, a journal.Attempt) { r.Attempts = append(r.Attempts, a) }
+// addRotation adds one that is not ended: in flight, or live with old keys that are not gone.
+func addRotation(r *journal.Record, v journal.Rotation) {
+	if v.State.Final() {
+		r.Retired = append(r.Retired, v)
+	} else {
+		r.Rotation = &v
+	}
+}
 
 // loading is the statement of all parts, a number before each of its rows.
 func (db *DB) loading(these string) string {
@@ -104,12 +111,14 @@ func (db *DB) loading(these string) string {
 
 // sortRows puts a record's rows in order. Databases order text each by its own rules.
 func sortRows(r *journal.Record) {
-	slices.SortFunc(r.Attempts, func(a, b journal.Attempt) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
-	})
 	slices.SortFunc(r.Keys, func(a, b journal.Key) int {
-		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.CreatedAt.Compare(b.CreatedAt), cmp.Compare(a.Ref, b.Ref))
 	})
+	slices.SortFunc(r.Retired, func(a, b journal.Rotation) int {
+		return cmp.Or(a.StartedAt.Compare(b.StartedAt), cmp.Compare(a.ID, b.ID))
+	})
+	slices.SortFunc(r.Effects, func(a, b journal.Effect) int { return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(r.Sightings, bySighting)
 	slices.SortFunc(r.Targets, byTarget)
 	slices.SortFunc(r.Orders, func(a, b journal.Order) int { return cmp.Compare(a.ID, b.ID) })
 }

@@ -28,6 +28,10 @@ const compatibleMark = "-- compatible with schema "
 // ErrOlder: the journal's schema is older than this program, which was asked to look only and so cannot change it.
 var ErrOlder = errors.New("the journal is from an older version")
 
+// ErrOldLine: the journal was made by a version before 0.2.0, whose tables were others.
+var ErrOldLine = errors.New("this journal is from before version 0.2.0 and cannot be read; start with a new one, " +
+	"and `rotator keys adopt` rebuilds it from xAI and the stores")
+
 // schema is what a program knows of the journal's tables: its migrations, in order.
 type schema []migration
 
@@ -97,15 +101,19 @@ func (known schema) migrate(ctx context.Context, t tx, identity string, o Option
 }
 
 // check returns the journal's schema, 0 of a new database. journal.ErrNewer: it is newer, and its programs changed what
-// this one relies on.
+// this one relies on. ErrOldLine: its first file is none of this line's.
 func (known schema) check(ctx context.Context, t tx) (have int, err error) {
-	var program string
+	var program, first string
 	var oldest int
 	// A later file cannot make up for what an earlier one broke: the highest number counts.
-	_, err = one(ctx, t, []any{&have, &program, &oldest}, `SELECT version, program,
-		(SELECT max(compatible_with) FROM schema_version) FROM schema_version ORDER BY version DESC LIMIT 1`)
+	_, err = one(ctx, t, []any{&have, &program, &oldest, &first}, `SELECT version, program,
+		(SELECT max(compatible_with) FROM schema_version),
+		coalesce((SELECT file FROM schema_version WHERE version = 1), '') FROM schema_version ORDER BY version DESC LIMIT 1`)
 	if err != nil {
 		return 0, fmt.Errorf("schema version: %w", err)
+	}
+	if have > 0 && first != known[0].file {
+		return have, ErrOldLine
 	}
 	if have > len(known) && oldest > len(known) {
 		return have, fmt.Errorf("%w: its schema is %d, from %s, for programs that know schema %d, and this program knows schemas up to %d: "+

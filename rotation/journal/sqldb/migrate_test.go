@@ -129,3 +129,36 @@ func TestMigrationsSayWhoMayRunBeside(t *testing.T) {
 		}
 	}
 }
+
+// TestOldLine: a journal from before version 0.2.0 is refused, to look and to write, in a sentence that says what to do.
+func TestOldLine(t *testing.T) {
+	t.Parallel()
+	_, url := newFile(t)
+	oldLine(t, url)
+}
+
+func oldLine(t *testing.T, url string) {
+	db := open(t, url)
+	err := db.write(t.Context(), func(ctx context.Context, tx tx) error {
+		_, err := tx.exec(ctx, `UPDATE schema_version SET file = 'migrations/0001_journal.sql', program = 'rotator 0.1.9'`)
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []Options{{}, {ReadOnly: true}} {
+		db, err := Open(t.Context(), url, o)
+		if !errors.Is(err, ErrOldLine) {
+			t.Errorf("read-only %t: %v", o.ReadOnly, err)
+		}
+		if err == nil {
+			_ = db.Close()
+			continue
+		}
+		for _, want := range []string{"before version 0.2.0", "start with a new one", "rotator keys adopt"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not say %q", err, want)
+			}
+		}
+	}
+}

@@ -48,6 +48,9 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		if err := db.updateAll(ctx, t, changePolicies, rows, func(string) {}); err != nil {
 			return err
 		}
+		if err := insertTargets(ctx, t, specs, known, changed); err != nil {
+			return err
+		}
 		if len(gone) > 0 {
 			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name `+db.among(1), db.list(gone), micros(at)); err != nil {
 				return err
@@ -129,6 +132,38 @@ func insertPolicies(n int) string {
 	return b.String()
 }
 
+// insertTargets makes rows of targets that new and changed policies name, as never read: until they are, they may hold any key.
+func insertTargets(ctx context.Context, t tx, specs []journal.Spec, known map[string]bool, changed []string) error {
+	const most = 800
+	edited := make(map[string]bool, len(changed))
+	for _, name := range changed {
+		edited[name] = true
+	}
+	args := make([]any, 0, most)
+	flush := func() error {
+		if len(args) == 0 {
+			return nil
+		}
+		_, err := t.exec(ctx, insertRows("targets", "policy, store, path, field", 4, len(args)/4)+" ON CONFLICT DO NOTHING", args...)
+		args = args[:0]
+		return err
+	}
+	for i := range specs {
+		s := &specs[i]
+		if known[s.Name] && !edited[s.Name] {
+			continue
+		}
+		for _, id := range s.Targets {
+			if args = append(args, s.Name, id.Store, id.Path, id.Field); len(args) == most {
+				if err := flush(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return flush()
+}
+
 // compareSpecs reads every policy and says which are known, which differ from their spec, and which have none any more.
 func compareSpecs(ctx context.Context, t tx, named map[string]*journal.Spec) (
 	known map[string]bool, changed, gone []string, err error,
@@ -177,7 +212,7 @@ func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, specs []journa
 			WHERE name = $1`, from, to); err != nil {
 			return fmt.Errorf("rename %s to %s: %w", from, to, err)
 		}
-		for _, table := range []string{"rotations", "attempts", "keys", "targets", "orders", "events"} {
+		for _, table := range []string{"rotations", "keys", "effects", "targets", "sightings", "orders", "events"} {
 			if _, err := t.exec(ctx, "UPDATE "+table+" SET policy = $2 WHERE policy = $1", from, to); err != nil {
 				return fmt.Errorf("rename %s to %s: %s: %w", from, to, table, err)
 			}

@@ -53,13 +53,23 @@ func (db *DB) Summaries(ctx context.Context, names ...string) ([]journal.Summary
 		these, of, and, args = " WHERE name "+condition, "WHERE policy "+condition, " AND policy "+condition, []any{named}
 	}
 	err := db.read(ctx, func(ctx context.Context, t tx) error {
-		inFlight, err := rotations.all(ctx, t, "WHERE ended_at IS NULL"+and, args...)
+		inFlight, err := rotations.all(ctx, t, "WHERE ended_at IS NULL"+and+" ORDER BY started_at, id", args...)
 		if err != nil {
 			return err
 		}
 		ofPolicy := make(map[string]*journal.Rotation, len(inFlight)) // policy name → its rotation in flight
 		for i := range inFlight {
-			ofPolicy[inFlight[i].Policy] = &inFlight[i]
+			if r := &inFlight[i]; !r.State.Final() || ofPolicy[r.Policy] == nil || ofPolicy[r.Policy].State.Final() {
+				ofPolicy[r.Policy] = r
+			}
+		}
+		there, err := keys.all(ctx, t, "WHERE "+notGone+and+" ORDER BY created_at, ref", args...)
+		if err != nil {
+			return err
+		}
+		keysOf := make(map[string][]journal.Key) // policy name → its keys that are not gone
+		for _, k := range there {
+			keysOf[k.Policy] = append(keysOf[k.Policy], k)
 		}
 		held, err := holdsOf(ctx, t, of, args...)
 		if err != nil {
@@ -72,7 +82,7 @@ func (db *DB) Summaries(ctx context.Context, names ...string) ([]journal.Summary
 			err := scan(&policy, &n)
 			drifted[policy] = n
 			return err
-		}, "SELECT policy, COUNT(*) FROM targets WHERE status = 'drift'"+and+" GROUP BY policy", args...)
+		}, "SELECT policy, COUNT(*) FROM targets WHERE status IN ('drift', 'foreign', 'missing', 'other_policy', 'other_rotator')"+and+" GROUP BY policy", args...)
 		if err != nil {
 			return err
 		}
@@ -81,7 +91,7 @@ func (db *DB) Summaries(ctx context.Context, names ...string) ([]journal.Summary
 		list = nil
 		return t.query(ctx, func(scan func(...any) error) error {
 			err := scan(fields...)
-			s.Rotation, s.Hold, s.Drifted = ofPolicy[s.Policy.Name], held[s.Policy.Name], drifted[s.Policy.Name]
+			s.Rotation, s.Hold, s.Drifted, s.Keys = ofPolicy[s.Policy.Name], held[s.Policy.Name], drifted[s.Policy.Name], keysOf[s.Policy.Name]
 			if list = append(list, s); s.Owner == "" {
 				list[len(list)-1].OwnedSince = time.Time{}
 			}
@@ -118,15 +128,28 @@ func (db *DB) Rotations(ctx context.Context, policy string, limit int) ([]journa
 	return rows(ctx, db, rotations, "WHERE policy = $1 ORDER BY started_at DESC, id DESC LIMIT $2", policy, int64(limit))
 }
 
-// TargetsOf implements journal.Reader.
-func (db *DB) TargetsOf(ctx context.Context, keyID string) ([]journal.Target, error) {
-	if keyID == "" {
-		return nil, nil
-	}
-	found, err := rows(ctx, db, targets, "WHERE key_id = $1 OR next_key_id = $1"+
-		" OR fingerprint = (SELECT fingerprint FROM keys WHERE id = $1 AND fingerprint <> '')", keyID)
-	slices.SortFunc(found, byTarget)
+// SightingsOf implements journal.Reader.
+func (db *DB) SightingsOf(ctx context.Context, keyID, fingerprint string) ([]journal.Sighting, error) {
+	found, err := rows(ctx, db, sightings, ofKey, keyID, fingerprint)
+	slices.SortFunc(found, bySighting)
 	return found, err
+}
+
+// UnidentifiedSightings implements journal.Reader.
+func (db *DB) UnidentifiedSightings(ctx context.Context) ([]journal.Sighting, error) {
+	found, err := rows(ctx, db, sightings, unidentified)
+	slices.SortFunc(found, bySighting)
+	return found, err
+}
+
+const (
+	ofKey        = `WHERE key_id = $1 AND $1 <> '' OR fingerprint = $2 AND $2 <> ''`
+	unidentified = `WHERE key_id = '' AND NOT EXISTS (SELECT 1 FROM keys WHERE keys.fingerprint = sightings.fingerprint AND keys.fingerprint <> '')`
+)
+
+func bySighting(a, b journal.Sighting) int {
+	return cmp.Or(byTarget(journal.Target{TargetID: a.TargetID, Policy: a.Policy}, journal.Target{TargetID: b.TargetID, Policy: b.Policy}),
+		cmp.Compare(a.Fingerprint, b.Fingerprint))
 }
 
 // Targets implements journal.Reader.
@@ -138,7 +161,7 @@ func (db *DB) Targets(ctx context.Context) ([]journal.Target, error) {
 
 // Key implements journal.Reader.
 func (db *DB) Key(ctx context.Context, id string) (journal.Key, error) {
-	found, err := rows(ctx, db, keys, "WHERE id = $1", id)
+	found, err := rows(ctx, db, keys, "WHERE id = $1 AND id <> ''", id)
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("key %s: %w", id, journal.ErrNotFound)
 	}
@@ -150,21 +173,21 @@ func (db *DB) Key(ctx context.Context, id string) (journal.Key, error) {
 
 // Keys implements journal.Reader.
 func (db *DB) Keys(ctx context.Context, ids []string) ([]journal.Key, error) {
-	return named(ctx, db, keys, "id", ids)
+	return named(ctx, db, "id <> '' AND id", ids) // without the first, the index of ids does not serve
 }
 
-// Attempts implements journal.Reader.
-func (db *DB) Attempts(ctx context.Context, names []string) ([]journal.Attempt, error) {
-	return named(ctx, db, attempts, "name", names)
+// KeysByName implements journal.Reader.
+func (db *DB) KeysByName(ctx context.Context, names []string) ([]journal.Key, error) {
+	return named(ctx, db, "name", names)
 }
 
-// named are the rows whose column holds one of values. What is kept for ever is never read as a whole.
-func named[T any](ctx context.Context, db *DB, from table[T], column string, values []string) ([]T, error) {
+// named are the keys whose column holds one of values. What is kept for ever is never read as a whole.
+func named(ctx context.Context, db *DB, column string, values []string) ([]journal.Key, error) {
 	if len(values) == 0 {
 		return nil, nil
 	}
 	these, list := db.oneOf(1, values)
-	return rows(ctx, db, from, "WHERE "+column+" "+these+" ORDER BY created_at, id", list)
+	return rows(ctx, db, keys, "WHERE "+column+" "+these+" ORDER BY created_at, ref", list)
 }
 
 // Teams implements journal.Reader.

@@ -26,7 +26,7 @@ func BenchmarkRound(b *testing.B) {
 	for _, s := range []string{
 		`UPDATE policies SET next_run_at = first_seen - 1000000 + (random() * 900000000)::bigint`,
 		`UPDATE policies SET watch_at = next_run_at`,
-		`INSERT INTO targets SELECT name, 's', name, 'f', 'ok', '', '', '', '', '', '', '', '', NULL, NULL, NULL, '' FROM policies`,
+		`INSERT INTO targets (policy, store, path, field, status) SELECT name, 's', name, 'f', 'ok' FROM policies`,
 		`VACUUM ANALYZE`,
 	} {
 		if _, err := pool.ExecContext(b.Context(), s); err != nil {

@@ -163,3 +163,54 @@ func TestFewConnections(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func notDurable(t *testing.T, url string) {
+	db := open(t, url)
+	if _, err := db.engine.(*postgresDB).pool.ExecContext(t.Context(),
+		`DO $$ BEGIN EXECUTE 'ALTER DATABASE ' || current_database() || ' SET synchronous_commit = off'; END $$`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(t.Context(), url, Options{}); err == nil || !strings.Contains(err.Error(), "synchronous_commit") {
+		t.Errorf("a database that loses commits: %v", err)
+	}
+}
+
+func lookOnly(t *testing.T, url string) {
+	if _, err := Open(t.Context(), url, Options{ReadOnly: true}); !errors.Is(err, ErrNoJournal) {
+		t.Errorf("a database without a journal, to look at: %v", err)
+	}
+	setPolicies(t, open(t, url), "a")
+	db := openWith(t, url, Options{ReadOnly: true})
+	if s, err := db.Summaries(t.Context()); err != nil || len(s) != 1 {
+		t.Errorf("%d policies, %v", len(s), err)
+	}
+	if _, err := db.Events(t.Context(), 0, 0); err != nil {
+		t.Error(err)
+	}
+	if err := db.SetMeta(t.Context(), "a", "b"); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a write: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func quietErrors(t *testing.T, url string) {
+	for _, bad := range []string{
+		"postgres://rotator:hunter2@127.0.0.1:1/rotator?connect_timeout=1",
+		"postgres://rotator:hunter2@127.0.0.1:port/rotator",
+		"postgres://rotator:hunter2@127.0.0.1/rotator?sslmode=hunter2",
+		"host=127.0.0.1 user=rotator password=hunter2",
+		"hunter2://rotator@127.0.0.1/rotator",
+	} {
+		_, err := Open(t.Context(), bad, Options{})
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	db := open(t, url)
+	if err := db.Backup(t.Context(), t.TempDir()+"/copy"); err == nil || !strings.Contains(err.Error(), "pg_dump") {
+		t.Errorf("a backup: %v", err)
+	}
+	closed(t, db)
+}

@@ -34,11 +34,11 @@ func newTable[T any](name, columns string, fields func(*T) []any) table[T] {
 	return t
 }
 
-// upsert is insert, and on a row of the same key an update of every other column if the row agrees to guard.
+// upsert is insert, and on a row of the same key (columns separated by ", ") an update of every other column if the row agrees to guard.
 func (t table[T]) upsert(key, guard string) string {
 	var set []string
 	for _, c := range t.names {
-		if c != key {
+		if !slices.Contains(strings.Split(key, ", "), c) {
 			set = append(set, c+" = excluded."+c)
 		}
 	}
@@ -57,6 +57,14 @@ func (t table[T]) update(guard string, key ...string) string {
 		}
 	}
 	return fmt.Sprintf("UPDATE %s SET %s WHERE %s%s", t.name, strings.Join(set, ", "), strings.Join(where, " AND "), guard)
+}
+
+// state is " in state S" of a row's values, for an error that says which move was refused; "" of rows that have none.
+func (t table[T]) state(args []any) string {
+	if i := slices.Index(t.names, "state"); i >= 0 {
+		return fmt.Sprintf(" in state %v", args[i])
+	}
+	return ""
 }
 
 // args are the values of a row, as the drivers take them.

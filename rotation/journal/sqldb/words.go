@@ -59,60 +59,15 @@ func putHold(ctx context.Context, t tx, policy string, h journal.Hold) error {
 	if _, err := t.exec(ctx, `DELETE FROM holds WHERE policy = $1`, policy); err != nil || h == (journal.Hold{}) {
 		return err
 	}
-	_, err := t.exec(ctx, `INSERT INTO holds (reason, said_by, at, until, policy) VALUES ($1, $2, $3, $4, $5)`,
+	_, err := t.exec(ctx, `INSERT INTO holds (reason, said_by, scope, at, until, policy) VALUES ($1, $2, $3, $4, $5, $6)`,
 		append(holds.args(&h), policy)...)
 	return err
 }
 
-// ReopenAttempt implements journal.Journal. ErrNotFound: there is no such attempt, or its policy was forgotten: then
-// no key of its name is ours any more. An attempt that is not settled stays as it is, and its policy is woken all the same.
-func (db *DB) ReopenAttempt(ctx context.Context, now time.Time, id string) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		a, err := attempts.first(ctx, t, "WHERE id = $1", id)
-		if err != nil {
-			return err
-		}
-		// The policy's row first, as in every transaction: two of them cannot wait for each other.
-		if err := db.mustWake(ctx, t, now, a.Policy); err != nil {
-			return err
-		}
-		at, err := db.clock(ctx, t, now)
-		if err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE attempts SET state = $2, settled_at = NULL, sweep_at = $3
-			WHERE id = $1 AND state = 'settled'`, id, string(journal.InDoubt), micros(at))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("reopen attempt %s: %w", id, err)
-	}
-	return nil
-}
-
-// SetExpiry implements journal.Journal.
-func (db *DB) SetExpiry(ctx context.Context, now time.Time, keyID string, expires time.Time) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
-		k, err := keys.first(ctx, t, "WHERE id = $1", keyID)
-		if err != nil {
-			return err
-		}
-		if err := db.mustWake(ctx, t, now, k.Policy); err != nil {
-			return err
-		}
-		_, err = t.exec(ctx, `UPDATE keys SET expires_at = $2 WHERE id = $1`, keyID, micros(expires))
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("expiry of key %s: %w", keyID, err)
-	}
-	return nil
-}
-
 // Forget implements journal.Words. ErrNotFound: there is no such policy or target. ErrForbidden: the policy was not
-// removed, or has a rotation in flight; the target is one that its policy names. ErrBusy: as for SetPolicies. A policy
-// that is forgotten loses its row too, with its hold and its orders; rotations and attempts stay, because names of
-// attempts are kept for ever.
+// removed, has a rotation in flight, or a key that is being made or deleted; the target is one that its policy names.
+// ErrBusy: as for SetPolicies. A policy that is forgotten loses its row too, with its hold and its orders; its keys become
+// forgotten and stay, because their names are kept for ever, and so do its rotations.
 func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error {
 	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
 		p, err := policies.first(ctx, t, "WHERE name = $1"+db.lockRow(), policy)
@@ -145,13 +100,40 @@ func (db *DB) forgetPolicy(ctx context.Context, t tx, now time.Time, p journal.P
 	if _, err := db.idle(ctx, t, now, p.Name); err != nil {
 		return err
 	}
-	for _, table := range []string{"targets", "keys", "orders"} {
+	var ref, state string
+	if found, err := one(ctx, t, []any{&ref, &state}, `SELECT ref, state FROM keys WHERE policy = $1 AND state IN ('creating', 'deleting')`, p.Name); err != nil {
+		return err
+	} else if found {
+		return fmt.Errorf("%w: key %s is %s", journal.ErrForbidden, ref, state)
+	}
+	at, err := db.clock(ctx, t, now)
+	if err != nil {
+		return err
+	}
+	if err := letGo(ctx, t, micros(at), " AND policy = $2", p.Name); err != nil {
+		return err
+	}
+	for _, table := range []string{"targets", "sightings", "orders"} {
 		if _, err := t.exec(ctx, "DELETE FROM "+table+" WHERE policy = $1", p.Name); err != nil {
 			return err
 		}
 	}
-	_, err := t.exec(ctx, `DELETE FROM policies WHERE name = $1`, p.Name)
+	_, err = t.exec(ctx, `DELETE FROM policies WHERE name = $1`, p.Name)
 	return err
+}
+
+// letGo makes keys that are not gone forgotten, those of which also is true, and closes what was still to be done with them.
+func letGo(ctx context.Context, t tx, at any, also string, args ...any) error {
+	for _, s := range []string{
+		`UPDATE keys SET state = 'forgotten' WHERE ` + notGone + ` AND CAST($1 AS BIGINT) IS NOT NULL`,
+		`UPDATE effects SET state = CASE WHEN state = 'done' THEN state ELSE 'settled' END, closed_at = CAST($1 AS BIGINT) WHERE closed_at IS NULL`,
+		`UPDATE rotations SET ended_at = CAST($1 AS BIGINT) WHERE state = 'live' AND ended_at IS NULL`,
+	} {
+		if _, err := t.exec(ctx, s+also, append([]any{at}, args...)...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forgetTarget needs nobody to stop: a commit never brings back a target that is gone.
@@ -164,8 +146,12 @@ func forgetTarget(ctx context.Context, t tx, p journal.Policy, id journal.Target
 	if p.RemovedAt.IsZero() && g.RemovedAt.IsZero() {
 		return fmt.Errorf("%w: the policy still names %s", journal.ErrForbidden, id)
 	}
-	_, err = t.exec(ctx, "DELETE FROM targets "+where, p.Name, id.Store, id.Path, id.Field)
-	return err
+	for _, table := range []string{"sightings", "targets"} {
+		if _, err = t.exec(ctx, "DELETE FROM "+table+" "+where, p.Name, id.Store, id.Path, id.Field); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // SaveTeam implements journal.Journal.

@@ -14,7 +14,7 @@ import (
 // Adoptions says what would be adopted by the policies named, or by all when none is, and why; for all, also which keys
 // with our prefix are no policy's. It reads every target of every policy and lists the teams' keys, and records nothing.
 func (e *Engine) Adoptions(ctx context.Context, only ...string) ([]Adoption, error) {
-	c, err := e.census(ctx)
+	c, err := e.survey(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -33,46 +33,41 @@ func (e *Engine) Adoptions(ctx context.Context, only ...string) ([]Adoption, err
 		if err != nil {
 			return nil, err
 		}
-		for _, a := range strays {
-			// One that a target holds was spoken of already: a human may name it.
-			if !slices.ContainsFunc(rows, func(r Adoption) bool { return r.Key.ID == a.Key.ID }) {
-				rows = append(rows, a)
-			}
-		}
+		rows = append(rows, strays...)
 	}
 	return rows, ctx.Err()
 }
 
-// census is what the targets of all policies hold, each read once.
-type census struct {
+// survey is what the targets of all policies hold, each read once.
+type survey struct {
 	*Engine
-	world World
-	seen  []sighting                  // by policy name
+	world Environment
+	seen  []surveyed                  // by policy name
 	held  map[string][]journal.Target // key id → the targets that hold it
 	lists map[string]xai.KeyList      // team → its keys, once they were asked for
 	named map[[2]string]bool          // team and policy name of the keys that are some policy's to adopt
 }
 
-// sighting is one policy as a turn sees it that only looks: nothing of it is ever committed.
-type sighting struct {
-	*turn
+// surveyed is one policy as a turn sees it that only looks: nothing of it is ever committed.
+type surveyed struct {
+	*run
 	blind error // what could not be read
 }
 
-func (e *Engine) census(ctx context.Context) (*census, error) {
-	all, err := e.journal.Summaries(ctx)
+func (e *Engine) survey(ctx context.Context) (*survey, error) {
+	all, err := e.ledger.Summaries(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := &census{
-		Engine: e, world: e.theWorld(), held: make(map[string][]journal.Target), lists: make(map[string]xai.KeyList),
+	c := &survey{
+		Engine: e, world: e.environment(), held: make(map[string][]journal.Target), lists: make(map[string]xai.KeyList),
 		named: make(map[[2]string]bool),
 	}
 	names := make([]string, len(all))
 	for i := range all {
 		names[i] = all[i].Policy.Name
 	}
-	records, err := e.journal.LoadAll(ctx, names)
+	records, err := e.ledger.LoadAll(ctx, names)
 	if err != nil {
 		return nil, err
 	}
@@ -92,31 +87,29 @@ func (e *Engine) census(ctx context.Context) (*census, error) {
 	return c, nil
 }
 
-// look takes a policy into the census, with what its targets hold now.
-func (c *census) look(ctx context.Context, rec *journal.Record) error {
+// look takes a policy into the survey, with what its targets hold now.
+func (c *survey) look(ctx context.Context, rec *journal.Record) error {
 	name := rec.Policy.Name
 	policy, err := policies.Decode([]byte(rec.Policy.Spec))
 	if err != nil {
 		return fmt.Errorf("policy %s in the journal: %w", name, err)
 	}
-	t := &turn{
-		Engine: c.Engine, world: c.world, policy: policy, plan: policy, log: c.log.With("policy", name),
-		claim: journal.Claim{Policy: name}, rec: rec,
-	}
-	names, err := t.names(ctx)
+	t := c.newRun(journal.Claim{Policy: name, Now: c.now()}, rec, c.world, Hooks{})
+	t.policy, t.plan = policy, policy
+	names, err := names(ctx, t)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
 		c.named[[2]string{policy.Team, name}] = true
 	}
-	c.seen = append(c.seen, sighting{t, t.sight(ctx)})
+	c.seen = append(c.seen, surveyed{t, sight(ctx, t)})
 	return ctx.Err()
 }
 
 // of says what becomes of the keys of one policy.
-func (c *census) of(ctx context.Context, s *sighting) ([]Adoption, error) {
-	use, err := s.use()
+func (c *survey) of(ctx context.Context, s *surveyed) ([]Adoption, error) {
+	use, err := inUseNow(s.run)
 	if s.blind != nil {
 		err = s.blind
 	}
@@ -130,7 +123,7 @@ func (c *census) of(ctx context.Context, s *sighting) ([]Adoption, error) {
 	if err != nil {
 		return []Adoption{{Policy: s.claim.Policy, As: AdoptWaits, Why: err.Error()}}, nil
 	}
-	found, err := s.adoptions(ctx, use, list.Keys, func(_ context.Context, keyID string) (string, error) {
+	found, err := adoptions(ctx, s.run, use, list.Keys, func(_ context.Context, keyID string) (string, error) {
 		return c.elsewhere(s.claim.Policy, keyID), nil
 	})
 	slices.SortStableFunc(found, func(a, b Adoption) int {
@@ -140,10 +133,10 @@ func (c *census) of(ctx context.Context, s *sighting) ([]Adoption, error) {
 }
 
 // elsewhere says which target of another policy holds a key, or could not be read and may hold it.
-func (c *census) elsewhere(policy, keyID string) string {
+func (c *survey) elsewhere(policy, keyID string) string {
 	for _, row := range c.held[keyID] {
 		if row.Policy != policy {
-			return heldBy(row)
+			return heldBy(row.TargetID, row.Policy)
 		}
 	}
 	for _, s := range c.seen {
@@ -154,7 +147,7 @@ func (c *census) elsewhere(policy, keyID string) string {
 	return ""
 }
 
-func (c *census) list(ctx context.Context, team string) (xai.KeyList, error) {
+func (c *survey) list(ctx context.Context, team string) (xai.KeyList, error) {
 	if list, ok := c.lists[team]; ok {
 		return list, nil
 	}
@@ -170,7 +163,7 @@ func (c *census) list(ctx context.Context, team string) (xai.KeyList, error) {
 }
 
 // strays are the keys with our prefix that nothing in the journal names and that are no policy's to adopt.
-func (c *census) strays(ctx context.Context) ([]Adoption, error) {
+func (c *survey) strays(ctx context.Context) ([]Adoption, error) {
 	var rows []Adoption
 	for _, team := range c.world.Teams() {
 		list, err := c.list(ctx, team)

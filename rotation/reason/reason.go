@@ -1,7 +1,8 @@
-package rotation
+// Package reason says why a policy waits, and what to do about it. The list is closed: [All] is the source of
+// docs/reasons.md.
+package reason
 
 import (
-	"context"
 	"errors"
 	"fmt"
 
@@ -10,7 +11,7 @@ import (
 	"rotator/xai"
 )
 
-// The reasons why a policy waits. They are a closed list: what each means and what to do about it stands in [Reasons].
+// The reasons. What each means and what to do about it stands in [All].
 const (
 	Held             journal.Reason = "held"
 	WaitOverlap      journal.Reason = "overlap"
@@ -18,7 +19,9 @@ const (
 	WaitIdle         journal.Reason = "old_key_in_use"
 	WaitPropagation  journal.Reason = "propagation"
 	WaitProof        journal.Reason = "proof"
-	WaitQuarantine   journal.Reason = "late_disable"
+	WaitQuarantine   journal.Reason = "late_effect"
+	WaitLost         journal.Reason = "key_lost"
+	StoreLags        journal.Reason = "store_lags"
 	StoreUnavailable journal.Reason = "store_unavailable"
 	XAIUnavailable   journal.Reason = "xai_unavailable"
 	RateLimited      journal.Reason = "rate_limited"
@@ -41,16 +44,26 @@ const (
 	WrongIdentity    journal.Reason = "wrong_identity"
 	AmbiguousName    journal.Reason = "ambiguous_name"
 	TargetHoldsKey   journal.Reason = "target_holds_key"
-	UnreadTarget     journal.Reason = "unread_target"
 	NotProved        journal.Reason = "successor_not_proved"
 	ClockSkew        journal.Reason = "clock_skew"
 	NoOldValue       journal.Reason = "old_value_gone"
 	OldKeyBad        journal.Reason = "old_key_refused"
 	RestoredJournal  journal.Reason = "restored_journal"
+	OtherInstall     journal.Reason = "other_installation"
+	OtherPolicy      journal.Reason = "other_policy"
+	OtherRotator     journal.Reason = "other_rotator"
+	SamePlace        journal.Reason = "same_place"
+	UnreadTarget     journal.Reason = "unread_target"
+	NamesCut         journal.Reason = "names_cut"
+	AbsenceUnproved  journal.Reason = "absence_unproved"
+	ExpiryTooShort   journal.Reason = "expiry_too_short"
+	DueUnderHold     journal.Reason = "due_under_hold"
+	RetireOverdue    journal.Reason = "retirement_overdue"
+	NotOffered       journal.Reason = "not_offered"
 )
 
-// ReasonInfo is one line of the list of reasons.
-type ReasonInfo struct {
+// Info is one line of the list of reasons.
+type Info struct {
 	Reason journal.Reason
 	// Human: trying again alone is unlikely to help. It is tried all the same, and clears itself.
 	Human bool
@@ -58,15 +71,17 @@ type ReasonInfo struct {
 	Do    string
 }
 
-// Reasons is the closed list.
-var Reasons = []ReasonInfo{
+// All is the closed list.
+var All = []Info{
 	{Held, false, "A human holds the policy: nothing begins, nothing is disabled or deleted.", "rotator release POLICY"},
 	{WaitOverlap, false, "The successor is live; the old key still works until the overlap is over.", "Nothing."},
 	{WaitSoak, false, "The old key is off and will be deleted after the soak.", "Nothing; rotator revive POLICY turns it on again."},
 	{WaitIdle, false, "The overlap is over, but the old key was used lately (retire.require_idle), or its use is not known.", "Find the consumer that still reads the old key; after retire.max_wait it is told as an event."},
 	{WaitPropagation, false, "Not every cluster of xAI knows the new key yet.", "Nothing."},
 	{WaitProof, false, "The key did not prove itself yet, and is not proved bad either.", "Nothing."},
-	{WaitQuarantine, false, "A rollback waits until no disable of the old key can still be on its way.", "Nothing."},
+	{WaitQuarantine, false, "An earlier change without an answer may still take effect; the next one waits until it cannot.", "Nothing."},
+	{WaitLost, false, "A new key's value was lost before it was staged; the next create waits a while.", "Nothing; if it happens again and again, see the events."},
+	{StoreLags, false, "A store answers reads with a state that is older than our last write.", "Nothing; reads catch up within seconds."},
 	{StoreUnavailable, false, "A store did not answer, or not understandably.", "Look at the store; it is tried again by itself."},
 	{XAIUnavailable, false, "xAI did not answer, or not understandably.", "Nothing; it is tried again by itself."},
 	{RateLimited, false, "xAI or a store asked for a slower pace.", "Nothing."},
@@ -89,17 +104,27 @@ var Reasons = []ReasonInfo{
 	{WrongIdentity, true, "xAI says that the value is another key than the one recorded.", "Do not promote by hand; rotator abort POLICY, and report it to xAI."},
 	{AmbiguousName, true, "More than one key bears the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
 	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},
-	{UnreadTarget, true, "A target that may hold the key to be retired cannot be read: one that was left, dropped or removed, or one of another policy. The old key stays.", "Make the target that the error names readable, or rotator forget it if it is no more and no policy names it."},
 	{NotProved, true, "The successor could not be proved from what the targets hold: the old key stays.", "See the error; rotator rollback POLICY goes back."},
 	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
 	{NoOldValue, true, "No store can give the old key's value back.", "Put the value into one target by hand, or rotator rotate POLICY --supersede makes a new key."},
 	{OldKeyBad, true, "The old key, to be rolled back to, is refused by xAI; consumers keep the new one.", "rotator rotate POLICY --supersede makes a new key."},
 	{RestoredJournal, true, "The journal was restored from a backup, or PostgreSQL failed over and may have lost its last commits: keys and targets are only compared until all match.", "rotator status shows which target does not match; rotator keys adopt POLICY takes over the key that it holds, or resolve it."},
+	{OtherInstall, true, "The journal belongs to another installation: it is only compared.", "rotator state claim --moved --why W if the original is gone; --copy if this is a copy beside it."},
+	{OtherPolicy, true, "A target holds a key of another policy.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{OtherRotator, true, "A target holds a key that another Rotator made: its journal is not this one.", "Stop the other one, then rotator keys adopt; or rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{SamePlace, true, "Two policies name one place under different names.", "Leave it to one of them: edit the other's targets."},
+	{UnreadTarget, true, "A target could not be read, so that a key may stand in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
+	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be told by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID says which key it is."},
+	{AbsenceUnproved, false, "xAI says that a key is gone, and nothing proves it yet.", "Nothing; a management key that sees all keys of the team proves it sooner."},
+	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},
+	{DueUnderHold, true, "The live key expires soon, and a hold keeps it from being replaced.", "rotator release POLICY"},
+	{RetireOverdue, true, "An old key is still in use, or its use is not known, a week after its overlap ended.", "Find the consumer that still reads it; retire.max_wait bounds the wait."},
+	{NotOffered, true, "xAI does not offer a call that this needs.", "rotator check names it and says what to configure instead."},
 }
 
 // NeedsHuman reports whether the reason waits for a human.
 func NeedsHuman(r journal.Reason) bool {
-	for _, i := range Reasons {
+	for _, i := range All {
 		if i.Reason == r {
 			return i.Human
 		}
@@ -107,30 +132,40 @@ func NeedsHuman(r journal.Reason) bool {
 	return false
 }
 
-// stuck is an error with the reason why a policy waits.
-type stuck struct {
-	reason journal.Reason
+// Error is an error with the reason why a policy waits.
+type Error struct {
+	Reason journal.Reason
 	err    error
 }
 
-func (s *stuck) Error() string { return s.err.Error() }
-func (s *stuck) Unwrap() error { return s.err }
+func (e *Error) Error() string { return e.err.Error() }
 
-func stuckf(r journal.Reason, format string, args ...any) error {
-	return &stuck{r, fmt.Errorf(format, args...)}
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.err }
+
+// Errorf makes an error with a reason.
+func Errorf(r journal.Reason, format string, args ...any) error {
+	return &Error{r, fmt.Errorf(format, args...)}
 }
 
-// reasonOf says why a step did not go on.
-func reasonOf(err error) journal.Reason {
-	var s *stuck
-	if errors.As(err, &s) {
-		return s.reason
+// Is reports whether err has the reason r.
+func Is(err error, r journal.Reason) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Reason == r
+}
+
+// Of returns the reason of an error.
+func Of(err error) journal.Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
 	}
 	switch {
 	case errors.Is(err, stores.ErrDenied):
 		return StoreDenied
 	case errors.Is(err, stores.ErrInvalid):
 		return TargetInvalid
+	case errors.Is(err, stores.ErrStale):
+		return StoreLags
 	case errors.Is(err, stores.ErrConflict):
 		return DriftFound
 	}
@@ -151,10 +186,4 @@ func reasonOf(err error) journal.Reason {
 		return WaitProof
 	}
 	return XAIUnavailable
-}
-
-// gone reports an error that ends the turn without another word: the claim was lost, or the process is stopping. What
-// went well meanwhile still counts.
-func gone(ctx context.Context, err error) bool {
-	return errors.Is(err, journal.ErrLost) || err != nil && ctx.Err() != nil
 }

@@ -1,0 +1,200 @@
+package rotation
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/xai"
+)
+
+// turnOff disables a key behind the gate. That it is off is recorded only when a list shows it.
+func turnOff(ctx context.Context, r *run, k *journal.Key) error {
+	if !r.wasDisabled(k) {
+		team, err := gate(ctx, r, k, journal.EffectDisable)
+		if err != nil {
+			return err
+		}
+		off := true
+		k = r.rec.Key(k.Ref)
+		ref, id := k.Ref, k.ID
+		err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectDisable}, func(ctx context.Context) error {
+			_, err := team.Keys.UpdateKey(ctx, team.ID, id, xai.KeyUpdate{Disabled: &off})
+			return err
+		})
+		switch class := xai.ClassOf(err); {
+		case gone(ctx, err):
+			return err
+		case class == xai.ClassNotFound:
+			return confirmGone(ctx, r, r.rec.Key(ref))
+		case class == xai.ClassInvalid: // a list tells whether it is off all the same
+			off, err := listedOff(ctx, r, r.rec.Key(ref))
+			if err != nil {
+				return err
+			}
+			if !off {
+				return neverOff(ctx, r, r.rec.Key(ref))
+			}
+		case err != nil:
+			return err
+		}
+		k = r.rec.Key(ref)
+	}
+	return seenOff(ctx, r, k)
+}
+
+// seenOff records that a key is off, if a list says so.
+func seenOff(ctx context.Context, r *run, k *journal.Key) error {
+	list, err := r.list(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	for _, have := range list.Keys {
+		switch {
+		case have.ID != k.ID:
+		case have.Disabled:
+			k.DisabledAt = r.clock().Later()
+			r.move(k, journal.DisabledKey)
+			r.tell(journal.KeyDisabled, "key_id", k.ID)
+			return nil
+		default:
+			if r.disabledAgo(k) > time.Minute { // xAI says yes and does not turn it off
+				return neverOff(ctx, r, k)
+			}
+			return &xai.Error{Op: xai.OpUpdate, Class: xai.ClassUnavailable, Code: "still_enabled"}
+		}
+	}
+	return confirmGone(ctx, r, k)
+}
+
+// listedOff reports whether a list shows the key, and shows it as off.
+func listedOff(ctx context.Context, r *run, k *journal.Key) (bool, error) {
+	list, err := r.list(ctx, k.Team)
+	return slices.ContainsFunc(list.Keys, func(have xai.Key) bool { return have.ID == k.ID && have.Disabled }), err
+}
+
+// wasDisabled reports that a disable of the key was acknowledged, and only has to be seen.
+func (r *run) wasDisabled(k *journal.Key) bool { return r.disabledAgo(k) < 2*time.Minute }
+
+// disabledAgo is how long ago xAI acknowledged a disable of the key that no enable followed.
+func (r *run) disabledAgo(k *journal.Key) time.Duration {
+	ago := time.Duration(1 << 62)
+	for _, e := range r.rec.Effects {
+		if e.Key == k.Ref && e.Kind == journal.EffectDisable && e.State == journal.EffectDone {
+			ago = r.now().Sub(e.AckAt).Abs()
+		}
+		if e.Key == k.Ref && e.Kind == journal.EffectEnable {
+			ago = time.Duration(1 << 62)
+		}
+	}
+	return ago
+}
+
+// neverOff notes that xAI does not turn the key off: it is deleted after the soak as it is, a compromised one at once.
+func neverOff(ctx context.Context, r *run, k *journal.Key) error {
+	if !k.NeverDisabled {
+		k.NeverDisabled = true
+		r.tell(journal.KeyNotDisabled, "key_id", k.ID)
+	}
+	if k.Compromised() {
+		return erase(ctx, r, k)
+	}
+	return nil
+}
+
+// erase deletes a key for good, behind the gate. From the intent on nothing relies on the key again: its state says so, in
+// the commit that records the intent.
+func erase(ctx context.Context, r *run, k *journal.Key) error {
+	team, err := gate(ctx, r, k, journal.EffectDelete)
+	if err != nil {
+		return err
+	}
+	k = r.rec.Key(k.Ref)
+	ref, id := k.Ref, k.ID
+	tried := k.Tries
+	r.move(k, journal.DeletingKey)
+	k.Tries = tried
+	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectDelete}, func(ctx context.Context) error {
+		return team.Keys.DeleteKey(ctx, id)
+	})
+	k = r.rec.Key(ref)
+	switch {
+	case gone(ctx, err):
+		return err
+	case xai.ClassOf(err) == xai.ClassNotFound:
+		return confirmGone(ctx, r, k)
+	case err != nil:
+		return err
+	}
+	r.goneForGood(k)
+	return nil
+}
+
+func (r *run) goneForGood(k *journal.Key) {
+	k.DeletedAt = r.now()
+	r.move(k, journal.DeletedKey)
+	r.engine.drop(k.Ref)
+	r.tell(journal.KeyDeleted, "key_id", k.ID)
+}
+
+// badTwice is the pause between two answers of the old value that prove it deleted.
+const badTwice = time.Minute
+
+// confirmGone believes "cannot find" only on evidence: a full list lacks the id and could have shown it, since it shows
+// another key of the same user; or the key's own value is refused as unknown, twice, a minute apart. A management key of
+// somebody else sees neither.
+func confirmGone(ctx context.Context, r *run, k *journal.Key) error {
+	list, err := r.list(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	could := false
+	for _, have := range list.Keys {
+		if have.ID == k.ID {
+			return &xai.Error{Op: xai.OpDelete, Class: xai.ClassUnavailable, Code: "not_found_but_listed"}
+		}
+		could = could || k.UserID != "" && have.UserID == k.UserID
+	}
+	if !could {
+		if could, err = refusedTwice(ctx, r, k); err != nil {
+			return err
+		}
+	}
+	if k.State != journal.DeletingKey { // a disable found it gone: somebody else deleted it
+		if !could {
+			return reason.Errorf(reason.AbsenceUnproved, "xAI does not find key %s, and no list could have shown it", k.ID)
+		}
+		r.move(k, journal.DeletingKey)
+		if err := r.commit(ctx, false); err != nil { // one move of the table in one commit
+			return err
+		}
+		k = r.rec.Key(k.Ref)
+	}
+	if !could {
+		return reason.Errorf(reason.AbsenceUnproved, "xAI does not find key %s, and no list could have shown it", k.ID)
+	}
+	r.goneForGood(k)
+	return nil
+}
+
+// refusedTwice asks the key itself, where its value is at hand.
+func refusedTwice(ctx context.Context, r *run, k *journal.Key) (bool, error) {
+	value, ok := r.engine.inHand(k.Ref)
+	if !ok {
+		return false, nil
+	}
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return false, err
+	}
+	if _, err = team.Probe.WhoAmI(ctx, value); xai.ClassOf(err) != xai.ClassKeyUnknown {
+		k.BadSince = noTime
+		return false, nil
+	}
+	if k.BadSince.IsZero() || k.BadSince.After(r.now()) {
+		k.BadSince = r.now()
+	}
+	return r.now().Sub(k.BadSince) >= badTwice, nil
+}

@@ -1,0 +1,61 @@
+package journal
+
+import "time"
+
+// Scope is what a hold keeps from happening.
+type Scope string
+
+// The scopes.
+const (
+	// HoldAll: no rotation begins, and nothing that consumers may read is disabled or deleted. Healing goes on.
+	HoldAll Scope = "all"
+	// HoldRotations: no rotation begins. Healing and retirement go on.
+	HoldRotations Scope = "rotations"
+)
+
+// Hold keeps a policy from starting, disabling and deleting.
+type Hold struct {
+	Reason, By string
+	Scope      Scope     // "" is HoldAll
+	At, Until  time.Time // Until zero: until released
+}
+
+// Active reports whether the hold holds at now.
+func (h Hold) Active(now time.Time) bool {
+	return !h.At.IsZero() && (h.Until.IsZero() || now.Before(h.Until))
+}
+
+// Stops reports whether the hold keeps keys from being disabled and deleted at now.
+func (h Hold) Stops(now time.Time) bool { return h.Active(now) && h.Scope != HoldRotations }
+
+// OrderKind is what a human asks for.
+type OrderKind string
+
+// The orders.
+const (
+	OrderRotate      OrderKind = "rotate"
+	OrderAbort       OrderKind = "abort"
+	OrderRollback    OrderKind = "rollback"
+	OrderRevive      OrderKind = "revive"
+	OrderResolve     OrderKind = "resolve"     // Target and Decision; or Adopt and KeyIDs
+	OrderPropagation OrderKind = "propagation" // pass over a propagation map that stays incomplete
+	OrderRehearse    OrderKind = "rehearse"    // take a key with the least rights through its whole life, to see what holds of xAI
+	OrderClaim       OrderKind = "claim"       // this installation takes over (Why), or starts afresh beside the other one (Copy)
+)
+
+// Order is a human's word that the policy's owner carries out.
+type Order struct {
+	ID         int64
+	Policy     string
+	Kind       OrderKind
+	Trigger    Trigger // rotate: manual or compromised
+	Supersede  bool    // rotate: also while keys of the last rotation are being retired
+	FalseAlarm bool    // rollback: the key that was reported compromised is not
+	Target     TargetID
+	Decision   Decision
+	KeyIDs     IDs // Adopt: the keys that were agreed to; rotate --compromised: the key; Despite: the key
+	Why, By    string
+	At, DoneAt time.Time
+	Refused    string // why it was not carried out; "" when it was
+	RotationID string // what it began or joined
+}

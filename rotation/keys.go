@@ -1,0 +1,138 @@
+package rotation
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+)
+
+// KeyPrefix begins the name of every key that the rotator creates: "rotator-<policy>-<ref>".
+const KeyPrefix = "rotator-"
+
+// keyName takes the name of a key apart that a rotator made: rotator-<policy>-<ref>. It is not ok for a name that no
+// rotator gives.
+func keyName(name string) (policy, ref string, ok bool) {
+	rest, ok := strings.CutPrefix(name, KeyPrefix)
+	const length = 36 // of a UUID as text
+	if cut := len(rest) - length; ok && cut > 1 && rest[cut-1] == '-' {
+		policy, ref = rest[:cut-1], rest[cut:]
+	}
+	id, err := uuid.Parse(ref)
+	return policy, ref, err == nil && id.Version() == 7 && id.String() == ref
+}
+
+// newRef makes the ref of a key.
+func newRef() string { return uuid.Must(uuid.NewV7()).String() }
+
+// move takes a key to another state of the table.
+func (r *run) move(k *journal.Key, s journal.KeyState) {
+	if !k.State.May(s) {
+		panic(fmt.Sprintf("key %s may not go from %s to %s", k.Ref, k.State, s)) // a defect: recovered by the scheduler
+	}
+	if k.State == s {
+		return
+	}
+	r.log.Info("key "+string(s), "key_id", k.ID, "ref", k.Ref, "from", k.State)
+	k.State = s
+	k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
+}
+
+// expose notes that consumers may read a key from now on.
+func (r *run) expose(k *journal.Key) {
+	if k.ExposedAt.IsZero() {
+		k.ExposedAt = r.now()
+	}
+	r.move(k, journal.PromotingKey)
+}
+
+// retireKey makes a key one that is to be retired, now that another key serves consumers. It counts from the later of
+// xAI's clock and ours.
+func (r *run) retireKey(k *journal.Key, by *journal.Key, rotation string) {
+	if k.ExposedAt.IsZero() {
+		k.ExposedAt = r.now()
+	}
+	r.move(k, journal.RetiringKey)
+	k.RetireFrom, k.IdleFrom, k.RetireRotation = r.clock().Later(), noTime, rotation
+	if by != nil {
+		k.ReplacedBy = by.Ref
+	}
+}
+
+// reject gives a key up that no consumer ever read: it is deleted at once.
+func (r *run) reject(k *journal.Key, why string) {
+	r.engine.drop(k.Ref)
+	if k.State == journal.CreatingKey && k.ID == "" {
+		return // settle finds out whether there is such a key
+	}
+	if k.State != journal.RejectedKey {
+		r.tell(journal.KeyLost, "key_id", k.ID, "error", why)
+		r.move(k, journal.RejectedKey)
+	}
+}
+
+// compromise records that a key is known to others. Everything else follows from it.
+func (r *run) compromise(k *journal.Key, why, by string) {
+	if !k.Compromised() {
+		k.CompromisedAt, k.CompromisedWhy, k.CompromisedBy = r.now(), why, by
+		r.tell(journal.KeyCompromised, "key_id", k.ID, "why", why, "by", by)
+	}
+	switch k.State {
+	case journal.CandidateKey, journal.StandbyKey:
+		r.reject(k, "the key was reported compromised")
+	case journal.RetiringKey, journal.DisabledKey:
+		k.TryAt = noTime
+	}
+}
+
+// specOf is the policy that a key was made under; nil when that is not known.
+func specOf(k *journal.Key) *policies.Policy {
+	if k.Spec == "" {
+		return nil
+	}
+	p, err := policies.Decode([]byte(k.Spec))
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// retireOf are the paces at which a key of the policy leaves: those of the files, also for keys made under other ones. A
+// compromised key leaves at once.
+func (r *run) overlapOf(k *journal.Key) time.Duration {
+	if k.Compromised() {
+		return 0
+	}
+	return r.policy.Retire.Overlap.Std()
+}
+
+// lost counts a key whose value is gone, and makes the next create wait: or something that loses every value would cost
+// a key a minute.
+func (r *run) lost() {
+	p := &r.rec.Policy
+	pause := time.Hour
+	if p.LostKeys < 6 {
+		pause = time.Minute << p.LostKeys
+	}
+	p.LostKeys++
+	p.NotBefore = r.now().Add(min(pause, time.Hour))
+}
+
+// fail notes a failure of the work on a key in its row, and returns it.
+func (r *run) fail(k *journal.Key, err error) Outcome {
+	k.Tries++
+	k.Reason, k.Error = reason.Of(err), err.Error()
+	k.TryAt = r.now().Add(max(r.backoff(k.Tries), retryAfter(err)))
+	return Outcome{Wait: k.TryAt, Err: err}
+}
+
+// rest notes that the work on a key waits.
+func (r *run) rest(k *journal.Key, until time.Time, why journal.Reason) Outcome {
+	k.TryAt, k.Tries, k.Reason, k.Error = until, 0, why, ""
+	return waits(until, why)
+}

@@ -1,0 +1,126 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/rotation/target"
+	"rotator/xai"
+)
+
+// known is the target of that name: as the policy has it, or as the journal knows one of former times.
+func (r *run) known(id journal.TargetID) (pt policies.Target, known bool) {
+	for _, pt := range r.policy.Targets {
+		if target.IDOf(pt) == id {
+			return pt, true
+		}
+	}
+	known = slices.ContainsFunc(r.rec.Targets, func(row journal.Target) bool { return row.TargetID == id })
+	return policies.Target{Store: id.Store, Path: id.Path, Field: id.Field}, known
+}
+
+// orderResolve records a human's decision on what stands in a target now.
+func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error) {
+	switch o.Decision {
+	case journal.Overwrite, journal.Leave, journal.Drop:
+	default:
+		return fmt.Sprintf("unknown decision %q", o.Decision), nil
+	}
+	pt, known := r.known(o.Target)
+	if !known {
+		return fmt.Sprintf("%s is no target of %s", o.Target, r.claim.Policy), nil
+	}
+	if o.Decision != journal.Drop { // the word is about what stands there now
+		h, err := r.reader.Handle(pt)
+		if err != nil {
+			return err.Error(), nil
+		}
+		if _, err := r.reader.Read(ctx, h); gone(ctx, err) {
+			return "", err
+		} else if err != nil { // kept open it would hold everything else up
+			return fmt.Sprintf("what stands there now cannot be read; try again later: %v", err), nil
+		}
+	}
+	live := r.rec.Live()
+	if o.Decision == journal.Leave && live != nil && r.reader.Row(o.Target).KeyID == live.ID {
+		return fmt.Sprintf("%s holds the key in use: left, it would keep that for ever, and the key could never be retired; "+
+			"--drop takes the target out of the policy's hands", o.Target), nil
+	}
+	row := r.reader.Row(o.Target)
+	before := *row
+	decide(r, row, o.Decision)
+	if o.Decision == journal.Overwrite {
+		switch refused, err := giveBack(ctx, r, pt); {
+		case gone(ctx, err):
+			return "", err
+		case err != nil:
+			*r.reader.Row(o.Target) = before
+			return fmt.Sprintf("the key in use could not be put there; try again later: %v", err), nil
+		case refused != "":
+			*r.reader.Row(o.Target) = before
+			return refused, nil
+		}
+	}
+	r.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
+	return "", nil
+}
+
+func decide(r *run, row *journal.Target, d journal.Decision) {
+	row.Decision, row.DecidedFor = d, row.Fingerprint
+	if row.ContactAt.IsZero() {
+		row.ContactAt = r.now()
+	}
+	row.Status = journal.TargetOK
+	switch d {
+	case journal.Overwrite:
+		row.Replaceable = row.Fingerprint
+		if row.Fingerprint == "" {
+			row.Status = journal.TargetEmpty
+		}
+	case journal.Drop:
+		row.RemovedAt = r.now()
+	}
+}
+
+// giveBack puts the live key into a target again, where a human says that what stands there may be replaced and no
+// rotation is about to write it. refused says why that cannot be done, and what works instead.
+func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, err error) {
+	live := r.rec.Live()
+	id := target.IDOf(pt)
+	if live == nil || r.rec.Rotation != nil || !r.named()[id] || r.reader.Row(id).Fingerprint == live.Fingerprint {
+		return "", nil
+	}
+	ref := live.Ref
+	handles, err := r.handles(r.policy)
+	if err != nil {
+		return "", err
+	}
+	value, err := valueOf(ctx, r, live, handles)
+	if reason.Is(err, reason.NoOldValue) {
+		if at, _ := r.retiredBy(); at.IsZero() { // the next rotation writes it
+			return "", nil
+		}
+		return fmt.Sprintf("no store has the value of key %s any more, so nothing can be put there; `rotator rotate %s --supersede` makes a new key", live.ID, r.claim.Policy), nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if err := prove(ctx, r, value, r.rec.Key(ref), true); xai.ProvesBad(err) {
+		return "", nil // a new rotation replaces what stands there
+	} else if err != nil {
+		return "", err
+	}
+	h, err := r.reader.Handle(pt)
+	if err != nil {
+		return "", err
+	}
+	_, ok := promoteAll(ctx, r, r.rec.Key(ref), value, []target.Handle{h})
+	if !ok && r.reader.Row(id).Fingerprint != r.rec.Key(ref).Fingerprint {
+		return "", fmt.Errorf("write %s: it is tried again by itself", id)
+	}
+	return "", nil
+}

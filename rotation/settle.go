@@ -1,0 +1,425 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"rotator/rotation/effect"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/xai"
+)
+
+// settlePace is the pause between two looks for what an effect without an answer left behind.
+const settlePace = time.Minute
+
+// settle finds out what became of effects whose outcome is not known, and does what is owed for those that are: a create is
+// looked for by its name, what was staged is removed, and a key that a late disable turned off is turned on again. A
+// failure never holds a rotation up.
+func settle(ctx context.Context, r *run) Outcome {
+	var all Outcome
+	for _, part := range []func(context.Context, *run) Outcome{creates, staging, switches, writes} {
+		out := part(ctx, r)
+		if gone(ctx, out.Err) || r.unsure != nil {
+			return out
+		}
+		all = foremostOf(all, out)
+	}
+	r.runner.Tidy(r.owed)
+	return all
+}
+
+// owed reports that something is owed for an effect, so that its row must stay.
+func (r *run) owed(e journal.Effect) bool {
+	switch e.Kind {
+	case journal.EffectStage:
+		return e.State == journal.EffectDone || e.State == journal.EffectUnknown // until an unstage settles it
+	case journal.EffectPromote: // a read may lag behind it
+		return e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < 2*time.Minute
+	case journal.EffectDisable:
+		return r.owesEnable(e)
+	case journal.EffectCreate:
+		k := r.rec.Key(e.Key)
+		return k != nil && k.State == journal.CreatingKey
+	}
+	return false
+}
+
+// creates looks for the keys of creates whose outcome is not known: at first, every minute while they may land, and once
+// more when they cannot any more.
+func creates(ctx context.Context, r *run) Outcome {
+	var all Outcome
+	for i := 0; i < len(r.rec.Keys); i++ {
+		k := &r.rec.Keys[i]
+		if rot := r.rec.Rotation; k.State != journal.CreatingKey || rot != nil && rot.KeyRef == k.Ref {
+			continue
+		}
+		if r.postponed(k.TryAt) {
+			all = foremostOf(all, stands(k.TryAt, k.Reason, standing(k)))
+			continue
+		}
+		ref := k.Ref
+		out := find(ctx, r, k)
+		if gone(ctx, out.Err) {
+			return out
+		}
+		k = r.rec.Key(ref)
+		switch {
+		case out.Err != nil:
+			tired := min(r.now().Sub(k.CreatedAt)/4, r.engine.limits.MaxBackoff) // the longer it goes on, the more patience
+			r.fail(k, out.Err)
+			k.TryAt = r.now().Add(max(settlePace, tired, retryAfter(out.Err)))
+			out.Wait = k.TryAt
+		case !out.Moved:
+			r.rest(k, out.Wait, "")
+		}
+		all = foremostOf(all, out)
+	}
+	return all
+}
+
+func standing(k *journal.Key) string {
+	if k.Reason == "" {
+		return ""
+	}
+	return k.Error
+}
+
+// leastName is how many characters of a ref a shortened name must have for a key to be taken for one of ours.
+const leastName = 12
+
+// find looks for the one key that has the recorded name, and records its id before anything touches it.
+func find(ctx context.Context, r *run, k *journal.Key) Outcome {
+	list, err := r.list(ctx, k.Team)
+	if err != nil {
+		return failed(err)
+	}
+	var found []xai.Key
+	least := len(KeyPrefix+r.claim.Policy) + 1 + leastName
+	for _, have := range list.Keys {
+		switch {
+		case have.Name == k.Name:
+			found = append(found, have)
+		case len(have.Name) >= least && len(have.Name) < len(k.Name) && strings.HasPrefix(k.Name, have.Name) && r.rec.KeyByID(have.ID) == nil:
+			return failed(reason.Errorf(reason.NamesCut, "xAI lists key %s as %q, which may be %q cut short; `rotator resolve %s --key %s` says that it is ours",
+				have.ID, have.Name, k.Name, r.claim.Policy, have.ID))
+		}
+	}
+	quiet := r.quietAt(k.Ref, journal.EffectCreate)
+	switch {
+	case len(found) > 1:
+		return failed(reason.Errorf(reason.AmbiguousName, "%d keys of team %s have the name %s; none is touched", len(found), k.Team, k.Name))
+	case len(found) == 1:
+		k.ID, k.UserID, k.ExpiresAt = found[0].ID, found[0].UserID, believed(found[0].Expires, found[0].Created)
+		if !found[0].Created.IsZero() {
+			k.CreatedAt = found[0].Created
+		}
+		r.move(k, journal.RejectedKey)
+		r.tell(journal.KeyFound, "ref", k.Ref, "key_id", k.ID)
+		r.settleAll(k.Ref, journal.EffectCreate)
+		return moved
+	case !r.clock().Passed(quiet):
+		if list.Date.IsZero() || r.ahead.Abs() > r.engine.limits.ClockSkew {
+			if err := r.agreed(); err != nil && !r.now().Before(quiet) {
+				return failed(err)
+			}
+		}
+		return waits(minTime(r.now().Add(settlePace), later(quiet, r.now().Add(time.Second))), "")
+	case !couldShow(list, k):
+		return failed(reason.Errorf(reason.AbsenceUnproved, "no list shows a key named %s, and none could have shown it", k.Name))
+	}
+	r.move(k, journal.AbsentKey)
+	r.settleAll(k.Ref, journal.EffectCreate)
+	r.tell(journal.KeySettled, "ref", k.Ref)
+	return moved
+}
+
+// couldShow reports whether a list could have shown a key of this journal's management key: it shows any key of the team's,
+// or says of nobody's. A member's management key sees only that member's keys, and so the ones that it made.
+func couldShow(list xai.KeyList, _ *journal.Key) bool { return list.Keys != nil || !list.Date.IsZero() }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// quietAt is when the last effect of a kind on a key cannot land any more.
+func (r *run) quietAt(ref string, kind journal.EffectKind) (at time.Time) {
+	for _, e := range r.rec.Effects {
+		if e.Key == ref && e.Kind == kind && e.QuietAt.After(at) {
+			at = e.QuietAt
+		}
+	}
+	return at
+}
+
+func (r *run) settleAll(ref string, kind journal.EffectKind) {
+	for _, e := range r.rec.Effects {
+		if e.Key == ref && e.Kind == kind && e.ClosedAt.IsZero() {
+			r.runner.Settle(e.ID)
+		}
+	}
+}
+
+// staging removes what is staged of keys that need it no more. Every stage owes an unstage; one without an answer owes
+// another when it cannot land any more.
+func staging(ctx context.Context, r *run) Outcome {
+	var all Outcome
+	for _, e := range slices.Clone(r.rec.Effects) {
+		if e.Kind != journal.EffectStage || !e.ClosedAt.IsZero() || e.State == journal.EffectOpen || r.needsStaging(e.Key) {
+			continue
+		}
+		if now := r.effect(e.ID); now == nil || !now.ClosedAt.IsZero() {
+			continue // settled with an earlier one of the same object
+		}
+		last := r.lastUnstage(e.Object())
+		landing := e.State == journal.EffectUnknown && !effect.Quiet(e, r.clock())
+		if landing && last.State == journal.EffectDone { // once is done; again when it cannot land any more
+			all = foremostOf(all, waits(e.QuietAt, ""))
+			continue
+		}
+		if last.State == journal.EffectUnknown {
+			if again := last.At.Add(r.tired(last.At.Sub(e.At))); r.now().Before(again) {
+				all = foremostOf(all, stands(again, reason.StoreUnavailable, last.Error))
+				continue
+			}
+		}
+		out := unstage(ctx, r, e, landing)
+		if gone(ctx, out.Err) || r.unsure != nil {
+			return out
+		}
+		all = foremostOf(all, out)
+	}
+	return all
+}
+
+// tired is the pause after a try of something that had failed for so long: the longer it goes on, the more patience.
+func (r *run) tired(failing time.Duration) time.Duration {
+	return min(max(failing.Abs()/8, time.Second), r.engine.limits.MaxBackoff)
+}
+
+func (r *run) effect(id string) *journal.Effect {
+	for i := range r.rec.Effects {
+		if r.rec.Effects[i].ID == id {
+			return &r.rec.Effects[i]
+		}
+	}
+	return nil
+}
+
+// needsStaging reports whether a key's value may still have to be found where it is staged: until it is live.
+func (r *run) needsStaging(ref string) bool {
+	k := r.rec.Key(ref)
+	if k == nil || k.State != journal.CandidateKey && k.State != journal.PromotingKey && k.State != journal.StandbyKey {
+		return false
+	}
+	return k.State == journal.StandbyKey || r.rec.Rotation != nil && r.rec.Rotation.KeyRef == ref
+}
+
+func (r *run) lastUnstage(on journal.Object) (last journal.Effect) {
+	for _, e := range r.rec.Effects {
+		if e.Kind == journal.EffectUnstage && e.Object() == on && e.At.After(last.At) {
+			last = e
+		}
+	}
+	return last
+}
+
+func unstage(ctx context.Context, r *run, e journal.Effect, landing bool) Outcome {
+	h, err := r.reader.HandleOf(e.Target)
+	if err != nil {
+		if row := r.reader.Row(e.Target); row.Decision == journal.Drop { // its store may be no more
+			r.runner.Settle(e.ID)
+			return moved
+		}
+		return Outcome{Err: err, Wait: r.now().Add(settlePace)}
+	}
+	err = r.runner.Do(ctx, journal.Effect{Key: e.Key, Kind: journal.EffectUnstage, Target: e.Target}, func(ctx context.Context) error {
+		return h.Unstage(ctx, e.Key)
+	})
+	switch {
+	case errors.Is(err, effect.ErrWithdrawn):
+		return moved
+	case err != nil && !gone(ctx, err) && r.reader.Row(e.Target).Decision == journal.Drop:
+	case err != nil:
+		return Outcome{Err: err, Wait: r.now().Add(r.tired(r.now().Sub(e.At)))}
+	}
+	if landing {
+		return moved // the row stays, for another unstage when it is quiet
+	}
+	for _, other := range r.rec.Effects {
+		if other.Kind == journal.EffectStage && other.Object() == e.Object() && other.ClosedAt.IsZero() &&
+			(other.State == journal.EffectDone || effect.Quiet(other, r.clock())) {
+			r.runner.Settle(other.ID)
+		}
+	}
+	return moved
+}
+
+// owesEnable reports that a disable may have turned a key off that is wanted on: until an enable was acknowledged that was
+// intended when no disable could land any more.
+func (r *run) owesEnable(e journal.Effect) bool {
+	k := r.rec.Key(e.Key)
+	if e.Kind != journal.EffectDisable || e.State != journal.EffectDone && e.State != journal.EffectUnknown || k == nil ||
+		k.Compromised() || !k.State.Exposed() || k.State == journal.RetiringKey && !r.revived(k) {
+		return false
+	}
+	return !slices.ContainsFunc(r.rec.Effects, func(on journal.Effect) bool {
+		return on.Key == e.Key && on.Kind == journal.EffectEnable && !on.AckAt.IsZero() && !on.At.Before(e.QuietAt)
+	})
+}
+
+// revived reports that a key that is being retired was wanted on again after its last disable.
+func (r *run) revived(k *journal.Key) bool {
+	var on, off time.Time
+	for _, e := range r.rec.Effects {
+		if e.Key != k.Ref {
+			continue
+		}
+		if e.Kind == journal.EffectEnable && e.At.After(on) {
+			on = e.At
+		}
+		if e.Kind == journal.EffectDisable && e.At.After(off) {
+			off = e.At
+		}
+	}
+	return on.After(off)
+}
+
+// switches sees to it that a key that is wanted on is on, while an earlier disable of it may still land, and once more
+// when it cannot.
+func switches(ctx context.Context, r *run) Outcome {
+	var all Outcome
+	for _, e := range slices.Clone(r.rec.Effects) {
+		if !r.owesEnable(e) {
+			continue
+		}
+		k := r.rec.Key(e.Key)
+		if err := r.xaiTime(ctx, k.Team); err != nil {
+			all = foremostOf(all, Outcome{Err: err, Wait: r.now().Add(settlePace)})
+			continue
+		}
+		k = r.rec.Key(e.Key)
+		if !effect.Quiet(e, r.clock()) {
+			off, err := seemsOff(ctx, r, k)
+			if gone(ctx, err) {
+				return failed(err)
+			}
+			if err == nil && !off {
+				// Often at first: consumers may read this key, and a disable that is late is seldom late by much.
+				pace := min(max(r.now().Sub(e.At)/8, 2*time.Second), 15*time.Second)
+				all = foremostOf(all, waits(minTime(later(e.QuietAt, r.now().Add(time.Second)), r.now().Add(pace)), reason.WaitQuarantine))
+				continue
+			}
+		}
+		err := turnOn(ctx, r, k)
+		if gone(ctx, err) || r.unsure != nil {
+			return failed(err)
+		}
+		if err != nil {
+			all = foremostOf(all, Outcome{Err: err, Wait: r.now().Add(15 * time.Second)})
+			continue
+		}
+		all = foremostOf(all, waits(r.now().Add(2*time.Second), reason.WaitQuarantine))
+	}
+	return all
+}
+
+// seemsOff asks whether a key is off: the key itself where its value is at hand, else a list.
+func seemsOff(ctx context.Context, r *run, k *journal.Key) (bool, error) {
+	if value, ok := r.engine.inHand(k.Ref); ok {
+		_, err := identify(ctx, r, value, k)
+		if err == nil || xai.ProvesBad(err) {
+			return err != nil, nil
+		}
+	}
+	list, err := r.list(ctx, k.Team)
+	for _, have := range list.Keys {
+		if have.ID == k.ID {
+			return have.Disabled, nil
+		}
+	}
+	return false, err
+}
+
+// turnOn enables a key. It destroys nothing and needs no gate. A compromised key is never turned on.
+func turnOn(ctx context.Context, r *run, k *journal.Key) error {
+	if k.Compromised() {
+		return reason.Errorf(reason.OldKeyBad, "key %s was reported compromised: it is not turned on again", k.ID)
+	}
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	if err := r.xaiTime(ctx, k.Team); err != nil {
+		return err
+	}
+	k = r.rec.Key(k.Ref)
+	on := false
+	ref, id := k.Ref, k.ID
+	var got xai.Key
+	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectEnable}, func(ctx context.Context) (err error) {
+		got, err = team.Keys.UpdateKey(ctx, team.ID, id, xai.KeyUpdate{Disabled: &on})
+		return err
+	})
+	k = r.rec.Key(ref)
+	switch class := xai.ClassOf(err); {
+	case class == xai.ClassInvalid && k.DisabledAt.IsZero(): // xAI turns keys neither off nor on, perhaps
+		if off, listErr := seemsOff(ctx, r, k); off || listErr != nil {
+			return errors.Join(err, listErr)
+		}
+		r.settleAll(ref, journal.EffectDisable)
+	case class == xai.ClassNotFound:
+		return reason.Errorf(reason.OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", id, r.claim.Policy, err)
+	case err != nil:
+		return err
+	case got.Disabled:
+		return &xai.Error{Op: xai.OpUpdate, Class: xai.ClassUnavailable, Code: "still_disabled"}
+	}
+	if k.State == journal.DisabledKey {
+		r.move(k, journal.RetiringKey)
+		k.RetireFrom = r.clock().Later()
+	}
+	k.DisabledAt = noTime
+	delete(r.proofs, ref)
+	r.tell(journal.KeyEnabled, "key_id", id)
+	return nil
+}
+
+// writes settles promotes without an answer that no rotation comes back to: by a fence and a read, else by waiting.
+func writes(ctx context.Context, r *run) Outcome {
+	var all Outcome
+	for _, e := range slices.Clone(r.rec.Effects) {
+		rot := r.rec.Rotation
+		if e.Kind != journal.EffectPromote || e.State != journal.EffectUnknown || rot != nil && (rot.KeyRef == e.Key || rot.State == journal.Promoting) {
+			continue
+		}
+		if effect.Quiet(e, r.clock()) {
+			continue // Tidy closes it
+		}
+		h, err := r.reader.HandleOf(e.Target)
+		if err != nil || !h.CanFence() {
+			all = foremostOf(all, waits(e.QuietAt, ""))
+			continue
+		}
+		until, err := fenceOff(ctx, r, nil, h)
+		if gone(ctx, err) || r.unsure != nil {
+			return failed(err)
+		}
+		if err != nil {
+			all = foremostOf(all, Outcome{Wait: minTime(e.QuietAt, r.now().Add(settlePace)), Reason: reason.StoreUnavailable})
+			continue
+		}
+		if !until.IsZero() {
+			all = foremostOf(all, waits(until, ""))
+		} else {
+			all = foremostOf(all, moved)
+		}
+	}
+	return all
+}
