@@ -134,19 +134,16 @@ func orderCompromised(ctx context.Context, r *run, o *journal.Order) (string, er
 // takeOver begins a rotation, in place of the one in flight if there is one: that one's keys are all to be retired. It is
 // wanted until a new key is live.
 func takeOver(ctx context.Context, r *run, o *journal.Order) (string, error) {
+	r.want(o.Trigger, o.Why, o.By)
 	err := mayCreate(ctx, r)
 	if err == nil {
 		err = reconciling(ctx, r)
 	}
-	if err != nil && (o.Trigger != journal.ByCompromise || gone(ctx, err)) {
-		if gone(ctx, err) {
-			return "", err
-		}
-		return err.Error(), nil
+	if gone(ctx, err) {
+		return "", err
 	}
-	r.want(o.Trigger, o.Why, o.By)
 	if err != nil {
-		return "", nil // it begins as soon as it may
+		return "", nil // it begins as soon as it may; until then the policy shows why it waits
 	}
 	if r.rec.Rotation != nil {
 		supersede(r, journal.Superseded, "superseded by hand")
@@ -235,7 +232,7 @@ func replacedKey(r *run, o *journal.Order) (best *journal.Key, refused string) {
 	}
 	for i := range r.rec.Keys {
 		if k := &r.rec.Keys[i]; best == nil && k.State == journal.DeletingKey && !k.ExposedAt.IsZero() {
-			refused = fmt.Sprintf("key %s is being deleted, which cannot be undone; `rotator rotate %s --supersede` makes a new key", k.ID, r.claim.Policy)
+			refused = deletionSent(r, k)
 		}
 	}
 	switch {
@@ -276,7 +273,7 @@ func orderRevive(ctx context.Context, r *run, o *journal.Order) (string, error) 
 		}
 	}
 	if len(refs) == 0 {
-		return "no old key waits to be deleted", nil
+		return unrevivable(r), nil
 	}
 	for _, ref := range refs {
 		k := r.rec.Key(ref)
@@ -292,6 +289,31 @@ func orderRevive(ctx context.Context, r *run, o *journal.Order) (string, error) 
 	}
 	r.hold(journal.HoldAll, "the old key was revived by "+o.By+because(o.Why), o.By)
 	return "", nil
+}
+
+// unrevivable says why no old key can be turned on again.
+func unrevivable(r *run) string {
+	for i := range r.rec.Keys {
+		switch k := &r.rec.Keys[i]; {
+		case k.State == journal.DeletingKey && !k.ExposedAt.IsZero():
+			return deletionSent(r, k)
+		case (k.State == journal.RetiringKey || k.State == journal.DisabledKey) && k.Compromised():
+			return fmt.Sprintf("key %s was reported compromised at %s: it is not turned on again", k.ID, k.CompromisedAt.Format(timeFormat))
+		}
+	}
+	return "no old key waits to be deleted"
+}
+
+// deletionSent says that nobody can go back to a key any more.
+func deletionSent(r *run, k *journal.Key) string {
+	at := r.now()
+	for _, e := range r.rec.Effects {
+		if e.Key == k.Ref && e.Kind == journal.EffectDelete && e.At.Before(at) {
+			at = e.At
+		}
+	}
+	return fmt.Sprintf("the deletion of key %s was sent at %s, and may take effect at any time; `rotator rotate %s --supersede` makes a new key",
+		k.ID, at.Format(timeFormat), r.claim.Policy)
 }
 
 // maybeOff reports that a disable of the key was sent and may have landed, or may still.

@@ -63,18 +63,21 @@ func (e *Engine) dropDead(ctx context.Context) {
 	}
 }
 
-// carries reports whether a value may still be needed: its key is not live yet, or is what consumers read. While its turn
-// lasts, a create may be just about to be recorded.
+// carries reports whether a value may still be needed: its key is not live yet, or the rotation in flight goes back to it.
+// While its turn lasts, a create may be just about to be recorded.
 func carries(rec *journal.Record, ref string, lost bool) bool {
 	k := rec.Key(ref)
 	if k == nil {
 		return !lost
 	}
+	if rot := rec.Rotation; rot != nil && rot.KeyRef == ref {
+		return k.State != journal.CreatingKey || !lost
+	}
 	switch k.State {
 	case journal.CreatingKey:
 		return !lost
-	case journal.RejectedKey, journal.DeletingKey:
-		return false
+	case journal.CandidateKey, journal.StandbyKey, journal.PromotingKey:
+		return true
 	}
-	return true
+	return false
 }

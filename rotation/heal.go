@@ -42,7 +42,7 @@ func heal(ctx context.Context, r *run) Outcome {
 		r.beginTo(k, journal.ByHealing, why, "")
 		r.want(journal.ByBadKey, why, "")
 		return moved
-	case rot != nil && rot.State.CanAbort():
+	case rot != nil && rot.State.CanAbort() && !rot.Existing:
 		return nothing // a new key is on its way already
 	case rot != nil:
 		supersede(r, journal.Superseded, why)

@@ -90,7 +90,7 @@ func TestCompromisedKeyIsNotTurnedOnAgain(t *testing.T) {
 			b.offWithin(time.Hour, leaked)
 			b.run(time.Second)
 			said := then(b)
-			if name != "successor dies" && !strings.Contains(said, "was reported as compromised") {
+			if name != "successor dies" && !strings.Contains(said, "was reported compromised") {
 				t.Errorf("answered %q", said)
 			}
 			if b.runUntil(10*24*time.Hour, func() bool { return b.accepts(leaked) }) {

@@ -150,6 +150,7 @@ func TestPropagationWordEndsWithItsKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	b.birth() // the value in memory is lost too
 	b.run(2 * time.Hour)
 	if b.state() != journal.Staged || b.key() != old || b.successor() == first {
 		t.Fatalf("state %s, in use %s, successor %s", b.state(), b.key(), b.successor())

@@ -28,8 +28,7 @@ func plannedExisting(ctx context.Context, r *run) Outcome {
 		case gone(ctx, err):
 			return failed(err)
 		case reason.Is(err, reason.OldKeyBad):
-			abort(r, err.Error())
-			return moved
+			return unusable(r, err)
 		case err != nil:
 			return failed(err)
 		}
@@ -41,15 +40,14 @@ func plannedExisting(ctx context.Context, r *run) Outcome {
 	}
 	value, err := valueOf(ctx, r, k, handles)
 	if reason.Is(err, reason.NoOldValue) {
-		abort(r, err.Error())
-		return moved
+		return unusable(r, err)
 	}
 	if err != nil {
 		return failed(err)
 	}
 	k = r.rec.Key(rot.KeyRef)
 	if err := prove(ctx, r, value, k, true); err != nil {
-		return oldUnproved(ctx, r, k, err)
+		return oldUnproved(r, k, err)
 	}
 	if _, ok := r.reliable(k); !ok {
 		if err := r.xaiTime(ctx, k.Team); err != nil { // without xAI's clock nothing is known to be quiet
@@ -63,8 +61,18 @@ func plannedExisting(ctx context.Context, r *run) Outcome {
 	return promoting(ctx, r)
 }
 
+// unusable ends a rotation to a key that cannot be used again. A rollback stays wanted and waits for people: they may bring
+// the key back, or say that they want another one.
+func unusable(r *run, err error) Outcome {
+	if r.rec.Rotation.Trigger == journal.ByRollback {
+		return failed(err)
+	}
+	abort(r, err.Error())
+	return moved
+}
+
 // oldUnproved waits for a key that was turned on a moment ago, and gives up one that stays bad.
-func oldUnproved(_ context.Context, r *run, k *journal.Key, err error) Outcome {
+func oldUnproved(r *run, k *journal.Key, err error) Outcome {
 	if !xai.ProvesBad(err) {
 		return failed(err)
 	}
@@ -75,8 +83,7 @@ func oldUnproved(_ context.Context, r *run, k *journal.Key, err error) Outcome {
 	}
 	if bad && r.now().Sub(r.rec.Rotation.EnteredAt).Abs() > limit {
 		k.Health, k.HealthAt = journal.HealthDead, r.now()
-		abort(r, fmt.Sprintf("key %s, to go back to, is refused: %v", k.ID, err))
-		return failed(reason.Errorf(reason.OldKeyBad, "key %s, to go back to, is refused: %w; `rotator rotate %s --supersede` makes a new one", k.ID, err, r.claim.Policy))
+		return unusable(r, reason.Errorf(reason.OldKeyBad, "key %s, to go back to, is refused: %w; `rotator rotate %s --supersede` makes a new one", k.ID, err, r.claim.Policy))
 	}
 	return waits(r.now().Add(proofPace), reason.WaitProof)
 }
@@ -258,7 +265,7 @@ func fenceOff(ctx context.Context, r *run, k *journal.Key, h target.Handle) (unt
 		ref = k.Ref
 	}
 	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectFence, Target: h.ID}, h.Fence)
-	if absent(err) {
+	if absent(err) || errors.Is(err, stores.ErrCannotFence) {
 		return until, nil
 	}
 	if err != nil {

@@ -34,7 +34,7 @@ func rehearse(ctx context.Context, r *run) (refused string, err error) {
 		err = reconciling(ctx, r)
 	}
 	switch {
-	case gone(ctx, err):
+	case gone(ctx, err), reason.Is(err, reason.RestoredJournal):
 		return "", err
 	case err != nil:
 		return err.Error(), nil

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -121,6 +122,8 @@ func idle(ctx context.Context, r *run) Outcome {
 	trigger := journal.Trigger(p.DueCause)
 	if !p.WantedAt.IsZero() {
 		trigger, at = p.WantedTrigger, p.WantedAt
+	} else if leaked(r) { // through edits, aborts, removal and return
+		trigger, at = journal.ByCompromise, r.now()
 	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(policies.CauseSchedule) {
 		p.NotBefore = r.now().Add(r.policy.Offset()) // many runs missed together are not made up together
 	}
@@ -133,7 +136,7 @@ func idle(ctx context.Context, r *run) Outcome {
 		}
 		return waits(at, "")
 	}
-	if r.engine.ordered && p.WantedAt.IsZero() {
+	if r.engine.ordered && p.WantedAt.IsZero() && trigger != journal.ByCompromise {
 		return nothing // the daemon begins it; looking again here would find nothing to do
 	}
 	if err := mayCreate(ctx, r); err != nil {
@@ -144,6 +147,17 @@ func idle(ctx context.Context, r *run) Outcome {
 	}
 	r.begin(trigger, p.WantedWhy, p.WantedBy)
 	return moved
+}
+
+// leaked reports that consumers read a key that was reported compromised.
+func leaked(r *run) bool {
+	if anyCompromisedLive(r) {
+		return true
+	}
+	return slices.ContainsFunc(r.rec.Targets, func(row journal.Target) bool {
+		k := r.rec.KeyByID(row.KeyID)
+		return k != nil && k.Compromised() && row.RemovedAt.IsZero() && !target.Excluded(row)
+	})
 }
 
 // begin plans a rotation to a new key. The plan is written down with the intent to create, or when the turn ends: before
@@ -263,6 +277,7 @@ func goLive(r *run) {
 		rot.OldKeyIDs = rot.OldKeyIDs.With(old.ID)
 	}
 	r.move(k, journal.LiveKey)
+	r.engine.drop(ref) // the targets have it
 	k.LiveAt, k.Health, k.HealthAt = r.now(), journal.HealthOK, r.now()
 	k.RetireFrom, k.IdleFrom, k.DisabledAt, k.ReplacedBy, k.RetireRotation = noTime, noTime, noTime, "", ""
 	rot.LiveAt = r.now()

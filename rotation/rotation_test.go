@@ -117,7 +117,7 @@ func TestStagedByOneThatWasFrozen(t *testing.T) {
 	if b.sim.Accepts(value) || b.record("chat").Policy.KeyID == "" {
 		t.Fatal("the attempt was not given up")
 	}
-	if err := b.stores["a"].Stage(t.Context(), stores.Target{Path: "chat", Field: "api_key"}, given.ID, value); err != nil {
+	if err := b.stores["a"].Stage(t.Context(), stores.Target{Path: "chat", Field: "api_key"}, given.Ref, value); err != nil {
 		t.Fatal(err)
 	}
 	b.run(time.Hour)

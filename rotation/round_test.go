@@ -175,7 +175,7 @@ func (b *bench) atRest(n int, other ...int) *ledger {
 		docs = append(docs, policyDoc(fmt.Sprint("p", i), quick, targetOf(store, i)))
 	}
 	b.load(docs...)
-	b.runs(2 * time.Minute)
+	b.runs(17 * time.Minute) // the first watch closes the effects of the rotations
 	for name := range b.specs {
 		if b.record(name).Policy.KeyID == "" {
 			b.t.Fatalf("%s has no key", name)
@@ -428,8 +428,8 @@ func TestTurnThatCannotBeReleased(t *testing.T) {
 		b.order(journal.Order{Policy: "p1", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 		b.runs(23 * time.Minute)
 		b.watched(15*time.Minute+10*time.Second, "p1")
-		if r := b.record("p1").Rotation; r == nil || r.State != journal.Live {
-			b.violated("the rotation is %+v", r)
+		if r := b.record("p1"); r.Rotation != nil || r.Live() == nil || len(r.Keys) != 2 {
+			b.violated("the rotation is %+v, the keys are %+v", r.Rotation, r.Keys)
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
+	"os"
 	"time"
 
 	"rotator/policies"
@@ -140,6 +141,11 @@ func (r *run) observed(ctx context.Context) (again bool, err error) {
 	if rot := r.rec.Rotation; rot != nil {
 		s.Rotation, s.After = cmp.Or(s.Rotation, rot.ID), rot.State
 	}
+	for _, rot := range r.ended {
+		if rot.ID == s.Rotation {
+			s.After = rot.State
+		}
+	}
 	s.Outcome, s.Ended, s.Took = "moved", r.ended, max(0, r.now().Sub(start))
 	first := r.foremost()
 	switch {
@@ -168,6 +174,9 @@ func (r *run) pass(ctx context.Context) (again bool, err error) {
 			out.Reason = reason.Of(out.Err)
 		}
 		again = again || out.Moved
+		if os.Getenv("PASSES") != "" {
+			fmt.Println("PASS", r.now().Format("02 15:04:05.000"), j.name, out)
+		}
 		r.notes = append(r.notes, note{j.name, out})
 	}
 	return again, nil

@@ -326,16 +326,15 @@ func (hanging) Current(ctx context.Context, _ stores.Target) (secret.Text, error
 // TestStopLeavesOrdersOpen: what people asked for and could not be carried out because the process was told to stop is
 // carried out by the next.
 func TestStopLeavesOrdersOpen(t *testing.T) {
-	for _, kind := range []journal.OrderKind{journal.OrderRotate, journal.OrderRehearse} {
+	for _, kind := range []journal.OrderKind{journal.OrderRollback, journal.OrderResolve} {
 		t.Run(string(kind), func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				b.load(policyDoc("chat", quick, targetA))
 				b.runs(time.Minute)
-				if err := b.journal.SetMeta(b.t.Context(), journal.MetaRestored, "just now"); err != nil { // every create looks first
-					b.t.Fatal(err)
-				}
-				b.worn["a"] = hanging{b.stores["a"]}
-				order := b.order(journal.Order{Policy: "chat", Kind: kind, Trigger: journal.ByHand})
+				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+				b.runs(time.Minute)
+				b.worn["a"] = hanging{b.stores["a"]} // both orders read it
+				order := b.order(journal.Order{Policy: "chat", Kind: kind, Target: atA, Decision: journal.Overwrite})
 				b.runs(5 * time.Second)
 				if o, err := b.journal.OrderByID(b.t.Context(), order); err != nil || !o.DoneAt.IsZero() {
 					b.violated("%v: the order was closed: %q", err, o.Refused)

@@ -37,6 +37,10 @@ func (r *run) owed(e journal.Effect) bool {
 	switch e.Kind {
 	case journal.EffectStage:
 		return e.State == journal.EffectDone || e.State == journal.EffectUnknown // until an unstage settles it
+	case journal.EffectUnstage: // it counts until nothing can be staged there any more
+		return (e.State == journal.EffectDone || e.State == journal.EffectUnknown) && slices.ContainsFunc(r.rec.Effects, func(stage journal.Effect) bool {
+			return stage.Kind == journal.EffectStage && stage.Object() == e.Object() && stage.ClosedAt.IsZero()
+		})
 	case journal.EffectPromote: // a read may lag behind it
 		return e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < 2*time.Minute
 	case journal.EffectDisable:

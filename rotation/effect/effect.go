@@ -238,7 +238,7 @@ func Refused(err error) bool {
 	if x, ok := errors.AsType[*xai.Error](err); ok {
 		return !xai.OutcomeUnknown(x)
 	}
-	for _, no := range []error{stores.ErrNotFound, stores.ErrConflict, stores.ErrNoStaging, stores.ErrDenied, stores.ErrInvalid, stores.ErrStale} {
+	for _, no := range []error{stores.ErrNotFound, stores.ErrConflict, stores.ErrNoStaging, stores.ErrDenied, stores.ErrInvalid, stores.ErrStale, stores.ErrCannotFence} {
 		if errors.Is(err, no) {
 			return true
 		}
