@@ -9,6 +9,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/xai"
 )
 
