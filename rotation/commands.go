@@ -80,10 +80,14 @@ func orderRotate(ctx context.Context, r *run, o *journal.Order) (string, error) 
 	if o.Trigger == journal.ByCompromise {
 		return orderCompromised(ctx, r, o)
 	}
-	if h := r.rec.Hold; h.Active(r.now()) {
+	rot := r.rec.Rotation
+	if h := r.rec.Hold; rot != nil && rot.Trigger == journal.ByRollback && o.Supersede && h.Scope == journal.HoldRotations {
+		r.rec.Hold = journal.Hold{} // the rollback set it, and is given up
+		r.tell(journal.HoldReleased, "by", o.By, "why", "rotate --supersede gives the rollback up")
+	} else if h.Active(r.now()) {
 		return fmt.Sprintf("held: %s; `rotator release %s` first", h.Reason, r.claim.Policy), nil
 	}
-	if rot := r.rec.Rotation; rot != nil {
+	if rot != nil {
 		switch {
 		case !rot.Existing:
 			r.want(o.Trigger, o.Why, o.By) // it attaches to the one in flight

@@ -64,11 +64,11 @@ func (e *Engine) dropDead(ctx context.Context) {
 }
 
 // carries reports whether a value may still be needed: its key is not live yet, or the rotation in flight goes back to it.
-// While its turn lasts, a create may be just about to be recorded.
+// A key's row is written before its create is sent; a row that is not there is that of a key that is gone.
 func carries(rec *journal.Record, ref string, lost bool) bool {
 	k := rec.Key(ref)
 	if k == nil {
-		return !lost
+		return false
 	}
 	if rot := rec.Rotation; rot != nil && rot.KeyRef == ref {
 		return k.State != journal.CreatingKey || !lost

@@ -248,7 +248,7 @@ func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal
 		return err
 	}
 	arrived := func(r journal.Rotation) bool { return r.State == j.b.dieIn }
-	if s := j.b.dieIn; s != "" && (rec.Rotation != nil && arrived(*rec.Rotation) || slices.ContainsFunc(ended, arrived) || s == journal.Soaking && shown(rec) == s) {
+	if s := j.b.dieIn; s != "" && (rec.Rotation != nil && arrived(*rec.Rotation) || slices.ContainsFunc(ended, arrived) || (s == journal.Soaking || s == journal.RollingBack) && shown(rec) == s) {
 		j.b.dieIn = ""
 		panic(crash{})
 	}

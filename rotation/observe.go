@@ -131,6 +131,9 @@ func inspect(ctx context.Context, r *run, id journal.TargetID) (secret.Text, err
 		return v, err
 	}
 	row := r.reader.Row(id)
+	if rot := r.rec.Rotation; rot != nil && (row.Fingerprint != before.Fingerprint || before.Error != "") {
+		rot.TryAt = noTime // what it waits for may be there now
+	}
 	if !row.RemovedAt.IsZero() { // what is no longer ours to write may hold anything
 		row.Status = journal.TargetOK
 		if row.Fingerprint == "" {

@@ -161,6 +161,9 @@ func promoting(ctx context.Context, r *run) Outcome {
 	if out, ok := promoteAll(ctx, r, k, value, handles); !ok {
 		return out
 	}
+	if was := r.rec.Base.Rotation; was == nil || was.State != journal.Promoting {
+		return moved // nothing had to be written, and one commit takes a rotation one step
+	}
 	goLive(r)
 	return moved
 }

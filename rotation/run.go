@@ -251,6 +251,9 @@ func (r *run) agenda() time.Time {
 			at = n.Wait
 		}
 	}
+	if short := at.Truncate(time.Microsecond); short.Before(at) { // the journal keeps no less; too early would be again at once
+		at = short.Add(time.Microsecond)
+	}
 	return at
 }
 

@@ -204,7 +204,7 @@ func staging(ctx context.Context, r *run) Outcome {
 
 // tired is the pause after a try of something that had failed for so long: the longer it goes on, the more patience.
 func (r *run) tired(failing time.Duration) time.Duration {
-	return min(max(failing.Abs()/8, time.Second), r.engine.limits.MaxBackoff)
+	return min(max(failing.Abs()/4, time.Second), r.engine.limits.MaxBackoff)
 }
 
 func (r *run) effect(id string) *journal.Effect {
