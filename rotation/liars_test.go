@@ -298,7 +298,10 @@ func TestXAILies(t *testing.T) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
 			b.lives(quick, targetA)
 			old := b.key()
-			b.reach(journal.Soaking)
+			b.reach(journal.Live)
+			if !b.runUntil(5*time.Hour, func() bool { return b.count(journal.KeyNotDisabled) > 0 }) {
+				b.violated("the refusal is not told")
+			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRevive})
 			b.run(time.Minute)
 			if b.state() != journal.Live {

@@ -51,7 +51,7 @@ func TestHeardBetweenSteps(t *testing.T) {
 		ends journal.State
 	}{
 		{journal.OrderAbort, journal.Aborted},
-		{journal.OrderRotate, journal.Done}, // it joins the rotation that is being made
+		{journal.OrderRotate, journal.Live}, // it joins the rotation that is being made
 	} {
 		t.Run(string(c.say), func(t *testing.T) {
 			t.Parallel()

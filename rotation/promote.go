@@ -206,7 +206,11 @@ func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, 
 	}
 	if err := errors.Join(errs...); err != nil {
 		if errors.Is(err, stores.ErrStale) && len(errs) == 1 {
-			pace := r.now().Sub(r.waitingSince()).Abs() / 8
+			since := r.now().Sub(r.waitingSince()).Abs()
+			if since > target.Lag { // this is no lag any more: people are told
+				return failed(err), false
+			}
+			pace := since / 8
 			return stands(r.now().Add(min(max(pace, lagPace), time.Minute)), reason.StoreLags, err.Error()), false
 		}
 		return failed(err), false

@@ -101,10 +101,8 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 	}
 	value, err := valueOf(ctx, r, live, handles)
 	if reason.Is(err, reason.NoOldValue) {
-		if at, _ := r.retiredBy(); at.IsZero() { // the next rotation writes it
-			return "", nil
-		}
-		return fmt.Sprintf("no store has the value of key %s any more, so nothing can be put there; `rotator rotate %s --supersede` makes a new key", live.ID, r.claim.Policy), nil
+		r.want(journal.ByHand, "no store has the value of key "+live.ID+" any more", "") // a new key is written there now
+		return "", nil
 	}
 	if err != nil {
 		return "", err

@@ -106,6 +106,9 @@ func (r *Record) Summarize() {
 		k := &r.Keys[i]
 		if k.State == LiveKey {
 			p.KeyID, p.Fingerprint, p.LiveSince, p.KeyExpires = k.ID, k.Fingerprint, k.LiveAt, k.ExpiresAt
+			if !k.ExpiresAt.After(k.CreatedAt) { // not believed: the key would never be new enough
+				p.KeyExpires = time.Time{}
+			}
 		}
 		if k.State.Works() && (p.OldestKey.IsZero() || k.CreatedAt.Before(p.OldestKey)) {
 			p.OldestKey = k.CreatedAt
