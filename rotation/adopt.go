@@ -111,9 +111,6 @@ func (r *run) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) 
 	success := p.LastSuccess
 	goLive(r)
 	p.LastSuccess = success
-	if _, _, ours := keyName(live.Name); ours && live.CreatedAt.After(p.LastSuccess) {
-		p.LastSuccess = live.CreatedAt // it went live soon afterwards: the schedule goes on as it was
-	}
 	r.schedule()
 }
 

@@ -205,7 +205,7 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if have.ID != row.KeyID {
 			continue
 		}
-		if of, _, ok := keyName(have.Name); ok && of != r.claim.Policy && of != r.policy.RenamedFrom {
+		if r.othersName(have.Name) {
 			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
 				row.TargetID, have.ID, have.Name, r.claim.Policy)
 		}
@@ -232,6 +232,9 @@ func (r *run) adopt(have xai.Key, print string, as journal.KeyState) *journal.Ke
 			r.retireKey(live, nil, "")
 		}
 		k.LiveAt = r.now()
+		if p := &r.rec.Policy; ours && k.CreatedAt.After(p.LastSuccess) {
+			p.LastSuccess = k.CreatedAt // it went live soon afterwards: the schedule goes on as it was
+		}
 	}
 	r.rec.Keys = append(r.rec.Keys, k)
 	return &r.rec.Keys[len(r.rec.Keys)-1]

@@ -22,7 +22,7 @@ func (b *bench) untouched(id string) {
 	if got := b.idOf(b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})); got != id {
 		b.violated("%s, which others manage, was replaced by %s", id, got)
 	}
-	b.waits("chat", reason.AdoptedElsewhere, true)
+	b.waits("chat", reason.OtherRotator, true)
 }
 
 // TestKeysOfOtherRotatorsAreLeft: a name that a Rotator gives says that somebody manages the key.
@@ -88,7 +88,7 @@ func TestKeysOfOtherPoliciesAreLeft(t *testing.T) {
 			if got := b.idOf(b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})); got != id {
 				b.violated("%s, the key in use of chat, was replaced by %s", id, got)
 			}
-			b.waits("talk", reason.AdoptedElsewhere, true)
+			b.waits("talk", reason.OtherPolicy, true)
 		}},
 		{"a copy, and a human has it replaced", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
@@ -96,7 +96,7 @@ func TestKeysOfOtherPoliciesAreLeft(t *testing.T) {
 			b.stores["b"].Set("chat", field(b.secretOf(id).Reveal()))
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", "adopt: true"+quick, here))
 			b.run(time.Hour)
-			b.waits("talk", reason.AdoptedElsewhere, true)
+			b.waits("talk", reason.OtherPolicy, true)
 			b.order(journal.Order{Policy: "talk", Kind: journal.OrderResolve, Decision: journal.Overwrite,
 				Target: journal.TargetID{Store: "b", Path: "chat", Field: "api_key"}})
 			b.rest()

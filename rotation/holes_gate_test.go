@@ -47,19 +47,19 @@ func TestGateReadsEveryTargetOfThePolicy(t *testing.T) {
 		{"left", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			back(b, old, "KEY")
-			b.keeps(old, reason.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.DriftFound, "b:chat") // the word was said of another value
 		}},
 		{"left, with the key in a line", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			back(b, old, "# of chat\nXAI_API_KEY=\"KEY\"\n")
-			b.keeps(old, reason.TargetHoldsKey, "b:chat")
+			b.keeps(old, reason.DriftFound, "b:chat")
 		}},
 		{"left, and cannot be read", xaisim.Options{}, func(b *bench) {
 			old := aside(b, journal.Leave)
 			b.reach(journal.Live)
 			b.run(119 * time.Minute)
 			b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
-			b.keeps(old, reason.UnreadTarget, "b:chat")
+			b.keeps(old, reason.StoreDenied, "b:chat")
 			b.stores["b"].OnCall(nil)
 			b.rest()
 			if !b.gone(old) {

@@ -3,6 +3,7 @@ package rotation
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/internal/secret"
@@ -168,7 +169,7 @@ func assess(ctx context.Context, r *run, id journal.TargetID) (target.Verdict, e
 	}
 	var err error
 	if row.KeyID != "" && r.rec.KeyByID(row.KeyID) == nil {
-		if f.Owner, f.Stranger, err = ownerOf(ctx, r, row.KeyID); err != nil {
+		if f.Owner, f.Stranger, err = ownerOf(ctx, r, row); err != nil {
 			return target.Verdict{}, err
 		}
 	}
@@ -178,9 +179,9 @@ func assess(ctx context.Context, r *run, id journal.TargetID) (target.Verdict, e
 	return target.Assess(row, r.rec.Sightings, f), nil
 }
 
-// ownerOf says which other policy a key belongs to, or that another rotator made it.
-func ownerOf(ctx context.Context, r *run, keyID string) (policy string, stranger bool, err error) {
-	known, err := r.engine.ledger.Keys(ctx, []string{keyID})
+// ownerOf says which other policy the key in a target belongs to, or that another rotator made it.
+func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, stranger bool, err error) {
+	known, err := r.engine.ledger.Keys(ctx, []string{row.KeyID})
 	if err != nil {
 		return "", false, err
 	}
@@ -190,12 +191,28 @@ func ownerOf(ctx context.Context, r *run, keyID string) (policy string, stranger
 		}
 		return "", false, nil
 	}
-	name, asked := r.names[keyID]
-	if !asked {
-		return "", false, nil
+	name, asked := r.names[row.KeyID]
+	if !asked && row.Status == journal.TargetNew && !row.ContactAt.IsZero() { // it could not be read for a while
+		list, err := r.list(ctx, r.policy.Team)
+		if err != nil {
+			return "", false, err
+		}
+		for _, have := range list.Keys {
+			r.names[have.ID] = have.Name
+		}
+		name, asked = r.names[row.KeyID]
 	}
+	if !asked {
+		return "", row.Status == journal.TargetOtherRotator, nil // it holds what it held
+	}
+	return "", r.othersName(name), nil
+}
+
+// othersName reports whether a key's name says that another Rotator manages it, or a policy that is not this one. A name
+// that is cut short says so too.
+func (r *run) othersName(name string) bool {
 	of, _, ok := keyName(name)
-	return "", ok && of != r.claim.Policy && of != r.policy.RenamedFrom, nil
+	return strings.HasPrefix(name, KeyPrefix) && !(ok && (of == r.claim.Policy || of == r.policy.RenamedFrom))
 }
 
 // examineAll asks each key that consumers read, or that is about to be read, who it is.

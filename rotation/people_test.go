@@ -304,8 +304,10 @@ func TestRetirementIsEarned(t *testing.T) {
 			b.sim.Inject(noUsage)
 			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
 			b.reach(journal.Live)
-			b.run(20 * 24 * time.Hour)
+			b.run(5 * 24 * time.Hour)
 			b.waits("chat", reason.WaitIdle, false)
+			b.run(15 * 24 * time.Hour)
+			b.waits("chat", reason.RetireOverdue, true)
 			if b.deletions() > 0 {
 				b.violated("a key whose use is not known was destroyed")
 			}
@@ -425,11 +427,11 @@ func TestRetirementIsEarned(t *testing.T) {
 		{"the successor stops working in the overlap", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			b.reach(journal.Live)
-			b.sim.SetBilling(teamID, xaisim.NoCredits) // not proved: neither good nor bad
-			b.run(24 * time.Hour)
-			b.waits("chat", reason.Billing, false)
-			if b.deletions() > 0 {
-				b.violated("the old key was destroyed while the new one could not be proved")
+			b.sim.SetBilling(teamID, xaisim.NoCredits) // says nothing about the key, which says who it is
+			b.rest()
+			b.ends()
+			if b.count(journal.KeyUnproved) == 0 {
+				b.violated("nobody was told that the key in use could not be proved by a call")
 			}
 		}},
 	})

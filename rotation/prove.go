@@ -51,11 +51,23 @@ func prove(ctx context.Context, r *run, value secret.Text, k *journal.Key, relie
 	if err != nil && (!relied || !known || xai.ProvesBad(err) || gone(ctx, err)) {
 		return err
 	}
-	if err != nil && k.ProvedAt.Before(r.now().Add(-r.engine.limits.Watch)) {
-		r.tell(journal.KeyUnproved, "key_id", k.ID, "error", err.Error())
-	}
+	r.noteUnproved(k, err)
 	r.proved(k)
 	return nil
+}
+
+// noteUnproved tells, once for each cause, that a key that consumers read says who it is and could not be proved by a call.
+func (r *run) noteUnproved(k *journal.Key, err error) {
+	text := ""
+	if err != nil {
+		text = "not proved by a call: " + string(xai.ClassOf(err))
+	}
+	if k.State != journal.LiveKey && k.State != journal.PromotingKey || k.Error == text {
+		return
+	}
+	if k.Error = text; err != nil {
+		r.tell(journal.KeyUnproved, "key_id", k.ID, "error", err.Error())
+	}
 }
 
 // proved notes that a key works.

@@ -33,7 +33,12 @@ func (e *Engine) Adoptions(ctx context.Context, only ...string) ([]Adoption, err
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, strays...)
+		for _, a := range strays {
+			// One that a target holds was spoken of already: a human may name it.
+			if !slices.ContainsFunc(rows, func(r Adoption) bool { return r.Key.ID == a.Key.ID }) {
+				rows = append(rows, a)
+			}
+		}
 	}
 	return rows, ctx.Err()
 }
