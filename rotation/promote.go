@@ -99,7 +99,7 @@ func (r *run) reliable(k *journal.Key) (until time.Time, ok bool) {
 			continue
 		}
 		if at := minTime(e.QuietAt, r.now().Add(15*time.Second)); effect.Pending(e, r.clock()) || r.owesEnable(e) {
-			if at.Before(r.now()) {
+			if !at.After(r.now()) {
 				at = r.now().Add(time.Second)
 			}
 			return at, false

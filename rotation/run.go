@@ -114,7 +114,7 @@ func (r *run) work(ctx context.Context, stopping func() bool) error {
 			break
 		}
 		if stopping() || r.rec.Woken { // what was said meanwhile comes first
-			r.notes = append(r.notes, note{"turn", waits(r.now(), "")})
+			r.notes = append(r.notes, note{parked, waits(r.now(), "")})
 			break
 		}
 	}
@@ -239,6 +239,12 @@ func (r *run) conclude() {
 	p.NextRunAt = r.agenda()
 }
 
+// parked is the note of a turn that ended between two passes, and leastWait the least time between two turns otherwise.
+const (
+	parked    = "parked"
+	leastWait = 250 * time.Millisecond
+)
+
 // agenda is when the policy must be looked at again: the earliest of all that waits, and never beyond the next watch.
 func (r *run) agenda() time.Time {
 	now := r.now()
@@ -246,6 +252,9 @@ func (r *run) agenda() time.Time {
 	for _, n := range r.notes {
 		if n.Err != nil && n.Wait.IsZero() {
 			n.Wait = now.Add(r.backoff(r.rec.Policy.Failures))
+		}
+		if n.job != parked && !n.Wait.IsZero() && !n.Wait.After(now) { // nothing moved: at once it would only be the same again
+			n.Wait = now.Add(leastWait)
 		}
 		if !n.Wait.IsZero() && n.Wait.Before(at) {
 			at = n.Wait
