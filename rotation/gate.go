@@ -258,7 +258,10 @@ func stillSighted(ctx context.Context, r *run, k *journal.Key) error {
 		if s.AbsentSince.IsZero() && s.Policy != r.claim.Policy {
 			continue // it was read a moment ago and did not hold the key; its own policy ends the sighting
 		}
-		return reason.Errorf(reason.TargetHoldsKey, "%s of policy %s held key %s a moment ago: it is read again in a minute", s.TargetID, s.Policy, k.ID)
+		if s.AbsentSince.IsZero() && r.reader.Row(s.TargetID).EmptyFrom.IsZero() {
+			return holdsKey(r, journal.Target{TargetID: s.TargetID}, k)
+		}
+		return reason.Errorf(reason.WaitAbsence, "%s held key %s and shows another value, or nothing, since a short time: it is read again", s.TargetID, k.ID)
 	}
 	return nil
 }

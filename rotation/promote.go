@@ -98,7 +98,7 @@ func (r *run) reliable(k *journal.Key) (until time.Time, ok bool) {
 		if e.Key != k.Ref || e.Kind != journal.EffectDisable && e.Kind != journal.EffectEnable || !e.ClosedAt.IsZero() {
 			continue
 		}
-		if at := minTime(e.QuietAt, r.now().Add(15*time.Second)); effect.Pending(e, r.clock()) || r.owesEnable(e) {
+		if at := minTime(e.QuietAt, r.now().Add(r.switchPace(k))); effect.Pending(e, r.clock()) || r.owesEnable(e) {
 			if !at.After(r.now()) {
 				at = r.now().Add(time.Second)
 			}

@@ -117,8 +117,8 @@ func scenarios() []scenario {
 		b.run(time.Hour)
 	}, func(b *bench) {
 		b.load(policyDoc("chat", quick, one...))
-		b.stores["b"].Set("chat", "")
-		b.stores["c"].Set("other", `{}`)
+		b.stores["b"].Set("chat", "moved")
+		b.stores["c"].Set("other", `{"key":"moved"}`)
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 		b.rest()
 	}, inUse})

@@ -315,8 +315,8 @@ func switches(ctx context.Context, r *run) Outcome {
 				return failed(err)
 			}
 			if err == nil && !off {
-				// Often at first: consumers may read this key, and a disable that is late is seldom late by much.
-				pace := min(max(r.now().Sub(e.At)/8, 2*time.Second), 15*time.Second)
+				// Often at first: a disable that is late is seldom late by much.
+				pace := min(max(r.now().Sub(e.At)/4, 2*time.Second), r.switchPace(k))
 				all = foremostOf(all, waits(minTime(later(e.QuietAt, r.now().Add(time.Second)), r.now().Add(pace)), reason.WaitQuarantine))
 				continue
 			}
@@ -332,6 +332,14 @@ func switches(ctx context.Context, r *run) Outcome {
 		all = foremostOf(all, waits(r.now().Add(2*time.Second), reason.WaitQuarantine))
 	}
 	return all
+}
+
+// switchPace is the longest pause between two looks at a key that a late disable may turn off: consumers may read it.
+func (r *run) switchPace(k *journal.Key) time.Duration {
+	if holdsAnywhere(r, k) {
+		return 15 * time.Second
+	}
+	return time.Minute
 }
 
 // seemsOff asks whether a key is off: the key itself where its value is at hand, else a list.
