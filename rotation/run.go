@@ -248,7 +248,12 @@ const (
 // agenda is when the policy must be looked at again: the earliest of all that waits, and never beyond the next watch.
 func (r *run) agenda() time.Time {
 	now := r.now()
-	at := minTime(r.rec.Policy.WatchAt, now.Add(r.engine.limits.Watch))
+	at := now.Add(r.engine.limits.Watch)
+	if watch := r.rec.Policy.WatchAt; watch.After(now) {
+		at = minTime(at, watch)
+	} else { // a pass broke off before it: zero would mean never
+		at = now.Add(r.backoff(max(1, r.rec.Policy.Failures)))
+	}
 	for _, n := range r.notes {
 		if n.Err != nil && n.Wait.IsZero() {
 			n.Wait = now.Add(r.backoff(r.rec.Policy.Failures))
