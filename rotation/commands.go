@@ -58,6 +58,8 @@ func obey(ctx context.Context, r *run, o *journal.Order) (refused string, err er
 			return orderAdopt(ctx, r, o)
 		case journal.Despite:
 			return orderDespite(r, o), nil
+		case journal.Ours:
+			return orderOurs(ctx, r, o)
 		}
 		return orderResolve(ctx, r, o)
 	case journal.OrderRehearse:
@@ -160,6 +162,9 @@ func orderAbort(r *run, o *journal.Order) string {
 	rot := r.rec.Rotation
 	switch {
 	case rot == nil:
+		if live := r.rec.Live(); live != nil && newestOld(r, live) != nil {
+			return fmt.Sprintf("no rotation is in flight: consumers read the new key; `rotator rollback %s` gives the old one back", r.claim.Policy)
+		}
 		return "no rotation is in flight"
 	case !rot.State.CanAbort():
 		return fmt.Sprintf("the rotation is %s: consumers may read the new key; `rotator rollback %s` gives the old one back", rot.State, r.claim.Policy)

@@ -150,7 +150,7 @@ func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateR
 		record(r, k, made)
 		if err == nil && made.Name != "" && made.Name != k.Name {
 			r.tell(journal.NamesShortened, "asked", k.Name, "kept", made.Name)
-			k.Name = made.Name
+			k.KeptName = made.Name
 		}
 	case err != nil && (errors.Is(err, effect.ErrWithdrawn) || !errors.Is(err, journal.ErrLost) && effect.Refused(err)):
 		r.move(k, journal.AbsentKey)

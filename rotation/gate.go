@@ -120,8 +120,8 @@ func listedAsOurs(ctx context.Context, r *run, k *journal.Key) error {
 		return err
 	}
 	for _, have := range list.Keys {
-		if have.ID == k.ID && have.Name != k.Name {
-			return reason.Errorf(reason.WrongIdentity, "xAI lists key %s as %q, and the journal knows it as %q: it is not touched", k.ID, have.Name, k.Name)
+		if have.ID == k.ID && have.Name != k.ListedName() {
+			return reason.Errorf(reason.WrongIdentity, "xAI lists key %s as %q, and the journal knows it as %q: it is not touched", k.ID, have.Name, k.ListedName())
 		}
 	}
 	return nil

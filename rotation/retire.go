@@ -146,8 +146,10 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && !k.Compromised() {
 		return waits(r.now().Add(r.engine.limits.Watch), reason.WaitOverlap) // the promote decides which key is the old one
 	}
-	if out, ok := r.elapsed(ctx, k, k.RetireFrom.Add(r.overlapOf(k)), reason.WaitOverlap); !ok {
-		return out
+	if overlap := r.overlapOf(k); overlap > 0 { // without one no clock is asked: xAI's tells whole seconds and may lag a moment
+		if out, ok := r.elapsed(ctx, k, k.RetireFrom.Add(overlap), reason.WaitOverlap); !ok {
+			return out
+		}
 	}
 	if r.rec.Hold.Stops(r.now()) {
 		return waits(r.rec.Hold.Until, reason.Held)

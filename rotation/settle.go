@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"rotator/rotation/effect"
@@ -102,12 +101,11 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 		return failed(err)
 	}
 	var found []xai.Key
-	least := len(KeyPrefix+r.claim.Policy) + 1 + leastName
 	for _, have := range list.Keys {
 		switch {
 		case have.Name == k.Name:
 			found = append(found, have)
-		case len(have.Name) >= least && len(have.Name) < len(k.Name) && strings.HasPrefix(k.Name, have.Name) && r.rec.KeyByID(have.ID) == nil:
+		case r.cutShort(have, k):
 			return failed(reason.Errorf(reason.NamesCut, "xAI lists key %s as %q, which may be %q cut short; `rotator resolve %s --key %s` says that it is ours",
 				have.ID, have.Name, k.Name, r.claim.Policy, have.ID))
 		}
@@ -117,13 +115,7 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 	case len(found) > 1:
 		return failed(reason.Errorf(reason.AmbiguousName, "%d keys of team %s have the name %s; none is touched", len(found), k.Team, k.Name))
 	case len(found) == 1:
-		k.ID, k.UserID, k.ExpiresAt = found[0].ID, found[0].UserID, believed(found[0].Expires, found[0].Created)
-		if !found[0].Created.IsZero() {
-			k.CreatedAt = found[0].Created
-		}
-		r.move(k, journal.RejectedKey)
-		r.tell(journal.KeyFound, "ref", k.Ref, "key_id", k.ID)
-		r.settleAll(k.Ref, journal.EffectCreate)
+		r.found(k, found[0], "", "")
 		return moved
 	case !r.clock().Passed(quiet):
 		if list.Date.IsZero() || r.ahead.Abs() > r.engine.limits.ClockSkew {

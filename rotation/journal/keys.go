@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +14,8 @@ type Key struct {
 	ID          string // as xAI names it; "" until it says so
 	Policy      string
 	Team        string
-	Name        string // at xAI: rotator-POLICY-REF; an adopted key's own
+	Name        string // as it was asked for, rotator-POLICY-REF; an adopted key's own. Never changes
+	KeptName    string // the name that xAI keeps, where it shortened the one asked for; "" otherwise
 	Rotation    string // that made it; "" for a rehearsal or an adopted key
 	UserID      string // whose key it is at xAI: a list shows it to that user and to admins
 	Spec        string // the policy that it was made under: what it may do, and how it can prove itself
@@ -59,6 +61,9 @@ type Key struct {
 
 // Compromised reports whether the key is known to others.
 func (k *Key) Compromised() bool { return !k.CompromisedAt.IsZero() }
+
+// ListedName is the name under which xAI lists the key.
+func (k *Key) ListedName() string { return cmp.Or(k.KeptName, k.Name) }
 
 // Passed reports whether a human passed over the silence of a target, which may hold the key.
 func (k *Key) Passed(t TargetID) bool {

@@ -53,7 +53,7 @@ type Order struct {
 	FalseAlarm bool    // rollback: the key that was reported compromised is not
 	Target     TargetID
 	Decision   Decision
-	KeyIDs     IDs // Adopt: the keys that were agreed to; rotate --compromised: the key; Despite: the key
+	KeyIDs     IDs // Adopt: the keys that were agreed to; rotate --compromised: the key; Despite and Ours: the key
 	Why, By    string
 	At, DoneAt time.Time
 	Refused    string // why it was not carried out; "" when it was

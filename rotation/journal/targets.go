@@ -42,6 +42,7 @@ const (
 	Drop      Decision = "drop"      // the target is no longer ours to write
 	Adopt     Decision = "adopt"     // of an order, on keys: they become this policy's
 	Despite   Decision = "despite"   // of an order, on a key and a target: its silence does not block the key's retirement
+	Ours      Decision = "ours"      // of an order, on a key that xAI lists under a shortened name: a lost create made it
 )
 
 // Target is one place that a policy writes, or wrote once. What it may hold stands in sightings.

@@ -48,7 +48,7 @@ var rotations = newTable("rotations", `id policy state trigger why said_by spec 
 // ownKeyColumns are those of a key that only its owner writes; what lists say of it, [DB.SaveList] writes too. An owner who
 // did not change those leaves them alone: his record may be older than the list.
 const (
-	ownKeyColumns = `ref id policy team name rotation spec origin state fingerprint created_at exposed_at live_at retire_from idle_from
+	ownKeyColumns = `ref id policy team name kept_name rotation spec origin state fingerprint created_at exposed_at live_at retire_from idle_from
 		disabled_at deleted_at replaced_by retire_rotation compromised_at compromised_why compromised_by propagated_at
 		propagation_waived_at despite never_disabled health health_at bad_answers bad_since proved_at try_at tries reason error`
 	listedKeyColumns = ` user_id expires_at`
@@ -56,7 +56,7 @@ const (
 
 func ownKeyFields(k *journal.Key) []any {
 	return []any{
-		&k.Ref, &k.ID, &k.Policy, &k.Team, &k.Name, &k.Rotation, &k.Spec, (*string)(&k.Origin), (*string)(&k.State), &k.Fingerprint,
+		&k.Ref, &k.ID, &k.Policy, &k.Team, &k.Name, &k.KeptName, &k.Rotation, &k.Spec, (*string)(&k.Origin), (*string)(&k.State), &k.Fingerprint,
 		instant{&k.CreatedAt}, instant{&k.ExposedAt}, instant{&k.LiveAt}, instant{&k.RetireFrom}, instant{&k.IdleFrom},
 		instant{&k.DisabledAt}, instant{&k.DeletedAt}, &k.ReplacedBy, &k.RetireRotation,
 		instant{&k.CompromisedAt}, &k.CompromisedWhy, &k.CompromisedBy, instant{&k.PropagatedAt}, instant{&k.PropagationWaivedAt},

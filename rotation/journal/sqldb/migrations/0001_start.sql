@@ -98,6 +98,7 @@ CREATE TABLE keys (
   policy                TEXT NOT NULL,
   team                  TEXT NOT NULL,
   name                  TEXT NOT NULL,
+  kept_name             TEXT NOT NULL, -- where xAI shortened the name
   rotation              TEXT NOT NULL, -- '' for a rehearsal's or an adopted key
   user_id               TEXT NOT NULL,
   spec                  TEXT NOT NULL,

@@ -1,0 +1,103 @@
+package rotation_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/xai/xaisim"
+)
+
+// cutNames is a policy whose first create lost its answer, at an xAI that keeps names of 12 characters of the ref.
+func cutNames(t *testing.T) (b *bench, id string) {
+	t.Helper()
+	b = newBench(t, xaisim.Options{NameLimit: len("rotator-chat-") + 13})
+	b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset, Count: 3})
+	b.load(policyDoc("chat", quick, targetA))
+	b.run(time.Minute)
+	keys := b.sim.Keys(teamID)
+	if len(keys) == 0 {
+		t.Fatal("no key was made")
+	}
+	return b, keys[0].ID
+}
+
+// TestNamesCutShort: a key under the beginning of a recorded name is left alone, and no more keys are made, until a human
+// says that it is ours.
+func TestNamesCutShort(t *testing.T) {
+	t.Parallel()
+	b, id := cutNames(t)
+	b.sim.ClearFaults()
+	b.run(time.Hour)
+	b.waits("chat", reason.NamesCut, true)
+	made := len(b.sim.Keys(teamID))
+	b.run(24 * time.Hour)
+	if n := len(b.sim.Keys(teamID)); n != made || b.gone(id) {
+		b.violated("%d keys were made after %d, and %s is gone: %v", n-made, made, id, b.gone(id))
+	}
+	ours := func(key string) string {
+		n := b.order(journal.Order{Policy: "chat", Kind: journal.OrderResolve, Decision: journal.Ours, KeyIDs: journal.IDs("").With(key), Why: "compared"})
+		b.run(time.Minute)
+		return b.refusal(n)
+	}
+	if why := ours(b.stranger("made by hand")); !strings.Contains(why, "no lost create of chat can have made key") {
+		b.violated("a stranger's key was taken: %q", why)
+	}
+	for _, k := range b.sim.Keys(teamID)[:made] {
+		if why := ours(k.ID); why != "" {
+			b.violated("refused: %s", why)
+		}
+	}
+	b.run(24 * time.Hour)
+	if !b.gone(id) {
+		b.violated("the lost key is still there")
+	}
+	if b.key() == "" {
+		b.violated("no key is live: %s", b.record("chat").Policy.Error)
+	}
+	old := b.key()
+	b.rotates()
+	if !b.gone(old) { // the gate knows it under the name that xAI keeps
+		b.violated("the old key is still there: %s", b.record("chat").Policy.Error)
+	}
+	b.ends()
+	b.check()
+}
+
+// TestAbortSaysHowToGoBack: after the last target was written only a rollback helps.
+func TestAbortSaysHowToGoBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	n := b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort})
+	b.run(time.Minute)
+	if why := b.refusal(n); why != "no rotation is in flight" {
+		b.violated("refused: %q", why)
+	}
+	b.reach(journal.Live)
+	n = b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort})
+	b.run(time.Minute)
+	if why := b.refusal(n); !strings.Contains(why, "`rotator rollback chat`") {
+		b.violated("refused: %q", why)
+	}
+	b.check()
+}
+
+// TestNoOverlapAsksNoClock: a compromised key is off in the turn that makes another key live, also where xAI's clock, which
+// tells whole seconds, is behind.
+func TestNoOverlapAsksNoClock(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+	b.skew -= 900 * time.Millisecond
+	leaked := b.leak()
+	if !b.runUntil(time.Hour, func() bool { return b.key() != leaked }) {
+		t.Fatal("no other key is live")
+	}
+	if b.accepts(leaked) {
+		b.violated("the key that leaked still works when another is live: %s", b.record("chat").Policy.Error)
+	}
+	b.check()
+}
