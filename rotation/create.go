@@ -113,7 +113,7 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	})
 	k := r.rec.Key(ref)
 	switch {
-	case gone(ctx, err):
+	case gone(ctx, err), k == nil: // without a team nothing was written of it
 		return nil, secret.Text{}, err
 	case err == nil:
 		return k, made.Secret, nil

@@ -63,6 +63,8 @@ type bench struct {
 	broken  []string        // violations of invariants
 	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
+
+	teamless error // why the team is not to be had
 }
 
 // TestMain lets memory be: the lives are short and many.
@@ -224,7 +226,7 @@ func (b *bench) Store(name string) (stores.Store, bool) {
 
 // Team implements rotation.Environment.
 func (b *bench) Team(context.Context, string) (rotation.Team, error) {
-	return rotation.Team{ID: teamID, Keys: b.mgmt, About: b.mgmt, Probe: b.infer}, nil
+	return rotation.Team{ID: teamID, Keys: b.mgmt, About: b.mgmt, Probe: b.infer}, b.teamless
 }
 
 // Teams implements rotation.Environment.

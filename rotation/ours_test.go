@@ -101,3 +101,22 @@ func TestNoOverlapAsksNoClock(t *testing.T) {
 	}
 	b.check()
 }
+
+// TestManagementKeyRefusedWithinACreate: a team that cannot be had when a key is to be made costs a try and nothing more.
+func TestManagementKeyRefusedWithinACreate(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.teamless = reason.Errorf(reason.ManagementKey, "the management key belongs to another team")
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+	b.run(time.Minute)
+	b.waits("chat", reason.ManagementKey, true)
+	b.teamless = nil
+	old := b.key()
+	b.rest()
+	if b.key() == old {
+		b.violated("no other key is live: %s", b.record("chat").Policy.Error)
+	}
+	b.ends()
+	b.check()
+}
