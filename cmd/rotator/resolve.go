@@ -21,14 +21,15 @@ type resolveFlags struct {
 func (a *app) resolveCommand() *cobra.Command {
 	var f resolveFlags
 	c := &cobra.Command{
-		Use:   "resolve POLICY --target STORE:PATH[#FIELD] --overwrite|--leave|--drop",
+		Use:   "resolve POLICY (--target STORE:PATH[#FIELD] --overwrite|--leave|--drop | --key ID [--despite TARGET] | --propagation)",
 		Short: "Say what becomes of a target that holds something unexpected",
 		Long: `Resolve is the human's word on a target that holds a value which is neither the policy's own nor the one found first:
 --overwrite lets the next promote replace what stands there now, or, where the last one is over and its old key not yet
 deleted, puts the key in use there at once; --leave keeps it and is quiet about it; --drop takes the target out of the
 policy's hands. With --propagation it passes over a cluster that does not hear of the new key. With --key and --despite it
 passes over the silence of a target that cannot be read and so keeps that key from being retired; what was seen there is
-never passed over.`,
+never passed over. With --key alone it says that a key which xAI lists under a shortened name (names_cut) is the one that a
+lost create of this policy made: it is deleted, and keys are made again.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -48,12 +49,14 @@ never passed over.`,
 	c.Flags().BoolVar(&f.leave, "leave", false, "what stands there now stays, and is no news")
 	c.Flags().BoolVar(&f.drop, "drop", false, "the target is no longer the policy's to write")
 	c.Flags().BoolVar(&f.propagated, "propagation", false, "take the key as propagated, whatever xAI's map says")
-	c.Flags().StringVar(&f.key, "key", "", "the `ID` of the key that --despite speaks of")
+	c.Flags().StringVar(&f.key, "key", "", "the `ID` of the key that --despite speaks of; alone: that key is ours, needs --why")
 	c.Flags().StringVar(&f.despite, "despite", "", "retire the key although this `TARGET` cannot be read; needs --why")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record")
 	c.MarkFlagsMutuallyExclusive("overwrite", "leave", "drop", "propagation", "despite")
 	c.MarkFlagsMutuallyExclusive("target", "propagation", "despite")
-	c.MarkFlagsRequiredTogether("key", "despite")
+	for _, other := range []string{"target", "overwrite", "leave", "drop", "propagation"} {
+		c.MarkFlagsMutuallyExclusive("key", other)
+	}
 	return c
 }
 
@@ -62,6 +65,13 @@ func (f resolveFlags) request() (console.OrderRequest, error) {
 	switch {
 	case f.propagated:
 		r.Kind = string(journal.OrderPropagation)
+		return r, nil
+	case f.despite != "" && f.key == "":
+		return r, usage(errors.New("--despite needs --key"), "Say which key may be retired although that target cannot be read.")
+	case f.key != "" && f.despite == "" && f.why == "":
+		return r, usage(errors.New("--key needs --why"), "Say how you know that the key is this policy's; it is recorded.")
+	case f.key != "" && f.despite == "":
+		r.Decision, r.KeyIDs = string(journal.Ours), []string{f.key}
 		return r, nil
 	case f.despite != "" && f.why == "":
 		return r, usage(errors.New("--despite needs --why"), "Say how you know that nobody reads the key there; it is recorded.")
@@ -76,7 +86,7 @@ func (f resolveFlags) request() (console.OrderRequest, error) {
 	case f.drop:
 		r.Decision = string(journal.Drop)
 	default:
-		return r, usage(errors.New("nothing is decided"), "Give --target T with --overwrite, --leave or --drop; or --key ID with --despite T; or --propagation.")
+		return r, usage(errors.New("nothing is decided"), "Give --target T with --overwrite, --leave or --drop; or --key ID, alone or with --despite T; or --propagation.")
 	}
 	t, err := parseTarget("--target", f.target)
 	r.Target = t

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/console"
+	"rotator/rotation/journal"
 )
 
 func (a *app) statusCommand() *cobra.Command {
@@ -98,11 +99,15 @@ func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
 			why += " (" + in(r.WaitingUntil, now) + ")"
 		}
 		if r.Hold != nil {
-			why = "held by " + r.Hold.By
+			held := "held by " + r.Hold.By
 			if r.Hold.Until != nil {
-				why += " until " + when(r.Hold.Until)
+				held += " until " + when(r.Hold.Until)
 			}
-			why += ": " + r.Hold.Reason
+			held += ": " + r.Hold.Reason
+			if why != "" && or(r.RotationState) == string(journal.RollingBack) { // which no hold stops
+				held = why + "; " + held
+			}
+			why = held
 		}
 		if r.Error != nil {
 			why += ": " + *r.Error

@@ -18,8 +18,8 @@ type OrderRequest struct {
 	Trigger    string     `json:"trigger,omitempty"`     // rotate: manual (the default) or compromised
 	Supersede  bool       `json:"supersede,omitempty"`   // rotate: also while old keys of the last one are not deleted
 	Target     *TargetRow `json:"target,omitempty"`      // resolve
-	Decision   string     `json:"decision,omitempty"`    // resolve: overwrite, leave or drop the target; adopt keys; or despite a target
-	KeyIDs     []string   `json:"key_ids,omitempty"`     // adopt: those agreed to; rotate, compromised: the one; despite: the one
+	Decision   string     `json:"decision,omitempty"`    // resolve: overwrite, leave or drop the target; adopt keys; despite a target; or ours, of a key
+	KeyIDs     []string   `json:"key_ids,omitempty"`     // adopt: those agreed to; rotate, compromised: the one; despite and ours: the one
 	FalseAlarm bool       `json:"false_alarm,omitempty"` // rollback: the old key was reported compromised, and is not
 	Why        string     `json:"why,omitempty"`
 	By         string     `json:"by"` // what the client says; recorded with what the kernel says
@@ -117,8 +117,8 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
 	rotates, adopts := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve && o.Decision == journal.Adopt
 	resolves := o.Kind == journal.OrderResolve && !adopts
-	despite := resolves && o.Decision == journal.Despite
-	names := adopts || despite || rotates && o.Trigger == journal.ByCompromise && len(q.KeyIDs) > 0
+	despite, ours := resolves && o.Decision == journal.Despite, resolves && o.Decision == journal.Ours
+	names := adopts || despite || ours || rotates && o.Trigger == journal.ByCompromise && len(q.KeyIDs) > 0
 	if rotates && o.Trigger == "" {
 		o.Trigger = journal.ByHand
 	}
@@ -134,17 +134,19 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	case o.FalseAlarm && o.Kind != journal.OrderRollback:
 		return o, usage("false_alarm belongs to rollback")
 	case names != (len(q.KeyIDs) > 0):
-		return o, usage("key_ids belong to the decisions adopt and despite, which need them, and to the trigger compromised")
+		return o, usage("key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised")
 	case len(q.KeyIDs) > 1 && !adopts:
 		return o, usage("key_ids must name one key")
-	case despite && strings.TrimSpace(o.Why) == "":
-		return o, usage("the decision despite needs why")
+	case (despite || ours) && strings.TrimSpace(o.Why) == "":
+		return o, usage("the decision " + string(o.Decision) + " needs why")
 	case slices.ContainsFunc(q.KeyIDs, func(id string) bool { return !keyID.MatchString(id) }):
 		return o, usage("key_ids holds what is no id of a key")
-	case resolves && (o.Target.Store == "" || o.Target.Path == ""):
+	case ours && q.Target != nil:
+		return o, usage("the decision ours is of a key, and of no target")
+	case resolves && !ours && (o.Target.Store == "" || o.Target.Path == ""):
 		return o, usage("resolve needs a target with store and path")
-	case resolves && !despite && o.Decision != journal.Overwrite && o.Decision != journal.Leave && o.Decision != journal.Drop:
-		return o, usage(fmt.Sprintf("resolve needs a decision: %s, %s, %s or %s", journal.Overwrite, journal.Leave, journal.Drop, journal.Despite))
+	case resolves && !despite && !ours && o.Decision != journal.Overwrite && o.Decision != journal.Leave && o.Decision != journal.Drop:
+		return o, usage(fmt.Sprintf("resolve needs a decision: %s, %s, %s, %s or %s", journal.Overwrite, journal.Leave, journal.Drop, journal.Despite, journal.Ours))
 	case o.By == "":
 		return o, usage("by must say who gives the order")
 	}
