@@ -106,7 +106,7 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 		case have.Name == k.Name:
 			found = append(found, have)
 		case r.cutShort(have, k):
-			return failed(reason.Errorf(reason.NamesCut, "xAI lists key %s as %q, which may be %q cut short; `rotator resolve %s --key %s` says that it is ours",
+			return failed(reason.Errorf(reason.NamesCut, "xAI lists key %s as %q, which may be %q cut short; `rotator resolve %s --key %s --why W` says that it is ours",
 				have.ID, have.Name, k.Name, r.claim.Policy, have.ID))
 		}
 	}

@@ -116,7 +116,7 @@ var All = []Info{
 	{OtherRotator, true, "A target holds a key that another Rotator made: its journal is not this one.", "Stop the other one, then rotator keys adopt; or rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{SamePlace, true, "Two policies name one place under different names.", "Leave it to one of them: edit the other's targets."},
 	{UnreadTarget, true, "A target could not be read, so that a key may stand in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
-	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be told by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID says which key it is."},
+	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be told by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID --why W says that it is ours."},
 	{AbsenceUnproved, false, "xAI says that a key is gone, and nothing proves it yet.", "Nothing; a management key that sees all keys of the team proves it sooner."},
 	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},
 	{DueUnderHold, true, "The live key expires soon, and a hold keeps it from being replaced.", "rotator release POLICY"},
