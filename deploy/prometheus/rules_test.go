@@ -3,6 +3,7 @@ package prometheus
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"regexp"
 	"slices"
@@ -13,6 +14,9 @@ import (
 
 	"rotator/rotation/reason"
 )
+
+//go:generate go test . -run ^TestRunbooks$ -update
+var update = flag.Bool("update", false, "write the reasons in docs/runbooks.md anew")
 
 const runbooks = "https://example.com/rotator/docs/runbooks.md#"
 
@@ -36,7 +40,14 @@ func rules(t *testing.T) []rule {
 // TestRunbooks: every alert and every reason that waits for a human leads to what to do.
 func TestRunbooks(t *testing.T) {
 	t.Parallel()
-	book := string(read(t, "../../docs/runbooks.md"))
+	const page = "../../docs/runbooks.md"
+	book := string(read(t, page))
+	if *update {
+		book = reasonsAnew(t, book)
+		if err := os.WriteFile(page, []byte(book), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	has := func(heading string) bool { return strings.Contains(book, "\n### "+heading+"\n") }
 	for _, r := range rules(t) {
 		anchor, ok := strings.CutPrefix(r.Annotations["runbook_url"], runbooks)
@@ -47,10 +58,9 @@ func TestRunbooks(t *testing.T) {
 			t.Errorf("%s has no runbook at #%s", r.Alert, anchor)
 		}
 	}
-	for _, reason := range reason.All {
-		want := "\n### " + string(reason.Reason) + "\n\n" + reason.Means + "\n\n**Do**: " + reason.Do + "\n"
-		if reason.Human && !strings.Contains(book, want) {
-			t.Errorf("docs/runbooks.md lacks:\n%s", want)
+	for _, r := range reason.All {
+		if want := runbook(r); r.Human && !strings.Contains(book, want) {
+			t.Errorf("docs/runbooks.md lacks the following; run `go generate ./deploy/prometheus`:\n%s", want)
 		}
 	}
 	for _, link := range regexp.MustCompile(`\]\(#([a-z_]+)\)`).FindAllStringSubmatch(book, -1) {
@@ -58,6 +68,28 @@ func TestRunbooks(t *testing.T) {
 			t.Errorf("docs/runbooks.md points to #%s, which is not there", link[1])
 		}
 	}
+}
+
+// runbook is the part of the page that tells of one reason.
+func runbook(r reason.Info) string {
+	return "\n### " + string(r.Reason) + "\n\n" + r.Means + "\n\n**Do**: " + r.Do + "\n"
+}
+
+// reasonsAnew is the page with its last part, the reasons, as the program has them.
+func reasonsAnew(t *testing.T, book string) string {
+	t.Helper()
+	reasons := strings.Index(book, "\n## Reasons\n")
+	first := strings.Index(book[max(reasons, 0):], "\n### ")
+	if reasons < 0 || first < 0 {
+		t.Fatal("the page has no part for reasons")
+	}
+	book = book[:reasons+first]
+	for _, r := range reason.All {
+		if r.Human {
+			book += runbook(r)
+		}
+	}
+	return book
 }
 
 // TestMetricsExist: rules and dashboard ask only for what the program tells.
