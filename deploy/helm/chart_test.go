@@ -107,6 +107,7 @@ func TestSchema(t *testing.T) {
 		{"a root user", "sqlite", "podSecurityContext.runAsNonRoot=false", "runAsNonRoot"},
 		{"a part of the replicas", "postgres", "podDisruptionBudget.maxUnavailable=some", "maxUnavailable"},
 		{"a label that is a number", "sqlite", "commonLabels.cost=7", "cost"},
+		{"a cluster's name", "sqlite", "cluster=prod/eu", "cluster"},
 		{"a name", "sqlite", "fullnameOverride=Rotator", "fullnameOverride"},
 		{"a spread without a key", "postgres", "topologySpreadConstraints[0].maxSkew=1", "topologyKey"},
 		{"replicas as text", "postgres", "replicas=three", "replicas"},

@@ -41,7 +41,8 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- define "rotator.config" -}}
 {{- $state := "sqlite:/var/lib/rotator/rotator.db" }}
 {{- if eq .Values.journal.type "postgres" }}{{ $state = printf "credential:%s" .Values.journal.postgres.credential }}{{ end }}
-{{- toYaml (mustMergeOverwrite (deepCopy .Values.config) (dict
+{{- $installation := printf "%s/%s/%s" .Values.cluster .Release.Namespace .Release.Name }}
+{{- toYaml (mustMergeOverwrite (dict "installation" $installation) (deepCopy .Values.config) (dict
   "state" $state
   "policies" "/etc/rotator/policies"
   "listen" (printf ":%d" (int .Values.service.port))
