@@ -120,3 +120,44 @@ func TestManagementKeyRefusedWithinACreate(t *testing.T) {
 	b.ends()
 	b.check()
 }
+
+// TestEveryRotationIsToldDone: each rotation that became live is told to be done once, under its own id, also when the next
+// one took over the keys that it had to retire.
+func TestEveryRotationIsToldDone(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Live)
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+	b.run(time.Minute)
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+	b.rest()
+	release := journal.Event{At: b.clock, Kind: journal.HoldReleased}
+	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{}, release); err != nil {
+		t.Fatal(err)
+	}
+	b.run(time.Hour)
+	done := make(map[string]int)
+	events, err := b.journal.Events(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		switch {
+		case e.Kind == journal.Finished:
+			done[e.Rotation]++
+		case e.Kind == journal.RollbackEnded && e.Data["reached"] != string(journal.Live):
+			b.violated("a rollback ended and reached %q", e.Data["reached"])
+		}
+	}
+	rotations, err := b.journal.Rotations(t.Context(), "chat", 10)
+	if err != nil || len(rotations) != 4 {
+		t.Fatalf("%d rotations: %v", len(rotations), err)
+	}
+	for _, r := range rotations {
+		if !r.LiveAt.IsZero() && !r.EndedAt.IsZero() && done[r.ID] != 1 {
+			b.violated("rotation %s (%s), %s, is told done %d times", r.ID, r.Trigger, r.State, done[r.ID])
+		}
+	}
+	b.check()
+}

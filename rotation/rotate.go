@@ -291,16 +291,17 @@ func goLive(r *run) {
 	for i := range r.rec.Retired { // the keys that it still had to retire are this rotation's now
 		if old := &r.rec.Retired[i]; old.EndedAt.IsZero() && !replaces(r, old.ID) {
 			old.EndedAt = r.now()
+			r.finished(*old)
 		}
 	}
-	kind := journal.Promoted
+	kind, reached := journal.Promoted, ""
 	switch rot.Trigger {
 	case journal.ByRollback:
-		kind = journal.RollbackEnded
+		kind, reached = journal.RollbackEnded, string(journal.Live)
 	case journal.ByHealing:
 		kind = journal.Healed
 	}
-	r.tell(kind, "key_id", rot.KeyID, "old_key_ids", string(rot.OldKeyIDs), "trigger", string(rot.Trigger))
+	r.tell(kind, "key_id", rot.KeyID, "old_key_ids", string(rot.OldKeyIDs), "trigger", string(rot.Trigger), "reached", reached)
 	ended := !replaces(r, rot.ID)
 	r.end(journal.Live, "")
 	if ended {
@@ -311,7 +312,8 @@ func goLive(r *run) {
 
 // finished tells that nothing is left to do for a rotation.
 func (r *run) finished(rot journal.Rotation) {
-	r.tell(journal.Finished, "rotation", rot.ID, "key_id", rot.KeyID, "reached", string(rot.Reached()))
+	r.tell(journal.Finished, "rotation", rot.ID, "key_id", rot.KeyID, "reached", string(rot.Reached()), "trigger", string(rot.Trigger))
+	r.events[len(r.events)-1].Rotation = rot.ID // not the one in flight
 }
 
 func anyCompromisedLive(r *run) bool {
