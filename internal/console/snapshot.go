@@ -115,7 +115,8 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 		found, err = c.o.Journal.Events(ctx, next.told, eventPage)
 		for _, e := range found {
 			next.told = e.ID
-			if endings[e.Kind] != nil {
+			goneBack := e.Kind == journal.Finished && e.Data["trigger"] == string(journal.ByRollback) // counted when it was live
+			if endings[e.Kind] != nil && !goneBack {
 				next.ended[ending{e.Kind, journal.State(e.Data["reached"])}]++
 			}
 		}
