@@ -98,7 +98,7 @@ func TestCanary(t *testing.T) {
 	eventually(t, "two rotations end, and a human is asked about the foreign value", func() bool {
 		_, _ = d.client().Place(t.Context(), impatient)
 		rows, err := d.client().Status(t.Context())
-		if err != nil || len(rows) != 2 || rows[1].State != "waiting_for_human" {
+		if err != nil || len(rows) != 2 || rows[1].State != console.StateBlocked {
 			return false
 		}
 		done, err := d.client().History(t.Context(), "chat", 100)
