@@ -13,17 +13,11 @@ import (
 // turnOff disables a key behind the gate. That it is off is recorded only when a list shows it.
 func turnOff(ctx context.Context, r *run, k *journal.Key) error {
 	if !r.wasDisabled(k) {
-		team, err := gate(ctx, r, k, journal.EffectDisable)
-		if err != nil {
+		ref := k.Ref
+		sent, err := disable(ctx, r, k)
+		if !sent {
 			return err
 		}
-		off := true
-		k = r.rec.Key(k.Ref)
-		ref, id := k.Ref, k.ID
-		err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectDisable}, func(ctx context.Context) error {
-			_, err := team.Keys.UpdateKey(ctx, team.ID, id, xai.KeyUpdate{Disabled: &off})
-			return err
-		})
 		switch class := xai.ClassOf(err); {
 		case gone(ctx, err):
 			return err
@@ -43,6 +37,21 @@ func turnOff(ctx context.Context, r *run, k *journal.Key) error {
 		k = r.rec.Key(ref)
 	}
 	return seenOff(ctx, r, k)
+}
+
+// disable sends a disable behind the gate. sent is false when the gate refused it.
+func disable(ctx context.Context, r *run, k *journal.Key) (sent bool, err error) {
+	team, err := gate(ctx, r, k, journal.EffectDisable)
+	if err != nil {
+		return false, err
+	}
+	off := true
+	k = r.rec.Key(k.Ref)
+	id := k.ID
+	return true, r.runner.Do(ctx, journal.Effect{Key: k.Ref, Kind: journal.EffectDisable}, func(ctx context.Context) error {
+		_, err := team.Keys.UpdateKey(ctx, team.ID, id, xai.KeyUpdate{Disabled: &off})
+		return err
+	})
 }
 
 // seenOff records that a key is off, if a list says so.

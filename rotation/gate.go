@@ -83,9 +83,9 @@ func checkFacts(ctx context.Context, r *run, k *journal.Key, kind journal.Effect
 
 func mayDestroy(k *journal.Key, kind journal.EffectKind) bool {
 	switch k.State {
-	case journal.RetiringKey:
+	case journal.RetiringKey, journal.RejectedKey:
 		return true
-	case journal.DisabledKey, journal.RejectedKey, journal.DeletingKey:
+	case journal.DisabledKey, journal.DeletingKey:
 		return kind == journal.EffectDelete
 	}
 	return false

@@ -196,15 +196,15 @@ func (h *rehearsal) named(ctx context.Context) (bool, error) {
 
 // offAndOn disables the key and enables it again, which no reference confirms.
 func (h *rehearsal) offAndOn(ctx context.Context) {
-	off, on := true, false
-	if h.saw("a key can be disabled by an update", h.update(ctx, journal.EffectUpdate, xai.KeyUpdate{Disabled: &off})) != nil {
+	on := false
+	if _, err := disable(ctx, h.run, h.key()); h.saw("a key can be disabled by an update", err) != nil {
 		return
 	}
 	h.measure(ctx, "a disabled key is refused", func() (bool, error) {
 		who, err := h.team.Probe.WhoAmI(ctx, h.value)
 		return xai.ProvesBad(err) || err == nil && who.KeyDisabled, nil
 	})
-	if h.saw("a key can be enabled again", h.update(ctx, journal.EffectUpdate, xai.KeyUpdate{Disabled: &on})) != nil {
+	if h.saw("a key can be enabled again", h.update(ctx, journal.EffectEnable, xai.KeyUpdate{Disabled: &on})) != nil {
 		return
 	}
 	h.measure(ctx, "an enabled key works again", func() (bool, error) { return h.named(ctx) })
