@@ -1,13 +1,6 @@
 package rotation_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -15,76 +8,6 @@ import (
 	"rotator/stores"
 	"rotator/xai/xaisim"
 )
-
-// TestOneGate shows that no way to xAI's destructive calls leads past the gate: it names every function of the program
-// that calls one of them, or one of the gate's own last steps. The client itself is left out, and so are the stores, which
-// may not import it.
-func TestOneGate(t *testing.T) {
-	t.Parallel()
-	want := map[string][]string{
-		"DeleteKey": {"rotation/fence.go DeleteKey", "rotation/gate.go erase"},
-		"RotateKey": nil,                                                                                                                // times the old secret to die by itself: never used
-		"UpdateKey": {"rotation/fence.go UpdateKey", "rotation/gate.go enable", "rotation/gate.go turnOff", "rotation/rehearse.go run"}, // which sets a limit
-		"erase":     {"rotation/gate.go destroy"},
-		"turnOff":   {"rotation/gate.go destroy"},
-		"destroy": {"rotation/abort.go aborting", "rotation/rehearse.go offAndOn", "rotation/rehearse.go run", "rotation/retire.go retire",
-			"rotation/retire.go retireLeaked", "rotation/retire.go retireOne", "rotation/retire.go soaked", "rotation/sweep.go settleAttempt"},
-	}
-	got := callers(t, "..", want)
-	for name, callers := range want {
-		if !slices.Equal(got[name], callers) {
-			t.Errorf("%s is called by %q, want %q", name, got[name], callers)
-		}
-	}
-}
-
-// callers finds, by the name called, "file function" of all callers under root, sorted.
-func callers[T any](t *testing.T, root string, names map[string]T) map[string][]string {
-	t.Helper()
-	found := map[string][]string{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(root, path)
-		if d.IsDir() && (rel == "xai" || rel == "stores" || strings.HasPrefix(d.Name(), ".") && d.Name() != "..") {
-			return filepath.SkipDir
-		}
-		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-			return nil
-		}
-		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
-		if err != nil {
-			return err
-		}
-		for _, decl := range file.Decls {
-			name := "a variable"
-			if f, ok := decl.(*ast.FuncDecl); ok {
-				name = f.Name.Name
-			}
-			ast.Inspect(decl, func(n ast.Node) bool {
-				sel, ok := n.(*ast.SelectorExpr) // a call, or the method taken as a value
-				if !ok {
-					return true
-				}
-				if _, watched := names[sel.Sel.Name]; watched {
-					if at := filepath.ToSlash(rel) + " " + name; !slices.Contains(found[sel.Sel.Name], at) {
-						found[sel.Sel.Name] = append(found[sel.Sel.Name], at)
-					}
-				}
-				return true
-			})
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, list := range found {
-		slices.Sort(list)
-	}
-	return found
-}
 
 // forge writes into the journal what no step would.
 func (b *bench) forge(change func(*journal.Record)) {
