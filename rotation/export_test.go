@@ -1,6 +1,11 @@
 package rotation
 
-import "time"
+import (
+	"context"
+	"time"
+
+	"rotator/rotation/journal"
+)
 
 // InHand is how many values of keys this process holds in memory.
 func (e *Engine) InHand() int {
@@ -23,3 +28,13 @@ func GateRules() []string {
 
 // Without turns one rule of the gate off.
 func (e *Engine) Without(name string) { e.without = rule(name) }
+
+// Disable asks the gate for a key whatever state it is in, and disables it if the gate opens. No job does that.
+func (e *Engine) Disable(ctx context.Context, c journal.Claim, rec *journal.Record, ref string) error {
+	r := e.newRun(c, rec, e.environment(), Hooks{})
+	if err := r.recall(); err != nil {
+		return err
+	}
+	_, err := disable(ctx, r, rec.Key(ref))
+	return err
+}

@@ -64,7 +64,8 @@ type bench struct {
 	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
 
-	teamless error // why the team is not to be had
+	teamless error  // why the team is not to be had
+	without  string // the rule of the gate that every engine of this bench lacks
 }
 
 // TestMain lets memory be: the lives are short and many.
@@ -213,6 +214,7 @@ func (b *bench) birth() {
 		Journal: faultyJournal{b.journal, b}, Environment: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
 		Now: b.now, Pause: b.pause, Observe: b.observe,
 	})
+	b.engine.Without(b.without)
 }
 
 // Store implements rotation.Environment.

@@ -244,7 +244,9 @@ func named(x ast.Expr, name string) bool {
 	return false
 }
 
-func isEffect(sel *ast.SelectorExpr, name string) bool { return named(sel.X, "journal") && sel.Sel.Name == name }
+func isEffect(sel *ast.SelectorExpr, name string) bool {
+	return named(sel.X, "journal") && sel.Sel.Name == name
+}
 
 // kindOf is the kind of the effect that a call of Do records; "" where the call does not say it.
 func kindOf(call *ast.CallExpr) (kind string) {
