@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"log/slog"
-	"os"
 	"time"
 
 	"rotator/policies"
@@ -174,9 +173,6 @@ func (r *run) pass(ctx context.Context) (again bool, err error) {
 			out.Reason = reason.Of(out.Err)
 		}
 		again = again || out.Moved
-		if os.Getenv("PASSES") != "" {
-			fmt.Println("PASS", r.now().Format("02 15:04:05.000"), j.name, out)
-		}
 		r.notes = append(r.notes, note{j.name, out})
 	}
 	return again, nil
