@@ -88,7 +88,7 @@ func Run(t *testing.T, h Harness) {
 // runShape runs every test with targets of one shape. Races and delays run first and alone, since an interposed writer may not be
 // able to tell two targets apart; everything else runs in parallel.
 func runShape(t *testing.T, h Harness, structured bool, target func(*testing.T) stores.Target) {
-	for _, group := range [][]test{races, delays, reading, staging, promoting, keeping, fencing, placing, misuse, concurrent} {
+	for _, group := range [][]test{races, delays, reading, staging, promoting, keeping, fencing, placing, warning, misuse, concurrent} {
 		for _, tc := range group {
 			s := &suite{Harness: h, structured: structured, fresh: target}
 			if tc.needs != nil && !tc.needs(s) {
