@@ -61,7 +61,10 @@ func (s *Store) check(ctx context.Context, p place) error {
 	if _, err := held.text(p.field); err != nil {
 		return err
 	}
-	return errors.Join(held.writable(), s.restartable(ctx, p, held), s.admitted(ctx, p))
+	if err := held.writable(); err != nil {
+		return errors.Join(err, s.restartable(ctx, p, held))
+	}
+	return errors.Join(s.restartable(ctx, p, held), s.rehearse(ctx, p))
 }
 
 // asks returns the rights that depend on what the target is.
@@ -75,17 +78,6 @@ func (o object) asks(name string) []right {
 		needed = append(needed, right{"apps", w.resource, w.name, "patch"})
 	}
 	return needed
-}
-
-// admitted tries without effect whether the Secret beside the target could be made: the namespace may be missing, or an
-// admission policy say no. Where a webhook cannot be asked without effect, which is a 400, that stays open.
-func (s *Store) admitted(ctx context.Context, p place) error {
-	_, err := s.ensure(ctx, p.beside(), true)
-	var said refusal
-	if errors.As(err, &said) && said.status == http.StatusBadRequest {
-		return nil
-	}
-	return err
 }
 
 // lacking returns those of the rights that the API server says we do not have. Everybody who is logged in may ask.

@@ -11,8 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-
-	"rotator/stores"
 )
 
 // maxAnswer bounds one answer, in bytes: a Secret has at most 1 MiB of data, which base64 makes a third larger.
@@ -31,43 +29,14 @@ var errUnreadable = errors.New("the answer is not the API server's")
 // errMoved: the object changed since it was read; nothing was written.
 var errMoved = errors.New("the object changed meanwhile")
 
-// refusal is an error in the API's own form. Its text, which may quote what was sent, is not kept.
-type refusal struct {
-	status int
-	kind   string // the resource that it speaks of
-}
-
-// Error implements error.
-func (r refusal) Error() string {
-	if r.status == http.StatusNotFound && r.kind == "namespaces" {
-		return "there is no such namespace (status 404)"
-	}
-	return fmt.Sprintf("status %d", r.status)
-}
-
-// Unwrap gives the status its meaning. Too many requests and server errors have none: "not known".
-func (r refusal) Unwrap() error {
-	switch r.status {
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return stores.ErrDenied
-	case http.StatusConflict:
-		return errMoved
-	case http.StatusNotFound:
-		if r.kind == "secrets" {
-			return stores.ErrNotFound
-		}
-		return stores.ErrInvalid // the namespace, the workload or the API itself
-	case http.StatusBadRequest, http.StatusMethodNotAllowed, http.StatusRequestEntityTooLarge,
-		http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity:
-		return stores.ErrInvalid
-	}
-	return nil
-}
-
 // call sends one request and decodes the answer into out; nil: it only has to be one of the API's objects. A denied one is
-// not repeated: the token was read a moment ago.
+// not repeated: the token was read a moment ago. A body that holds values of a Secret is [confidential].
 func (s *Store) call(ctx context.Context, method, path string, query url.Values, form string, body, out any) error {
 	var content io.Reader = http.NoBody
+	var hidden []string
+	if c, ok := body.(confidential); ok {
+		body, hidden = c.body, c.hidden
+	}
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
@@ -103,7 +72,7 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 	case len(got) > maxAnswer:
 		return errUnreadable
 	case answer.StatusCode < 200 || answer.StatusCode > 299:
-		return refused(answer.StatusCode, got)
+		return refused(answer.StatusCode, got, hidden)
 	case out == nil:
 		return anObject(got)
 	case json.Unmarshal(got, out) != nil:
@@ -121,20 +90,6 @@ func anObject(content []byte) error {
 		return errUnreadable
 	}
 	return nil
-}
-
-// refused tells a refusal of the API from that of a proxy in between, which says 404 and 403 too.
-func refused(status int, content []byte) error {
-	var said struct {
-		Kind    string `json:"kind"`
-		Details struct {
-			Kind string `json:"kind"`
-		} `json:"details"`
-	}
-	if json.Unmarshal(content, &said) != nil || said.Kind != "Status" {
-		return fmt.Errorf("status %d: %w", status, errUnreadable)
-	}
-	return refusal{status, said.Details.Kind}
 }
 
 // cause returns the part of a transport's error that cannot hold what was sent or received: net/http quotes malformed

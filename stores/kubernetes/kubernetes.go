@@ -43,7 +43,14 @@
 // # Who else writes
 //
 // A Secret that a controller owns, that is immutable or that holds a service account's token is refused: what is written
-// there would not stay, or cannot be written. What applies manifests from a repository must leave the field out.
+// there would not stay, or cannot be written. What applies manifests from a repository must leave the field out. Other
+// signs of a second writer are warnings ([Store.Warnings]): owners that do not control, the marks of programs that copy or
+// apply Secrets, and managedFields.
+//
+// # What is tried beforehand
+//
+// Check and Stage send the promotion's own patch with dryRun=All and a stand-in of a key's length, never a key. Webhooks,
+// policies, quotas and the limit of 1 MiB are met before a key is made, or while its rotation can still be given up.
 package kubernetes
 
 import (
@@ -51,6 +58,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -78,18 +86,23 @@ type Options struct {
 	ServerName string
 	// Timeout of each call; default 10 s.
 	Timeout time.Duration
+	// Labels and Annotations are those of the Secrets that the store creates: targets that are not there yet, and the ones
+	// beside targets. Configurations are checked where they are read; here they are taken as they are.
+	Labels, Annotations map[string]string
 	// Restarts are workloads that Permissions lets restart, NAMESPACE/KIND/NAME: which ones a Secret names stands in its
 	// annotation, and Permissions reads none.
 	Restarts []string
 }
 
-// Store implements stores.Store, stores.Checker and stores.Previous. It is safe for concurrent use.
+// Store implements stores.Store and all of its optional abilities. It is safe for concurrent use.
 type Store struct {
 	client *http.Client
 	// connections is what client sends through, below the check of package guard.
 	connections *http.Transport
 	server      *url.URL
 	token       func(context.Context) (secret.Text, error)
+	// labels and annotations of the Secrets that are created; never changed.
+	labels, annotations map[string]string
 }
 
 var (
@@ -98,6 +111,7 @@ var (
 	_ stores.Previous = (*Store)(nil)
 	_ stores.Fencer   = (*Store)(nil)
 	_ stores.Placer   = (*Store)(nil)
+	_ stores.Warner   = (*Store)(nil)
 )
 
 const defaultTimeout = 10 * time.Second
@@ -178,6 +192,8 @@ func open(o Options, here pod) (*Store, error) {
 		connections: t,
 		server:      server,
 		token:       o.Token,
+		labels:      maps.Clone(o.Labels),
+		annotations: maps.Clone(o.Annotations),
 	}, nil
 }
 

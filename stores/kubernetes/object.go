@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -80,12 +81,14 @@ type object struct {
 	Metadata struct {
 		ResourceVersion string            `json:"resourceVersion"`
 		Deleted         *string           `json:"deletionTimestamp"`
+		Labels          map[string]string `json:"labels"`
 		Annotations     map[string]string `json:"annotations"`
 		Owners          []struct {
 			Kind       string `json:"kind"`
 			Name       string `json:"name"`
 			Controller bool   `json:"controller"`
 		} `json:"ownerReferences"`
+		ManagedFields []management `json:"managedFields"`
 	} `json:"metadata"`
 	Type      string            `json:"type"`
 	Immutable bool              `json:"immutable"`
@@ -148,33 +151,70 @@ func stored(o object, err error) (object, error) {
 	return o, err
 }
 
-// ensure makes sure that there is a Secret, an empty one if need be, and returns it. Of one that is there it changes nothing.
-func (s *Store) ensure(ctx context.Context, r ref, dryRun bool) (o object, err error) {
+// dryRun asks for all of a call but its effect: https://kubernetes.io/docs/reference/using-api/api-concepts/#dry-run
+const dryRun = true
+
+// writing is the query of a call that writes.
+func writing(dry bool) url.Values {
 	query := url.Values{"fieldManager": {manager}}
-	if dryRun {
+	if dry {
 		query.Set("dryRun", "All")
 	}
-	wanted := map[string]any{
-		"apiVersion": "v1", "kind": "Secret", "metadata": map[string]string{"name": r.name, "namespace": r.namespace},
+	return query
+}
+
+// ensure makes sure that there is a Secret, an empty one if need be, with the labels and annotations of the configuration,
+// and returns it. Of one that is there it changes nothing, unless somebody made it since it was looked for: that one gets
+// the labels and annotations as well.
+func (s *Store) ensure(ctx context.Context, r ref, dry bool) (o object, err error) {
+	return s.apply(ctx, r, patch{}, dry)
+}
+
+// apply is ensure, with what is to be in the Secret.
+func (s *Store) apply(ctx context.Context, r ref, p patch, dry bool) (o object, err error) {
+	metadata := map[string]any{"name": r.name, "namespace": r.namespace}
+	s.mark(metadata, p.annotations)
+	wanted := map[string]any{"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+	if p.data != nil {
+		wanted["data"] = p.data
 	}
-	err = s.call(ctx, http.MethodPatch, r.path(), query, applyPatch, wanted, &o)
-	if dryRun { // what is not there has no version
+	err = s.call(ctx, http.MethodPatch, r.path(), writing(dry), applyPatch, confidential{wanted, values(p.data)}, &o)
+	if dry { // what is not there has no version
 		return o, err
 	}
 	return stored(o, err)
 }
 
-// patch changes the Secret if it is still as held: errMoved otherwise.
-func (s *Store) patch(ctx context.Context, r ref, held object, p patch) (o object, err error) {
+// mark adds the labels and annotations of the configuration, and further annotations, to what is sent as metadata.
+func (s *Store) mark(metadata map[string]any, more map[string]string) {
+	if len(s.labels) > 0 {
+		metadata["labels"] = s.labels
+	}
+	all := maps.Clone(s.annotations)
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, more)
+	if len(all) > 0 {
+		metadata["annotations"] = all
+	}
+}
+
+// patch changes the Secret if it is still as held: errMoved otherwise. The Secret beside a target also gets the labels and
+// annotations of the configuration, which may have changed since it was made.
+func (s *Store) patch(ctx context.Context, r ref, held object, p patch, dry bool) (o object, err error) {
 	metadata := map[string]any{"resourceVersion": held.Metadata.ResourceVersion}
-	if p.annotations != nil {
+	if strings.HasSuffix(r.name, suffix) {
+		s.mark(metadata, p.annotations)
+	} else if p.annotations != nil {
 		metadata["annotations"] = p.annotations
 	}
 	body := map[string]any{"metadata": metadata}
 	if p.data != nil { // null would take all data away
 		body["data"] = p.data
 	}
-	err = s.call(ctx, http.MethodPatch, r.path(), url.Values{"fieldManager": {manager}}, mergePatch, body, &o)
+	hidden := append(values(p.data), values(held.Data)...)
+	err = s.call(ctx, http.MethodPatch, r.path(), writing(dry), mergePatch, confidential{body, hidden}, &o)
 	return stored(o, err)
 }
 
@@ -207,10 +247,10 @@ func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, 
 		}
 		if !held.exists() {
 			// Somebody may have made it in the meantime: then it is theirs that comes back, and is looked at anew.
-			held, err = s.ensure(ctx, r, false)
+			held, err = s.ensure(ctx, r, !dryRun)
 			continue
 		}
-		changed, failed := s.patch(ctx, r, held, *wanted)
+		changed, failed := s.patch(ctx, r, held, *wanted, !dryRun)
 		if !errors.Is(failed, errMoved) && !errors.Is(failed, stores.ErrNotFound) {
 			return changed, failed
 		}

@@ -33,7 +33,8 @@ func staged(t stores.Target, attempt string) (place, error) {
 	return p, err
 }
 
-// Stage implements stores.Store.
+// Stage implements stores.Store. Before a value is staged the promotion is rehearsed: what admission would refuse shows
+// while the rotation can still be given up.
 func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
 	p, err := staged(t, attempt)
 	if err == nil {
@@ -46,11 +47,17 @@ func (s *Store) stage(ctx context.Context, p place, attempt string, value secret
 	if value.Empty() {
 		return fmt.Errorf("%w: an empty value is none", stores.ErrInvalid)
 	}
-	key := stagedKey(attempt)
+	key, rehearsed := stagedKey(attempt), false
 	_, err := s.change(ctx, p.beside(), func(held object) (*patch, error) {
 		now, err := held.text(key)
 		if err != nil || now.Equal(value) {
 			return nil, err
+		}
+		if !rehearsed {
+			if err := s.rehearseTarget(ctx, p, len(value.Reveal())); err != nil {
+				return nil, fmt.Errorf("rehearse the promotion: %w", err)
+			}
+			rehearsed = true
 		}
 		return &patch{data: map[string]any{key: []byte(value.Reveal())}}, nil
 	})
@@ -110,7 +117,7 @@ func (s *Store) discard(ctx context.Context, beside ref, key string) error {
 		case !there && len(held.Data) > 0:
 			return nil
 		case len(held.Data) > 1:
-			_, err = s.patch(ctx, beside, held, patch{data: map[string]any{key: nil}})
+			_, err = s.patch(ctx, beside, held, patch{data: map[string]any{key: nil}}, !dryRun)
 		default: // also an empty one, which a crash left
 			err = s.remove(ctx, beside, held)
 		}

@@ -204,7 +204,9 @@ func (i *interposer) due(r *http.Request) func(http.ResponseWriter, *http.Reques
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.calls = append(i.calls, r.Method+" "+r.URL.Path)
-	at := slices.IndexFunc(i.next, func(n interposed) bool { return n.method == r.Method && n.path == r.URL.Path })
+	at := slices.IndexFunc(i.next, func(n interposed) bool {
+		return n.method == r.Method && n.path == r.URL.Path && !r.URL.Query().Has("dryRun")
+	})
 	if at < 0 {
 		return nil
 	}
