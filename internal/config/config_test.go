@@ -51,6 +51,7 @@ stores:
     tags: [{key: Owner, value: a b}, {key: rotated}]
     assume_role: {arn: "arn:aws:iam::1:role/r", external_id: e, session_name: s}
     kms_key_id: alias/k
+  cluster: {type: kubernetes, server: "https://k:6443", token: "file:/t", ca_cert: k.pem, server_name: k, timeout: 5s, labels: {example.com/team: a}, annotations: {note: ""}}
   local: {type: file, dir: secrets, recipients: [age1x], identity: "file:/id", shared: true}
 limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d, lease: 2s}
 notify: {webhook: {url: "env:HOOK", secret: "file:hook"}}
@@ -64,18 +65,20 @@ func TestEveryKey(t *testing.T) {
 	}
 	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
-		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags}
+		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags,
+		c.Stores["cluster"].Kubernetes.Labels, c.Stores["cluster"].Kubernetes.Annotations}
 	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2", XAITLS{"/etc/rotator/x.pem", "/k/x.key", "/etc/rotator/x-ca.pem"}},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
 		"file:/etc/rotator/role", VaultTLS{"/etc/rotator/ca.pem", "/etc/rotator/c.pem", "/etc/rotator/k.pem", "v"}, []string{"https://vault-0.example:8200"},
-		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}, []AWSTag{{"Owner", "a b"}, {"rotated", ""}}}
+		AssumeRole{"arn:aws:iam::1:role/r", "e", "s"}, []AWSTag{{"Owner", "a b"}, {"rotated", ""}},
+		Pairs{"example.com/team": "a"}, Pairs{"note": ""}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 	o := c.PolicyOptions()
-	if d := cmp.Diff(map[string]string{"vault": "vault", "aws": "aws", "local": "file"}, o.Stores); d != "" {
+	if d := cmp.Diff(map[string]string{"vault": "vault", "aws": "aws", "local": "file", "cluster": "kubernetes"}, o.Stores); d != "" {
 		t.Error(d)
 	}
 }

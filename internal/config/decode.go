@@ -54,6 +54,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Store:
 		d.store(n, to, path)
 		return
+	case *Pairs:
+		d.pairs(n, to, path)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -121,6 +121,23 @@ func (s *Store) former(ctx context.Context, t stores.Target, want secret.Fingerp
 
 // versions lists what can hold a former value, the newest first: not what is current or previous, nor what is staged.
 func (s *Store) versions(ctx context.Context, t stores.Target) ([]types.SecretVersionsListEntry, error) {
+	versions, err := s.allVersions(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	versions = slices.DeleteFunc(versions, func(v types.SecretVersionsListEntry) bool {
+		return v.VersionId == nil || slices.ContainsFunc(v.VersionStages, func(l string) bool {
+			return l == labelCurrent || l == labelPrevious || strings.HasPrefix(l, labelPrefix)
+		})
+	})
+	slices.SortStableFunc(versions, func(a, b types.SecretVersionsListEntry) int {
+		return cmp.Compare(aws.ToTime(b.CreatedDate).UnixNano(), aws.ToTime(a.CreatedDate).UnixNano())
+	})
+	return versions, nil
+}
+
+// allVersions lists the secret's versions, with labels and without, in no order.
+func (s *Store) allVersions(ctx context.Context, t stores.Target) ([]types.SecretVersionsListEntry, error) {
 	var versions []types.SecretVersionsListEntry
 	pages := secretsmanager.NewListSecretVersionIdsPaginator(s.client, &secretsmanager.ListSecretVersionIdsInput{
 		SecretId: &t.Path, IncludeDeprecated: aws.Bool(true), MaxResults: aws.Int32(100),
@@ -135,13 +152,5 @@ func (s *Store) versions(ctx context.Context, t stores.Target) ([]types.SecretVe
 		}
 		versions = append(versions, page.Versions...)
 	}
-	versions = slices.DeleteFunc(versions, func(v types.SecretVersionsListEntry) bool {
-		return v.VersionId == nil || slices.ContainsFunc(v.VersionStages, func(l string) bool {
-			return l == labelCurrent || l == labelPrevious || strings.HasPrefix(l, labelPrefix)
-		})
-	})
-	slices.SortStableFunc(versions, func(a, b types.SecretVersionsListEntry) int {
-		return cmp.Compare(aws.ToTime(b.CreatedDate).UnixNano(), aws.ToTime(a.CreatedDate).UnixNano())
-	})
 	return versions, nil
 }

@@ -24,6 +24,7 @@ var (
 	_ stores.Previous = (*Store)(nil)
 	_ stores.Fencer   = (*Store)(nil)
 	_ stores.Placer   = (*Store)(nil)
+	_ stores.Warner   = (*Store)(nil)
 )
 
 const (
