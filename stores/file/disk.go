@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -149,7 +150,8 @@ func (c content) alone() error {
 // same reports whether c and d are the same file in the same state.
 func (c content) same(d content) bool {
 	return c.inode == d.inode && bytes.Equal(c.bytes, d.bytes) && c.access.uid == d.access.uid && c.access.gid == d.access.gid &&
-		c.access.mode == d.access.mode && bytes.Equal(c.access.acl, d.access.acl) && bytes.Equal(c.access.label, d.access.label)
+		c.access.mode == d.access.mode && bytes.Equal(c.access.acl, d.access.acl) && bytes.Equal(c.access.label, d.access.label) &&
+		maps.Equal(c.access.attributes, d.access.attributes)
 }
 
 // read returns the regular file called name, of at most limit bytes: ErrNotFound when there is none, ErrInvalid when it is
@@ -182,11 +184,15 @@ func (f folder) read(name string, limit int64) (content, error) {
 	if err != nil {
 		return none, err
 	}
+	attributes, others, err := attributes(file)
+	if err != nil {
+		return none, err
+	}
 	data, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err != nil {
 		return none, fmt.Errorf("read %s: %w", name, err)
 	}
-	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl, label: label}
+	a := access{uid: int(stat.Uid), gid: int(stat.Gid), mode: int(stat.Mode & 0o7777), acl: acl, label: label, attributes: attributes, others: others}
 	return content{bytes: data, access: a, inode: stat.Ino, links: uint64(stat.Nlink)}, nil
 }
 
@@ -231,6 +237,7 @@ func (f folder) fill(name string, data []byte, a access) (err error) {
 	if err := f.step("access"); err != nil {
 		return err
 	}
+	a.attach(file) // as far as the file system takes them: Warnings says what it does not
 	if err := a.give(file); err != nil {
 		return err
 	}

@@ -83,6 +83,7 @@ var (
 	_ stores.Previous = (*Store)(nil)
 	_ stores.Fencer   = (*Store)(nil)
 	_ stores.Placer   = (*Store)(nil)
+	_ stores.Warner   = (*Store)(nil)
 )
 
 // New returns a store below o.Dir. It touches no file; see [Store.Check].

@@ -100,6 +100,9 @@ type access struct {
 	uid, gid, mode int
 	acl            []byte // the POSIX access control list, in the kernel's form
 	label          []byte // SELinux's, in the kernel's form
+	// attributes are the user's own extended attributes: name → value. others are the names of those that are not kept.
+	attributes map[string]string
+	others     []string
 }
 
 var (
@@ -115,7 +118,8 @@ func (a access) over(below access) access {
 		}
 		return top
 	}
-	out := access{uid: pick(a.uid, below.uid), gid: pick(a.gid, below.gid), mode: pick(a.mode, below.mode), acl: below.acl, label: below.label}
+	out := access{uid: pick(a.uid, below.uid), gid: pick(a.gid, below.gid), mode: pick(a.mode, below.mode), acl: below.acl, label: below.label,
+		attributes: below.attributes, others: below.others}
 	out.mode = pick(out.mode, private.mode)
 	return out
 }
