@@ -189,6 +189,8 @@ func readForKey(ctx context.Context, r *run, row journal.Target, k *journal.Key,
 	switch {
 	case gone(ctx, err):
 		return err
+	case err != nil && own && row.RemovedAt.IsZero() && !target.Excluded(row):
+		return err // its store has trouble, and is asked again
 	case err != nil:
 		return unread(err)
 	case target.Holds(v, k.Fingerprint), own && r.reader.Row(row.TargetID).KeyID == k.ID:

@@ -25,7 +25,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
 		Long: `Check reads configuration and policies, asks xAI what each management key may do and which models and endpoints a team
-has, and tries in each store whether each target could be written. Nothing is changed. Where a daemon runs, it is the
+has, and tries in each store whether each target could be written. Nothing is changed. A warning is of what would work and
+still end badly, such as a second writer; the exit code is that of no problem. Where a daemon runs, it is the
 daemon that asks, with its own rights.
 
 With --live it instead takes a key with the least rights through its whole life at xAI, says of each assumption about xAI
@@ -123,9 +124,11 @@ func (p *program) Check(ctx context.Context) ([]console.CheckRow, error) {
 	for _, name := range v.world.names {
 		rows = append(rows, v.checkTeam(ctx, name)...)
 	}
+	sound := map[string][]stores.Target{}
 	for _, s := range v.specs() {
-		rows = append(rows, v.checkTargets(ctx, v.policies[s.Name])...)
+		rows = append(rows, v.checkTargets(ctx, v.policies[s.Name], sound)...)
 	}
+	rows = append(rows, v.checkDangers(ctx, sound)...)
 	return append(rows, checkTraces(v.config.Traces)...), ctx.Err()
 }
 
@@ -226,14 +229,18 @@ func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management)
 	return rows
 }
 
-// checkTargets tries each target of a policy, as far as its store can tell without changing anything.
-func (v view) checkTargets(ctx context.Context, policy *policies.Policy) (rows []console.CheckRow) {
+// checkTargets tries each target of a policy, as far as its store can tell without changing anything, and adds those without
+// a problem to sound: store → its targets.
+func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound map[string][]stores.Target) (rows []console.CheckRow) {
 	for _, t := range policy.Targets {
 		subject := fmt.Sprintf("target %s of %s", t, policy.Name)
 		s, _ := v.world.Store(t.Store) // policies name only stores that there are
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		err := s.(stores.Checker).Check(ctx, storeTarget(t))
 		cancel()
+		if err == nil {
+			sound[t.Store] = append(sound[t.Store], storeTarget(t))
+		}
 		do := "It is not known now; try again when the store answers."
 		switch {
 		case errors.Is(err, stores.ErrDenied):

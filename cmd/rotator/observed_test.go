@@ -46,10 +46,27 @@ func TestObservedPassesOnFences(t *testing.T) {
 			t.Errorf("place: %v, want %v", err, tc.place)
 		}
 	}
+	if w, err := (observed{struct{ stores.Store }{m}, "s", observe}).Warnings(ctx, []stores.Target{target}); w != nil || err != nil {
+		t.Errorf("a store that knows of no dangers warns of %v, %v", w, err)
+	}
+	warner := warns{m}
+	if w, err := (observed{warner, "s", observe}).Warnings(ctx, []stores.Target{target}); err != nil || len(w) != 1 || w[0].Targets[0].Path != "a" {
+		t.Errorf("the warnings are %v, %v", w, err)
+	}
+	if told[len(told)-1] != "warnings ok" {
+		t.Errorf("told %v", told)
+	}
 	if want := []string{"fence ok", "place ok", "fence cannot_fence"}; !slices.Equal(told[:min(3, len(told))], want) {
 		t.Errorf("told %v, want %v first", told, want)
 	}
 	if got := outcome(stores.ErrStale); got != "stale" {
 		t.Errorf("an older state is told as %s", got)
 	}
+}
+
+// warns is a store that warns of all that it is asked about.
+type warns struct{ stores.Store }
+
+func (warns) Warnings(_ context.Context, targets []stores.Target) ([]stores.Warning, error) {
+	return []stores.Warning{{Targets: targets, Text: "careful"}}, nil
 }

@@ -84,6 +84,7 @@ func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, 
 	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	rows := []console.PlanRow{}
 	lists := map[string]xai.KeyList{}
+	dangers, unknown := v.dangers(ctx, v.neighbours(wanted))
 	for _, spec := range v.specs() {
 		if !wanted(spec.Name) {
 			continue
@@ -92,7 +93,7 @@ func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, 
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, of...)
+		rows = append(append(rows, of...), warnings(v.policies[spec.Name], dangers, unknown)...)
 	}
 	for _, s := range all {
 		if name := s.Policy.Name; v.policies[name] == nil && wanted(name) {
@@ -157,7 +158,7 @@ func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Polic
 		o.add(actRotate, at, "", "", detail)
 	}
 	o.next(policy, rec, found, at)
-	o.warn(ctx, v, policy)
+	o.warn(v, policy)
 	p.growth(ctx, v, policy, rec, lists, o)
 	return o.rows, nil
 }

@@ -96,7 +96,8 @@ func fileOptions(c *config.File) file.Options {
 }
 
 func kubernetesOptions(c *config.Kubernetes) kubernetes.Options {
-	o := kubernetes.Options{Server: c.Server, CACert: c.CACert, ServerName: c.ServerName, Timeout: c.Timeout.Std()}
+	o := kubernetes.Options{Server: c.Server, CACert: c.CACert, ServerName: c.ServerName, Timeout: c.Timeout.Std(),
+		Labels: c.Labels, Annotations: c.Annotations}
 	if !c.Token.IsZero() {
 		o.Token = c.Token.Read
 	}
@@ -167,6 +168,16 @@ func (o observed) Check(ctx context.Context, t stores.Target) (err error) {
 	}
 	defer func(begun time.Time) { o.tell(ctx, "check", begun, err) }(time.Now())
 	return c.Check(ctx, t)
+}
+
+// Warnings implements stores.Warner; a store that knows of no dangers warns of none.
+func (o observed) Warnings(ctx context.Context, targets []stores.Target) (all []stores.Warning, err error) {
+	w, ok := o.Store.(stores.Warner)
+	if !ok {
+		return nil, nil
+	}
+	defer func(begun time.Time) { o.tell(ctx, "warnings", begun, err) }(time.Now())
+	return w.Warnings(ctx, targets)
 }
 
 // Previous implements stores.Previous; a store that keeps no former values finds none.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"rotator/internal/console"
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
@@ -172,27 +173,30 @@ var cacheTimes = map[string]struct {
 }
 
 // warn adds what is risky in the policy itself.
-func (o *outline) warn(ctx context.Context, v view, policy *policies.Policy) {
+func (o *outline) warn(v view, policy *policies.Policy) {
 	for _, t := range policy.Targets {
 		if c := cacheTimes[v.config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
 			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
 		}
-		s, _ := v.world.Store(t.Store)
-		if told, ok := s.(observed).Store.(caveats); ok {
-			texts, err := told.Caveats(ctx, storeTarget(t))
-			if err != nil {
-				texts = append(texts, err.Error())
-			}
-			for _, text := range texts {
-				o.add(actWarning, time.Time{}, "", t.String(), text)
-			}
-		}
 	}
 }
 
-// caveats is a store that can promise less at some targets.
-type caveats interface {
-	Caveats(ctx context.Context, t stores.Target) ([]string, error)
+// warnings are what stores told of the policy's targets, as rows of its plan. What a store could not tell is told once, and
+// taken out of unknown.
+func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []console.PlanRow {
+	o := &outline{policy: policy.Name}
+	for _, t := range policy.Targets {
+		for _, d := range dangers {
+			if d.isAbout(t) {
+				o.add(actWarning, time.Time{}, "", t.String(), joined(&d.Text, optional(d.Do)))
+			}
+		}
+		if err := unknown[t.Store]; err != nil {
+			o.add(actWarning, time.Time{}, "", t.String(), brief(err))
+			delete(unknown, t.Store)
+		}
+	}
+	return o.rows
 }
 
 // growth warns when the next key may do more than the one in use.

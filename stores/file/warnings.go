@@ -13,7 +13,7 @@ import (
 )
 
 // Warnings implements stores.Warner: the extended attributes of a target's file that the next one will not have. It finds
-// out by making an empty file beside the target, which it removes.
+// out with an empty file that has no name, so that nothing is left even by a crash.
 func (s *Store) Warnings(ctx context.Context, targets []stores.Target) (all []stores.Warning, err error) {
 	var unknown []error
 	for _, fields := range stores.Together(targets, stores.ByPath) {
@@ -45,19 +45,19 @@ func quoted(names []string) string {
 	return text
 }
 
-// lost are the names of the attributes that a new file would not have.
+// lost are the names of the attributes that a new file would not have. A file without attributes is only looked at.
 func (s *Store) lost(ctx context.Context, t stores.Target) (names []string, err error) {
-	err = s.change(ctx, t, func(w *work) error {
-		dir, err := w.root.walk(w.folders, mustExist)
+	err = s.look(ctx, t, func(p place, root folder) error {
+		dir, err := root.walk(p.folders, mustExist)
 		if err != nil {
 			return err
 		}
 		defer dir.close()
-		seen, err := dir.read(w.name, maxSize)
+		seen, err := dir.read(p.name, maxSize)
 		if err != nil || len(seen.access.attributes)+len(seen.access.others) == 0 {
 			return err
 		}
-		names, err = dir.probeAttributes(w.temp(), w.access.over(seen.access))
+		names, err = dir.probeAttributes(seen.access)
 		return err
 	})
 	if errors.Is(err, stores.ErrNotFound) {
@@ -66,16 +66,17 @@ func (s *Store) lost(ctx context.Context, t stores.Target) (names []string, err 
 	return names, err
 }
 
-// probeAttributes gives an empty file its access and attributes, says what it does not have then, and removes it.
-func (f folder) probeAttributes(name string, a access) (lost []string, err error) {
-	if err := f.remove(name); err != nil { // of a crash
-		return nil, err
+// probeAttributes gives the attributes to a file without a name, which is gone when it is closed, and says what it does not
+// have then. Where there are no such files only those are named that are never kept.
+func (f folder) probeAttributes(a access) (lost []string, err error) {
+	fd, err := unix.Openat(f.fd(), ".", unix.O_WRONLY|unix.O_TMPFILE|unix.O_CLOEXEC, 0o600)
+	if errors.Is(err, unix.ENOTSUP) || errors.Is(err, unix.EISDIR) || errors.Is(err, unix.ENOENT) {
+		return a.others, nil
 	}
-	file, err := f.openat(name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("make a file to try attributes: %w", err)
 	}
-	defer func(file *os.File) { err = errors.Join(err, file.Close(), f.remove(name)) }(file)
-	lost = a.attach(file)
-	return lost, a.give(file)
+	file := os.NewFile(uintptr(fd), "")
+	defer func() { err = errors.Join(err, file.Close()) }()
+	return a.attach(file), nil
 }

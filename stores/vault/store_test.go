@@ -276,21 +276,8 @@ func TestPrevious(t *testing.T) {
 	if got, err := r.store.Current(ctx, r.target); err != nil || !got.Equal(newKey) {
 		t.Error(err)
 	}
-	if caveats, err := r.store.Caveats(ctx, r.target); err != nil || len(caveats) != 2 {
-		t.Errorf("caveats %q, %v", caveats, err)
-	}
-}
-
-func TestCaveats(t *testing.T) {
-	t.Parallel()
-	for version, want := range map[int]int{1: 2, 2: 0} {
-		r := newRig(t, version, Options{})
-		for range 2 { // of nothing, then of something
-			if caveats, err := r.store.Caveats(t.Context(), r.target); err != nil || len(caveats) != want {
-				t.Errorf("KV %d: caveats %q, %v", version, caveats, err)
-			}
-			r.seed(t, doc(oldKey))
-		}
+	if got, err := r.store.Warnings(ctx, []stores.Target{r.target}); err != nil || len(got) != 2 {
+		t.Errorf("warnings %+v, %v", got, err)
 	}
 }
 

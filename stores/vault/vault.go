@@ -24,7 +24,7 @@
 // # KV version 1
 //
 // It has no check-and-set and no former values. Promote reads, compares, writes and reads back: what somebody else writes
-// in the moment between can be lost, and there is no rollback and no fence. [Store.Caveats] says so to the plan.
+// in the moment between can be lost, and there is no rollback and no fence. [Store.Warnings] says so.
 //
 // # Rights
 //
@@ -108,6 +108,7 @@ var (
 	_ stores.Previous = (*Store)(nil)
 	_ stores.Fencer   = (*Store)(nil)
 	_ stores.Placer   = (*Store)(nil)
+	_ stores.Warner   = (*Store)(nil)
 )
 
 const defaultTimeout = 10 * time.Second
