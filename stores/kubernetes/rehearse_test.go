@@ -17,6 +17,38 @@ import (
 // forbid has the API server refuse what a CEL expression says no to, in the namespace, and waits until it does.
 func forbid(t *testing.T, c *kubetest.Cluster, namespace, operation, expression, message string) {
 	t.Helper()
+	govern(t, c, namespace, "", "secrets", operation, expression, message)
+	probe := stores.Target{Path: namespace + "/" + c.Name("probe"), Field: "api_key"}
+	if operation == "UPDATE" {
+		human(t, c, probe, map[string][]byte{"api_key": []byte("x")}, nil)
+	}
+	s := administrator(t, c)
+	until(t, message, func() error {
+		p, err := find(probe)
+		if err == nil {
+			err = s.rehearseTarget(t.Context(), p, keyLength)
+		}
+		return err
+	})
+}
+
+// until waits until do is refused with this message.
+func until(t *testing.T, message string, do func() error) {
+	t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := do()
+		if err != nil && strings.Contains(err.Error(), message) {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the policy does not come into force: %v", err)
+		}
+	}
+}
+
+// govern has the API server hold a CEL expression against what is done to a resource in the namespace.
+func govern(t *testing.T, c *kubetest.Cluster, namespace, group, resource, operation, expression, message string) {
+	t.Helper()
 	name := c.Name("policy")
 	const path = "apis/admissionregistration.k8s.io/v1/validatingadmissionpolic"
 	c.Do(t, http.MethodPost, path+"ies", map[string]any{
@@ -24,7 +56,7 @@ func forbid(t *testing.T, c *kubetest.Cluster, namespace, operation, expression,
 		"spec": map[string]any{
 			"failurePolicy": "Fail",
 			"matchConstraints": map[string]any{"resourceRules": []any{map[string]any{
-				"apiGroups": []string{""}, "apiVersions": []string{"v1"}, "operations": []string{operation}, "resources": []string{"secrets"},
+				"apiGroups": []string{group}, "apiVersions": []string{"v1"}, "operations": []string{operation}, "resources": []string{resource},
 			}}},
 			"validations": []any{map[string]any{"expression": expression, "message": message}},
 		},
@@ -35,23 +67,6 @@ func forbid(t *testing.T, c *kubetest.Cluster, namespace, operation, expression,
 			"namespaceSelector": map[string]any{"matchLabels": map[string]any{"kubernetes.io/metadata.name": namespace}},
 		}},
 	}, nil)
-	probe := stores.Target{Path: namespace + "/" + c.Name("probe"), Field: "api_key"}
-	if operation == "UPDATE" {
-		human(t, c, probe, map[string][]byte{"api_key": []byte("x")}, nil)
-	}
-	s := administrator(t, c)
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		p, err := find(probe)
-		if err == nil {
-			err = s.rehearseTarget(t.Context(), p, keyLength)
-		}
-		if err != nil && strings.Contains(err.Error(), message) {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the policy does not come into force: %v", err)
-		}
-	}
 }
 
 // refuses checks that both what comes before a key and what comes before its promotion say no, and that nothing was staged.
@@ -128,6 +143,28 @@ func TestMarksOfThoseBefore(t *testing.T) {
 			t.Errorf("%q%s has %v", target.Path, beside, held.Metadata.Labels)
 		}
 	}
+}
+
+// TestRehearseRestart: a policy about a workload's pods is met before, too.
+func TestRehearseRestart(t *testing.T) {
+	c := kubetest.Shared(t)
+	s, namespace := administrator(t, c), c.Namespace(t, nil)
+	target := chat(c, namespace)
+	human(t, c, target, map[string][]byte{"api_key": []byte(key("1").Reveal())}, nil)
+	c.Do(t, http.MethodPatch, secretPath(target, ""), map[string]any{"metadata": map[string]any{"annotations": map[string]any{restartAnnotation: "deployment/chat"}}}, nil)
+	label := map[string]any{"app": "chat"}
+	c.Apply(t, "apis/apps/v1/namespaces/"+namespace+"/deployments/chat", map[string]any{
+		"apiVersion": "apps/v1", "kind": "Deployment", "metadata": map[string]any{"name": "chat"},
+		"spec": map[string]any{"selector": map[string]any{"matchLabels": label}, "template": map[string]any{
+			"metadata": map[string]any{"labels": label},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "chat", "image": "chat"}}},
+		}},
+	})
+	if err := s.Check(t.Context(), target); err != nil {
+		t.Fatal(err)
+	}
+	govern(t, c, namespace, "apps", "deployments", "UPDATE", "object.spec.template == oldObject.spec.template", "no rollouts today")
+	until(t, "no rollouts today", func() error { return s.Check(t.Context(), target) })
 }
 
 // TestRehearseSize: a Secret in which a key has no more room is refused, and so is one beside it.

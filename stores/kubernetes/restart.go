@@ -47,24 +47,28 @@ func (s *Store) restart(ctx context.Context, p place, held object, key secret.Fi
 	if err != nil {
 		return err
 	}
-	// An annotation for each field, so that two keys in one workload do not undo each other's.
-	field := sha256.Sum256([]byte(p.name + "/" + p.field))
-	body := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
-		"annotations": map[string]string{"rotator/key-" + hex.EncodeToString(field[:4]): string(key)},
-	}}}}
-	if err := s.patchWorkloads(ctx, p, all, url.Values{"fieldManager": {manager}}, body); err != nil {
+	if err := s.patchWorkloads(ctx, p, all, writing(!dryRun), rolling(p, key)); err != nil {
 		return fmt.Errorf("the key is promoted, but: %w", err)
 	}
 	return nil
 }
 
-// restartable tries without effect whether every workload could be told.
+// rolling is the patch by which a workload rolls.
+func rolling(p place, key secret.Fingerprint) any {
+	// An annotation for each field, so that two keys in one workload do not undo each other's.
+	field := sha256.Sum256([]byte(p.name + "/" + p.field))
+	return map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": map[string]any{
+		"annotations": map[string]string{"rotator/key-" + hex.EncodeToString(field[:4]): string(key)},
+	}}}}
+}
+
+// restartable tries without effect whether every workload could be told, with the patch by which it would be.
 func (s *Store) restartable(ctx context.Context, p place, held object) error {
 	all, err := held.workloads()
 	if err != nil {
 		return err
 	}
-	return s.patchWorkloads(ctx, p, all, url.Values{"dryRun": {"All"}}, map[string]any{})
+	return s.patchWorkloads(ctx, p, all, writing(dryRun), rolling(p, secret.New(string(standIn(keyLength))).Fingerprint()))
 }
 
 // patchWorkloads tells all of them, also when one fails.
