@@ -2,28 +2,26 @@ package stores
 
 import "context"
 
-// Warner is a store that can say beforehand what will work and still end badly: another writer that owns a field, a quota
-// that all targets of one secret share, a former value that will not be kept. What makes a rotation fail is an error of
-// [Checker] and no warning.
+// Warner is a store that can report dangers that are no errors: a second writer of a field, a quota that all targets in one
+// secret share, a former value that will not be kept. What makes a rotation fail for certain is an error of [Checker].
 //
-// Warnings is given the targets of one store, of all policies, because some dangers are those of several targets
-// together. It changes nothing that a consumer can see and leaves nothing behind. A target that does not exist is no
+// Warnings gets the targets of one store, of all policies, because some dangers come from several targets together. It changes nothing that a consumer can see and leaves nothing behind. A target that does not exist is no
 // error. An error says for which targets nothing is known; the warnings about the others come with it.
 type Warner interface {
 	Warnings(ctx context.Context, targets []Target) ([]Warning, error)
 }
 
-// Warning is one danger. Its texts hold no value of any secret.
+// Warning is one danger. Its texts contain no value of any secret.
 type Warning struct {
-	// Targets are those that it is about, of the ones that were asked about: at least one.
+	// Targets are the affected ones among those that were asked about: at least one.
 	Targets []Target
-	// Text says what will happen, and by which facts that is known.
+	// Text says what will happen and which facts show it.
 	Text string
-	// Do says what helps, as a sentence. Empty: nothing is known that would.
+	// Do says what to do about it, as a sentence; may be empty.
 	Do string
 }
 
-// Together puts targets with the same key side by side, in the order in which the keys come first.
+// Together groups targets by key. Groups are in the order of their first targets.
 func Together(targets []Target, key func(Target) string) [][]Target {
 	var groups [][]Target
 	at := map[string]int{}

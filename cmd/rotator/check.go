@@ -25,8 +25,8 @@ func (a *app) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
 		Long: `Check reads configuration and policies, asks xAI what each management key may do and which models and endpoints a team
-has, and tries in each store whether each target could be written. Nothing is changed. A warning is of what would work and
-still end badly, such as a second writer; the exit code is that of no problem. Where a daemon runs, it is the
+has, and tries in each store whether each target could be written. Nothing is changed. A warning is a danger that is no
+error, such as a second writer of a target; it does not change the exit code. Where a daemon runs, it is the
 daemon that asks, with its own rights.
 
 With --live it instead takes a key with the least rights through its whole life at xAI, says of each assumption about xAI

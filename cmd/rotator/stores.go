@@ -170,7 +170,7 @@ func (o observed) Check(ctx context.Context, t stores.Target) (err error) {
 	return c.Check(ctx, t)
 }
 
-// Warnings implements stores.Warner; a store that knows of no dangers warns of none.
+// Warnings implements stores.Warner; a store without it has no warnings.
 func (o observed) Warnings(ctx context.Context, targets []stores.Target) (all []stores.Warning, err error) {
 	w, ok := o.Store.(stores.Warner)
 	if !ok {

@@ -181,8 +181,8 @@ func (o *outline) warn(v view, policy *policies.Policy) {
 	}
 }
 
-// warnings are what stores told of the policy's targets, as rows of its plan. What a store could not tell is told once, and
-// taken out of unknown.
+// warnings are the stores' warnings about the policy's targets, as rows of its plan. An error of a store is shown once, with
+// the first policy, and removed from unknown.
 func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []console.PlanRow {
 	o := &outline{policy: policy.Name}
 	for _, t := range policy.Targets {

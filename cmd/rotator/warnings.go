@@ -25,8 +25,8 @@ func (d danger) isAbout(t policies.Target) bool {
 	return d.store == t.Store && slices.ContainsFunc(d.Targets, func(w stores.Target) bool { return w.Path == at.Path && w.Field == at.Field })
 }
 
-// dangers asks the stores what could end badly at the targets: store → its targets. Stores that could not be asked about all
-// of theirs are in unknown.
+// dangers asks the stores for warnings about the targets: store → its targets. unknown has the errors of stores that could
+// not look at all of them.
 func (v view) dangers(ctx context.Context, targets map[string][]stores.Target) (all []danger, unknown map[string]error) {
 	unknown = map[string]error{}
 	for _, store := range slices.Sorted(maps.Keys(targets)) {
@@ -83,7 +83,7 @@ func (v view) subject(d danger) string {
 	return subject
 }
 
-// neighbours are the targets of the wanted policies, and those of others at the same paths: store → targets.
+// neighbours are the targets of the wanted policies, and those of other policies in the same secrets: store → targets.
 func (v view) neighbours(wanted func(policy string) bool) map[string][]stores.Target {
 	type path struct{ store, path string }
 	asked := map[path]bool{}

@@ -51,10 +51,10 @@ type usage struct {
 	targets []stores.Target
 	others  int // labels that are neither AWSCURRENT nor AWSPREVIOUS nor ours
 	staged  int // labels of ours
-	held    int // versions that AWS does not remove: they bear a label, or are young
+	held    int // versions that AWS does not remove: labeled, or younger than keptFor
 }
 
-// usage looks at a secret. id tells secrets apart that are named in two ways. One that is absent uses nothing.
+// usage reads a secret's usage. id is the same for two names of one secret. An absent secret uses nothing.
 func (s *Store) usage(ctx context.Context, t stores.Target) (id string, u *usage, err error) {
 	out, err := s.describe(ctx, t)
 	if errors.Is(err, stores.ErrNotFound) {
@@ -89,8 +89,8 @@ func count(out *secretsmanager.DescribeSecretOutput, versions []types.SecretVers
 }
 
 // warnings compares the quotas with what is needed when the keys of all targets are replaced at once, as with one schedule.
-// Each successor is staged as a version with a label. All but the first are merged and put once more when they are promoted:
-// the secret has changed by then.
+// Each successor is staged as a version with a label. All but the first are merged and put again when they are promoted,
+// because the secret has changed since.
 func (u *usage) warnings() (all []stores.Warning) {
 	n := len(stores.Together(u.targets, func(t stores.Target) string { return t.Field }))
 	const do = "Give the keys secrets of their own, or schedules that are days apart."
@@ -101,7 +101,7 @@ func (u *usage) warnings() (all []stores.Warning) {
 	}
 	if put := 2*n - 1; u.held+put > maxVersions {
 		all = append(all, stores.Warning{Targets: u.targets, Do: do, Text: fmt.Sprintf(
-			"%d keys in one secret: %d versions that bear a label or are younger than a day + %d for one rotation of each = %d versions, and AWS takes %d",
+			"%d keys in one secret: %d versions that are labeled or younger than a day + %d for one rotation of each = %d versions, and AWS takes %d",
 			n, u.held, put, u.held+put, maxVersions)})
 	}
 	return all

@@ -51,7 +51,7 @@ func TestQuotas(t *testing.T) {
 			for i := range 90 {
 				r.Put(path, fmt.Sprintf(`{"v":%d}`, i))
 			}
-		}, 6, []string{"90 versions that bear a label or are younger than a day + 11 for one rotation of each = 101 versions, and AWS takes 100"}},
+		}, 6, []string{"90 versions that are labeled or younger than a day + 11 for one rotation of each = 101 versions, and AWS takes 100"}},
 		{"one more key would be too many", func(r awstest.Region) {
 			for i := range 99 {
 				r.Put(path, fmt.Sprintf(`{"v":%d}`, i))

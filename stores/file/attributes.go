@@ -14,7 +14,7 @@ import (
 // userPrefix begins the names of the extended attributes that users give to files: xattr(7).
 const userPrefix = "user."
 
-// ofKernel are attributes that the kernel itself makes anew for a new file, where it wants them.
+// ofKernel are attributes that the kernel itself sets on new files.
 var ofKernel = []string{"security.ima", "security.evm"}
 
 // attributes reads the file's extended attributes of its users, and lists the names of all others but the two that access

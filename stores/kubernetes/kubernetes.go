@@ -50,7 +50,7 @@
 // # What is tried beforehand
 //
 // Check and Stage send the promotion's own patch with dryRun=All and a stand-in of a key's length, never a key. Webhooks,
-// policies, quotas and the limit of 1 MiB are met before a key is made, or while its rotation can still be given up.
+// policies, quotas and the limit of 1 MiB are met before a key is created, or while its rotation can still be aborted.
 package kubernetes
 
 import (

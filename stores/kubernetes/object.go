@@ -164,8 +164,8 @@ func writing(dry bool) url.Values {
 }
 
 // ensure makes sure that there is a Secret, an empty one if need be, with the labels and annotations of the configuration,
-// and returns it. Of one that is there it changes nothing, unless somebody made it since it was looked for: that one gets
-// the labels and annotations as well.
+// and returns it. An existing Secret is not changed, except that one which another writer created since our read gets the
+// labels and annotations too.
 func (s *Store) ensure(ctx context.Context, r ref, dry bool) (o object, err error) {
 	return s.apply(ctx, r, patch{}, dry)
 }

@@ -16,7 +16,7 @@ import (
 // refusal is an error in the API's own form. Its texts are safe to show: see shown.
 type refusal struct {
 	status  int
-	kind    string // the resource that it speaks of
+	kind    string // the resource that it is about
 	reason  string // the API's word for it, such as Invalid
 	message string
 	fields  string // of the object, that it is about
@@ -130,8 +130,8 @@ func values[V any](data map[string]V) (all []string) {
 
 const (
 	hiddenText = "[hidden]"
-	// A value that is shorter than leastHidden would take words out of every sentence. Of a longer one every piece of
-	// pieceHidden characters is hidden.
+	// Values shorter than leastHidden are not masked: they would match parts of ordinary words. Of longer ones every
+	// piece of pieceHidden characters is masked.
 	leastHidden = 4
 	pieceHidden = 8
 )
@@ -143,8 +143,8 @@ var (
 	longForm = regexp.MustCompile(`[0-9A-Za-z+/_=]{24,}`)
 )
 
-// shown is a text of somebody else's, made fit for an error or a page: without any hidden value or anything that looks
-// like key material, without what a terminal would obey, and at most limit characters long.
+// shown makes a foreign text safe for an error or a page: hidden values and anything that looks like key material are
+// masked, control characters are replaced, and it is cut to limit characters.
 func shown(text string, limit int, hidden []string) string {
 	const enough = 8 // times the limit, in bytes: what is cut off here would not be shown anyway
 	text = text[:min(len(text), enough*limit)]

@@ -14,7 +14,7 @@ import (
 // keyLength is the length of an API key of xAI in bytes.
 const keyLength = 84
 
-// rehearsal is the id of an attempt that there never is.
+// rehearsal is an attempt's id that is never used otherwise.
 const rehearsal = "00000000-0000-0000-0000-000000000000"
 
 // standIn has the length and the beginning of a key, and is none.
@@ -23,8 +23,8 @@ func standIn(length int) []byte {
 	return []byte((begin + strings.Repeat("0", max(0, length-len(begin))))[:length])
 }
 
-// rehearse sends what a rotation would write, without effect and with a stand-in for the key: what webhooks, policies,
-// quotas and the limit of a Secret's size refuse shows before there is a key.
+// rehearse sends what a rotation would write as a dry run, with a stand-in for the key. Webhooks, policies, quotas and the
+// limit of a Secret's size are met before a key is created.
 func (s *Store) rehearse(ctx context.Context, p place) error {
 	if err := s.rehearseTarget(ctx, p, keyLength); err != nil {
 		return fmt.Errorf("rehearse the promotion: %w", err)
@@ -49,9 +49,8 @@ func (s *Store) rehearseTarget(ctx context.Context, p place, length int) error {
 	})
 }
 
-// try sends a change of a Secret without effect. One that is not there would be created empty and then changed; without
-// effect there is nothing to change, so both are asked for as creations. A webhook that cannot be asked without effect,
-// which is a 400, leaves open what it would say: no error.
+// try sends a change of a Secret as a dry run. A missing Secret would be created empty and then changed; as a dry run
+// leaves nothing to change, both are sent as creations. A webhook without support for dry runs, which is a 400, is skipped.
 func (s *Store) try(ctx context.Context, r ref, wanted func(held object) patch) error {
 	err := errMoved
 	for n := 0; n < tries && (errors.Is(err, errMoved) || errors.Is(err, stores.ErrNotFound)); n++ { // or it went meanwhile
@@ -73,7 +72,7 @@ func (s *Store) try(ctx context.Context, r ref, wanted func(held object) patch) 
 	return err
 }
 
-// unasked reports whether an admission webhook could not be asked without effect:
+// unasked reports whether an admission webhook does not support dry runs:
 // https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#side-effects
 func unasked(err error) bool {
 	var said refusal

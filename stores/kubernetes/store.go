@@ -33,8 +33,8 @@ func staged(t stores.Target, attempt string) (place, error) {
 	return p, err
 }
 
-// Stage implements stores.Store. Before a value is staged the promotion is rehearsed: what admission would refuse shows
-// while the rotation can still be given up.
+// Stage implements stores.Store. It rehearses the promotion first, so that a refusal by admission shows while the rotation
+// can still be aborted.
 func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, value secret.Text) error {
 	p, err := staged(t, attempt)
 	if err == nil {

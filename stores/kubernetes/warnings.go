@@ -41,13 +41,14 @@ var marks = []struct{ key, who string }{
 // appliedAnnotation is where `kubectl apply`, and what works like it, keeps what it applied.
 const appliedAnnotation = "kubectl.kubernetes.io/last-applied-configuration"
 
-// byHand are the managers behind which a person is, who wrote once.
+// byHand are the managers of one-time writes by people.
 var byHand = []string{"kubectl-create", "kubectl-edit", "kubectl-patch", "kubectl-replace", "kubectl-run", "kubectl-set"}
 
-// consequence of a second writer.
-const consequence = "when it writes the field again, consumers read a key that is deleted by then"
+// consequence is what a second writer leads to.
+const consequence = "when it writes the field again, consumers read a deleted key"
 
-// Warnings implements stores.Warner: who else writes a Secret or our field in it, by what the Secret says of itself. It needs no right beyond those of Check.
+// Warnings implements stores.Warner: other writers of a Secret or of our field in it, found in its own metadata. It needs no
+// right beyond those of Check.
 func (s *Store) Warnings(ctx context.Context, targets []stores.Target) (all []stores.Warning, err error) {
 	var unknown []error
 	for _, fields := range stores.Together(targets, stores.ByPath) {
@@ -85,7 +86,7 @@ func (s *Store) warnings(ctx context.Context, fields []stores.Target) (all []sto
 		}
 		if held.applied(p.field) {
 			all = append(all, stores.Warning{Targets: []stores.Target{t},
-				Text: fmt.Sprintf("the annotation %s holds a value for data.%s: when that is applied again, consumers read a key that is deleted by then", appliedAnnotation, p.field),
+				Text: fmt.Sprintf("the annotation %s holds a value for data.%s: when that is applied again, consumers read a deleted key", appliedAnnotation, p.field),
 				Do:   "Take the field out of the manifest, and the annotation off the Secret."})
 		}
 	}
