@@ -36,6 +36,7 @@ var (
 	_ stores.Previous = (*memory)(nil)
 	_ stores.Fencer   = (*memory)(nil)
 	_ stores.Placer   = (*memory)(nil)
+	_ stores.Warner   = (*memory)(nil)
 )
 
 // also begins the other name of each path.
@@ -173,6 +174,32 @@ func (m *memory) Place(_ context.Context, t stores.Target) (string, error) {
 	return strings.TrimPrefix(t.Path, also) + "#" + t.Field, nil
 }
 
+func (m *memory) Warnings(_ context.Context, targets []stores.Target) (all []stores.Warning, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.breaks == "warnings of nothing" {
+		return []stores.Warning{{Text: "careful"}}, nil
+	}
+	for _, t := range targets {
+		w := stores.Warning{Targets: []stores.Target{t}, Text: "careful"}
+		doc, found := m.docs[t.Path]
+		switch {
+		case m.breaks == "warnings create" && !found:
+			m.docs[t.Path] = "{}"
+		case m.breaks == "warnings write":
+			m.docs[t.Path] = "{}"
+		case m.breaks == "warnings discard":
+			clear(m.staged)
+		case m.breaks == "warnings leak":
+			w.Do = doc
+		case m.breaks == "warnings of others":
+			w.Targets[0].Path = "elsewhere"
+		}
+		all = append(all, w)
+	}
+	return all, nil
+}
+
 func (m *memory) Current(ctx context.Context, t stores.Target) (secret.Text, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -308,6 +335,13 @@ func TestSuiteNotices(t *testing.T) {
 		"places mix":           "a target has one place",
 		"alias missed":         "a target has one place",
 		"fields are one place": "each field is a place of its own",
+
+		"warnings of nothing": "warnings of nothing",
+		"warnings create":     "warnings of an absent target",
+		"warnings write":      "warnings change nothing",
+		"warnings discard":    "warnings beside what is staged",
+		"warnings leak":       "warnings change nothing",
+		"warnings of others":  "warnings change nothing",
 	} {
 		t.Run(breaks, func(t *testing.T) {
 			t.Parallel()
