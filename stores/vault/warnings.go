@@ -93,6 +93,7 @@ func (s *Store) warnOfVersions(p place, fields int, own, mount retention, warn f
 	known := ""
 	if own.hidden || mount.hidden {
 		known = "as far as the token may read, "
+		set += fmt.Sprintf(" If more are kept already, give the token %q on %s/metadata/%s and %s/config.", "read", s.mount, p.path, s.mount)
 	}
 	warn(fmt.Sprintf("%d keys are fields of this secret, and each promotion writes a version of all of it: %d promotions in one overlap "+
 		"+ 1 former version = %d versions, but %smax_versions is %d. The former keys of at least %d are lost then, and with them the rollback",

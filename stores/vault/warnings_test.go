@@ -111,16 +111,26 @@ func TestTheSumIsRight(t *testing.T) {
 	}
 }
 
-// TestHiddenRetention: what the least rights do not show is taken for the default, and said to be.
+// TestHiddenRetention: what the least rights do not show is taken for the default, and the warning names the rights that
+// show more.
 func TestHiddenRetention(t *testing.T) {
 	t.Parallel()
 	server := vaulttest.Shared(t)
 	o := Options{Mount: server.Mount(t, 2)}
-	s := granting(t, server, o, document(t, o, fields(12)...))
-	if got := texts(t, s, fields(12)); !strings.Contains(got, "as far as the token may read, max_versions is 10") {
-		t.Error(got)
+	least := document(t, o, fields(12)...)
+	s := granting(t, server, o, least)
+	got := texts(t, s, fields(12))
+	for _, want := range []string{"as far as the token may read, max_versions is 10", `"read" on ` + o.Mount + "/metadata/llm/chat and " + o.Mount + "/config"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q does not say %q", got, want)
+		}
 	}
 	if got := texts(t, s, fields(2)); got != "" {
+		t.Error(got)
+	}
+	more := granting(t, server, o, least+fmt.Sprintf("path \"%[1]s/metadata/llm/chat\" { capabilities = [\"read\"] }\npath \"%[1]s/config\" { capabilities = [\"read\"] }\n", o.Mount))
+	set(t, &rig{Server: server, mount: o.Mount}, "metadata/llm/chat", map[string]any{"max_versions": 13})
+	if got := texts(t, more, fields(12)); got != "" {
 		t.Error(got)
 	}
 }
