@@ -184,25 +184,54 @@ func TestRehearseSize(t *testing.T) {
 	}
 }
 
+// limit has the API server allow so many Secrets in the namespace, of which there are so many.
+func limit(t *testing.T, c *kubetest.Cluster, namespace, most, used string) {
+	t.Helper()
+	quota := "api/v1/namespaces/" + namespace + "/resourcequotas"
+	hard := map[string]any{"count/secrets": most}
+	c.Do(t, http.MethodPost, quota, map[string]any{"metadata": map[string]any{"name": "few"}, "spec": map[string]any{"hard": hard}}, nil)
+	// What a controller would write.
+	c.Do(t, http.MethodPatch, quota+"/few/status", map[string]any{"status": map[string]any{"hard": hard, "used": map[string]any{"count/secrets": used}}}, nil)
+}
+
 // TestRehearseQuota: a quota on Secrets is named before there is a key.
 func TestRehearseQuota(t *testing.T) {
 	c := kubetest.Shared(t)
 	s, namespace := administrator(t, c), c.Namespace(t, nil)
 	target := chat(c, namespace)
 	human(t, c, target, map[string][]byte{"api_key": []byte(key("1").Reveal())}, nil)
-	quota := "api/v1/namespaces/" + namespace + "/resourcequotas"
+	limit(t, c, namespace, "1", "1")
+	until(t, "exceeded quota: few", func() error { return s.Check(t.Context(), target) })
+	refuses(t, c, s, target, "exceeded quota: few")
+}
+
+// TestRehearseQuotaForBoth: a quota with room for the Secret beside but not for the target as well is met when the key is
+// staged.
+func TestRehearseQuotaForBoth(t *testing.T) {
+	c := kubetest.Shared(t)
+	s, namespace := administrator(t, c), c.Namespace(t, nil)
+	target := chat(c, namespace)
+	limit(t, c, namespace, "0", "0")
+	until(t, "exceeded quota: few", func() error { return s.Check(t.Context(), target) })
 	hard := map[string]any{"hard": map[string]any{"count/secrets": "1"}}
-	c.Do(t, http.MethodPost, quota, map[string]any{"metadata": map[string]any{"name": "few"}, "spec": hard}, nil)
-	// What a controller would write.
-	c.Do(t, http.MethodPatch, quota+"/few/status", map[string]any{"status": map[string]any{
-		"hard": hard["hard"], "used": map[string]any{"count/secrets": "1"},
-	}}, nil)
-	for deadline := time.Now().Add(2 * time.Minute); s.Check(t.Context(), target) == nil; time.Sleep(50 * time.Millisecond) {
+	quota := "api/v1/namespaces/" + namespace + "/resourcequotas/few"
+	c.Do(t, http.MethodPatch, quota, map[string]any{"spec": hard}, nil)
+	c.Do(t, http.MethodPatch, quota+"/status", map[string]any{"status": hard}, nil)
+	for deadline := time.Now().Add(2 * time.Minute); s.Check(t.Context(), target) != nil; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the quota does not come into force")
 		}
 	}
-	refuses(t, c, s, target, "exceeded quota: few")
+	err := s.Stage(t.Context(), target, attempt, key("1"))
+	if !errors.Is(err, stores.ErrInvalid) || !strings.Contains(err.Error(), "exceeded quota: few") {
+		t.Errorf("%v", err)
+	}
+	if err := s.Discard(t.Context(), target, attempt); err != nil {
+		t.Error(err)
+	}
+	if _, found := look(t, c, target, suffix); found {
+		t.Error("the Secret beside is left")
+	}
 }
 
 // TestRehearseUnwritable: what cannot be promoted is not staged.

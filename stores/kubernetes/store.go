@@ -47,17 +47,15 @@ func (s *Store) stage(ctx context.Context, p place, attempt string, value secret
 	if value.Empty() {
 		return fmt.Errorf("%w: an empty value is none", stores.ErrInvalid)
 	}
-	key, rehearsed := stagedKey(attempt), false
+	key := stagedKey(attempt)
 	_, err := s.change(ctx, p.beside(), func(held object) (*patch, error) {
 		now, err := held.text(key)
 		if err != nil || now.Equal(value) {
 			return nil, err
 		}
-		if !rehearsed {
-			if err := s.rehearseTarget(ctx, p, len(value.Reveal())); err != nil {
-				return nil, fmt.Errorf("rehearse the promotion: %w", err)
-			}
-			rehearsed = true
+		// Once more when the Secret beside was created: the same quota has to have room for the target.
+		if err := s.rehearseTarget(ctx, p, len(value.Reveal())); err != nil {
+			return nil, fmt.Errorf("rehearse the promotion: %w", err)
 		}
 		return &patch{data: map[string]any{key: []byte(value.Reveal())}}, nil
 	})
