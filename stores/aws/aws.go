@@ -20,6 +20,8 @@
 //
 // Fence moves AWSCURRENT to a new version with the same content, so that a late move from the older version fails.
 //
+// All targets in one secret share its quotas of versions and staging labels. [Store.Warnings] compares them.
+//
 // AWS makes a secret's first version current whatever label is asked. A secret without a value therefore cannot stage:
 // Stage only creates it, empty, where it is absent, and Promote, when it expects nothing, puts the first version.
 //

@@ -20,7 +20,8 @@
 // # Writing
 //
 // The new content is written beside the target: first it gets the owner, group, mode, access control list and SELinux label
-// of the old file, then it is filled, synced, renamed over it, and the folder synced. A crash anywhere leaves the old content or the new one; the value that is replaced is kept, synced,
+// of the old file, and its extended attributes in the user namespace as far as the file system takes them ([Store.Warnings]
+// reports the others), then it is filled, synced, renamed over it, and the folder synced. A crash anywhere leaves the old content or the new one; the value that is replaced is kept, synced,
 // before. Folders on the way to a new target are made with mode 0755 less the umask: the file itself is what is private.
 // Dir has to exist.
 //
