@@ -107,4 +107,3 @@ func (e runner) Moving(ctx context.Context) (bool, error) {
 	}
 	return false, nil
 }
-

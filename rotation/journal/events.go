@@ -50,10 +50,10 @@ const (
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
 	JournalRestored Kind = "journal_restored"
 	JournalClaimed  Kind = "journal_claimed" // an installation took over a journal that belonged to another
-	Reconciled      Kind = "reconciled"  // the journal was compared with what stands outside, and agrees with it now
-	Healed          Kind = "healed"      // consumers read a key that works again
-	NamesShortened  Kind = "names_cut"   // xAI keeps names shorter than asked
-	FailedOver      Kind = "failed_over" // the database may have lost its last commits: Data has the timelines before and after
+	Reconciled      Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
+	Healed          Kind = "healed"          // consumers read a key that works again
+	NamesShortened  Kind = "names_cut"       // xAI keeps names shorter than asked
+	FailedOver      Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
 // Urgent reports whether an event of this kind is sent to people.
