@@ -3,8 +3,10 @@ package e2e
 import (
 	"encoding/hex"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
@@ -18,7 +20,7 @@ import (
 // Each step stands below the rotation, and each call below a step.
 func TestTrace(t *testing.T) {
 	t.Parallel()
-	p := newParts(t, xaisim.Options{})
+	p := newParts(t, xaisim.Options{Propagation: func(*rand.Rand) time.Duration { return 2 * time.Second }}) // the middle, in which it is killed
 	collector := tracestest.New(t)
 	d := newDaemon(t, p, "watch: 1s, quarantine: 2s", p.fileStore()+fmt.Sprintf("traces: {endpoint: %q}\n", collector.URL))
 	d.complain(t)
@@ -28,7 +30,7 @@ schedule: "@every 720h"
 key: {acls: `+acls+`}
 targets: [{store: local, path: chat}]
 adopt: true
-retire: {overlap: 20s, soak: 1s}
+retire: {overlap: 1s, soak: 1s}
 `)
 	_, old := p.sim.AddKey(team, "made by hand", "api-key:model:*", "api-key:endpoint:*") // for which the rotation waits
 	p.write(t, "secrets/chat", old.Reveal())
@@ -37,7 +39,7 @@ retire: {overlap: 20s, soak: 1s}
 		_, err := d.client().Place(t.Context(), console.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "tester"})
 		return err == nil
 	})
-	eventually(t, "the first steps are told", func() bool { return named(collector.Spans(), "promoting") != nil })
+	eventually(t, "the first steps are told", func() bool { return named(collector.Spans(), "staged") != nil })
 	running.kill()
 	killed := len(collector.Spans())
 	running = d.start(t)
@@ -77,7 +79,7 @@ retire: {overlap: 20s, soak: 1s}
 			t.Errorf("the step %s stands below %s", s.Name, parent.Name)
 		}
 	}
-	for _, name := range []string{"begin", "planned", "staged", "verified", "promoting", "live", "retiring", "xai create", "local stage", "local promote"} {
+	for _, name := range []string{"begin", "planned", "staged", "verified", "xai create", "local stage", "local promote"} {
 		if named(spans, name) == nil {
 			t.Errorf("there is no span %q", name)
 		}

@@ -33,12 +33,14 @@ func (c *cluster) live() (count int) {
 // settle waits until every rotation and every quarantine is over.
 func (c *cluster) settle() {
 	c.Helper()
-	eventually(c, "every rotation ends and every attempt is settled", func() bool {
+	eventually(c, "every rotation ends, no key is left over and nothing is staged", func() bool {
 		for _, r := range c.replicas {
 			r.revive()
 		}
 		var moving, unsettled, soon int
-		err := c.query(`SELECT (SELECT count(*) FROM rotations WHERE ended_at IS NULL), (SELECT count(*) FROM attempts WHERE state <> 'settled'),
+		err := c.query(`SELECT (SELECT count(*) FROM rotations WHERE ended_at IS NULL),
+			(SELECT count(*) FROM keys WHERE state NOT IN ('live', 'deleted', 'absent', 'forgotten'))
+			+ (SELECT count(*) FROM effects WHERE kind IN ('stage', 'unstage') AND closed_at IS NULL),
 			(SELECT count(*) FROM policies WHERE due_at < extract(epoch FROM now() + interval '1 hour') * 1000000)`, &moving, &unsettled, &soon)
 		return err == nil && moving == 0 && unsettled == 0 && soon == 0
 	})

@@ -12,8 +12,9 @@ import (
 // stages are the events of a rotation that goes forward, in their order.
 var stages = []journal.Kind{journal.Started, journal.KeyStaged, journal.KeyVerified, journal.PromoteBegun, journal.Promoted, journal.Finished}
 
-// endings are the events after which a rotation is over.
-var endings = []journal.Kind{journal.Finished, journal.AbortEnded, journal.RollbackEnded, journal.TakenOver}
+// endings are the events after which a rotation is over and the next may begin. What is left of one that is live is told
+// later: the keys that it replaced are gone.
+var endings = []journal.Kind{journal.Promoted, journal.RollbackEnded, journal.Healed, journal.AbortEnded, journal.TakenOver}
 
 // tale is what the events told of one rotation so far.
 type tale struct {
@@ -21,6 +22,7 @@ type tale struct {
 	created  string
 	promoted string
 	over     bool
+	existing bool // it makes a key live that there was
 }
 
 // checkHistory reads the journal's events as one story and returns what cannot have happened if never two replicas acted
@@ -66,11 +68,11 @@ func checkHistory(events []journal.Event) (wrong []string) {
 			}
 			inFlight[e.Policy] = e.Rotation
 		}
-		if r.over && (slices.Contains(stages, e.Kind) || slices.Contains(endings, e.Kind) || e.Kind == journal.KeyCreated) {
+		if r.over && e.Kind != journal.Finished && (slices.Contains(stages, e.Kind) || slices.Contains(endings, e.Kind) || e.Kind == journal.KeyCreated) {
 			fail("the rotation was over")
 		}
 		r.follow(e, fail)
-		if e.Kind == journal.Promoted {
+		if slices.Contains([]journal.Kind{journal.Promoted, journal.RollbackEnded, journal.Healed}, e.Kind) {
 			current[e.Policy] = key
 		}
 		if slices.Contains(endings, e.Kind) {
@@ -88,21 +90,23 @@ func (r *tale) follow(e journal.Event, fail func(string, ...any)) {
 	point := slices.Index(stages, journal.PromoteBegun)
 	key := e.Data["key_id"]
 	switch e.Kind {
+	case journal.Started:
+		r.existing = e.Data["trigger"] == string(journal.ByRollback) || e.Data["trigger"] == string(journal.ByHealing)
 	case journal.KeyCreated:
 		if r.stage >= point {
 			fail("after the point of no return")
 		}
-		r.created, r.stage = key, 0 // a new attempt begins anew
+		r.created, r.stage = key, 0 // another key begins anew
 	case journal.TargetPromoted, journal.Promoted:
-		if key != r.created {
-			fail("key %s, and the attempt's is %s", key, r.created)
+		if key != r.created && !r.existing {
+			fail("key %s, and the rotation made %s", key, r.created)
 		}
 		if r.promoted != "" && r.promoted != key {
 			fail("key %s, and %s was promoted before", key, r.promoted)
 		}
 		r.promoted = key
 	}
-	if to := slices.Index(stages, e.Kind); to >= 0 {
+	if to := slices.Index(stages, e.Kind); to >= 0 && !r.existing {
 		again := to <= r.stage && r.stage < point && to > 0 // proved anew before the promote
 		if to != r.stage+1 && !again {
 			fail("after %s", stages[max(r.stage, 0)])
@@ -127,7 +131,7 @@ func TestHistoryChecker(t *testing.T) {
 	}
 	good := []string{"r1 started", "r1 key_created k1", "r1 staged", "r1 verified", "r1 promoting", "r1 target_promoted k1",
 		"r1 promoted k1", "r1 done", "r2 started", "r2 key_created k2", "r2 key_created k3", "r2 staged", "r2 verified", "r2 promoting",
-		"r2 target_promoted k3", "r2 promoted k3", "r2 key_disabled k1", "r2 key_deleted k1", "r2 done"}
+		"r2 target_promoted k3", "r2 promoted k3", "r3 started", "r2 key_disabled k1", "r2 key_deleted k1", "r2 done", "r3 superseded"}
 	if wrong := checkHistory(story(good...)); wrong != nil {
 		t.Errorf("a good story: %q", wrong)
 	}
@@ -139,8 +143,9 @@ func TestHistoryChecker(t *testing.T) {
 		"told twice":            put(7, "r1 promoted k1"),
 		"another key promoted":  put(15, "r2 target_promoted k2"),
 		"a late create":         put(14, "r2 key_created k4"),
-		"a key in use disabled": put(16, "r2 key_disabled k3"),
-		"deleted twice":         put(18, "r2 key_deleted k1"),
+		"a key in use disabled": put(17, "r2 key_disabled k3"),
+		"deleted twice":         put(19, "r2 key_deleted k1"),
+		"done twice":            put(20, "r2 done"),
 		"after the end":         put(8, "r1 promoting"),
 		"a stage left out":      story(slices.Delete(slices.Clone(good), 3, 4)...),
 		"out of order":          append(story(good...), journal.Event{ID: 3, Kind: journal.HoldSet}),
