@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rotator/internal/console"
+	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
 
@@ -134,6 +135,9 @@ func (l *link) news(ctx context.Context, wait time.Duration, after *int64, erran
 	*after = got.Next
 	for _, event := range got.Events {
 		for _, e := range errands {
+			if earlier := e.rotation != "" && event.Kind == string(journal.Finished) && or(event.Rotation) != e.rotation; earlier {
+				continue // the old keys of an earlier rotation are gone, or this one's to retire
+			}
 			if or(event.Policy) == e.request.Policy && event.ID > e.after {
 				s.tell(e.request.Policy, sentence(event))
 			}
