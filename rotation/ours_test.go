@@ -161,3 +161,19 @@ func TestEveryRotationIsToldDone(t *testing.T) {
 	}
 	b.check()
 }
+
+// TestEffectsCloseAtRest: the rows of changes that can land no more are closed by a policy that has nothing else to do.
+func TestEffectsCloseAtRest(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives("retire: {overlap: 1m, soak: 1m}", targetA)
+	b.rotates()
+	b.run(time.Hour)
+	for _, e := range b.record("chat").Effects {
+		if e.ClosedAt.IsZero() {
+			b.violated("%s of key %s is open an hour after it was quiet, at %s", e.Kind, e.Key, e.QuietAt)
+		}
+	}
+	b.ends()
+	b.check()
+}

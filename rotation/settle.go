@@ -27,8 +27,28 @@ func settle(ctx context.Context, r *run) Outcome {
 		}
 		all = foremostOf(all, out)
 	}
+	if err := timedToClose(ctx, r); gone(ctx, err) || r.unsure != nil {
+		return failed(err)
+	}
 	r.runner.Tidy(r.owed)
 	return all
+}
+
+// timedToClose asks for xAI's clock where the journal's says that a change of a key can land no more: a policy at rest asks
+// xAI for nothing else, and the row would stay open until the next rotation. Without an answer it does.
+func timedToClose(ctx context.Context, r *run) error {
+	for _, e := range r.rec.Effects {
+		k := r.rec.Key(e.Key)
+		if r.timed || !e.ClosedAt.IsZero() || e.Kind.OnTarget() || e.State != journal.EffectDone && e.State != journal.EffectUnknown || r.now().Before(e.QuietAt) || r.owed(e) {
+			continue
+		}
+		team := r.policy.Team
+		if k != nil {
+			team = k.Team
+		}
+		return r.xaiTime(ctx, team)
+	}
+	return nil
 }
 
 // owed reports that something is owed for an effect, so that its row must stay.
