@@ -177,3 +177,33 @@ func TestEffectsCloseAtRest(t *testing.T) {
 	b.ends()
 	b.check()
 }
+
+// TestComparesAsLongAsEffectsMayLand: a restored journal is compared for as long as what its lost rows had sent may land.
+func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
+	t.Parallel()
+	for name, quarantine := range map[string]time.Duration{"short limits": 4 * time.Second, "the usual limits": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, xaisim.Options{})
+			b.limits.Quarantine = quarantine
+			b.birth()
+			b.lives(quick, targetA)
+			if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "anew"); err != nil {
+				t.Fatal(err)
+			}
+			reconciling := func() bool { return !b.record("chat").Policy.ReconcileFrom.IsZero() }
+			if !b.runUntil(time.Hour, reconciling) {
+				t.Fatal("it is never compared")
+			}
+			begun := b.record("chat").Policy.ReconcileFrom
+			if !b.runUntil(time.Hour, func() bool { return !reconciling() }) {
+				t.Fatalf("it is compared for an hour: %s", b.record("chat").Policy.Error)
+			}
+			if took, least := b.clock.Sub(begun), time.Minute+quarantine; took < least || took > least+time.Minute {
+				b.violated("it was compared for %s, want %s", took, least)
+			}
+			b.ends()
+			b.check()
+		})
+	}
+}

@@ -11,8 +11,8 @@ import (
 )
 
 // reconcileFor is how long keys and targets are only compared, at the least: what the rows that are lost had sent may still
-// take effect.
-const reconcileFor = 11 * time.Minute
+// take effect. It is eleven minutes with the usual limits.
+func (r *run) reconcileFor() time.Duration { return r.engine.limits.Call + r.engine.limits.Quarantine }
 
 // reconciling returns why nothing may be created, written or destroyed: the journal may not be the newest, or belongs to
 // another installation. nil: it is known to agree with what stands outside.
@@ -44,7 +44,7 @@ func (r *run) reconcileAnew(why string) {
 		p.ReconcileFrom = r.now()
 		r.log.Warn("journal is compared with targets and keys", "why", why)
 	}
-	p.WatchAt = minTime(p.WatchAt, later(r.now().Add(time.Second), p.ReconcileFrom.Add(reconcileFor)))
+	p.WatchAt = minTime(p.WatchAt, later(r.now().Add(time.Second), p.ReconcileFrom.Add(r.reconcileFor())))
 }
 
 // reconcile ends the comparison where it can: the key that stands in every target that could be read and proves itself is
@@ -56,7 +56,7 @@ func reconcile(ctx context.Context, r *run) error {
 	if !reason.Is(err, reason.RestoredJournal) {
 		return err
 	}
-	if end := p.ReconcileFrom.Add(reconcileFor); r.now().Before(end) {
+	if end := p.ReconcileFrom.Add(r.reconcileFor()); r.now().Before(end) {
 		p.WatchAt = minTime(p.WatchAt, end)
 		return err
 	}
