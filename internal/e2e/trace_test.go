@@ -79,7 +79,7 @@ retire: {overlap: 1s, soak: 1s}
 			t.Errorf("the step %s stands below %s", s.Name, parent.Name)
 		}
 	}
-	for _, name := range []string{"begin", "planned", "staged", "verified", "xai create", "local stage", "local promote"} {
+	for _, name := range []string{"begin", "staged", "verified", "xai create", "local stage", "local promote"} {
 		if named(spans, name) == nil {
 			t.Errorf("there is no span %q", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,7 +32,8 @@ type Step struct {
 const began = "begin"
 
 // Step begins the span of a step of a rotation in flight, and returns the context for its calls and what ends the span.
-// A step that began a rotation becomes a span at its end. Other steps of a policy at rest leave no trace.
+// A step that began a rotation becomes a span at its end, and its calls with it. Other steps of a policy at rest leave no
+// trace.
 func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step)) {
 	if t == nil {
 		return ctx, func(Step) {}
@@ -41,9 +43,17 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 	if root, ok := rootOf(s.Rotation); ok {
 		ctx, span = t.start(trace.ContextWithRemoteSpanContext(ctx, root), string(s.State), begun)
 	}
+	var early calls
+	if span == nil {
+		ctx = context.WithValue(ctx, callsKey{}, &early)
+	}
 	return ctx, func(s Step) {
 		if root, ok := rootOf(s.Rotation); ok && span == nil {
-			_, span = t.start(trace.ContextWithRemoteSpanContext(context.Background(), root), began, begun)
+			var below context.Context
+			below, span = t.start(trace.ContextWithRemoteSpanContext(context.Background(), root), began, begun)
+			for _, c := range early.take() {
+				t.call(below, c)
+			}
 		}
 		if span != nil {
 			span.SetAttributes(known(
@@ -81,17 +91,59 @@ func (t *Traces) rotation(r journal.Rotation) {
 }
 
 // Call tells of a call to xAI or to a store that ended now: whom it was to, which call, and how it ended, in words of
-// closed lists. Outside of a rotation's step it leaves no trace.
+// closed lists. Outside of a step that has to do with a rotation it leaves no trace.
 func (t *Traces) Call(ctx context.Context, to, op, outcome string, took time.Duration) {
-	if t == nil || !trace.SpanContextFromContext(ctx).IsValid() {
+	if t == nil {
 		return
 	}
-	now := time.Now()
-	_, span := t.start(ctx, to+" "+op, now.Add(-took), known("peer.service", to, "rotator.op", op, "rotator.outcome", outcome)...)
-	if !slices.Contains([]string{"ok", "not_found", "no_staging", "cannot_fence"}, outcome) {
-		span.SetStatus(codes.Error, outcome)
+	c := call{to: to, op: op, outcome: outcome, ended: time.Now(), took: took}
+	if trace.SpanContextFromContext(ctx).IsValid() {
+		t.call(ctx, c)
+	} else if early, ok := ctx.Value(callsKey{}).(*calls); ok {
+		early.add(c)
 	}
-	span.End(trace.WithTimestamp(now))
+}
+
+// call is a call that ended.
+type call struct {
+	to, op, outcome string
+	ended           time.Time
+	took            time.Duration
+}
+
+func (t *Traces) call(ctx context.Context, c call) {
+	_, span := t.start(ctx, c.to+" "+c.op, c.ended.Add(-c.took), known("peer.service", c.to, "rotator.op", c.op, "rotator.outcome", c.outcome)...)
+	if !slices.Contains([]string{"ok", "not_found", "no_staging", "cannot_fence"}, c.outcome) {
+		span.SetStatus(codes.Error, c.outcome)
+	}
+	span.End(trace.WithTimestamp(c.ended))
+}
+
+type callsKey struct{}
+
+// calls are those of a step that may yet begin a rotation.
+type calls struct {
+	mu   sync.Mutex
+	list []call // guarded by mu
+}
+
+// mostCalls bounds what a step of a policy with many targets keeps.
+const mostCalls = 200
+
+func (c *calls) add(one call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.list) < mostCalls {
+		c.list = append(c.list, one)
+	}
+}
+
+func (c *calls) take() []call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	list := c.list
+	c.list = nil
+	return list
 }
 
 func (t *Traces) start(ctx context.Context, name string, at time.Time, about ...attribute.KeyValue) (context.Context, trace.Span) {

@@ -64,9 +64,11 @@ func TestOneTrace(t *testing.T) {
 	c := tracestest.New(t)
 	first := open(t, traces.Options{Endpoint: c.URL, Instance: "first"})
 	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat", Rotation: rotation, Outcome: "moved", After: "planned"}, func(ctx context.Context) {
+		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // the rotation began in this step
+	})
+	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat"}, func(ctx context.Context) { // as it is most of the time
 		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // of a policy at rest: nobody's
 	})
-	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat"}, nothing) // as it is most of the time
 	step(first, traces.Step{Policy: "chat", Rotation: rotation, State: "planned"},
 		traces.Step{Policy: "chat", Rotation: rotation, State: "planned", After: "planned", Reason: "store_unavailable", Outcome: "failed"},
 		func(ctx context.Context) {
@@ -102,6 +104,7 @@ func TestOneTrace(t *testing.T) {
 		got = append(got, span{s.Name, names[hex.EncodeToString(s.ParentSpanId)], a["rotator.outcome"], a["rotator.reason"], s.Status.GetCode() == otlp.Status_STATUS_CODE_ERROR})
 	}
 	want := []span{
+		{"vault current", "begin", "ok", "", false},
 		{"begin", "rotation", "moved", "", false},
 		{"xai create", "planned", "ok", "", false},
 		{"vault stage", "planned", "timeout", "", true},
@@ -112,16 +115,16 @@ func TestOneTrace(t *testing.T) {
 	if d := cmp.Diff(want, got); d != "" {
 		t.Fatal(d)
 	}
-	whole := c.Spans()[5]
+	whole := c.Spans()[6]
 	if hex.EncodeToString(whole.SpanId) != root || len(whole.ParentSpanId) != 0 ||
 		whole.StartTimeUnixNano != uint64(begun.UnixNano()) || whole.EndTimeUnixNano != uint64(ended.UnixNano()) {
 		t.Errorf("the rotation's span: %v", whole)
 	}
-	call := c.Spans()[2]
+	call := c.Spans()[3]
 	if took := call.EndTimeUnixNano - call.StartTimeUnixNano; took != uint64(time.Minute) {
 		t.Errorf("the call took %s", time.Duration(took))
 	}
-	if n := first.Counts(); n != (traces.Counts{Sent: 4}) {
+	if n := first.Counts(); n != (traces.Counts{Sent: 5}) {
 		t.Errorf("counted %+v", n)
 	}
 }
