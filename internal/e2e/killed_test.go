@@ -137,9 +137,14 @@ func (f *fleet) unsettled(t testing.TB) (n int) {
 	return n
 }
 
-// leftOver counts the keys of a policy besides its live one, and its changes that may still land.
-func leftOver(rec *journal.Record) int {
-	n := len(rec.Effects)
+// leftOver counts the keys of a policy besides its live one, its changes of which nobody knows what became, and what is
+// staged.
+func leftOver(rec *journal.Record) (n int) {
+	for _, e := range rec.Effects {
+		if e.State == journal.EffectOpen || e.State == journal.EffectUnknown || e.Kind == journal.EffectStage {
+			n++
+		}
+	}
 	for _, k := range rec.Keys {
 		if k.State != journal.LiveKey {
 			n++

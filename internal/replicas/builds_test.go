@@ -14,15 +14,15 @@ import (
 var (
 	binary   = sync.OnceValues(buildProduct)
 	skewed   = sync.OnceValues(buildSkewed)
-	unfenced = sync.OnceValues(func() (string, error) { return build("", "rotator-unfenced", "-tags=unfenced") })
-	previous = sync.OnceValues(buildPrevious)
+	unfenced = sync.OnceValues(func() (string, error) { return build("rotator-unfenced", "-tags=unfenced") })
+	ahead    = sync.OnceValues(buildAhead)
 )
 
 // folder is where builds are kept, for TestMain to remove.
 var folder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "rotator-replicas-") })
 
-// build builds the program from the module in dir; "" is this one. What a build downloads may be refused it for once.
-func build(dir, name string, flags ...string) (string, error) {
+// build builds the program. What a build downloads may be refused it for once.
+func build(name string, flags ...string) (string, error) {
 	to, err := folder()
 	if err != nil {
 		return "", err
@@ -31,7 +31,7 @@ func build(dir, name string, flags ...string) (string, error) {
 	args := append([]string{"build", "-trimpath", "-ldflags=-s -w -X main.version=" + strings.TrimPrefix(name, "rotator-"), "-o", path}, flags...)
 	for tries := 1; ; tries++ {
 		cmd := exec.Command("go", append(args, "rotator/cmd/rotator")...)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 		out, err := cmd.CombinedOutput()
 		if err == nil {
 			return path, nil
@@ -47,7 +47,7 @@ func buildProduct() (string, error) {
 	if path := os.Getenv("ROTATOR_BINARY"); path != "" {
 		return path, nil
 	}
-	return build("", "rotator")
+	return build("rotator")
 }
 
 // clockVariable names the file that says how many seconds the clock of a skewed build is ahead of the machine's.
@@ -109,45 +109,51 @@ func buildSkewed() (string, error) {
 	if strings.Count(string(text), was) != 1 {
 		return "", fmt.Errorf("this Go's time.Now is not the one that a skew fits into")
 	}
+	return overlaid("rotator-skewed", map[string]string{
+		filepath.Join(library, "time.go"): strings.Replace(string(text), was, is, 1), filepath.Join(library, "skew.go"): skewSource,
+	})
+}
+
+// aheadSource is a migration of a later version: it only adds, so that programs of the schema before may run beside it.
+const aheadSource = `-- compatible with schema %d
+CREATE TABLE ahead (policy TEXT PRIMARY KEY, at BIGINT);
+ALTER TABLE policies ADD COLUMN ahead BIGINT NOT NULL DEFAULT 0;
+`
+
+// buildAhead builds the next version: the product with one more migration.
+func buildAhead() (string, error) {
+	const folder = "../../rotation/journal/sqldb/migrations"
+	files, err := filepath.Glob(folder + "/*.sql")
+	if err != nil {
+		return "", err
+	}
+	path, err := filepath.Abs(filepath.Join(folder, fmt.Sprintf("%04d_ahead.sql", len(files)+1)))
+	if err != nil {
+		return "", err
+	}
+	return overlaid("rotator-ahead", map[string]string{path: fmt.Sprintf(aheadSource, len(files))})
+}
+
+// overlaid builds the product with other texts of some files, or with more files.
+func overlaid(name string, texts map[string]string) (string, error) {
 	to, err := folder()
 	if err != nil {
 		return "", err
 	}
-	files := map[string]string{"time.go": strings.Replace(string(text), was, is, 1), "skew.go": skewSource}
 	overlay := map[string]string{}
-	for name, text := range files {
-		path := filepath.Join(to, "time-"+name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	for path, text := range texts {
+		overlay[path] = filepath.Join(to, name+"-"+filepath.Base(path))
+		if err := os.WriteFile(overlay[path], []byte(text), 0o600); err != nil {
 			return "", err
 		}
-		overlay[filepath.Join(library, name)] = path
 	}
 	list, err := json.Marshal(map[string]any{"Replace": overlay})
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(to, "overlay.json")
+	path := filepath.Join(to, name+"-overlay.json")
 	if err := os.WriteFile(path, list, 0o600); err != nil {
 		return "", err
 	}
-	return build("", "rotator-skewed", "-overlay="+path)
-}
-
-// buildPrevious builds the version before this one from its sources: the last whose schema was 1. They were packed with
-//
-//	git archive 08f187f -- go.mod go.sum cmd internal policies rotation stores xai \
-//	  ':!*_test.go' ':!*test/*' ':!*/testdata/*' ':!*/e2e/*' ':!*/memstore/*' ':!*/examples/*' | gzip -n9
-func buildPrevious() (string, error) {
-	to, err := folder()
-	if err != nil {
-		return "", err
-	}
-	sources := filepath.Join(to, "0.1.0")
-	if err := os.Mkdir(sources, 0o700); err != nil {
-		return "", err
-	}
-	if out, err := exec.Command("tar", "-xzf", "testdata/rotator-0.1.0.tar.gz", "-C", sources).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("unpack: %w\n%s", err, out)
-	}
-	return build(sources, "rotator-0.1.0")
+	return build(name, "-overlay="+path)
 }

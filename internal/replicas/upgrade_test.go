@@ -32,26 +32,20 @@ func (r *replica) exchange(program func() (string, error), why string) {
 	r.ready(http.StatusOK, why)
 }
 
-// TestRollingUpgrade: replicas of the version before are replaced one by one, while consumers use their keys. The first
-// new one brings the schema up to date beside the old ones, and each of both goes on rotating and taking orders. The way
-// back by one version is the same; a program that the schema excludes is refused, and says why.
+// TestRollingUpgrade: replicas are replaced by those of the next version one by one, while consumers use their keys. The
+// first new one brings the schema up to date beside the old ones, and each of both goes on rotating and taking orders. The
+// way back by one version is the same; a program that the schema excludes is refused, and says why.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, 6)
 	c.complain()
-	for _, r := range c.replicas {
-		r.program = previous
-	}
 	users, stop := c.rotating(6 * time.Second)
 	version := func() int { return c.count(`SELECT max(version) FROM schema_version`) }
-	if v := version(); v != 1 {
-		t.Fatalf("the version before makes schema %d", v)
-	}
+	was := version()
 	first, old := c.replicas[0], c.replicas[1]
-	first.exchange(binary, "it is new among old ones")
-	now := version()
-	if now < 2 {
-		t.Fatalf("the schema is %d: nothing was migrated", now)
+	first.exchange(ahead, "it is new among old ones")
+	if v := version(); v != was+1 {
+		t.Fatalf("the schema is %d, want %d: nothing was migrated", v, was+1)
 	}
 	first.alone("new")
 	old.alone("old, on the new schema")
@@ -65,22 +59,22 @@ func TestRollingUpgrade(t *testing.T) {
 	first.must("rotate", "p002", "--supersede")
 
 	for _, r := range c.replicas[1:] {
-		r.exchange(binary, "it is new")
+		r.exchange(ahead, "it is new")
 		r.alone("new")
 	}
-	old.exchange(previous, "it is old again")
+	old.exchange(binary, "it is old again")
 	old.alone("old again")
-	if v := version(); v != now {
-		t.Errorf("the old program made schema %d of %d", v, now)
+	if v := version(); v != was+1 {
+		t.Errorf("the old program made schema %d of %d", v, was+1)
 	}
 
 	old.terminate()
-	c.say(fmt.Sprintf(`UPDATE schema_version SET compatible_with = 2 WHERE version = %d`, now))
+	c.say(fmt.Sprintf(`UPDATE schema_version SET compatible_with = %d WHERE version = %d`, was+1, was+1))
 	out, code := old.order("run")
-	if code == 0 || !strings.Contains(out, "this program knows schemas up to 1") {
+	if code == 0 || !strings.Contains(out, fmt.Sprintf("this program knows schemas up to %d", was)) {
 		t.Errorf("a program that the schema excludes: exit %d\n%s", code, out)
 	}
-	old.program = binary
+	old.program = ahead
 	old.start()
 	c.nothingLost(users, stop)
 }
