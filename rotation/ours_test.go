@@ -7,6 +7,7 @@ import (
 
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
+	"rotator/stores"
 	"rotator/xai/xaisim"
 )
 
@@ -205,5 +206,28 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 			b.ends()
 			b.check()
 		})
+	}
+}
+
+// TestNothingIsWrittenWhileTheJournalIsCompared: a human's word on a target is kept, and acted on when the comparison ends.
+func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "anew"); err != nil {
+		t.Fatal(err)
+	}
+	if !b.runUntil(time.Hour, func() bool { return !b.record("chat").Policy.ReconcileFrom.IsZero() }) {
+		t.Fatal("it is never compared")
+	}
+	b.exempt["an unknown value"] = true
+	b.stores["a"].Set("chat", field("a password"))
+	b.resolve(atA, journal.Overwrite)
+	if got := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}); got.Reveal() != "a password" {
+		b.violated("the target was written while the journal was compared")
+	}
+	b.run(2 * time.Hour)
+	if got := b.idOf(b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})); got != b.key() || !b.record("chat").Policy.ReconcileFrom.IsZero() {
+		b.violated("the target holds %q, in use is %q: %s", got, b.key(), b.record("chat").Policy.Error)
 	}
 }

@@ -94,6 +94,12 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 	if live == nil || r.rec.Rotation != nil || !r.named()[id] || r.reader.Row(id).Fingerprint == live.Fingerprint {
 		return "", nil
 	}
+	switch err := reconciling(ctx, r); {
+	case gone(ctx, err):
+		return "", err
+	case err != nil:
+		return "", nil // which key is live is not known yet: nothing is written before that
+	}
 	ref := live.Ref
 	handles, err := r.handles(r.policy)
 	if err != nil {
