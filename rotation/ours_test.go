@@ -213,7 +213,7 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.lives(quick, targetA, targetB)
 	if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "anew"); err != nil {
 		t.Fatal(err)
 	}
