@@ -230,4 +230,5 @@ func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 	if got := b.idOf(b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})); got != b.key() || !b.record("chat").Policy.ReconcileFrom.IsZero() {
 		b.violated("the target holds %q, in use is %q: %s", got, b.key(), b.record("chat").Policy.Error)
 	}
+	b.check()
 }
