@@ -190,7 +190,7 @@ func sandbox(t *testing.T, binary, key string) string {
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 		}
 	}()
-	await(t, func() bool { _, err := os.Stat(key); return err == nil })
+	await(t, func() bool { info, err := os.Stat(key); return err == nil && info.Size() > 0 }) // it is there before it is filled
 	return "http://" + address
 }
 
