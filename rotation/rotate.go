@@ -55,7 +55,7 @@ func step(ctx context.Context, r *run) Outcome {
 			abort(r, why)
 			return moved
 		}
-		if h := r.rec.Hold; h.Active(r.now()) && rot.Trigger != journal.ByHealing && rot.Trigger != journal.ByRollback && rot.Trigger != journal.ByCompromise {
+		if h := r.rec.Hold; h.Active(r.now()) && r.heldBack(rot.Trigger) {
 			return waits(h.Until, reason.Held)
 		}
 	}
@@ -73,6 +73,18 @@ func step(ctx context.Context, r *run) Outcome {
 		return promoting(ctx, r)
 	}
 	return failed(reason.Errorf(reason.Internal, "rotation %s is in flight in state %q", rot.ID, rot.State))
+}
+
+// heldBack reports whether a hold stops a rotation that has promoted nothing. It stops none that gives consumers a key that
+// works, nor one away from a key that is known to others.
+func (r *run) heldBack(t journal.Trigger) bool {
+	switch t {
+	case journal.ByHealing, journal.ByRollback, journal.ByCompromise:
+		return false
+	case journal.ByBadKey:
+		return !r.consumersFail()
+	}
+	return true
 }
 
 // changed says why a rotation that has promoted nothing is not what is wanted any more: its policy was edited or removed,
@@ -94,7 +106,7 @@ func changed(r *run) string {
 // stirred reports that what the step waited for may be over at another time than was said.
 func stirred(r *run) bool {
 	rot := r.rec.Rotation
-	return rot.Reason == reason.Held && !r.rec.Hold.Active(r.now()) || rot.State.CanAbort() && changed(r) != ""
+	return rot.Reason == reason.Held && !(r.rec.Hold.Active(r.now()) && r.heldBack(rot.Trigger)) || rot.State.CanAbort() && changed(r) != ""
 }
 
 // idle decides whether a rotation begins.
@@ -111,7 +123,7 @@ func idle(ctx context.Context, r *run) Outcome {
 			if h.Scope != journal.HoldRotations {
 				return failed(reason.Errorf(reason.DueUnderHold, "key %s expires at %s, and %s is held: `rotator release %s`", p.KeyID, p.KeyExpires.Format(timeFormat), p.Name, p.Name))
 			}
-		} else if p.WantedTrigger != journal.ByCompromise && !(p.WantedTrigger == journal.ByBadKey && r.consumersFail()) {
+		} else if r.heldBack(p.WantedTrigger) {
 			out := waits(h.Until, reason.Held)
 			if err := objections(ctx, r); err != nil {
 				out.Err = err
