@@ -220,7 +220,12 @@ func resume(ctx context.Context, r *run, k *journal.Key) Outcome {
 // same: then it waits.
 func loseCandidate(r *run, k *journal.Key, handles []target.Handle, why string) Outcome {
 	for _, e := range r.rec.Effects {
-		if e.Kind == journal.EffectStage && e.Key == k.Ref && e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < target.Lag {
+		if e.Kind != journal.EffectStage || e.Key != k.Ref {
+			continue
+		}
+		sent := e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < target.Lag ||
+			e.State == journal.EffectUnknown && r.now().Sub(e.At).Abs() < target.Lag
+		if sent {
 			return waits(r.now().Add(lagPace), reason.StoreLags)
 		}
 	}
