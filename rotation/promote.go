@@ -164,6 +164,9 @@ func promoting(ctx context.Context, r *run) Outcome {
 	if was := r.rec.Base.Rotation; was == nil || was.State != journal.Promoting {
 		return moved // nothing had to be written, and one commit takes a rotation one step
 	}
+	if err := r.xaiTime(ctx, k.Team); err != nil { // from which the overlap counts
+		return failed(err)
+	}
 	goLive(r)
 	return moved
 }

@@ -127,6 +127,10 @@ func settleOn(ctx context.Context, r *run, k *journal.Key) error {
 	if k = r.rec.Key(ref); k.State == journal.LiveKey {
 		return nil
 	}
+	if err := r.xaiTime(ctx, k.Team); err != nil { // from which the overlap counts
+		return err
+	}
+	k = r.rec.Key(ref)
 	for i := range r.rec.Keys {
 		if old := &r.rec.Keys[i]; old.Ref != ref && (old.State == journal.LiveKey || old.State == journal.PromotingKey) {
 			r.retireKey(old, k, "")

@@ -17,7 +17,9 @@ const overdueAfter = 7 * 24 * time.Hour
 // retire takes every key that is not wanted any more a step further, each at its own pace. It never holds a rotation up,
 // and a key whose retirement is stuck never holds up another.
 func retire(ctx context.Context, r *run) Outcome {
-	strays(r)
+	if err := strays(ctx, r); gone(ctx, err) {
+		return failed(err)
+	}
 	var all Outcome
 	for i := 0; i < len(r.rec.Keys); i++ {
 		k := &r.rec.Keys[i]
@@ -81,17 +83,22 @@ func foremostOf(a, b Outcome) Outcome {
 
 // strays makes keys ones to be retired that consumers may read, that no rotation names, and that are not live: once the
 // live key stands in every target.
-func strays(r *run) {
+func strays(ctx context.Context, r *run) error {
 	live := r.rec.Live()
 	if live == nil || !everywhere(r, live) {
-		return
+		return nil
 	}
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]
-		if rot := r.rec.Rotation; k.State == journal.PromotingKey && (rot == nil || rot.KeyRef != k.Ref) {
-			r.retireKey(k, live, k.RetireRotation)
+		if rot := r.rec.Rotation; k.State != journal.PromotingKey || rot != nil && rot.KeyRef == k.Ref {
+			continue
 		}
+		if err := r.xaiTime(ctx, k.Team); err != nil { // from which the overlap counts
+			return err
+		}
+		r.retireKey(k, live, k.RetireRotation)
 	}
+	return nil
 }
 
 // unwanted reports whether there is something to do to retire a key. One that the rotation in flight names is left alone.
