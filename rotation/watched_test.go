@@ -136,7 +136,7 @@ func TestKeyInPromotionIsWatched(t *testing.T) {
 				if b.reads("a") != old {
 					b.violated("consumers of a read %s and not the key that worked all along", b.reads("a"))
 				}
-				b.run(2 * 24 * time.Hour)
+				b.run(4 * time.Hour)
 				b.stores["b"].OnCall(nil)
 				b.run(2 * time.Hour)
 				inUse(b)
