@@ -39,14 +39,18 @@ func prove(ctx context.Context, r *run, value secret.Text, k *journal.Key, relie
 		return err
 	}
 	v, ok := verification(r, k)
-	if !known && (!ok || v.Method == policies.MethodWhoami) {
-		if v = chatOf(r, k); v.Model == "" {
-			return reason.Errorf(reason.NotOffered, "xAI does not say who a key is, and key %s names no model to prove itself with: set verify.model", k.ID)
-		}
-		ok = true
-	}
 	if ok && v.Method != policies.MethodWhoami {
 		err = verify(ctx, r, value, k, v)
+	}
+	if !known && (!ok || v.Method == policies.MethodWhoami) || notOffered(err) && v.Method == policies.MethodModels {
+		switch v = chatOf(r, k); {
+		case v.Model != "":
+			err = verify(ctx, r, value, k, v)
+		case !known:
+			return reason.Errorf(reason.NotOffered, "xAI does not say who a key is, and key %s names no model to prove itself with: set verify.model", k.ID)
+		default: // who it is must do: its rights are to be used where xAI offers that
+			err = nil
+		}
 	}
 	if err != nil && (!relied || !known || xai.ProvesBad(err) || gone(ctx, err)) {
 		return err
@@ -167,7 +171,7 @@ func verify(ctx context.Context, r *run, value secret.Text, k *journal.Key, v po
 }
 
 // notOffered reports that xAI does not have the route that was asked.
-func notOffered(err error) bool { return xai.ClassOf(err) == xai.ClassRoute }
+func notOffered(err error) bool { return errors.Is(err, xai.ErrNotOffered) }
 
 // answeredBad counts an answer against a key that consumers may read. proved: there were enough of them, over long enough.
 func (r *run) answeredBad(k *journal.Key) (proved bool) {
@@ -232,7 +236,6 @@ func validate(ctx context.Context, r *run, name string) (Team, error) {
 	case mk.TeamID != "" && mk.TeamID != team.ID:
 		return team, reason.Errorf(reason.ManagementKey, "the management key of team %s belongs to another team", name)
 	}
-	r.dated(mk.Date)
 	return team, nil
 }
 
@@ -242,9 +245,27 @@ func (r *run) agreed() error {
 		return reason.Errorf(reason.ClockSkew, "xAI's answer has no date to compare our clock with")
 	}
 	if skew := r.ahead.Abs(); skew > r.engine.limits.ClockSkew {
-		return reason.Errorf(reason.ClockSkew, "our clock and xAI's differ by %s", skew.Round(time.Second))
+		return reason.Errorf(reason.ClockSkew, "our clock and xAI's differ by %s", skew.Round(time.Minute))
 	}
 	return nil
+}
+
+// noteSkew tells of clocks that differ also while nothing is to be destroyed. A rotation in flight goes on all the same, and
+// says what it waits for. A turn that did not see xAI's clock repeats what the last one said.
+func (r *run) noteSkew() {
+	if r.rec.Rotation != nil {
+		return
+	}
+	text := ""
+	switch err := r.agreed(); {
+	case r.timed && err != nil:
+		text = err.Error()
+	case !r.timed && r.rec.Policy.Reason == reason.ClockSkew:
+		text = r.rec.Policy.Error
+	}
+	if text != "" {
+		r.notes = append(r.notes, note{"clock", stands(noTime, reason.ClockSkew, text)})
+	}
 }
 
 // list asks for the team's keys, now.
@@ -257,6 +278,5 @@ func (r *run) list(ctx context.Context, name string) (xai.KeyList, error) {
 	if err != nil {
 		return list, fmt.Errorf("list the keys of team %s: %w", name, err)
 	}
-	r.dated(list.Date)
 	return list, nil
 }

@@ -233,7 +233,7 @@ func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, 
 		return false, nothing, true
 	}
 	now := r.now()
-	busy, err := inUse(ctx, r, k, now.Add(-idle))
+	busy, err := inUse(ctx, r, k, idle)
 	if gone(ctx, err) {
 		return false, failed(err), false
 	}
@@ -256,34 +256,53 @@ func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, 
 	return false, waits(now.Add(r.engine.limits.Watch), reason.WaitIdle), false
 }
 
-// inUse reports whether a key was used since, or that this is not known. Silence about it means idle only where the answer
-// names the live key: then usage is told by key, up to the newest data.
-func inUse(ctx context.Context, r *run, k *journal.Key, since time.Time) (bool, error) {
-	team, err := r.team(ctx, k.Team)
-	if err != nil {
-		return false, err
-	}
-	from := k.ExposedAt.Add(-24 * time.Hour)
-	if k.ExposedAt.IsZero() || since.Before(from) {
-		from = since
-	}
-	usage, err := team.About.Usage(ctx, team.ID, xai.UsageQuery{From: from, To: r.now()})
-	if c := xai.ClassOf(err); c == xai.ClassInvalid || c == xai.ClassForbidden || c == xai.ClassACL || c == xai.ClassRoute {
-		return true, nil // these mean "not known"
-	}
-	if err != nil {
-		return false, err
-	}
-	used, known := usage.UsedSince(k.ID, since)
-	if known {
-		return used, nil
-	}
+// inUse reports whether a key was used within the last while, or that this is not known. Idleness is proved only up to the
+// newest hour that billing tells of the live key, which may still grow and so does not count: there the while ends, and it
+// must not end longer ago than it lasts. Silence about the key means idle only where the answer about the live key names that
+// one: then usage is told by key.
+func inUse(ctx context.Context, r *run, k *journal.Key, idle time.Duration) (bool, error) {
 	live := r.rec.Live()
-	if live == nil {
+	if live == nil || live.Ref == k.Ref {
 		return true, nil
 	}
-	liveUsed, liveKnown := usage.UsedSince(live.ID, since)
-	return !(liveKnown && liveUsed), nil
+	since := r.now().Add(-idle)
+	from := since.Add(-idle).Add(-time.Hour)
+	if began := k.ExposedAt.Add(-24 * time.Hour); !k.ExposedAt.IsZero() && began.Before(from) {
+		from = began
+	}
+	of, known, err := usageOf(ctx, r, live, from)
+	if err != nil || !known {
+		return true, err
+	}
+	newest, told := of.Newest(live.ID)
+	if !told || newest.Before(since.Add(-time.Hour)) { // to the hour
+		return true, nil
+	}
+	own, known, err := usageOf(ctx, r, k, from)
+	if err != nil || !known {
+		return true, err
+	}
+	used, _ := own.UsedSince(k.ID, minTime(newest, r.now()).Add(-idle)) // an answer that does not name it: idle
+	return used, nil
+}
+
+// usageOf asks billing about one key. known is false where the answer says nothing: it was refused, or is only a part.
+func usageOf(ctx context.Context, r *run, k *journal.Key, from time.Time) (u xai.Usage, known bool, err error) {
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return u, false, err
+	}
+	q := xai.UsageQuery{From: from, To: r.now(), KeyID: k.ID}
+	u, err = team.About.Usage(ctx, team.ID, q)
+	if xai.ClassOf(err) == xai.ClassInvalid { // perhaps it takes no filter
+		q.KeyID = ""
+		u, err = team.About.Usage(ctx, team.ID, q)
+	}
+	switch xai.ClassOf(err) {
+	case xai.ClassInvalid, xai.ClassForbidden, xai.ClassACL, xai.ClassRoute:
+		return u, false, nil
+	}
+	return u, err == nil && !u.Limited, err
 }
 
 // closeRotations ends the rotations whose old keys are all gone.

@@ -42,6 +42,7 @@ type run struct {
 	names  map[string]string    // key id → its name, as the key itself said in this turn
 	mark   *string              // of a journal that may not be the newest; nil: not asked yet in this turn
 	acls   map[string][]string  // key ref → the rights that an adopted key says it has
+	owners map[string]string    // team → the user whose management key was validated in this turn
 	notes  []note               // what the jobs of the last pass say
 }
 
@@ -123,6 +124,7 @@ func (r *run) work(ctx context.Context, stopping func() bool) error {
 	if err != nil {
 		r.notes = append(r.notes, note{"turn", failed(err)})
 	}
+	r.noteSkew()
 	r.conclude()
 	return nil
 }
