@@ -51,6 +51,8 @@ var durationType = reflect.TypeFor[Duration]()
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	n = resolve(n)
 	switch kind := v.Kind(); {
+	case v.Type() == adoptType:
+		d.adopt(n, v, path)
 	case kind == reflect.Struct:
 		d.mapping(n, v, path)
 	case kind == reflect.Slice:
@@ -230,7 +232,9 @@ func shapesOf(t reflect.Type) map[reflect.Type]shape {
 				continue
 			}
 			s = append(s, field{key, i, strings.HasPrefix(f.Tag.Get("jsonschema"), "required")})
-			add(f.Type)
+			if f.Type != adoptType {
+				add(f.Type)
+			}
 		}
 		all[t] = s
 	}

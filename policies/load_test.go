@@ -23,7 +23,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(problems)
 	}
 	p, q := list[0], list[1]
-	if p.Timezone != "UTC" || p.Verify != (Verify{MethodChat, "grok-4"}) || p.Retire != (Retire{Overlap: Duration(day), Soak: Duration(day)}) || p.Adopt || p.Jitter != 0 {
+	if p.Timezone != "UTC" || p.Verify != (Verify{MethodChat, "grok-4"}) || p.Retire != (Retire{Overlap: Duration(day), Soak: Duration(day)}) || p.Adopt.On || p.Jitter != 0 {
 		t.Errorf("defaults: %+v", p)
 	}
 	if p.File != "p.yaml" || p.Line != 2 || q.Line != 12 {
@@ -56,7 +56,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 		Targets: []Target{
 			{Store: "vault", Path: "llm/chat-prod", Field: "api_key"}, {Store: "aws", Path: "prod/grok", Field: "XAI_API_KEY"}, {Store: "local", Path: "chat-prod"},
 		},
-		Adopt: true, Retire: Retire{Overlap: Duration(day), Soak: Duration(day)},
+		Adopt: Adopt{On: true}, Retire: Retire{Overlap: Duration(day), Soak: Duration(day)},
 	}
 	if diff := cmp.Diff(want, list[0], cmpopts.IgnoreUnexported(Policy{}), cmpopts.IgnoreFields(Policy{}, "File", "Line")); diff != "" {
 		t.Error(diff)

@@ -51,8 +51,9 @@ type Policy struct {
 	Verify Verify `yaml:"verify,omitempty" json:"verify"`
 	// Targets are the places where consumers read the key. All of them hold the same key.
 	Targets []Target `yaml:"targets" json:"targets" jsonschema:"required,minItems=1"`
-	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. Default: false.
-	Adopt bool `yaml:"adopt,omitempty" json:"adopt,omitempty" jsonschema:"default=false"`
+	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. {key_id: ID}
+	// names the key: no other is adopted, and where xAI does not say which key a value is, none without it. Default: false.
+	Adopt Adopt `yaml:"adopt,omitempty" json:"adopt,omitzero" jsonschema:"default=false"`
 	// Retire says when the old key is disabled and deleted.
 	Retire Retire `yaml:"retire" json:"retire"`
 	// RenamedFrom is the former name of this policy: what belongs to it (keys, history, targets) moves here.

@@ -30,6 +30,12 @@ func schemaOf(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	r.Mapper = func(typ reflect.Type) *generate.Schema {
+		if typ == adoptType {
+			named := generate.NewProperties()
+			named.Set("key_id", &generate.Schema{Type: "string", Pattern: keyIDForm.String()})
+			return &generate.Schema{AnyOf: []*generate.Schema{{Type: "boolean"},
+				{Type: "object", Properties: named, Required: []string{"key_id"}, AdditionalProperties: generate.FalseSchema}}}
+		}
 		if typ != durationType {
 			return nil
 		}

@@ -51,7 +51,7 @@ func contact(ctx context.Context, r *run, p *policies.Policy) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if r.policy.Adopt { // until it succeeds: a key that is overwritten before would be nobody's for ever
+	if r.policy.Adopt.On { // until it succeeds: a key that is overwritten before would be nobody's for ever
 		return adoptLive(ctx, r)
 	}
 	return nil
@@ -102,7 +102,7 @@ func unmet(r *run, p *policies.Policy) error {
 		switch row.Status {
 		case journal.TargetForeign, journal.TargetOtherPolicy, journal.TargetOtherRotator, journal.TargetSamePlace:
 			err := verdictOf(r, row).Err(row)
-			if row.Status == journal.TargetOtherPolicy && r.policy.Adopt {
+			if row.Status == journal.TargetOtherPolicy && r.policy.Adopt.On {
 				err = reason.Errorf(reason.AdoptedElsewhere, "%w", err)
 			}
 			return err

@@ -110,7 +110,7 @@ func (f *finder) propose(t policies.Target, k *foundKey) error {
 	p.policy.Targets = []policies.Target{t}
 	if k != nil {
 		p.keyID = k.key.ID
-		p.policy.Name, p.policy.Team, p.policy.Adopt = f.name(k.key.Name), k.team, true
+		p.policy.Name, p.policy.Team, p.policy.Adopt = f.name(k.key.Name), k.team, policies.Adopt{On: true}
 		p.policy.Key = policies.KeySpec{ACLs: slices.Sorted(slices.Values(k.key.ACLs)), QPS: k.key.QPS, QPM: k.key.QPM, TPM: k.key.TPM}
 	} else if p.policy.Team = f.world.names[0]; len(f.world.names) > 1 {
 		return usage(fmt.Errorf("%s is empty, and there are several teams", t), "Write the policy by hand: nobody but you knows which team it is for.")

@@ -153,7 +153,7 @@ func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, 
 		f.detail = "replaces a key that xAI does not accept"
 	case rec.KeyByID(row.KeyID) != nil:
 		f.detail = "replaces another key of this policy"
-	case policy.Adopt:
+	case policy.Adopt.On:
 		f.stranger, f.adopt, f.detail = true, true, "replaces the key found there"
 	default:
 		f.stranger, f.detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
