@@ -185,8 +185,8 @@ func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, o
 	case err != nil && !errors.Is(err, journal.ErrNotFound):
 		return nil, err
 	}
-	if !ours(a.Key) && !r.policy.Adopt.On {
-		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not say adopt: true"
+	if !ours(a.Key) && !r.adopts(a.Key.ID) {
+		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not adopt it"
 		return a, nil
 	}
 	a.As, a.Why = AdoptCurrent, fmt.Sprintf("%s holds it: the key in use", use.TargetID)

@@ -13,21 +13,76 @@ import (
 	"rotator/xai"
 )
 
-// whoIs returns the id of the key that a value is: "" for one that xAI does not accept, or of which xAI does not say it. It
-// learns the key's name too, which tells who made it.
+// whoIs returns the id of the key that a value is: "" for one that xAI does not accept, or of which xAI does not say it.
 func (r *run) whoIs(ctx context.Context, v secret.Text) (string, error) {
+	id, told, err := r.ask(ctx, v)
+	if err != nil || told {
+		return id, err
+	}
+	return r.byPolicy(ctx, v)
+}
+
+// ask asks a value which key it is: "" for one that xAI does not accept. told is false where xAI does not say that of any
+// value. It learns the key's name too, which tells who made it.
+func (r *run) ask(ctx context.Context, v secret.Text) (id string, told bool, err error) {
+	team, err := r.team(ctx, r.policy.Team)
+	if err != nil {
+		return "", false, err
+	}
+	who, err := team.Probe.WhoAmI(ctx, v.Trimmed())
+	switch {
+	case notOffered(err):
+		return "", false, nil
+	case xai.ProvesBad(err):
+		return "", true, nil
+	case err == nil:
+		r.names[who.KeyID] = who.Name
+	}
+	return who.KeyID, true, err
+}
+
+// byPolicy is the id of a value that was made by hand, where xAI does not say which key a value is: the one that the policy
+// names, if the value works and the policy holds no key yet. A policy that adopts and names none waits for a human: a key that
+// is overwritten would be nobody's for ever.
+func (r *run) byPolicy(ctx context.Context, v secret.Text) (string, error) {
+	adopt := r.policy.Adopt
+	if !adopt.On || slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return !k.ExposedAt.IsZero() }) {
+		return "", nil
+	}
+	for _, row := range r.rec.Targets {
+		if adopt.KeyID != "" && row.KeyID == adopt.KeyID && !target.Is(v, row.Fingerprint) {
+			return "", nil // another target holds that key, and this is another one
+		}
+	}
 	team, err := r.team(ctx, r.policy.Team)
 	if err != nil {
 		return "", err
 	}
-	who, err := team.Probe.WhoAmI(ctx, v.Trimmed())
-	if xai.ProvesBad(err) || notOffered(err) {
+	model := chatOf(r, &journal.Key{}).Model
+	if model == "" {
+		return "", reason.Errorf(reason.NotOffered, "xAI does not say which key a value is, and the policy names no model to prove it with: set verify.model")
+	}
+	switch err := team.Probe.Chat(ctx, v.Trimmed(), model); {
+	case xai.ProvesBad(err):
 		return "", nil
+	case err != nil && !authorized(err):
+		return "", err
+	case adopt.KeyID == "":
+		return "", reason.Errorf(reason.NotOffered, "xAI does not say which key a target holds: name it in the policy, `adopt: {key_id: ID}`, or set `adopt: false`")
 	}
-	if err == nil {
-		r.names[who.KeyID] = who.Name
+	list, err := r.list(ctx, r.policy.Team)
+	for _, have := range list.Keys {
+		if have.ID == adopt.KeyID {
+			r.names[have.ID] = have.Name
+		}
 	}
-	return who.KeyID, err
+	return adopt.KeyID, err
+}
+
+// adopts reports whether the policy takes over the key of that id.
+func (r *run) adopts(keyID string) bool {
+	a := r.policy.Adopt
+	return a.On && (a.KeyID == "" || a.KeyID == keyID)
 }
 
 // contact meets the policy's targets for the first time: what each holds becomes its baseline, which a promote may
@@ -179,7 +234,7 @@ func adoptLive(ctx context.Context, r *run) error {
 	}
 	for _, pt := range r.policy.Targets {
 		row := *r.reader.Row(target.IDOf(pt))
-		if row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
+		if !r.adopts(row.KeyID) || row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
 			continue
 		}
 		if err := adoptKey(ctx, r, row); err != nil {

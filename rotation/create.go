@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"rotator/internal/secret"
 	"rotator/rotation/effect"
@@ -104,7 +105,7 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	ref := newRef()
 	r.rec.Keys = append(r.rec.Keys, journal.Key{
 		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
-		Spec: rot.Spec, Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(),
+		Spec: rot.Spec, Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), UserID: r.owners[r.plan.Team],
 	})
 	rot.KeyRef = ref
 	rot.Tries++
@@ -121,7 +122,7 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 		r.leave()
 		r.reject(k, "xAI's answer did not hold the key's value")
 		r.lost()
-	case k.State == journal.CreatingKey && xai.OutcomeUnknown(err):
+	case k.State == journal.CreatingKey && (xai.OutcomeUnknown(err) || reason.Is(err, reason.WrongIdentity)):
 		r.doubt(k, err.Error())
 	case k.State == journal.AbsentKey:
 		r.leave()
@@ -145,6 +146,11 @@ func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateR
 		return err
 	})
 	k := r.rec.Key(ref)
+	if made.ID != "" {
+		if no := asAsked(ctx, r, k, made); no != nil {
+			return xai.CreatedKey{}, no
+		}
+	}
 	switch {
 	case made.ID != "":
 		record(r, k, made)
@@ -157,6 +163,22 @@ func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateR
 		k.Error = err.Error()
 	}
 	return made, err
+}
+
+// asAsked refuses an answer that names another key than the one that was asked for: of another name, unless it is ours cut
+// short, or one that the journal knows already. Such a key is not touched; the one that was made is looked for by its name.
+func asAsked(ctx context.Context, r *run, k *journal.Key, made xai.CreatedKey) error {
+	if cut := strings.HasPrefix(k.Name, made.Name) && len(made.Name) > len(KeyPrefix); made.Name != "" && !cut {
+		return reason.Errorf(reason.WrongIdentity, "xAI answered the create of %q with key %s, which is named %q: that one is not touched", k.Name, made.ID, made.Name)
+	}
+	known, err := r.engine.ledger.Key(ctx, made.ID)
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look up key %s: %w", made.ID, err)
+	}
+	return reason.Errorf(reason.WrongIdentity, "xAI answered the create of %q with key %s, which policy %s has already: that one is not touched", k.Name, made.ID, known.Policy)
 }
 
 // record writes down which key a create made: from here on it can be deleted by its id.

@@ -64,18 +64,33 @@ func seenOff(ctx context.Context, r *run, k *journal.Key) error {
 		switch {
 		case have.ID != k.ID:
 		case have.Disabled:
-			k.DisabledAt = r.clock().Later()
-			r.move(k, journal.DisabledKey)
-			r.tell(journal.KeyDisabled, "key_id", k.ID)
+			r.offNow(k)
 			return nil
 		default:
-			if r.disabledAgo(k) > time.Minute { // xAI says yes and does not turn it off
-				return neverOff(ctx, r, k)
-			}
-			return &xai.Error{Op: xai.OpUpdate, Class: xai.ClassUnavailable, Code: "still_enabled"}
+			return stillOn(ctx, r, k)
 		}
 	}
-	return confirmGone(ctx, r, k)
+	// No list shows it, or not yet: its own value may. Whether it is gone the next call that names it tells.
+	if value, ok := r.engine.inHand(k.Ref); ok && xai.ClassOf(accepts(ctx, r, value, k)) == xai.ClassKeyDisabled {
+		r.offNow(r.rec.Key(k.Ref))
+		return nil
+	}
+	return stillOn(ctx, r, r.rec.Key(k.Ref))
+}
+
+// offNow records that a key was seen off.
+func (r *run) offNow(k *journal.Key) {
+	k.DisabledAt = r.clock().Later()
+	r.move(k, journal.DisabledKey)
+	r.tell(journal.KeyDisabled, "key_id", k.ID)
+}
+
+// stillOn waits for a disable that xAI acknowledged to be seen, and after a while takes it that xAI turns no keys off.
+func stillOn(ctx context.Context, r *run, k *journal.Key) error {
+	if r.disabledAgo(k) > time.Minute {
+		return neverOff(ctx, r, k)
+	}
+	return &xai.Error{Op: xai.OpUpdate, Class: xai.ClassUnavailable, Code: "still_enabled"}
 }
 
 // listedOff reports whether a list shows the key, and shows it as off.
@@ -194,11 +209,10 @@ func refusedTwice(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 	if !ok {
 		return false, nil
 	}
-	team, err := r.team(ctx, k.Team)
-	if err != nil {
+	switch err := accepts(ctx, r, value, k); {
+	case gone(ctx, err):
 		return false, err
-	}
-	if _, err = team.Probe.WhoAmI(ctx, value); xai.ClassOf(err) != xai.ClassKeyUnknown {
+	case xai.ClassOf(err) != xai.ClassKeyUnknown:
 		k.BadSince = noTime
 		return false, nil
 	}

@@ -2,6 +2,7 @@ package rotation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -198,12 +199,15 @@ func readForKey(ctx context.Context, r *run, row journal.Target, k *journal.Key,
 	case v.Empty() && k.Origin == journal.OfAdoption && emptyTooShort(r, row) && !own:
 		return unread(fmt.Errorf("it was found empty, and not yet for %s", target.EmptyFor))
 	}
-	if !own && target.LooksLikeKey(v) && k.Fingerprint == "" {
-		id, err := r.whoIs(ctx, v)
-		if err != nil {
+	another := row.KeyID != "" && row.Fingerprint == string(v.Fingerprint()) // it was told which key this is
+	if k.Fingerprint == "" && target.LooksLikeKey(v) && !another && row.DecidedFor != string(v.Fingerprint()) {
+		id, told, err := r.ask(ctx, v)
+		switch {
+		case err != nil:
 			return unread(err)
-		}
-		if id == k.ID {
+		case !told:
+			return unread(errors.New("xAI does not say which key a value is"))
+		case id == k.ID:
 			return holdsKey(r, row, k)
 		}
 	}

@@ -287,8 +287,9 @@ func healthOf(ctx context.Context, r *run, v secret.Text, k *journal.Key) (journ
 		if chat.Model == "" {
 			return journal.HealthUnknown, nil
 		}
-		if err = team.Probe.Chat(ctx, v, chat.Model); err == nil {
-			return journal.HealthOK, nil
+		who = xai.Identity{KeyID: k.ID} // its value is the key's
+		if err = team.Probe.Chat(ctx, v, chat.Model); authorized(err) {
+			return journal.HealthOK, nil // and not proved
 		}
 	}
 	switch {

@@ -52,6 +52,7 @@ func prove(ctx context.Context, r *run, value secret.Text, k *journal.Key, relie
 			err = nil
 		}
 	}
+	known = known || authorized(err)
 	if err != nil && (!relied || !known || xai.ProvesBad(err) || gone(ctx, err)) {
 		return err
 	}
@@ -136,12 +137,24 @@ func chatOf(r *run, k *journal.Key) policies.Verify {
 		}
 		acls = spec.Key.ACLs
 	}
+	if name := modelIn(acls); name != "" {
+		return policies.Verify{Method: policies.MethodChat, Model: name}
+	}
+	v := policies.Verify{Method: policies.MethodChat, Model: r.policy.Verify.Model}
+	if v.Model == "" {
+		v.Model = modelIn(r.policy.Key.ACLs)
+	}
+	return v
+}
+
+// modelIn is the first model that rights name, or "".
+func modelIn(acls []string) string {
 	for _, acl := range acls {
 		if name, ok := strings.CutPrefix(acl, "api-key:model:"); ok && name != "*" {
-			return policies.Verify{Method: policies.MethodChat, Model: name}
+			return name
 		}
 	}
-	return policies.Verify{Method: policies.MethodChat, Model: r.policy.Verify.Model}
+	return ""
 }
 
 // covers reports whether rights allow a verification.
@@ -168,6 +181,28 @@ func verify(ctx context.Context, r *run, value secret.Text, k *journal.Key, v po
 		return err
 	}
 	return team.Probe.Chat(ctx, value, v.Model)
+}
+
+// authorized reports that xAI knew the key that was sent, and looked at its rights: only the call was not allowed.
+func authorized(err error) bool {
+	c := xai.ClassOf(err)
+	return c == xai.ClassACL || c == xai.ClassModel
+}
+
+// accepts asks xAI with a key's own value whether it takes it: nil, if it does. Where xAI does not say who a key is, chat does.
+func accepts(ctx context.Context, r *run, value secret.Text, k *journal.Key) error {
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return err
+	}
+	who, err := team.Probe.WhoAmI(ctx, value)
+	switch chat := chatOf(r, k); {
+	case err == nil && (who.KeyDisabled || who.KeyBlocked):
+		return &xai.Error{Op: xai.OpWhoAmI, Class: xai.ClassKeyDisabled, Status: 200}
+	case notOffered(err) && chat.Model != "":
+		err = team.Probe.Chat(ctx, value, chat.Model)
+	}
+	return err
 }
 
 // notOffered reports that xAI does not have the route that was asked.

@@ -144,7 +144,7 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 			}
 		}
 		return waits(minTime(r.now().Add(settlePace), later(quiet, r.now().Add(time.Second))), "")
-	case !couldShow(list, k):
+	case !couldShow(r, list, k):
 		return failed(reason.Errorf(reason.AbsenceUnproved, "no list shows a key named %s, and none could have shown it", k.Name))
 	}
 	r.move(k, journal.AbsentKey)
@@ -153,9 +153,26 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 	return moved
 }
 
-// couldShow reports whether a list could have shown a key of this journal's management key: it shows any key of the team's,
-// or says of nobody's. A member's management key sees only that member's keys, and so the ones that it made.
-func couldShow(list xai.KeyList, _ *journal.Key) bool { return list.Keys != nil || !list.Date.IsZero() }
+// couldShow reports whether a list could have shown a key that a create without an answer may have made: it shows another
+// key of the same user. The management key of a member shows only that member's keys. Whose the key would be is known from
+// the management key that was validated before the create, else from the keys that this policy made.
+func couldShow(r *run, list xai.KeyList, k *journal.Key) bool {
+	users := map[string]bool{k.UserID: true}
+	if k.UserID == "" || !madeBy(r, k.UserID) { // it need not be true that a key is of the management key's user
+		for _, other := range r.rec.Keys {
+			if other.Origin == journal.OfAttempt && other.Team == k.Team {
+				users[other.UserID] = true
+			}
+		}
+	}
+	delete(users, "")
+	return slices.ContainsFunc(list.Keys, func(have xai.Key) bool { return users[have.UserID] })
+}
+
+// madeBy reports that xAI said of a key that this policy made that it is of that user.
+func madeBy(r *run, user string) bool {
+	return slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return k.Origin == journal.OfAttempt && k.ID != "" && k.UserID == user })
+}
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -357,7 +374,7 @@ func (r *run) switchPace(k *journal.Key) time.Duration {
 // seemsOff asks whether a key is off: the key itself where its value is at hand, else a list.
 func seemsOff(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 	if value, ok := r.engine.inHand(k.Ref); ok {
-		_, err := identify(ctx, r, value, k)
+		err := accepts(ctx, r, value, k)
 		if err == nil || xai.ProvesBad(err) {
 			return err != nil, nil
 		}

@@ -73,14 +73,18 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 	}
 	known.ID = team.ID
 	mk, err := team.About.Validate(ctx)
+	untold := notOffered(err) // then a list of the team's keys shows that the management key speaks for it
+	switch {
+	case err == nil:
+		known.Scope, known.ManagementKeyID, known.ValidatedAt = mk.Scope, mk.ID, e.now()
+		err = e.noteManagementKey(ctx, known.Name, mk.ID)
+	case untold:
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
-	known.Scope, known.ManagementKeyID, known.ValidatedAt = mk.Scope, mk.ID, e.now()
-	if err := e.noteManagementKey(ctx, known.Name, mk.ID); err != nil {
-		return err
-	}
-	if first { // a long list is not worth waiting for: the team is known to be ours
+	if first && !untold { // a long list is not worth waiting for: the team is known to be ours
 		if err := e.journal.SaveTeam(ctx, *known); err != nil {
 			return err
 		}
@@ -90,6 +94,9 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 		return err
 	}
 	listed := e.now()
+	if untold {
+		known.Scope, known.ManagementKeyID, known.ValidatedAt = "", "", listed
+	}
 	found, err := e.Inventory(ctx, list)
 	if err != nil {
 		return err
