@@ -164,9 +164,15 @@ func (v view) checkTeam(ctx context.Context, name string) (rows []console.CheckR
 	}
 	m := v.world.teams[name].speaker.management
 	mk, err := m.Validate(ctx)
+	if errors.Is(err, xai.ErrNotOffered) { // a list of the team's keys shows the rest
+		var list xai.KeyList
+		list, err = m.ListKeys(ctx, t.ID)
+		mk.Date = list.Date
+	}
 	if err != nil {
 		return append(rows, checked(subject, err, ""))
 	}
+	rows = append(rows, checkOffers(ctx, v.world.teams[name], t.ID)...)
 	if skew := time.Since(mk.Date).Abs(); !mk.Date.IsZero() && skew > 5*time.Minute {
 		rows = append(rows, checked("clock", fmt.Errorf("it and xAI's differ by %s: nothing would be disabled or deleted", skew.Round(time.Second)), "Set this machine's clock."))
 	}

@@ -59,14 +59,18 @@ func (a *app) runSandbox(ctx context.Context, s sandbox) error {
 		}
 		reference, note = "file:"+s.keyFile, "# The management key is in "+s.keyFile+"."
 	}
+	id := ""
+	if s.guidesOnly { // which does not tell it
+		id = fmt.Sprintf(", id: %q", s.team)
+	}
 	fmt.Fprintf(a.stdout, `# A simulated xAI answers at http://%[1]s until Ctrl-C. Nothing here reaches xAI.
 %[2]s
 xai:
   management_url: http://%[1]s
   inference_url: http://%[1]s
 teams:
-  sandbox: {management_key: %[3]q}
-`, l.Addr(), note, reference)
+  sandbox: {management_key: %[3]q%[4]s}
+`, l.Addr(), note, reference, id)
 	a.serve(ctx, l, sim, 0)
 	return nil
 }

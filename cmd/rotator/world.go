@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -82,6 +83,9 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 				continue
 			}
 			speakers[t.ManagementKey.String()] = s
+		}
+		if t.ID != "" {
+			s.teams = append(s.teams, t.ID)
 		}
 		id := t.ID
 		if id == "" {
@@ -171,7 +175,7 @@ func (t *team) identify(ctx context.Context) (string, error) {
 	defer t.mu.Unlock()
 	switch {
 	case mk.TeamID == "" && !t.given:
-		return "", refuse("id_needed", "team %s: its management key belongs to an organisation: say teams.%s.id in the configuration", t.name, t.name)
+		return "", refuse("id_needed", "team %s: its management key does not say its team, as that of an organisation: say teams.%s.id in the configuration", t.name, t.name)
 	case mk.TeamID != "" && t.id != "" && mk.TeamID != t.id:
 		return "", refuse("other_team", "team %s: the management key belongs to another team than %s", t.name, t.id)
 	case t.id == "":
@@ -181,9 +185,11 @@ func (t *team) identify(ctx context.Context) (string, error) {
 }
 
 // speaker is a management key and its client. The key is read once, and again after xAI answered 401 to it. Another key
-// than before is validated before it is used for anything.
+// than before is validated before it is used for anything; where xAI does not offer that, a list of a team's keys shows that
+// it speaks for the team.
 type speaker struct {
 	ref        config.Reference
+	teams      []string          // ids that the configuration says
 	management *xai.Management // uses the key in force
 	validate   func(context.Context, secret.Text) (xai.ManagementKey, error)
 
@@ -212,7 +218,11 @@ func newSpeaker(to config.XAI, ref config.Reference, h hooks, log *slog.Logger) 
 		if err != nil {
 			return xai.ManagementKey{}, err
 		}
-		return m.Validate(ctx)
+		mk, err := m.Validate(ctx)
+		if errors.Is(err, xai.ErrNotOffered) {
+			return xai.ManagementKey{}, s.confirm(ctx, m)
+		}
+		return mk, err
 	}
 	options.Key = func(ctx context.Context) (secret.Text, error) {
 		key, _, err := s.current(ctx)
@@ -226,11 +236,26 @@ func newSpeaker(to config.XAI, ref config.Reference, h hooks, log *slog.Logger) 
 	return s, err
 }
 
+// confirm lists the keys of the teams that the configuration names, until one list comes.
+func (s *speaker) confirm(ctx context.Context, m *xai.Management) error {
+	err := refuse("id_needed", "xAI does not say whose the management key is: say teams.NAME.id in the configuration")
+	for _, id := range s.teams {
+		if _, err = m.ListKeys(ctx, id); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
 // limited names who xAI's limit is for: the team, or the organisation of a key that has no team.
 func (s *speaker) limited() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return cmp.Or(s.about.TeamID, s.about.ScopeID)
+	who := cmp.Or(s.about.TeamID, s.about.ScopeID)
+	if who == "" && len(s.teams) > 0 {
+		who = s.teams[0]
+	}
+	return who
 }
 
 // who says which key is in force.
@@ -258,7 +283,7 @@ func (s *speaker) current(ctx context.Context) (secret.Text, xai.ManagementKey, 
 	if err != nil {
 		return secret.Text{}, about, err
 	}
-	if about.TeamID != "" && now.TeamID != about.TeamID {
+	if about.TeamID != "" && now.TeamID != "" && now.TeamID != about.TeamID {
 		return secret.Text{}, about, refuse("other_team", "the management key that %s holds now belongs to another team than the one before", s.ref)
 	}
 	s.mu.Lock()
