@@ -102,6 +102,11 @@ func replaceable(ctx context.Context, r *run, h target.Handle) error {
 // create records the intent, makes the key, and records what became of it. The plaintext it returns exists nowhere else.
 func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	rot := r.rec.Rotation
+	if _, told := r.owners[r.plan.Team]; !told { // whose the key will be, and xAI's clock: the intent counts from it
+		if _, err := validate(ctx, r, r.plan.Team); err != nil {
+			return nil, secret.Text{}, err
+		}
+	}
 	ref := newRef()
 	r.rec.Keys = append(r.rec.Keys, journal.Key{
 		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
