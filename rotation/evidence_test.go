@@ -71,7 +71,7 @@ func TestUsageIsEvidence(t *testing.T) {
 				})
 			}
 		}),
-		"it takes no filter": func(b *bench, _ string) { b.sim.Set(func(o *xaisim.Options) { o.UsageUnfiltered = true }) },
+		"it takes no filter":  func(b *bench, _ string) { b.sim.Set(func(o *xaisim.Options) { o.UsageUnfiltered = true }) },
 		"idle keys are named": func(b *bench, _ string) { b.sim.Set(func(o *xaisim.Options) { o.UsageShowsIdle = true }) },
 	}
 	for name, do := range cases {
