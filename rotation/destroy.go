@@ -156,7 +156,13 @@ func erase(ctx context.Context, r *run, k *journal.Key) error {
 	return nil
 }
 
+// goneForGood records that a key's absence is proved. Whatever was sent for it has nothing left to change.
 func (r *run) goneForGood(k *journal.Key) {
+	for _, e := range r.rec.Effects {
+		if e.Key == k.Ref && !e.Kind.OnTarget() && e.State == journal.EffectUnknown {
+			r.runner.Settle(e.ID)
+		}
+	}
 	k.DeletedAt = r.now()
 	r.move(k, journal.DeletedKey)
 	r.engine.drop(k.Ref)
