@@ -64,8 +64,9 @@ type bench struct {
 	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
 
-	teamless error  // why the team is not to be had
-	without  string // the rule of the gate that every engine of this bench lacks
+	teamless error     // why the team is not to be had
+	without  string    // the rule of the gate that every engine of this bench lacks
+	seen     *observer // nil: nobody compares the journal with what arrives outside
 }
 
 // TestMain lets memory be: the lives are short and many.
@@ -167,7 +168,7 @@ func (b *bench) point(what string) error {
 	if b.keep {
 		b.trace = append(b.trace, what)
 	}
-	if strings.HasSuffix(what, "after") { // before the next call all is as it was after the last
+	if strings.HasSuffix(what, "after") || b.seen.landed() { // before the next call all is as it was after the last
 		b.live()
 	}
 	if what == b.dieAt {
@@ -247,10 +248,11 @@ func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal
 	if err := j.b.point("commit before"); err != nil {
 		return err
 	}
-	ended := slices.Clone(rec.Ended)
+	ended, written := slices.Clone(rec.Ended), j.b.seen.commits(rec)
 	if err := j.DB.Commit(ctx, c, rec, release, ev...); err != nil {
 		return err
 	}
+	written()
 	arrived := func(r journal.Rotation) bool { return r.State == j.b.dieIn }
 	if s := j.b.dieIn; s != "" && (rec.Rotation != nil && arrived(*rec.Rotation) || slices.ContainsFunc(ended, arrived) || (s == journal.Soaking || s == journal.RollingBack) && shown(rec) == s) {
 		j.b.dieIn = ""
@@ -325,15 +327,18 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 			continue
 		}
 		if next.IsZero() || next.After(end) {
-			if b.clock.Before(end) {
-				b.clock = end
-			}
+			b.pass(end)
 			return false
 		}
-		if next.After(b.clock) {
-			b.clock = next
-			b.live()
-		}
+		b.pass(next)
+	}
+}
+
+// pass lets time pass until t, and looks whenever something lands meanwhile.
+func (b *bench) pass(t time.Time) {
+	for t.After(b.clock) {
+		b.clock = b.seen.nextLanding(t)
+		b.live()
 	}
 }
 

@@ -163,6 +163,7 @@ func inUse(b *bench) {
 // run lives the scenario with the fault that arm sets up once its setting stands, and checks everything at its end.
 func (s scenario) run(t *testing.T, arm func(*bench)) *bench {
 	b := newBench(t, xaisim.Options{})
+	b.observed()
 	b.limits = rotation.Limits{Watch: time.Hour}
 	b.birth()
 	_, other := b.sim.AddKey(teamID, "somebody else's", "api-key:model:*")

@@ -52,6 +52,20 @@ func (s *Sim) Land() {
 	s.now()
 }
 
+// LandAll has every request take effect now whose answer was lost and that is still under way.
+func (s *Sim) LandAll() {
+	s.mu.Lock()
+	defer s.unlock()
+	now := s.now()
+	due := s.pending
+	s.pending = slices.DeleteFunc(slices.Clone(due), func(p pendingEffect) bool { return !p.Acknowledged })
+	for _, p := range due {
+		if !p.Acknowledged {
+			p.run(now)
+		}
+	}
+}
+
 // Pending returns what is still to take effect, soonest first.
 func (s *Sim) Pending() []Pending {
 	s.mu.Lock()
