@@ -36,6 +36,7 @@ type errand struct {
 	after    int64             // the last event before the order
 	at       time.Time         // of the order
 	rotation string            // that the order began or joined
+	begun    string            // that began last since the order
 	stuck    time.Time         // since when it is seen waiting for a human
 	row      console.StatusRow // as last seen
 	reason   string            // as last told
@@ -139,6 +140,9 @@ func (l *link) news(ctx context.Context, wait time.Duration, after *int64, erran
 				continue // the old keys of an earlier rotation are gone, or this one's to retire
 			}
 			if or(event.Policy) == e.request.Policy && event.ID > e.after {
+				if event.Kind == string(journal.Started) {
+					e.begun = or(event.Rotation)
+				}
 				s.tell(e.request.Policy, sentence(event))
 			}
 		}
@@ -195,8 +199,16 @@ func (l *link) ask(ctx context.Context, e *errand) error {
 		e.end(refusal(e, *o.Refused))
 	case o.Done != nil && e.arrived == nil:
 		e.end(nil)
+	case o.Done != nil && o.Rotation == nil:
+		// What is wanted may not begin yet, and the policy says why it waits; or there is nothing to begin: the key that
+		// was reported is none that consumers read.
+		e.rotation = e.begun
+		atRest := []string{"", string(journal.Overlap), string(journal.Soaking)}
+		if keys := e.request.KeyIDs; e.rotation == "" && len(keys) > 0 && slices.Contains(atRest, or(e.row.RotationState)) && !slices.Contains(keys, or(e.row.KeyID)) {
+			e.end(nil)
+		}
 	case o.Done != nil:
-		e.rotation = or(o.Rotation)
+		e.rotation = *o.Rotation
 	}
 	return nil
 }

@@ -249,6 +249,35 @@ func TestSomeOrdersAreGiven(t *testing.T) {
 	}
 }
 
+// TestOrdersThatBeginNothing: an order that was carried out and began nothing yet is followed to what begins later; a report
+// of a key that no consumer reads has nothing to begin.
+func TestOrdersThatBeginNothing(t *testing.T) {
+	t.Parallel()
+	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"id": 1, "policy": "chat", "kind": "rotate", "at": "2026-03-01T12:00:00Z", "done": "2026-03-01T12:00:01Z"}`)
+	})
+	l := &link{Client: console.InProcess(api)}
+	arrived := func(*errand, console.HistoryRow) (bool, error) { return false, nil }
+	live, state := "live", string(journal.Overlap)
+	for name, c := range map[string]struct {
+		e        errand
+		rotation string
+		over     bool
+	}{
+		"nothing yet":                     {errand{}, "", false},
+		"it began":                        {errand{begun: "r"}, "r", false},
+		"a key that was replaced":         {errand{request: console.OrderRequest{KeyIDs: []string{"old"}}, row: console.StatusRow{KeyID: &live, RotationState: &state}}, "", true},
+		"the key in use":                  {errand{request: console.OrderRequest{KeyIDs: []string{"live"}}, row: console.StatusRow{KeyID: &live, RotationState: &state}}, "", false},
+		"the key in use, replaced by now": {errand{begun: "r", request: console.OrderRequest{KeyIDs: []string{"live"}}, row: console.StatusRow{KeyID: &live}}, "r", false},
+	} {
+		e := c.e
+		e.arrived = arrived
+		if err := l.ask(t.Context(), &e); err != nil || e.rotation != c.rotation || e.over != c.over || e.err != nil {
+			t.Errorf("%s: rotation %q, over %v: %v, %v", name, e.rotation, e.over, err, e.err)
+		}
+	}
+}
+
 // environment is one of these variables alone.
 func environment(pairs ...string) config.Env {
 	return config.Env{Lookup: func(name string) (string, bool) {
