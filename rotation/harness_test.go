@@ -273,7 +273,11 @@ func (b *bench) load(docs ...string) {
 	b.specs = map[string]*policies.Policy{}
 	for _, p := range ps {
 		b.specs[p.Name] = p
-		specs = append(specs, journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())})
+		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())}
+		for _, pt := range p.Targets {
+			spec.Targets = append(spec.Targets, journal.TargetID{Store: pt.Store, Path: pt.Path, Field: pt.Field})
+		}
+		specs = append(specs, spec)
 	}
 	if err := b.journal.SetPolicies(b.t.Context(), b.clock, specs); err != nil {
 		b.t.Fatal(err)
