@@ -174,10 +174,10 @@ func (d *daemon) complain(t testing.TB) {
 }
 
 // sandbox is a simulated xAI in a process of its own, as `rotator sandbox` serves it.
-func sandbox(t testing.TB, dir string, latency time.Duration) (url string, key secret.Text) {
+func sandbox(t testing.TB, dir string, latency time.Duration, flags ...string) (url string, key secret.Text) {
 	t.Helper()
 	log, keyFile := filepath.Join(dir, "sandbox.log"), filepath.Join(dir, "sandbox.key")
-	launch(t, log, nil, "sandbox", "--listen", "127.0.0.1:0", "--key-file", keyFile, "--team", team, "--latency", latency.String())
+	launch(t, log, nil, append([]string{"sandbox", "--listen", "127.0.0.1:0", "--key-file", keyFile, "--team", team, "--latency", latency.String()}, flags...)...)
 	address := regexp.MustCompile(`http://[0-9.:]+`)
 	eventually(t, "the sandbox answers", func() bool {
 		f, err := os.Open(log)
