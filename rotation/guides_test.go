@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -165,6 +166,23 @@ func TestAdoptsOnlyTheKeyThatIsNamed(t *testing.T) {
 	b.rest()
 	b.settled()
 	b.alone()
+	b.check()
+}
+
+// A rehearsal says of what xAI does not offer that it was not asked, and looks at the rest.
+func TestGuidesAloneRehearsal(t *testing.T) {
+	b := newBench(t, guidesOnly)
+	b.lives(monthly, targetA)
+	for what, answer := range rehearsed(b) {
+		want := "confirmed"
+		if strings.HasPrefix(what, "/v1/api-key") {
+			want = "not asked"
+		}
+		if answer != want {
+			t.Errorf("%s: %s, want %s", what, answer, want)
+		}
+	}
+	b.settled()
 	b.check()
 }
 

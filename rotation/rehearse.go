@@ -108,8 +108,7 @@ func (h *rehearsal) live(ctx context.Context) error {
 		return err
 	}
 	h.measure(ctx, "a deleted key is refused as unknown", func() (bool, error) {
-		_, err := h.team.Probe.WhoAmI(ctx, h.value)
-		return xai.ClassOf(err) == xai.ClassKeyUnknown, nil
+		return xai.ClassOf(accepts(ctx, h.run, h.value, h.key())) == xai.ClassKeyUnknown, nil
 	})
 	h.measure(ctx, "a list lacks the deleted key", func() (bool, error) { return h.listedID(ctx, id, false) })
 	return nil
@@ -201,13 +200,19 @@ func (h *rehearsal) offAndOn(ctx context.Context) {
 		return
 	}
 	h.measure(ctx, "a disabled key is refused", func() (bool, error) {
-		who, err := h.team.Probe.WhoAmI(ctx, h.value)
-		return xai.ProvesBad(err) || err == nil && who.KeyDisabled, nil
+		return xai.ProvesBad(accepts(ctx, h.run, h.value, h.key())), nil
 	})
 	if h.saw("a key can be enabled again", h.update(ctx, journal.EffectEnable, xai.KeyUpdate{Disabled: &on})) != nil {
 		return
 	}
-	h.measure(ctx, "an enabled key works again", func() (bool, error) { return h.named(ctx) })
+	h.measure(ctx, "an enabled key works again", func() (bool, error) {
+		for range h.run.engine.limits.Proofs {
+			if err := accepts(ctx, h.run, h.value, h.key()); err != nil && !authorized(err) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
 }
 
 // measure looks until it is so, and records how long that took.
@@ -218,6 +223,10 @@ func (h *rehearsal) measure(ctx context.Context, assumption string, look func() 
 		ok, err := look()
 		if ok {
 			h.found(assumption, true, "after "+h.run.now().Sub(start).Round(10*time.Millisecond).String())
+			return
+		}
+		if notOffered(err) {
+			h.answer(assumption, "not asked", "xAI does not offer it")
 			return
 		}
 		if last = err; h.run.engine.pause(ctx, rehearsalPace) != nil {
