@@ -106,10 +106,19 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
 		worn: map[string]stores.Store{}, exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
 	}
-	now := b.now
-	o.Now = func() time.Time { return b.now().Add(b.skew) }
+	o.Now = b.xaiNow
 	b.sim = xaisim.New(o)
 	b.token = b.sim.NewManagementKey(teamID)
+	for _, name := range []string{"a", "b", "c"} {
+		b.stores[name] = memstore.New()
+	}
+	b.connect()
+	return b
+}
+
+// connect makes the clients of the simulator and an engine, and has every call pass a point.
+func (b *bench) connect() {
+	b.t.Helper()
 	sleep := func(ctx context.Context, d time.Duration) error {
 		if b.real {
 			return b.pause(ctx, d)
@@ -120,15 +129,15 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 	hc := &http.Client{Transport: b.sim.Transport()}
 	var err error
 	b.mgmt, err = xai.NewManagement(xai.ManagementOptions{
-		URL: "http://127.0.0.1:1", HTTP: hc, Now: now, Sleep: sleep, Timeout: time.Minute,
+		URL: "http://127.0.0.1:1", HTTP: hc, Now: b.now, Sleep: sleep, Timeout: time.Minute,
 		Key: func(context.Context) (secret.Text, error) { return b.token, nil },
 	})
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
-	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: now, Sleep: sleep, Timeout: time.Minute})
+	b.infer, err = xai.NewInference(xai.InferenceOptions{URL: "http://127.0.0.1:1", HTTP: hc, Now: b.now, Sleep: sleep, Timeout: time.Minute})
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	b.sim.OnCall(func(c xaisim.Call) {
 		if c.Op == "" {
@@ -136,14 +145,14 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 		}
 		_ = b.point(fmt.Sprintf("xai %s %s", c.Op, when(c.Done))) // a simulator's call cannot be failed from here
 	})
-	for _, name := range []string{"a", "b", "c"} {
-		s := memstore.New()
-		b.stores[name] = s
+	for name, s := range b.stores {
 		s.OnCall(func(c memstore.Call) error { return b.point(fmt.Sprintf("store %s %s %s", name, c.Op, when(c.Done))) })
 	}
 	b.birth()
-	return b
 }
+
+// xaiNow is the time at xAI.
+func (b *bench) xaiNow() time.Time { return b.now().Add(b.skew) }
 
 func when(done bool) string {
 	if done {

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
 )
@@ -162,17 +161,11 @@ func (s *striker) after(place, op, object string) error {
 // end has every call go well from now on. What is late still lands.
 func (s *striker) end() { s.blows = nil; s.b.sim.ClearFaults() }
 
-// lateLife lives a scenario with the blows, and for 26 hours after them. Where followers lag, stores show to readers what
-// stood two seconds ago, and clusters of xAI's learn of a disable one by one, also of one that was taken back meanwhile.
-func (s scenario) lateLife(t *testing.T, lag bool, blows ...blow) (*bench, *striker) {
-	b := newBench(t, xaisim.Options{})
-	b.observed()
-	b.limits = rotation.Limits{Watch: time.Hour}
-	b.birth()
-	_, other := b.sim.AddKey(teamID, "somebody else's", "api-key:model:*")
-	b.strange[b.idOf(other)] = true
-	s.before(b)
-	b.calls, b.trace, b.keep = 0, nil, true
+// lateLife lives a scenario from where it was kept, with the blows and for 26 hours after them. Where followers lag, stores
+// show to readers what stood two seconds ago, and clusters of xAI's learn of a disable one by one, also of one that was
+// taken back meanwhile.
+func (s scenario) lateLife(from *kept, lag bool, blows ...blow) (*bench, *striker) {
+	b := from.bench()
 	if lag {
 		b.sim.Set(func(o *xaisim.Options) {
 			o.LateDisableWins = true
@@ -180,6 +173,11 @@ func (s scenario) lateLife(t *testing.T, lag bool, blows ...blow) (*bench, *stri
 		})
 		for _, store := range b.stores {
 			store.Lag(2 * time.Second)
+		}
+		for i := range blows { // xAI acts on it only so much later
+			if x := &blows[i]; x.op == "update" && x.delay > lagOfDisable {
+				x.delay -= lagOfDisable
+			}
 		}
 	}
 	x := b.strike(blows...)
@@ -192,6 +190,9 @@ func (s scenario) lateLife(t *testing.T, lag bool, blows ...blow) (*bench, *stri
 	}
 	return b, x
 }
+
+// lagOfDisable is how long the last cluster takes to learn of a disable, where clusters lag.
+const lagOfDisable = 5 * time.Minute
 
 // everyBlow is all that can become of the changes.
 func everyBlow(made []change) (all []blow) {
@@ -229,14 +230,15 @@ func TestLandsLater(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			r := rand.New(rand.NewPCG(seed, 1))
+			from := s.keep(t)
 			for _, lag := range []bool{false, true} {
-				b, x := s.lateLife(t, lag)
+				b, x := s.lateLife(from, lag)
 				b.report(t, fmt.Sprintf("no fault, lag %t", lag))
 				all := everyBlow(x.made)
 				possible.Add(int64(len(all)))
 				r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 				for _, one := range all[:min(n, len(all))] {
-					b, x := s.lateLife(t, lag, one)
+					b, x := s.lateLife(from, lag, one)
 					b.report(t, fmt.Sprintf("%s, lag %t", one, lag))
 					cases.Add(1)
 					if x.struck == 0 {

@@ -222,6 +222,18 @@ func (s *Store) seen() state {
 	return shown
 }
 
+// Copy returns another store in the same state, without a clock, hooks or lag. Nothing may be under way: it panics otherwise.
+func (s *Store) Copy() *Store {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.settle(); len(s.pending) > 0 {
+		panic("memstore: Copy while a write is under way")
+	}
+	c := New()
+	c.NoStaging, c.Plain, c.state, c.aliases = s.NoStaging, s.Plain, s.state.clone(), maps.Clone(s.aliases)
+	return c
+}
+
 // clone returns a copy that later changes leave alone.
 func (s state) clone() state {
 	c := state{docs: maps.Clone(s.docs), staged: map[string]map[string]secret.Text{}, former: map[string][]secret.Text{}}

@@ -35,6 +35,7 @@ type Sim struct {
 
 	mu         sync.Mutex // guards what follows
 	rng        *rand.Rand
+	source     *rand.PCG // of rng
 	teams      map[string]*team
 	keys       map[string]*key        // key id → key, deleted ones included
 	secrets    map[string]*credential // plaintext → credential
@@ -84,8 +85,9 @@ func New(o Options) *Sim {
 		o.OtherModels = map[string][]string{"imageGenerationModels": {"grok-2-image"}, "embeddingModels": {"v1"},
 			"audioModels": {"grok-voice"}, "videoGenerationModels": {"grok-imagine-video"}}
 	}
+	source := rand.NewPCG(o.Seed, 0x7261696c)
 	s := &Sim{
-		o: o, routes: routes(), rng: rand.New(rand.NewPCG(o.Seed, 0x7261696c)),
+		o: o, routes: routes(), source: source, rng: rand.New(source),
 		teams: map[string]*team{}, keys: map[string]*key{}, secrets: map[string]*credential{},
 		management: map[string]*manager{}, calls: map[string]int{},
 	}
