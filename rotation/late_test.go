@@ -204,15 +204,18 @@ func everyBlow(made []change) (all []blow) {
 	return all
 }
 
-// lateSample is how many cases of each scenario are taken by default, with and without lag.
-const lateSample = 60
+// lateSample is how many cases of each scenario are taken by default, with and without lag each.
+const lateSample = 170
+
+// latePairs is how many cases with two blows, of each scenario, are taken with ROTATOR_SOAK=1.
+const latePairs = 500
 
 // TestLandsLater has every change of every scenario fail, lose its answer, or land later, while the process lives on or
 // dies, with and without followers that lag.
 func TestLandsLater(t *testing.T) {
 	t.Parallel()
-	seed, n := uint64(20260301), lateSample
-	if os.Getenv("ROTATOR_SOAK") == "1" {
+	seed, n, soak := uint64(20260301), lateSample, os.Getenv("ROTATOR_SOAK") == "1"
+	if soak {
 		seed, n = rand.Uint64(), 1<<30
 	}
 	if s := os.Getenv("ROTATOR_SEED"); s != "" {
@@ -244,6 +247,13 @@ func TestLandsLater(t *testing.T) {
 					if x.struck == 0 {
 						t.Errorf("%s struck nothing", one)
 					}
+				}
+				for i := 0; soak && i < latePairs; i++ {
+					one, two := all[r.IntN(len(all))], all[r.IntN(len(all))]
+					two.n += r.IntN(3) // it is made again after the first
+					b, _ := s.lateLife(from, lag, one, two)
+					b.report(t, fmt.Sprintf("%s; %s; lag %t", one, two, lag))
+					cases.Add(1)
 				}
 			}
 		})

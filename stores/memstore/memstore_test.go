@@ -317,3 +317,20 @@ func TestGuard(t *testing.T) {
 	}
 	s.LandAll()
 }
+
+// A copy is what its original was, and neither changes with the other.
+func TestCopy(t *testing.T) {
+	s := memstore.New()
+	s.Set("p", "one")
+	if err := s.Stage(t.Context(), stores.Target{Path: "p"}, "x", secret.New("two")); err != nil {
+		t.Fatal(err)
+	}
+	c := s.Copy()
+	c.Set("p", "three")
+	if err := c.Discard(t.Context(), stores.Target{Path: "p"}, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if doc, _ := s.Doc("p"); doc != "one" || len(s.Leftovers()) != 1 || len(c.Leftovers()) != 0 {
+		t.Errorf("the original has %q and staged %v, the copy staged %v", doc, s.Leftovers(), c.Leftovers())
+	}
+}

@@ -29,3 +29,40 @@ func TestClearEmptiesOnlyAJournalInMemory(t *testing.T) {
 		}
 	}
 }
+
+func TestRecallBringsBackWhatWasKept(t *testing.T) {
+	t.Parallel()
+	j, err := sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close() //nolint:errcheck // nothing is kept
+	set := func(names ...string) {
+		var specs []journal.Spec
+		for _, name := range names {
+			specs = append(specs, journal.Spec{Name: name, Team: "t", Canonical: "x"})
+		}
+		if err := j.SetPolicies(t.Context(), time.Now(), specs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, kept := range [][]string{{"a"}, {"b", "c"}} {
+		if err := j.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		set(kept...)
+		if err := j.Keep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			set("d", "e", "f")
+			if err := j.Recall(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			have, err := j.Summaries(t.Context())
+			if err != nil || len(have) != len(kept) || have[0].Policy.Name != kept[0] {
+				t.Errorf("%d policies after Recall, want %v: %v", len(have), kept, err)
+			}
+		}
+	}
+}
