@@ -21,6 +21,7 @@ func (b *bench) lose() {
 	if err := b.journal.Clear(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
+	b.seen.forget()
 	b.birth()
 	b.load(b.docs...)
 }

@@ -19,6 +19,7 @@ type observer struct {
 	rows   map[string]journal.Effect  // id → as last committed, closed ones included
 	refs   map[string]string          // key id → ref, as committed
 	names  map[string]string          // ref → policy
+	busy   map[string]bool            // policies whose last commit left something under way
 	paths  map[[2]string]bool         // store and path of every target that was ever committed
 	under  bool                       // a call that changes something is under way at xAI
 	since  int                        // deaths when it began
@@ -32,7 +33,7 @@ type observer struct {
 func (b *bench) observed() {
 	b.seen = &observer{
 		b: b, rows: map[string]journal.Effect{}, refs: map[string]string{}, names: map[string]string{},
-		paths: map[[2]string]bool{}, wrote: map[journal.EffectKind]int{},
+		paths: map[[2]string]bool{}, busy: map[string]bool{}, wrote: map[journal.EffectKind]int{},
 	}
 	b.sim.OnEffect(b.seen.effect)
 	b.sim.OnCall(b.seen.call)
@@ -47,7 +48,20 @@ func (o *observer) forget() {
 	if o != nil {
 		clear(o.rows)
 		clear(o.refs)
+		clear(o.busy)
 	}
+}
+
+// restless reports that by the last commit something is under way: then it need not be asked of the journal.
+func (o *observer) restless() bool {
+	if o != nil {
+		for _, busy := range o.busy {
+			if busy {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // landed reports whether something landed in a store since it was asked last.
@@ -91,6 +105,7 @@ func (o *observer) commits(rec *journal.Record) (written func()) {
 	}
 	effects, keys, targets := slices.Clone(rec.Effects), slices.Clone(rec.Keys), slices.Clone(rec.Targets)
 	return func() {
+		o.busy[rec.Policy.Name] = rec.Rotation != nil || len(unsettled(rec))+len(rec.Retired) > 0
 		for _, e := range effects {
 			o.rows[e.ID] = e
 		}

@@ -139,6 +139,9 @@ func (b *bench) calm() bool {
 	if next, _, err := b.journal.Next(b.t.Context()); err != nil || !next.IsZero() && next.Before(b.clock.Add(10*time.Minute)) {
 		return false
 	}
+	if b.seen.restless() {
+		return false
+	}
 	for _, name := range b.known() {
 		r := b.record(name)
 		if r.Rotation != nil || len(unsettled(r))+len(r.Retired)+len(r.Orders) > 0 || r.Policy.Failures > 0 ||
