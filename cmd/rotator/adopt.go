@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
@@ -80,7 +80,7 @@ func (a *app) adopt(ctx context.Context, in io.Reader, names []string, f adoptFl
 }
 
 // adoptions asks what would be adopted. A journal that is not there yet is none that has to be made for it.
-func (a *app) adoptions(ctx context.Context, names []string) (rows []console.AdoptionRow, err error) {
+func (a *app) adoptions(ctx context.Context, names []string) (rows []api.AdoptionRow, err error) {
 	if _, err := a.readFiles(); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (a *app) adoptions(ctx context.Context, names []string) (rows []console.Ado
 }
 
 // agreed returns policy → the keys of it to adopt: all that can be, or those of --key.
-func (f adoptFlags) agreed(rows []console.AdoptionRow) (map[string][]string, error) {
+func (f adoptFlags) agreed(rows []api.AdoptionRow) (map[string][]string, error) {
 	agreed := make(map[string][]string)
 	left := slices.Clone(f.keys)
 	for _, r := range rows {
@@ -143,7 +143,7 @@ func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 	defer func() { err = errors.Join(err, l.close()) }()
 	var errands []*errand
 	for _, name := range names {
-		errands = append(errands, &errand{request: console.OrderRequest{
+		errands = append(errands, &errand{request: api.OrderRequest{
 			Policy: name, Kind: string(journal.OrderResolve), Decision: string(journal.Adopt), KeyIDs: agreed[name], Why: f.why, By: a.userName(),
 		}})
 	}
@@ -161,7 +161,7 @@ func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 }
 
 // waitingAdoptions is the error of policies for which a human has to act first.
-func waitingAdoptions(rows []console.AdoptionRow) error {
+func waitingAdoptions(rows []api.AdoptionRow) error {
 	var names []string
 	for _, r := range rows {
 		if r.As == string(rotation.AdoptWaits) {
@@ -174,8 +174,8 @@ func waitingAdoptions(rows []console.AdoptionRow) error {
 	return waiting(fmt.Errorf("not adopted: %s", strings.Join(slices.Compact(names), ", ")), "Each line that waits says what has to be done first; then adopt again.")
 }
 
-// Adoptions implements console.Actions.
-func (p *program) Adoptions(ctx context.Context, named []string) ([]console.AdoptionRow, error) {
+// Adoptions implements api.Actions.
+func (p *program) Adoptions(ctx context.Context, named []string) ([]api.AdoptionRow, error) {
 	if err := p.present().world.missing; err != nil {
 		return nil, err
 	}
@@ -183,9 +183,9 @@ func (p *program) Adoptions(ctx context.Context, named []string) ([]console.Adop
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]console.AdoptionRow, len(found))
+	rows := make([]api.AdoptionRow, len(found))
 	for i, f := range found {
-		rows[i] = console.AdoptionRow{
+		rows[i] = api.AdoptionRow{
 			Policy: optional(f.Policy), KeyID: optional(f.Key.ID), Name: optional(f.Key.Name), As: string(f.As), Target: optional(f.Target), Why: f.Why,
 		}
 		if at := f.Key.Created.UTC(); !at.IsZero() {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -47,8 +47,8 @@ policy is released.`,
 
 // orderCommand makes a command that gives one kind of order and follows it until the rotation has arrived. What flags add to
 // the order goes into the request that it returns.
-func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arrival) (*cobra.Command, *console.OrderRequest) {
-	r := &console.OrderRequest{Kind: string(kind)}
+func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arrival) (*cobra.Command, *api.OrderRequest) {
+	r := &api.OrderRequest{Kind: string(kind)}
 	c.Args = cobra.MinimumNArgs(1)
 	c.ValidArgsFunction = a.completePolicies
 	c.Flags().StringVar(&r.Why, "why", "", "`REASON`, for the record")
@@ -59,7 +59,7 @@ func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arr
 }
 
 // order gives the same order for each policy, once.
-func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived arrival) (err error) {
+func (a *app) order(ctx context.Context, names []string, r api.OrderRequest, arrived arrival) (err error) {
 	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (a *app) order(ctx context.Context, names []string, r console.OrderRequest,
 
 // until says that a rotation has arrived when it is in one of these states.
 func until(states ...journal.State) arrival {
-	return func(_ *errand, h console.HistoryRow) (bool, error) {
+	return func(_ *errand, h api.HistoryRow) (bool, error) {
 		switch {
 		case slices.Contains(states, journal.State(h.State)):
 			return true, nil

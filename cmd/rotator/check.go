@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/api"
 	"rotator/internal/config"
-	"rotator/internal/console"
 	"rotator/policies"
 	"rotator/stores"
 	"rotator/xai"
@@ -74,13 +74,13 @@ func (a *app) check(ctx context.Context, json bool) error {
 			return err
 		}
 		defer func() { _ = p.close() }() // in memory
-		client = console.InProcess(p.console.Control())
+		client = api.InProcess(p.api.Control())
 	}
 	rows, err := client.Check(ctx)
 	if err != nil {
 		return err
 	}
-	rows = append([]console.CheckRow{
+	rows = append([]api.CheckRow{
 		checked("configuration "+f.config.File, nil, ""),
 		checked(fmt.Sprintf("%s in %s", countPolicies(len(f.policies)), f.config.Policies), nil, ""),
 	}, rows...)
@@ -92,18 +92,18 @@ func (a *app) check(ctx context.Context, json bool) error {
 	}); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(rows, func(r console.CheckRow) bool { return r.Result == console.CheckProblem }) {
+	if slices.ContainsFunc(rows, func(r api.CheckRow) bool { return r.Result == api.CheckProblem }) {
 		return &failure{exitFailed, errors.New("problems were found"), "Each line marked problem says what would be right."}
 	}
 	return nil
 }
 
 // checked is a row: ok without an error.
-func checked(subject string, err error, do string) console.CheckRow {
-	r := console.CheckRow{Subject: subject, Result: console.CheckOK}
+func checked(subject string, err error, do string) api.CheckRow {
+	r := api.CheckRow{Subject: subject, Result: api.CheckOK}
 	if err != nil {
 		detail := strings.ReplaceAll(err.Error(), "\n", "; ") // several at once
-		r.Result, r.Detail = console.CheckProblem, &detail
+		r.Result, r.Detail = api.CheckProblem, &detail
 		if do != "" {
 			r.Do = &do
 		}
@@ -111,16 +111,16 @@ func checked(subject string, err error, do string) console.CheckRow {
 	return r
 }
 
-func warned(subject, detail, do string) console.CheckRow {
+func warned(subject, detail, do string) api.CheckRow {
 	r := checked(subject, errors.New(detail), do)
-	r.Result = console.CheckWarning
+	r.Result = api.CheckWarning
 	return r
 }
 
-// Check implements console.Actions.
-func (p *program) Check(ctx context.Context) ([]console.CheckRow, error) {
+// Check implements api.Actions.
+func (p *program) Check(ctx context.Context) ([]api.CheckRow, error) {
 	v := p.present()
-	var rows []console.CheckRow
+	var rows []api.CheckRow
 	for _, name := range v.world.names {
 		rows = append(rows, v.checkTeam(ctx, name)...)
 	}
@@ -133,7 +133,7 @@ func (p *program) Check(ctx context.Context) ([]console.CheckRow, error) {
 }
 
 // checkTraces reads the headers for the collector. It is not called: no span is true that nothing was done for.
-func checkTraces(c *config.Traces) (rows []console.CheckRow) {
+func checkTraces(c *config.Traces) (rows []api.CheckRow) {
 	if c == nil {
 		return nil
 	}
@@ -153,7 +153,7 @@ func checkTraces(c *config.Traces) (rows []console.CheckRow) {
 }
 
 // checkTeam asks xAI about a team's management key, and compares the policies with what the team has.
-func (v view) checkTeam(ctx context.Context, name string) (rows []console.CheckRow) {
+func (v view) checkTeam(ctx context.Context, name string) (rows []api.CheckRow) {
 	subject := "team " + name
 	if warning, err := v.config.Teams[name].ManagementKey.Check(); err == nil && warning != "" {
 		rows = append(rows, warned(subject, v.config.Teams[name].ManagementKey.String()+": "+warning, ""))
@@ -193,14 +193,14 @@ func lackingRights(acls []string) (lacking []string) {
 }
 
 // checkACLs compares the ACLs of a team's policies with the models and endpoints that xAI names.
-func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management) (rows []console.CheckRow) {
+func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management) (rows []api.CheckRow) {
 	models, err := m.Models(ctx, id)
 	if err != nil {
-		return []console.CheckRow{warned("models of team "+team, err.Error(), "")}
+		return []api.CheckRow{warned("models of team "+team, err.Error(), "")}
 	}
 	has, err := m.Endpoints(ctx, id)
 	if err != nil {
-		return []console.CheckRow{warned("endpoints of team "+team, err.Error(), "")}
+		return []api.CheckRow{warned("endpoints of team "+team, err.Error(), "")}
 	}
 	for _, model := range models {
 		for _, n := range append(model.Aliases, model.Name) {
@@ -231,7 +231,7 @@ func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management)
 
 // checkTargets tries each target of a policy, as far as its store can tell without changing anything, and adds those without
 // a problem to sound: store → its targets.
-func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound map[string][]stores.Target) (rows []console.CheckRow) {
+func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound map[string][]stores.Target) (rows []api.CheckRow) {
 	for _, t := range policy.Targets {
 		subject := fmt.Sprintf("target %s of %s", t, policy.Name)
 		s, _ := v.world.Store(t.Store) // policies name only stores that there are

@@ -16,7 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
@@ -88,10 +88,10 @@ func (a *app) runDaemon(ctx context.Context) (err error) {
 	defer stop() // before the wait: an early return ends what was begun
 	if web != nil {
 		fmt.Fprintf(a.stdout, "listening on http://%s\n", web.Addr())
-		working.Go(func() { a.serve(ctx, web, p.console.Public(), publicTime) })
+		working.Go(func() { a.serve(ctx, web, p.api.Public(), publicTime) })
 	}
 	if control != nil {
-		working.Go(func() { a.serve(ctx, control, p.console.Control(), 0) })
+		working.Go(func() { a.serve(ctx, control, p.api.Control(), 0) })
 	}
 	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
@@ -143,7 +143,7 @@ func (a *app) serve(ctx context.Context, l net.Listener, h http.Handler, within 
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       console.WithPeer,
+		ConnContext:       api.WithPeer,
 		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan struct{})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -15,9 +15,9 @@ import (
 // The exit codes.
 const (
 	exitDone    = 0
-	exitFailed  = console.ExitFailed
-	exitUsage   = console.ExitUsage
-	exitWaiting = console.ExitWaiting
+	exitFailed  = api.ExitFailed
+	exitUsage   = api.ExitUsage
+	exitWaiting = api.ExitWaiting
 )
 
 // failure is an error with its exit code and what to do next.
@@ -49,7 +49,7 @@ func report(w io.Writer, err error) int {
 		return code
 	}
 	var problems policies.Problems
-	var told *console.Error
+	var told *api.Error
 	switch {
 	case errors.As(err, &problems):
 		for _, p := range problems {
@@ -73,7 +73,7 @@ func report(w io.Writer, err error) int {
 func advise(err error) (code int, do string) {
 	var f *failure
 	var problems policies.Problems
-	var told *console.Error
+	var told *api.Error
 	switch {
 	case errors.As(err, &f):
 		return f.code, f.do
@@ -87,7 +87,7 @@ func advise(err error) (code int, do string) {
 		return exitFailed, "Use the newer version; to go back, restore a backup that the older one wrote."
 	case errors.Is(err, sqldb.ErrDamaged):
 		return exitFailed, "Stop what uses it and restore a backup; without one, `The journal is lost` in docs/runbooks.md has the way to a new one."
-	case errors.Is(err, console.ErrNoDaemon):
+	case errors.Is(err, api.ErrNoDaemon):
 		return exitFailed, "The daemon ended meanwhile; `rotator status` shows where things stand."
 	case errors.Is(err, context.Canceled):
 		return exitFailed, "It was interrupted; `rotator status` shows where things stand."

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 )
 
@@ -34,7 +34,7 @@ func (a *app) hold(ctx context.Context, names []string, reason, until string) er
 	if reason == "" {
 		return usage(errors.New("--reason is missing"), "Say why: whoever finds the policy held wants to know.")
 	}
-	h := console.HoldRequest{Reason: reason, By: a.userName()}
+	h := api.HoldRequest{Reason: reason, By: a.userName()}
 	if until != "" {
 		at, err := parseUntil(until, time.Now())
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/xai"
 )
 
@@ -52,8 +52,8 @@ func (a *app) keys(ctx context.Context, team string, json bool) (err error) {
 	})
 }
 
-// Keys implements console.Actions.
-func (p *program) Keys(ctx context.Context, team string) ([]console.KeyRow, error) {
+// Keys implements api.Actions.
+func (p *program) Keys(ctx context.Context, team string) ([]api.KeyRow, error) {
 	w := p.present().world
 	if w.missing != nil {
 		return nil, w.missing
@@ -61,11 +61,11 @@ func (p *program) Keys(ctx context.Context, team string) ([]console.KeyRow, erro
 	names := w.names
 	if team != "" {
 		if w.teams[team] == nil {
-			return nil, &console.Error{Message: fmt.Sprintf("no team is named %q; there are %s", team, strings.Join(names, ", ")), Code: exitUsage}
+			return nil, &api.Error{Message: fmt.Sprintf("no team is named %q; there are %s", team, strings.Join(names, ", ")), Code: exitUsage}
 		}
 		names = []string{team}
 	}
-	rows := []console.KeyRow{}
+	rows := []api.KeyRow{}
 	for _, name := range names {
 		of, err := p.keysOf(ctx, w, name)
 		if err != nil {
@@ -76,7 +76,7 @@ func (p *program) Keys(ctx context.Context, team string) ([]console.KeyRow, erro
 	return rows, nil
 }
 
-func (p *program) keysOf(ctx context.Context, w *world, name string) ([]console.KeyRow, error) {
+func (p *program) keysOf(ctx context.Context, w *world, name string) ([]api.KeyRow, error) {
 	t, err := w.Team(ctx, name)
 	if err != nil {
 		return nil, err
@@ -95,9 +95,9 @@ func (p *program) keysOf(ctx context.Context, w *world, name string) ([]console.
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]console.KeyRow, len(found))
+	rows := make([]api.KeyRow, len(found))
 	for i, k := range found {
-		rows[i] = console.KeyRow{KeyID: k.Key.ID, Name: k.Key.Name, Kind: string(k.Kind), Disabled: k.Key.Disabled, Policy: optional(k.Policy)}
+		rows[i] = api.KeyRow{KeyID: k.Key.ID, Name: k.Key.Name, Kind: string(k.Kind), Disabled: k.Key.Disabled, Policy: optional(k.Policy)}
 		if at := k.Key.Created.UTC(); !at.IsZero() {
 			rows[i].Created = &at
 		}

@@ -8,31 +8,31 @@ import (
 	"sync"
 	"time"
 
+	"rotator/internal/api"
 	"rotator/internal/config"
-	"rotator/internal/console"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
 )
 
 // link is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
 type link struct {
-	*console.Client
+	*api.Client
 	alone *program // nil when a daemon answers
 	close func() error
 }
 
 // dial asks for the daemon. Nobody there is no error: ok is false.
-func dial(ctx context.Context, c *config.Config) (client *console.Client, ok bool, err error) {
+func dial(ctx context.Context, c *config.Config) (client *api.Client, ok bool, err error) {
 	if c.Socket == "" {
 		return nil, false, nil
 	}
-	client = console.Dial(c.Socket)
+	client = api.Dial(c.Socket)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	switch _, err := client.Version(ctx); {
 	case err == nil:
 		return client, true, nil
-	case errors.Is(err, console.ErrNoDaemon):
+	case errors.Is(err, api.ErrNoDaemon):
 		return nil, false, nil
 	case errors.Is(err, fs.ErrPermission):
 		return nil, false, failed(err, "The daemon's socket is not open to you: see `socket_group` in the configuration, or use sudo.")
@@ -59,7 +59,7 @@ func (a *app) act(ctx context.Context, only ...string) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{Client: console.InProcess(p.console.Control()), alone: p, close: p.close}, nil
+	return &link{Client: api.InProcess(p.api.Control()), alone: p, close: p.close}, nil
 }
 
 // actOn is act for policies that must be known, or nothing is done at all. It returns their names, each once.
@@ -93,7 +93,7 @@ func (a *app) look(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{Client: console.InProcess(p.console.Control()), alone: p, close: p.close}, nil
+	return &link{Client: api.InProcess(p.api.Control()), alone: p, close: p.close}, nil
 }
 
 func (a *app) openToLook(ctx context.Context, c *config.Config) (*program, error) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -35,7 +35,7 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 	var errands []*errand
 	for i, name := range names {
 		fmt.Fprintf(a.stderr, "%s: a key with the least rights of this policy lives and dies at xAI, for team %s; this takes minutes\n", name, teams[i])
-		errands = append(errands, &errand{request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
+		errands = append(errands, &errand{request: api.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
 	}
 	beside := *a
 	if json {
@@ -93,7 +93,7 @@ func assumptions(ctx context.Context, l *link, after int64) ([]assumption, error
 	rows := []assumption{}
 	present, err := l.Present(ctx)
 	for err == nil && after < present {
-		var got console.Events
+		var got api.Events
 		if got, err = l.Events(ctx, after, ""); err != nil {
 			break
 		}

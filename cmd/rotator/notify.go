@@ -6,13 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/notify"
 )
 
 // notifier makes what tells people of urgent events.
 func (p *program) notifier() *notify.Notifier {
-	o := notify.Options{Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.console.ObserveNotify}
+	o := notify.Options{Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.api.ObserveNotify}
 	if w := p.present().config.Notify.Webhook; w != nil {
 		o.Webhook = &notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}
 	}
@@ -44,7 +44,7 @@ func (p *program) telling(ctx context.Context, do func() error) error {
 
 // flushed waits until the webhook has every event that there is now.
 func (p *program) flushed(ctx context.Context) error {
-	last, err := console.InProcess(p.console.Control()).Present(ctx)
+	last, err := api.InProcess(p.api.Control()).Present(ctx)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/reason"
 )
 
@@ -24,20 +24,20 @@ const (
 
 // arrival reports whether the rotation that an order began or joined is where it was to go; an error means that it never
 // will be. A nil arrival is the order itself: it is enough that it was carried out.
-type arrival func(*errand, console.HistoryRow) (bool, error)
+type arrival func(*errand, api.HistoryRow) (bool, error)
 
 // errand is an order for one policy, and how far it has come.
 type errand struct {
-	request console.OrderRequest
+	request api.OrderRequest
 	arrived arrival
 
 	id       int64
-	after    int64             // the last event before the order
-	at       time.Time         // of the order
-	rotation string            // that the order began or joined
-	stuck    time.Time         // since when it is seen waiting for a human
-	row      console.StatusRow // as last seen
-	reason   string            // as last told
+	after    int64         // the last event before the order
+	at       time.Time     // of the order
+	rotation string        // that the order began or joined
+	stuck    time.Time     // since when it is seen waiting for a human
+	row      api.StatusRow // as last seen
+	reason   string        // as last told
 	over     bool
 	err      error
 }
@@ -86,8 +86,8 @@ func (l *link) overlook(err error, since time.Time) (time.Time, error) {
 	if err == nil {
 		return time.Time{}, nil
 	}
-	var told *console.Error
-	if l.alone != nil || !errors.Is(err, console.ErrNoDaemon) && !(errors.As(err, &told) && told.Code == console.ExitFailed) {
+	var told *api.Error
+	if l.alone != nil || !errors.Is(err, api.ErrNoDaemon) && !(errors.As(err, &told) && told.Code == api.ExitFailed) {
 		return since, err
 	}
 	if since.IsZero() {
@@ -203,7 +203,7 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	i := slices.IndexFunc(history, func(h console.HistoryRow) bool { return h.Rotation == e.rotation })
+	i := slices.IndexFunc(history, func(h api.HistoryRow) bool { return h.Rotation == e.rotation })
 	if i < 0 {
 		return false, nil
 	}
@@ -219,7 +219,7 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 func (e *errand) human(now time.Time) {
 	why := or(e.row.Reason)
 	held := e.row.Hold != nil && why == string(reason.Held)
-	if !held && e.row.State != console.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
+	if !held && e.row.State != api.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
 		e.stuck = time.Time{}
 		return
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -65,8 +65,8 @@ const (
 	actWarning = "warning"
 )
 
-// Plan implements console.Actions.
-func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, error) {
+// Plan implements api.Actions.
+func (p *program) Plan(ctx context.Context, names []string) ([]api.PlanRow, error) {
 	v := p.present()
 	if v.world.missing != nil {
 		return nil, v.world.missing
@@ -78,11 +78,11 @@ func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, 
 	for _, name := range names {
 		known := v.policies[name] != nil || slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == name })
 		if !known {
-			return nil, &console.Error{Message: fmt.Sprintf("no policy is named %q", name), Code: exitUsage}
+			return nil, &api.Error{Message: fmt.Sprintf("no policy is named %q", name), Code: exitUsage}
 		}
 	}
 	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
-	rows := []console.PlanRow{}
+	rows := []api.PlanRow{}
 	lists := map[string]xai.KeyList{}
 	dangers, unknown := v.dangers(ctx, v.neighbours(wanted))
 	for _, spec := range v.specs() {
@@ -108,11 +108,11 @@ func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, 
 // outline is the plan of one policy.
 type outline struct {
 	policy string
-	rows   []console.PlanRow
+	rows   []api.PlanRow
 }
 
 func (o *outline) add(action string, at time.Time, key, target, detail string) {
-	r := console.PlanRow{Policy: o.policy, Action: action, KeyID: optional(key), Target: optional(target), Detail: optional(detail)}
+	r := api.PlanRow{Policy: o.policy, Action: action, KeyID: optional(key), Target: optional(target), Detail: optional(detail)}
 	if !at.IsZero() {
 		at = at.UTC().Truncate(time.Second)
 		r.At = &at
@@ -121,7 +121,7 @@ func (o *outline) add(action string, at time.Time, key, target, detail string) {
 }
 
 // planPolicy outlines what would happen to one policy.
-func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists map[string]xai.KeyList) ([]console.PlanRow, error) {
+func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists map[string]xai.KeyList) ([]api.PlanRow, error) {
 	o := &outline{policy: policy.Name}
 	now := time.Now()
 	rec, err := p.journal.Load(ctx, policy.Name)

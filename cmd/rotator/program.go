@@ -16,8 +16,8 @@ import (
 
 	"github.com/google/uuid"
 
+	"rotator/internal/api"
 	"rotator/internal/config"
-	"rotator/internal/console"
 	"rotator/internal/secret"
 	"rotator/internal/traces"
 	"rotator/policies"
@@ -67,7 +67,7 @@ type program struct {
 	log     *slog.Logger
 	journal journal.Journal
 	engine  *rotation.Engine
-	console *console.Console
+	api     *api.Server
 	traces  *traces.Traces // nil: none are asked for
 	pacer   journal.Pacer  // nil where no other process acts
 
@@ -162,7 +162,7 @@ func (a *app) newProgram(ctx context.Context, f files, j journal.Journal, u use)
 		Owner: p.owner, Host: hostname(), Version: programVersion(),
 		Observe: p.observeStep,
 	})
-	p.console = console.New(console.Options{
+	p.api = api.New(api.Options{
 		Journal: j, Scheduler: p.engine, Actions: p, Reasons: reasons(), Teams: func() []string { return p.present().world.names },
 		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().world.stores)) }, Spans: p.spans,
 		Hosts: hosts(f.config), Version: programVersion(), Commit: programCommit(), Log: a.log,
@@ -193,10 +193,10 @@ func hosts(c *config.Config) []string {
 	return []string{strings.ToLower(host)}
 }
 
-func reasons() []console.ReasonInfo {
-	list := make([]console.ReasonInfo, len(reason.All))
+func reasons() []api.ReasonInfo {
+	list := make([]api.ReasonInfo, len(reason.All))
 	for i, r := range reason.All {
-		list[i] = console.ReasonInfo(r)
+		list[i] = api.ReasonInfo(r)
 	}
 	return list
 }

@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// Reload implements console.Actions: it reads configuration, policies and secrets again.
+// Reload implements api.Actions: it reads configuration, policies and secrets again.
 func (p *program) Reload(ctx context.Context) error { return p.refresh(ctx, true, true) }
 
 // refresh reads configuration and policies again. Stores and teams are made anew, and so read their secrets again, when

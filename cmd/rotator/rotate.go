@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -63,7 +63,7 @@ func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
 	if f.compromised {
 		trigger = journal.ByCompromise
 	}
-	r := console.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
+	r := api.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
 	if f.key != "" {
 		r.KeyIDs = []string{f.key}
 	}
@@ -75,7 +75,7 @@ func (f rotateFlags) arrived() arrival {
 	if f.wait == "none" {
 		return nil
 	}
-	return func(_ *errand, h console.HistoryRow) (bool, error) {
+	return func(_ *errand, h api.HistoryRow) (bool, error) {
 		switch {
 		case f.wait == "live" && h.Live != nil, h.State == string(journal.Done):
 			return true, nil

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -48,7 +48,7 @@ func (a *app) replicas(ctx context.Context, names []string, json bool) (err erro
 	return a.print(json, rows, func(t *table) { drawReplicas(t, rows, time.Now()) })
 }
 
-func drawReplicas(t *table, rows []console.ReplicaRow, now time.Time) {
+func drawReplicas(t *table, rows []api.ReplicaRow, now time.Time) {
 	t.row("REPLICA", "HOST", "VERSION", "SINCE", "LAST SEEN", "ACTS FOR")
 	for _, r := range rows {
 		seen := ago(r.LastSeen, now)
@@ -84,10 +84,10 @@ func (a *app) status(ctx context.Context, names []string, json, wide bool) (err 
 }
 
 // stuck reports whether a policy waits for a human, or is held by one.
-func stuck(r console.StatusRow) bool { return r.State == console.StateBlocked || r.Hold != nil }
+func stuck(r api.StatusRow) bool { return r.State == api.StateBlocked || r.Hold != nil }
 
 // drawStatus fills the table; a wide one says which replica acts for a policy at this moment.
-func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
+func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 	head := []string{"POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "WAITS FOR"}
 	if wide {
 		head = slices.Insert(head, 6, "IN HAND OF", "SINCE")

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
@@ -183,7 +183,7 @@ func (o *outline) warn(v view, policy *policies.Policy) {
 
 // warnings are the stores' warnings about the policy's targets, as rows of its plan. An error of a store is shown once, with
 // the first policy, and removed from unknown.
-func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []console.PlanRow {
+func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []api.PlanRow {
 	o := &outline{policy: policy.Name}
 	for _, t := range policy.Targets {
 		for _, d := range dangers {

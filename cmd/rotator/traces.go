@@ -44,21 +44,21 @@ func headersOf(refs map[string]config.Reference) func(context.Context, http.Head
 func (p *program) observeStep(ctx context.Context, s rotation.Step) (context.Context, func(rotation.Step)) {
 	ctx, end := p.traces.Step(ctx, traces.Step(s))
 	return ctx, func(s rotation.Step) {
-		p.console.ObserveStep(string(s.State), s.Outcome, string(s.Reason), s.Took)
+		p.api.ObserveStep(string(s.State), s.Outcome, string(s.Reason), s.Took)
 		end(traces.Step(s))
 	}
 }
 
-// hooks tells metrics and traces of calls. It is made before the console, and called after.
+// hooks tells metrics and traces of calls. It is made before the API, and called after.
 func (p *program) hooks() hooks {
 	return hooks{
 		pacer: p.pacer,
 		store: func(ctx context.Context, store, op, outcome string, took time.Duration) {
-			p.console.ObserveStore(store, op, outcome, took)
+			p.api.ObserveStore(store, op, outcome, took)
 			p.traces.Call(ctx, store, op, outcome, took)
 		},
 		xai: func(ctx context.Context, op, class string, took time.Duration) {
-			p.console.ObserveXAI(op, class, took)
+			p.api.ObserveXAI(op, class, took)
 			p.traces.Call(ctx, "xai", op, class, took)
 		},
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/stores"
 )
@@ -45,7 +45,7 @@ func (v view) dangers(ctx context.Context, targets map[string][]stores.Target) (
 }
 
 // checkDangers is dangers as rows of a check.
-func (v view) checkDangers(ctx context.Context, targets map[string][]stores.Target) (rows []console.CheckRow) {
+func (v view) checkDangers(ctx context.Context, targets map[string][]stores.Target) (rows []api.CheckRow) {
 	all, unknown := v.dangers(ctx, targets)
 	for _, d := range all {
 		rows = append(rows, warned(v.subject(d), d.Text, d.Do))

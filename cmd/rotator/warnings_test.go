@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/stores"
 	"rotator/stores/memstore"
@@ -57,7 +57,7 @@ func TestDangers(t *testing.T) {
 	for i, want := range []string{
 		"target s:one#x of a, s:one#y of b and 1 more: crowded. Move.", "target s:one#x of a: old", "warnings of store s: first; and 2 more",
 	} {
-		if got := rows[i].Subject + ": " + joined(rows[i].Detail, rows[i].Do); got != want || rows[i].Result != console.CheckWarning {
+		if got := rows[i].Subject + ": " + joined(rows[i].Detail, rows[i].Do); got != want || rows[i].Result != api.CheckWarning {
 			t.Errorf("%s: %q, want %q", rows[i].Result, got, want)
 		}
 	}

@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"runtime"
@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -44,11 +44,11 @@ func (d *desk) tells(lines ...string) {
 }
 
 func (d *desk) observe() {
-	d.console.ObserveStep("", "waits", "", time.Millisecond)
-	d.console.ObserveStep("staged", "waits", "propagation", 700*time.Millisecond)
-	d.console.ObserveXAI("create", "unknown", 2*time.Second)
-	d.console.ObserveStore("vault", "promote", "ok", 30*time.Millisecond)
-	d.console.ObserveNotify("webhook", 4)
+	d.server.ObserveStep("", "waits", "", time.Millisecond)
+	d.server.ObserveStep("staged", "waits", "propagation", 700*time.Millisecond)
+	d.server.ObserveXAI("create", "unknown", 2*time.Second)
+	d.server.ObserveStore("vault", "promote", "ok", 30*time.Millisecond)
+	d.server.ObserveNotify("webhook", 4)
 }
 
 func TestMetricsKeepToTheConventions(t *testing.T) {
@@ -192,7 +192,7 @@ func TestGaugesAreThereFromTheStart(t *testing.T) {
 		return found
 	}
 	before := gauges()
-	d.console = console.New(console.Options{Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Version: "v1.2.3", Commit: "abc123", Now: d.now})
+	d.server = api.New(api.Options{Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Version: "v1.2.3", Commit: "abc123", Now: d.now})
 	if diff := cmp.Diff(before, gauges()); diff != "" || len(before) < 25 {
 		t.Errorf("%d before; then %s", len(before), diff)
 	}

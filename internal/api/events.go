@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -14,7 +14,7 @@ const (
 	eventPage = 1000                   // events in one answer
 )
 
-func (c *Console) getEvents(r *http.Request) (any, error) {
+func (c *Server) getEvents(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	if len(q["policy"]) > 1 {
 		return nil, usage("events are of one policy or of all")
@@ -31,7 +31,7 @@ func (c *Console) getEvents(r *http.Request) (any, error) {
 }
 
 // follow returns the next events after an id, and waits for one while there is none.
-func (c *Console) follow(ctx context.Context, after int64, policy string) (Events, error) {
+func (c *Server) follow(ctx context.Context, after int64, policy string) (Events, error) {
 	answer := Events{Next: after, Events: []EventRow{}}
 	over := time.NewTimer(longPoll)
 	defer over.Stop()
@@ -65,13 +65,13 @@ func (c *Console) follow(ctx context.Context, after int64, policy string) (Event
 }
 
 // present is the id of the last event, 0 when there is none.
-func (c *Console) present(ctx context.Context) (int64, error) {
+func (c *Server) present(ctx context.Context) (int64, error) {
 	return c.o.Journal.LastEvent(ctx)
 }
 
 // before returns the id of the last event for which later does not hold, 0 when there is none. Events for which it holds
 // must follow all others. The journal reads forwards from an id only, so the id is searched by halving.
-func (c *Console) before(ctx context.Context, later func(journal.Event) bool) (int64, error) {
+func (c *Server) before(ctx context.Context, later func(journal.Event) bool) (int64, error) {
 	earlierAbove := func(id int64) (bool, error) { // is there one such event with an id above?
 		found, err := c.o.Journal.Events(ctx, id, 1)
 		return len(found) > 0 && !later(found[0]), err

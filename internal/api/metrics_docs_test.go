@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/pages"
 	"rotator/rotation/journal"
 )
@@ -29,7 +29,7 @@ func TestMetricsPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages.Part(t, metricsPage, "go generate ./internal/console", metricsTable(t), *update)
+	pages.Part(t, metricsPage, "go generate ./internal/api", metricsTable(t), *update)
 	_, below, _ := strings.Cut(string(page), "<!-- To here. -->")
 	for file, form := range map[string]string{
 		"../../xai/errors.go":              `(?m)^\s+(?:Op|Class)\w+\s.*= "(\w+)"`,
@@ -66,7 +66,7 @@ func metricsTable(t *testing.T) string {
 	all := make(chan *prometheus.Desc)
 	go func() {
 		defer close(all)
-		d.console.Describe(all)
+		d.server.Describe(all)
 	}()
 	form := regexp.MustCompile(`^Desc\{fqName: "(rotator_\w+)", help: "([^"]*)",.* constLabels: \{\}, variableLabels: \{(.*)\}\}$`)
 	var lines []string
@@ -114,7 +114,7 @@ const perPolicy = 6
 func TestCardinality(t *testing.T) {
 	t.Parallel()
 	count := func(n int) (series, bytes int, took time.Duration) {
-		d := newDesk(t, func(o *console.Options) { o.Journal = crowd{o.Journal, n} })
+		d := newDesk(t, func(o *api.Options) { o.Journal = crowd{o.Journal, n} })
 		d.observe()
 		begun := time.Now()
 		body := d.get("/metrics").Body

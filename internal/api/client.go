@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 // maxAnswer bounds what a client reads, in bytes: the status of 100,000 policies has about 50 MB.
 const maxAnswer = 256 << 20
 
-// Client asks a [Console.Control] API. A failure that the API tells is an *[Error].
+// Client asks a [Server.Control] API. A failure that the API tells is an *[Error].
 type Client struct{ via http.RoundTripper }
 
 // Dial makes a client for the daemon at a unix socket. Nothing is sent yet. When nobody answers there, calls return

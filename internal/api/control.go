@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -24,7 +24,7 @@ const (
 // endpoint answers one request: a value for JSON, nil for nothing to say, or an error.
 type endpoint func(r *http.Request) (any, error)
 
-func (c *Console) control() http.Handler {
+func (c *Server) control() http.Handler {
 	mux := http.NewServeMux()
 	for route, e := range map[string]struct {
 		query []string // the parameters that it knows
@@ -55,7 +55,7 @@ func (c *Console) control() http.Handler {
 }
 
 // answer makes a handler of an endpoint: it bounds the body, refuses parameters that nobody knows, and tells errors.
-func (c *Console) answer(do endpoint, query ...string) http.Handler {
+func (c *Server) answer(do endpoint, query ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 		said, err := any(nil), checkQuery(r.URL, query)
@@ -78,7 +78,7 @@ func (c *Console) answer(do endpoint, query ...string) http.Handler {
 	})
 }
 
-func (c *Console) reply(w http.ResponseWriter, status int, said any) {
+func (c *Server) reply(w http.ResponseWriter, status int, said any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
@@ -125,7 +125,7 @@ func decode(r *http.Request, v any) error {
 }
 
 // summaries returns the named policies, all when none is named, by name.
-func (c *Console) summaries(ctx context.Context, named []string) ([]journal.Summary, error) {
+func (c *Server) summaries(ctx context.Context, named []string) ([]journal.Summary, error) {
 	found, err := c.o.Journal.Summaries(ctx, named...)
 	if err != nil {
 		return nil, err
@@ -139,7 +139,7 @@ func (c *Console) summaries(ctx context.Context, named []string) ([]journal.Summ
 }
 
 // mustKnow refuses a policy that the journal does not know.
-func (c *Console) mustKnow(ctx context.Context, policy string) error {
+func (c *Server) mustKnow(ctx context.Context, policy string) error {
 	if policy == "" {
 		return usage("a policy must be named")
 	}
@@ -148,7 +148,7 @@ func (c *Console) mustKnow(ctx context.Context, policy string) error {
 }
 
 // unknown is the error for a policy that the journal does not know, with the names that may have been meant.
-func (c *Console) unknown(ctx context.Context, name string) error {
+func (c *Server) unknown(ctx context.Context, name string) error {
 	all, err := c.o.Journal.Summaries(ctx)
 	if err != nil {
 		return err
@@ -170,7 +170,7 @@ func unknownAmong(name string, all []journal.Summary) error {
 	return &Error{Message: message, Code: ExitUsage, status: http.StatusNotFound}
 }
 
-func (c *Console) getStatus(r *http.Request) (any, error) {
+func (c *Server) getStatus(r *http.Request) (any, error) {
 	found, err := c.summaries(r.Context(), r.URL.Query()["policy"])
 	if err != nil {
 		return nil, err
@@ -178,7 +178,7 @@ func (c *Console) getStatus(r *http.Request) (any, error) {
 	return c.statusRows(found), nil
 }
 
-func (c *Console) statusRows(found []journal.Summary) []StatusRow {
+func (c *Server) statusRows(found []journal.Summary) []StatusRow {
 	rows := make([]StatusRow, len(found))
 	now := c.o.Now()
 	for i, s := range found {
@@ -187,7 +187,7 @@ func (c *Console) statusRows(found []journal.Summary) []StatusRow {
 	return rows
 }
 
-func (c *Console) getHistory(r *http.Request) (any, error) {
+func (c *Server) getHistory(r *http.Request) (any, error) {
 	q := r.URL.Query()
 	if len(q["policy"]) > 1 {
 		return nil, usage("history is of one policy or of all")
@@ -226,7 +226,7 @@ func number(s, name string, lowest, highest int64) (int64, error) {
 }
 
 // act asks the program itself for rows.
-func act[T any](c *Console, ask func(Actions) ([]T, error)) (any, error) {
+func act[T any](c *Server, ask func(Actions) ([]T, error)) (any, error) {
 	if c.o.Actions == nil {
 		return nil, &Error{Message: "this program cannot do that", Code: ExitFailed, status: http.StatusNotImplemented}
 	}
@@ -237,7 +237,7 @@ func act[T any](c *Console, ask func(Actions) ([]T, error)) (any, error) {
 	return rows, err
 }
 
-func (c *Console) getKeys(r *http.Request) (any, error) {
+func (c *Server) getKeys(r *http.Request) (any, error) {
 	return act(c, func(a Actions) ([]KeyRow, error) {
 		rows, err := a.Keys(r.Context(), r.URL.Query().Get("team"))
 		for i := range rows {
@@ -247,7 +247,7 @@ func (c *Console) getKeys(r *http.Request) (any, error) {
 	})
 }
 
-func (c *Console) getPlan(r *http.Request) (any, error) {
+func (c *Server) getPlan(r *http.Request) (any, error) {
 	return act(c, func(a Actions) ([]PlanRow, error) {
 		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"])
 		for i := range rows {
@@ -257,7 +257,7 @@ func (c *Console) getPlan(r *http.Request) (any, error) {
 	})
 }
 
-func (c *Console) getAdoptions(r *http.Request) (any, error) {
+func (c *Server) getAdoptions(r *http.Request) (any, error) {
 	named := r.URL.Query()["policy"]
 	if len(named) > 0 {
 		if _, err := c.summaries(r.Context(), named); err != nil {
@@ -273,11 +273,11 @@ func (c *Console) getAdoptions(r *http.Request) (any, error) {
 	})
 }
 
-func (c *Console) getCheck(r *http.Request) (any, error) {
+func (c *Server) getCheck(r *http.Request) (any, error) {
 	return act(c, func(a Actions) ([]CheckRow, error) { return a.Check(r.Context()) })
 }
 
-func (c *Console) postReload(r *http.Request) (any, error) {
+func (c *Server) postReload(r *http.Request) (any, error) {
 	if _, err := act(c, func(a Actions) ([]int, error) { return nil, a.Reload(r.Context()) }); err != nil {
 		return nil, err
 	}
@@ -285,6 +285,6 @@ func (c *Console) postReload(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-func (c *Console) getVersion(*http.Request) (any, error) {
+func (c *Server) getVersion(*http.Request) (any, error) {
 	return VersionRow{Version: c.o.Version, Started: instant(c.started)}, nil
 }

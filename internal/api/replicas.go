@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"cmp"
@@ -25,7 +25,7 @@ type ReplicaRow struct {
 	Policies []string   `json:"policies"` // that it acts for at this moment
 }
 
-func (c *Console) getReplicas(r *http.Request) (any, error) {
+func (c *Server) getReplicas(r *http.Request) (any, error) {
 	known, err := c.o.Journal.Replicas(r.Context())
 	if err != nil {
 		return nil, err
@@ -38,7 +38,7 @@ func (c *Console) getReplicas(r *http.Request) (any, error) {
 }
 
 // replicaRows are the replicas by name, and what each acts for.
-func (c *Console) replicaRows(known []journal.Replica, all []journal.Summary) []ReplicaRow {
+func (c *Server) replicaRows(known []journal.Replica, all []journal.Summary) []ReplicaRow {
 	held := make(map[string][]string) // replica → policies
 	for _, s := range all {
 		if s.Owner != "" {

@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -43,7 +43,7 @@ func TestReplicas(t *testing.T) {
 	text := func(s string) *string { return &s }
 	at := func(s time.Duration) *time.Time { a := noon.Add(s * time.Second); return &a }
 	age := func(n int64) *int64 { return &n }
-	want := []console.ReplicaRow{
+	want := []api.ReplicaRow{
 		{Replica: "alpha/1/x", Host: text("alpha"), Version: text("v1.2.3"), Since: at(-3600), LastSeen: at(30), Age: age(1), Policies: []string{"a"}},
 		{Replica: "beta/2/y", Host: text("beta"), Version: text("v1.2.3"), Since: at(-3600), LastSeen: at(0), Age: age(31), Stale: true, Policies: []string{}},
 		{Replica: "gamma/3/z", Policies: []string{"b"}},

@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -44,7 +44,7 @@ type ending struct {
 
 // snapshots reads the journal once for all who look at the same time, however many there are.
 type snapshots struct {
-	console *Console
+	server  *Server
 	reading singleflight.Group
 	last    atomic.Pointer[snapshot]
 }
@@ -59,7 +59,7 @@ var endings = map[journal.Kind][]journal.State{
 
 // get returns a snapshot that is at most a second old.
 func (s *snapshots) get() (*snapshot, error) {
-	now := s.console.o.Now
+	now := s.server.o.Now
 	if last := s.last.Load(); last != nil && now().Sub(last.at) < snapshotAge {
 		return last, nil
 	}
@@ -81,7 +81,7 @@ func (s *snapshots) get() (*snapshot, error) {
 }
 
 func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
-	c, next := s.console, &snapshot{at: s.console.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
+	c, next := s.server, &snapshot{at: s.server.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
 	var err error
 	if next.policies, err = c.o.Journal.Summaries(ctx); err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func (s *snapshots) readManagementKeys(ctx context.Context, next, last *snapshot
 			next.keys[t.Name] = last.keys[t.Name]
 			continue
 		}
-		text, err := s.console.o.Journal.Meta(ctx, journal.MetaManagementKey+t.Name)
+		text, err := s.server.o.Journal.Meta(ctx, journal.MetaManagementKey+t.Name)
 		if err != nil {
 			return err
 		}

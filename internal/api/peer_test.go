@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 )
 
 // self is how the record names this process's user, who said to be another.
@@ -37,9 +37,9 @@ func TestWhoSpeaks(t *testing.T) {
 		}
 		return h.By
 	}
-	hold := console.HoldRequest{Policy: "a", Reason: "audit", By: "ann"}
+	hold := api.HoldRequest{Policy: "a", Reason: "audit", By: "ann"}
 
-	d.ok(console.Dial(listen(t, d.console.Control())).Hold(t.Context(), hold))
+	d.ok(api.Dial(listen(t, d.server.Control())).Hold(t.Context(), hold))
 	if got := recorded(); got != self(t, "ann") {
 		t.Errorf("at the socket: %q", got)
 	}
@@ -56,8 +56,8 @@ func TestWhoSpeaks(t *testing.T) {
 	}
 	d.ok(d.client.Release(t.Context(), "a", "ann"))
 
-	server := httptest.NewUnstartedServer(d.console.Control())
-	server.Config.ConnContext = console.WithPeer
+	server := httptest.NewUnstartedServer(d.server.Control())
+	server.Config.ConnContext = api.WithPeer
 	server.Start()
 	defer server.Close()
 	answer, err := http.Post(server.URL+"/v1/holds", "application/json", strings.NewReader(`{"policy":"a","reason":"audit","by":"ann"}`))

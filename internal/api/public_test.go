@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"crypto/sha256"
@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -19,7 +19,7 @@ var publicPaths = []string{"/", "/api/v1/status", "/api/v1/history", "/metrics",
 
 func TestPublicChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(o *console.Options) { o.Actions = &actions{} })
+	d := newDesk(t, func(o *api.Options) { o.Actions = &actions{} })
 	d.office()
 	before, err := d.journal.Events(t.Context(), 0, 0)
 	d.ok(err)
@@ -128,10 +128,10 @@ func TestPublicStatusIsTheSameStatus(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.office()
-	var rows []console.StatusRow
+	var rows []api.StatusRow
 	d.ok(json.Unmarshal(d.get("/api/v1/status").Body.Bytes(), &rows))
 	golden(t, "status.json", rows)
-	var history []console.HistoryRow
+	var history []api.HistoryRow
 	d.ok(json.Unmarshal(d.get("/api/v1/history?policy=stuck&limit=5").Body.Bytes(), &history))
 	if len(history) != 1 || history[0].Rotation != "rot-3" {
 		t.Errorf("history %+v", history)
@@ -164,7 +164,7 @@ func TestHealth(t *testing.T) {
 			t.Errorf("at %s: %d %q, want %d %q", step.now, w.Code, w.Body, status, step.want)
 		}
 	}
-	d = newDesk(t, func(o *console.Options) { o.Scheduler = nil })
+	d = newDesk(t, func(o *api.Options) { o.Scheduler = nil })
 	if w := d.get("/healthz"); w.Code != http.StatusServiceUnavailable {
 		t.Errorf("status %d without a scheduler, want 503", w.Code)
 	}
@@ -204,7 +204,7 @@ func TestReady(t *testing.T) {
 // TestReadyTellsOfStores: a store in trouble is told; only when all of them are gone can nothing be done.
 func TestReadyTellsOfStores(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(o *console.Options) { o.Stores = func() []string { return []string{"aws", "vault"} } })
+	d := newDesk(t, func(o *api.Options) { o.Stores = func() []string { return []string{"aws", "vault"} } })
 	d.office()
 	look := func(after time.Duration) {
 		now := noon.Add(after)
@@ -228,13 +228,13 @@ func TestReadyTellsOfStores(t *testing.T) {
 		{24 * time.Minute, "vault", "ok", "ok\n", 200},
 	} {
 		look(step.at)
-		d.console.ObserveStore(step.store, "current", step.outcome, time.Second)
+		d.server.ObserveStore(step.store, "current", step.outcome, time.Second)
 		if w := d.get("/readyz"); w.Body.String() != step.want || w.Code != step.status {
 			t.Errorf("at %s after %s of %s: %d %q, want %d %q", step.at, step.outcome, step.store, w.Code, w.Body, step.status, step.want)
 		}
 	}
 	d.journal.down.Store(true)
-	d.console.ObserveStore("vault", "current", "timeout", time.Second)
+	d.server.ObserveStore("vault", "current", "timeout", time.Second)
 	if w := d.get("/readyz"); w.Code != 503 || !strings.HasSuffix(w.Body.String(), "see the log\nstore vault: timeout for 0s\n") {
 		t.Errorf("without a journal: %d %q", w.Code, w.Body)
 	}

@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 )
 
 // listen serves a handler on a new unix socket.
@@ -26,7 +26,7 @@ func listen(t *testing.T, h http.Handler) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: h, ConnContext: console.WithPeer}
+	server := &http.Server{Handler: h, ConnContext: api.WithPeer}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(l) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
@@ -35,15 +35,15 @@ func listen(t *testing.T, h http.Handler) string {
 
 func TestTheSocketAndTheProcessAnswerAlike(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, func(o *console.Options) { o.Actions = &actions{} })
+	d := newDesk(t, func(o *api.Options) { o.Actions = &actions{} })
 	d.office()
-	remote := console.Dial(listen(t, d.console.Control()))
+	remote := api.Dial(listen(t, d.server.Control()))
 	status, err := remote.Status(t.Context())
 	d.ok(err)
 	golden(t, "status.json", status)
 	_, err = remote.Status(t.Context(), "chat-prdo")
-	d.fails(err, console.ExitUsage, `no policy is named "chat-prdo"; did you mean chat-prod?`)
-	d.ok(remote.Hold(t.Context(), console.HoldRequest{Policy: "fresh", Reason: "audit", By: "ann"}))
+	d.fails(err, api.ExitUsage, `no policy is named "chat-prdo"; did you mean chat-prod?`)
+	d.ok(remote.Hold(t.Context(), api.HoldRequest{Policy: "fresh", Reason: "audit", By: "ann"}))
 	d.ok(remote.Release(t.Context(), "fresh", "ann & bob"))
 	d.ok(remote.Reload(t.Context()))
 	v, err := remote.Version(t.Context())
@@ -64,8 +64,8 @@ func TestNoDaemon(t *testing.T) {
 	l.SetUnlinkOnClose(false) // as after a kill
 	_ = l.Close()
 	for _, socket := range []string{missing, stale} {
-		_, err := console.Dial(socket).Status(t.Context())
-		if !errors.Is(err, console.ErrNoDaemon) || !strings.Contains(err.Error(), socket) {
+		_, err := api.Dial(socket).Status(t.Context())
+		if !errors.Is(err, api.ErrNoDaemon) || !strings.Contains(err.Error(), socket) {
 			t.Errorf("error %v, want no daemon at %s", err, socket)
 		}
 	}
@@ -74,13 +74,13 @@ func TestNoDaemon(t *testing.T) {
 // TestADaemonThatEnds: one that dies before it has answered is gone, as one that never was.
 func TestADaemonThatEnds(t *testing.T) {
 	t.Parallel()
-	client := console.Dial(listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
-	if err := client.Hold(t.Context(), console.HoldRequest{Policy: "a"}); !errors.Is(err, console.ErrNoDaemon) {
+	client := api.Dial(listen(t, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
+	if err := client.Hold(t.Context(), api.HoldRequest{Policy: "a"}); !errors.Is(err, api.ErrNoDaemon) {
 		t.Errorf("error %v, want no daemon", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := client.Status(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, console.ErrNoDaemon) {
+	if _, err := client.Status(ctx); !errors.Is(err, context.Canceled) || errors.Is(err, api.ErrNoDaemon) {
 		t.Errorf("error %v, want a question that was taken back", err)
 	}
 }
@@ -92,7 +92,7 @@ func TestAnAnswerThatIsNotOurs(t *testing.T) {
 		"<html>":           "status 502 and no reason",
 		`{"error":"what"}`: "status 502 and no reason",
 	} {
-		c := console.InProcess(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c := api.InProcess(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusBadGateway)
 			_, _ = w.Write([]byte(body))
 		}))

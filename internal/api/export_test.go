@@ -1,4 +1,4 @@
-package console
+package api
 
 import "github.com/prometheus/client_golang/prometheus"
 
@@ -6,4 +6,4 @@ import "github.com/prometheus/client_golang/prometheus"
 var StatusRowOf = statusRow
 
 // Describe tells of all metrics.
-func (c *Console) Describe(ch chan<- *prometheus.Desc) { c.meters.registry.Describe(ch) }
+func (c *Server) Describe(ch chan<- *prometheus.Desc) { c.meters.registry.Describe(ch) }

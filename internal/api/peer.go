@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 // peer is the key of the user id that speaks, in the context of a request.
 type peer struct{}
 
-// WithPeer is the ConnContext of a server of [Console.Control]: on a unix socket the kernel says which user speaks
+// WithPeer is the ConnContext of a server of [Server.Control]: on a unix socket the kernel says which user speaks
 // (SO_PEERCRED: whoever connected, also when another process writes now).
 func WithPeer(ctx context.Context, conn net.Conn) context.Context {
 	c, ok := conn.(*net.UnixConn)

@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"bytes"
@@ -60,7 +60,7 @@ type policyView struct {
 }
 
 // page shows where everything stands.
-func (c *Console) page(w http.ResponseWriter, r *http.Request) {
+func (c *Server) page(w http.ResponseWriter, r *http.Request) {
 	s, err := c.seen.get()
 	var recent []journal.Rotation
 	if err == nil {
@@ -92,7 +92,7 @@ func (c *Console) page(w http.ResponseWriter, r *http.Request) {
 }
 
 // policyViews are the policies, those first that somebody should look at.
-func (c *Console) policyViews(found []journal.Summary) []policyView {
+func (c *Server) policyViews(found []journal.Summary) []policyView {
 	views := make([]policyView, len(found))
 	for i, row := range c.statusRows(found) {
 		p := found[i].Policy

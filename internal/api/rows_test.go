@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -101,7 +101,7 @@ func TestStatusRow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := console.StatusRowOf(c.in, noon, human)
+			got := api.StatusRowOf(c.in, noon, human)
 			if got.State != c.state {
 				t.Errorf("state %s, want %s", got.State, c.state)
 			}
@@ -124,7 +124,7 @@ func same(t *testing.T, what string, got *time.Time, want time.Time) {
 func TestAHoldThatIsOverIsNoHold(t *testing.T) {
 	t.Parallel()
 	s := journal.Summary{Hold: journal.Hold{Reason: "audit", By: "ann", At: noon.Add(-2 * time.Hour), Until: noon.Add(-time.Hour)}}
-	if row := console.StatusRowOf(s, noon, func(journal.Reason) bool { return false }); row.Hold != nil {
+	if row := api.StatusRowOf(s, noon, func(journal.Reason) bool { return false }); row.Hold != nil {
 		t.Errorf("hold %+v is shown after its end", row.Hold)
 	}
 }

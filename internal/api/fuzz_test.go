@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -45,7 +45,7 @@ func FuzzRequest(f *testing.F) {
 		r.Header.Set("Content-Type", "application/json")
 		w := httptest.NewRecorder()
 		start := time.Now()
-		d.console.Control().ServeHTTP(w, r)
+		d.server.Control().ServeHTTP(w, r)
 		if w.Code >= 500 && w.Code != http.StatusNotImplemented {
 			t.Errorf("%s %q: status %d", method, path, w.Code)
 		}

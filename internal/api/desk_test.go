@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -19,14 +19,14 @@ import (
 // noon is when every test begins.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// desk is a console over a journal in memory, with a clock that stands still unless it is moved.
+// desk is a server over a journal in memory, with a clock that stands still unless it is moved.
 type desk struct {
 	*testing.T
 	journal *flaky
 	clock   atomic.Pointer[time.Time]
 	engine  *engine
-	console *console.Console
-	client  *console.Client
+	server  *api.Server
+	client  *api.Client
 }
 
 // flaky is a journal that can be made to fail when it is asked.
@@ -68,7 +68,7 @@ func (e *engine) LastTry() (time.Time, error) {
 	return *e.look.Load(), nil
 }
 
-func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
+func newDesk(t *testing.T, change ...func(*api.Options)) *desk {
 	t.Helper()
 	d := &desk{T: t, engine: &engine{}}
 	d.at(noon)
@@ -77,7 +77,7 @@ func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
 	d.ok(err)
 	t.Cleanup(func() { _ = db.Close() })
 	d.journal = &flaky{Journal: db}
-	o := console.Options{
+	o := api.Options{
 		Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Teams: func() []string { return []string{"research"} },
 		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Commit: "abc123", Now: d.now,
 		Spans: func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
@@ -85,12 +85,12 @@ func newDesk(t *testing.T, change ...func(*console.Options)) *desk {
 	for _, f := range change {
 		f(&o)
 	}
-	d.console = console.New(o)
-	d.client = console.InProcess(d.console.Control())
+	d.server = api.New(o)
+	d.client = api.InProcess(d.server.Control())
 	return d
 }
 
-var reasons = []console.ReasonInfo{
+var reasons = []api.ReasonInfo{
 	{Reason: "overlap", Means: "The successor is live.", Do: "Nothing."},
 	{Reason: "held", Means: "A human holds the policy.", Do: "rotator release POLICY"},
 	{Reason: "drift", Human: true, Means: "Somebody changed a target.", Do: "rotator resolve POLICY"},
@@ -109,7 +109,7 @@ func (d *desk) ok(err error) {
 // fails wants an error of the API with an exit code and a message.
 func (d *desk) fails(err error, code int, message string) {
 	d.Helper()
-	var e *console.Error
+	var e *api.Error
 	if !errors.As(err, &e) {
 		d.Fatalf("error %v, want one of the API", err)
 	}
@@ -189,7 +189,7 @@ func (d *desk) ask(method, host, path string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(d.Context(), method, path, http.NoBody)
 	r.Host = host
 	w := httptest.NewRecorder()
-	d.console.Public().ServeHTTP(w, r)
+	d.server.Public().ServeHTTP(w, r)
 	return w
 }
 

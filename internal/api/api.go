@@ -1,13 +1,13 @@
-// Package console is how people see the rotator and talk to it: one HTTP API for the commands, and a page, metrics and
+// Package api is how people see the rotator and talk to it: one HTTP API for the commands, and a page, metrics and
 // health for everybody else on this machine.
 //
-// [Console.Control] is the whole API. It is served on the unix socket, whose file mode says who may give orders, and by
-// [InProcess] to a command that works without a daemon, so that both take the same path. [Console.Public] only looks:
+// [Server.Control] is the whole API. It is served on the unix socket, whose file mode says who may give orders, and by
+// [InProcess] to a command that works without a daemon, so that both take the same path. [Server.Public] only looks:
 // it has no route that changes anything, and answers no method but GET and HEAD.
 //
 // Everything shown comes from the journal, which never holds a secret. This package and everything below it cannot even
 // see the type that secrets live in; a test on the import graph keeps it so.
-package console
+package api
 
 import (
 	"context"
@@ -26,7 +26,7 @@ type ReasonInfo struct {
 	Do     string
 }
 
-// Scheduler is the part of the engine that the console needs: [Console] wakes it after every word of a human, and tells
+// Scheduler is the part of the engine that the server needs: it is woken after every word of a human, and tells
 // from its last looks whether it lives and may act.
 type Scheduler interface {
 	Wake()
@@ -51,7 +51,7 @@ type Actions interface {
 	Reload(ctx context.Context) error
 }
 
-// Options are what a Console is made of.
+// Options are what a Server is made of.
 type Options struct {
 	Journal journal.Journal
 	// Scheduler is nil in a program that schedules nothing; it then never counts as healthy.
@@ -76,8 +76,8 @@ type Options struct {
 	Log *slog.Logger
 }
 
-// Console answers what people ask. It is safe for concurrent use.
-type Console struct {
+// Server answers what people ask. It is safe for concurrent use.
+type Server struct {
 	o       Options
 	reasons map[journal.Reason]ReasonInfo
 	started time.Time
@@ -86,35 +86,35 @@ type Console struct {
 	answers lastAnswers
 }
 
-// New makes a console. It asks nothing of the journal yet.
-func New(o Options) *Console {
+// New makes a server. It asks nothing of the journal yet.
+func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Console{o: o, reasons: make(map[journal.Reason]ReasonInfo, len(o.Reasons)), started: o.Now()}
+	c := &Server{o: o, reasons: make(map[journal.Reason]ReasonInfo, len(o.Reasons)), started: o.Now()}
 	for _, r := range o.Reasons {
 		c.reasons[r.Reason] = r
 	}
-	c.seen = &snapshots{console: c}
+	c.seen = &snapshots{server: c}
 	c.answers.of = make(map[string]lastAnswer)
 	c.meters = newMeters(c)
 	return c
 }
 
-func (c *Console) needsHuman(r journal.Reason) bool { return c.reasons[r].Human }
+func (c *Server) needsHuman(r journal.Reason) bool { return c.reasons[r].Human }
 
 // wake makes the scheduler see at once what a human said.
-func (c *Console) wake() {
+func (c *Server) wake() {
 	if c.o.Scheduler != nil {
 		c.o.Scheduler.Wake()
 	}
 }
 
 // Control is the whole API: see the routes in control.go.
-func (c *Console) Control() http.Handler { return c.control() }
+func (c *Server) Control() http.Handler { return c.control() }
 
 // Public is the API, the page, metrics and health for looking only.
-func (c *Console) Public() http.Handler { return c.public() }
+func (c *Server) Public() http.Handler { return c.public() }

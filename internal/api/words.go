@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"fmt"
@@ -74,7 +74,7 @@ func checkNames(names ...string) error {
 	return nil
 }
 
-func (c *Console) postOrder(r *http.Request) (any, error) {
+func (c *Server) postOrder(r *http.Request) (any, error) {
 	var q OrderRequest
 	if err := decode(r, &q); err != nil {
 		return nil, err
@@ -156,7 +156,7 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	return o, checkText(o.Why, o.By, o.Target.Store, o.Target.Field)
 }
 
-func (c *Console) getOrder(r *http.Request) (any, error) {
+func (c *Server) getOrder(r *http.Request) (any, error) {
 	id, err := number(r.PathValue("id"), "the order's id", 1, 1<<62)
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (c *Console) getOrder(r *http.Request) (any, error) {
 	return orderRow(o), nil
 }
 
-func (c *Console) postHold(r *http.Request) (any, error) {
+func (c *Server) postHold(r *http.Request) (any, error) {
 	var q HoldRequest
 	if err := decode(r, &q); err != nil {
 		return nil, err
@@ -192,7 +192,7 @@ func (c *Console) postHold(r *http.Request) (any, error) {
 	return nil, c.setHold(r, q.Policy, h, journal.Event{At: now, Policy: q.Policy, Kind: journal.HoldSet, Data: data})
 }
 
-func (c *Console) deleteHold(r *http.Request) (any, error) {
+func (c *Server) deleteHold(r *http.Request) (any, error) {
 	policy, by := r.PathValue("policy"), r.URL.Query().Get("by")
 	if by == "" {
 		return nil, usage("by must say who releases")
@@ -210,7 +210,7 @@ func (c *Console) deleteHold(r *http.Request) (any, error) {
 	return nil, c.setHold(r, policy, journal.Hold{}, e)
 }
 
-func (c *Console) setHold(r *http.Request, policy string, h journal.Hold, e journal.Event) error {
+func (c *Server) setHold(r *http.Request, policy string, h journal.Hold, e journal.Event) error {
 	if err := c.mustKnow(r.Context(), policy); err != nil {
 		return err
 	}
@@ -222,7 +222,7 @@ func (c *Console) setHold(r *http.Request, policy string, h journal.Hold, e jour
 	return nil
 }
 
-func (c *Console) postForget(r *http.Request) (any, error) {
+func (c *Server) postForget(r *http.Request) (any, error) {
 	var q ForgetRequest
 	if err := decode(r, &q); err != nil {
 		return nil, err

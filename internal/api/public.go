@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"context"
@@ -20,7 +20,7 @@ const (
 	readyWithin = 2 * time.Second  // the journal is ready when it answers within this time, at most
 )
 
-func (c *Console) public() http.Handler {
+func (c *Server) public() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", c.page)
 	mux.Handle("GET /api/v1/status", c.answer(c.seenStatus, "policy"))
@@ -33,7 +33,7 @@ func (c *Console) public() http.Handler {
 
 // guard refuses every method that could change something, and every name that a foreign page may have bound to this
 // address (DNS rebinding), and tells browsers to trust nothing here.
-func (c *Console) guard(next http.Handler) http.Handler {
+func (c *Server) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src '"+styleHash+"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -57,7 +57,7 @@ func (c *Console) guard(next http.Handler) http.Handler {
 
 // answersTo reports whether a Host header names this address. An IP address always does: a page can make a browser take
 // a name of its own for this address, but never an address for another.
-func (c *Console) answersTo(host string) bool {
+func (c *Server) answersTo(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		name = h
@@ -70,7 +70,7 @@ func (c *Console) answersTo(host string) bool {
 }
 
 // seenStatus is the status from the snapshot: whoever asks often costs the journal nothing.
-func (c *Console) seenStatus(r *http.Request) (any, error) {
+func (c *Server) seenStatus(r *http.Request) (any, error) {
 	s, err := c.seen.get()
 	if err != nil {
 		return nil, err
@@ -93,7 +93,7 @@ func (c *Console) seenStatus(r *http.Request) (any, error) {
 }
 
 // healthz answers whether this process does its work: nothing but a restart helps when it does not.
-func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
+func (c *Server) healthz(w http.ResponseWriter, _ *http.Request) {
 	var wrong []string
 	if why := c.asleep(); why != "" {
 		wrong = append(wrong, why)
@@ -102,7 +102,7 @@ func (c *Console) healthz(w http.ResponseWriter, _ *http.Request) {
 }
 
 // asleep says why the scheduler does not count as alive, "" when it does. One that has just begun may still look.
-func (c *Console) asleep() string {
+func (c *Server) asleep() string {
 	if c.o.Scheduler == nil {
 		return "no scheduler runs here"
 	}
@@ -118,7 +118,7 @@ func (c *Console) asleep() string {
 
 // readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is told, and
 // no more: rotations with targets elsewhere go on. Only when no store is of use can nothing be done.
-func (c *Console) readyz(w http.ResponseWriter, r *http.Request) {
+func (c *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	var missing, besides []string
 	if why := c.asleep(); why != "" {
 		missing = append(missing, why)

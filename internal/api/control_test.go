@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -21,26 +21,26 @@ type actions struct {
 	reload error
 }
 
-func (a *actions) Keys(_ context.Context, team string) ([]console.KeyRow, error) {
+func (a *actions) Keys(_ context.Context, team string) ([]api.KeyRow, error) {
 	a.asked = append(a.asked, "keys "+team)
 	return nil, nil
 }
 
-func (a *actions) Plan(_ context.Context, named []string) ([]console.PlanRow, error) {
+func (a *actions) Plan(_ context.Context, named []string) ([]api.PlanRow, error) {
 	a.asked = append(a.asked, "plan "+strings.Join(named, "+"))
 	at := noon.Add(1500 * time.Millisecond).In(time.FixedZone("", 7200))
-	return []console.PlanRow{{Policy: "a", Action: "create", At: &at}}, nil
+	return []api.PlanRow{{Policy: "a", Action: "create", At: &at}}, nil
 }
 
-func (a *actions) Adoptions(_ context.Context, named []string) ([]console.AdoptionRow, error) {
+func (a *actions) Adoptions(_ context.Context, named []string) ([]api.AdoptionRow, error) {
 	a.asked = append(a.asked, "adoptions "+strings.Join(named, "+"))
 	at := noon.Add(1500 * time.Millisecond)
-	return []console.AdoptionRow{{As: "left", Created: &at}}, nil
+	return []api.AdoptionRow{{As: "left", Created: &at}}, nil
 }
 
-func (a *actions) Check(context.Context) ([]console.CheckRow, error) {
+func (a *actions) Check(context.Context) ([]api.CheckRow, error) {
 	a.asked = append(a.asked, "check")
-	return []console.CheckRow{{Subject: "team research", Result: console.CheckOK}}, nil
+	return []api.CheckRow{{Subject: "team research", Result: api.CheckOK}}, nil
 }
 
 func (a *actions) Reload(context.Context) error {
@@ -50,17 +50,17 @@ func (a *actions) Reload(context.Context) error {
 
 func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 	t.Parallel()
-	for _, q := range []console.OrderRequest{
+	for _, q := range []api.OrderRequest{
 		{Policy: "a", Kind: "rotate", By: "ann"},
 		{Policy: "a", Kind: "rotate", Trigger: "compromised", Supersede: true, Why: "leaked in a log", By: "ann"},
 		{Policy: "a", Kind: "abort", By: "ann"},
 		{Policy: "a", Kind: "rollback", Why: "consumers fail", By: "ann"},
 		{Policy: "a", Kind: "revive", By: "ann"},
 		{Policy: "a", Kind: "propagation", By: "ann"},
-		{Policy: "a", Kind: "resolve", Target: &console.TargetRow{Store: "local", Path: "a", Field: "key"}, Decision: "overwrite", By: "ann"},
+		{Policy: "a", Kind: "resolve", Target: &api.TargetRow{Store: "local", Path: "a", Field: "key"}, Decision: "overwrite", By: "ann"},
 		{Policy: "a", Kind: "rollback", FalseAlarm: true, By: "ann"},
 		{Policy: "a", Kind: "rotate", Trigger: "compromised", KeyIDs: []string{"key-1"}, Why: "leaked", By: "ann"},
-		{Policy: "a", Kind: "resolve", Decision: "despite", Target: &console.TargetRow{Store: "local", Path: "gone"}, KeyIDs: []string{"key-1"}, Why: "scrapped", By: "ann"},
+		{Policy: "a", Kind: "resolve", Decision: "despite", Target: &api.TargetRow{Store: "local", Path: "gone"}, KeyIDs: []string{"key-1"}, Why: "scrapped", By: "ann"},
 		{Policy: "a", Kind: "resolve", Decision: "ours", KeyIDs: []string{"key-1"}, Why: "compared with the console", By: "ann"},
 		{Policy: "a", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"key-1", "key-2"}, By: "ann"},
 	} {
@@ -79,7 +79,7 @@ func TestOrdersAreRecordedAndWakeTheEngine(t *testing.T) {
 		if q.Kind == "rotate" && q.Trigger == "" {
 			want.Trigger = "manual"
 		}
-		asked := console.OrderRequest{Policy: got.Policy, Kind: got.Kind, Trigger: value(got.Trigger), Supersede: got.Supersede,
+		asked := api.OrderRequest{Policy: got.Policy, Kind: got.Kind, Trigger: value(got.Trigger), Supersede: got.Supersede,
 			Target: got.Target, Decision: value(got.Decision), FalseAlarm: got.FalseAlarm, Why: value(got.Why), By: got.By}
 		if len(got.KeyIDs) > 0 {
 			asked.KeyIDs = got.KeyIDs
@@ -104,53 +104,53 @@ func TestWrongOrdersAreRefused(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.policies("chat-prod", "chat-test", "embed")
-	target := &console.TargetRow{Store: "local", Path: "a"}
+	target := &api.TargetRow{Store: "local", Path: "a"}
 	for _, c := range []struct {
-		q    console.OrderRequest
+		q    api.OrderRequest
 		want string
 	}{
-		{console.OrderRequest{Policy: "embed", Kind: "destroy", By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "destroy", By: "ann"},
 			`unknown order "destroy"; want one of [rotate abort rollback revive resolve propagation rehearse]`},
-		{console.OrderRequest{Policy: "embed", Kind: "rotate"}, "by must say who gives the order"},
-		{console.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "schedule", By: "ann"}, "a human's trigger is manual or compromised"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", Supersede: true, By: "ann"}, "trigger and supersede belong to rotate"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", Target: target, By: "ann"}, "target and decision belong to resolve"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann"}, "resolve needs a target with store and path"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Target: target, By: "ann"}, "resolve needs a decision: overwrite, leave, drop, despite or ours"},
-		{console.OrderRequest{Policy: "embed", Kind: "rotate", FalseAlarm: true, By: "ann"}, "false_alarm belongs to rollback"},
-		{console.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "compromised", KeyIDs: []string{"k", "l"}, By: "ann"}, "key_ids must name one key"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "despite", Target: target, KeyIDs: []string{"k"}, By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "rotate"}, "by must say who gives the order"},
+		{api.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "schedule", By: "ann"}, "a human's trigger is manual or compromised"},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", Supersede: true, By: "ann"}, "trigger and supersede belong to rotate"},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", Target: target, By: "ann"}, "target and decision belong to resolve"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann"}, "resolve needs a target with store and path"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Target: target, By: "ann"}, "resolve needs a decision: overwrite, leave, drop, despite or ours"},
+		{api.OrderRequest{Policy: "embed", Kind: "rotate", FalseAlarm: true, By: "ann"}, "false_alarm belongs to rollback"},
+		{api.OrderRequest{Policy: "embed", Kind: "rotate", Trigger: "compromised", KeyIDs: []string{"k", "l"}, By: "ann"}, "key_ids must name one key"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "despite", Target: target, KeyIDs: []string{"k"}, By: "ann"},
 			"the decision despite needs why"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", KeyIDs: []string{"k"}, By: "ann"}, "the decision ours needs why"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", Why: "compared", By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", KeyIDs: []string{"k"}, By: "ann"}, "the decision ours needs why"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", Why: "compared", By: "ann"},
 			"key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", Target: target, KeyIDs: []string{"k"}, Why: "compared", By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "ours", Target: target, KeyIDs: []string{"k"}, Why: "compared", By: "ann"},
 			"the decision ours is of a key, and of no target"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", By: "ann"}, "key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", KeyIDs: []string{"k"}, By: "ann"}, "key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", Target: target, KeyIDs: []string{"k"}, By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", By: "ann"}, "key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised"},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", KeyIDs: []string{"k"}, By: "ann"}, "key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", Target: target, KeyIDs: []string{"k"}, By: "ann"},
 			"target and decision belong to resolve"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"k", "a b"}, By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"k", "a b"}, By: "ann"},
 			"key_ids holds what is no id of a key"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-0123456789abcdefABCDEF"},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-0123456789abcdefABCDEF"},
 			"a text holds what looks like an API key; it is not recorded"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-token-0123456789abcdefABCDEF"},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: "it was xai-token-0123456789abcdefABCDEF"},
 			"a text holds what looks like an API key; it is not recorded"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann",
-			Target: &console.TargetRow{Store: "local", Path: "xai-0123456789abcdefABCDEF"}}, "a text holds what looks like an API key; it is not recorded"},
-		{console.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"xai-0123456789abcdefABCDEF"}, By: "ann"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "drop", By: "ann",
+			Target: &api.TargetRow{Store: "local", Path: "xai-0123456789abcdefABCDEF"}}, "a text holds what looks like an API key; it is not recorded"},
+		{api.OrderRequest{Policy: "embed", Kind: "resolve", Decision: "adopt", KeyIDs: []string{"xai-0123456789abcdefABCDEF"}, By: "ann"},
 			"a text holds what looks like an API key; it is not recorded"},
-		{console.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: strings.Repeat("x", 501)}, "a text is longer than 500 bytes"},
-		{console.OrderRequest{Kind: "abort", By: "ann"}, "a policy must be named"},
-		{console.OrderRequest{Policy: "chat-prdo", Kind: "abort", By: "ann"}, `no policy is named "chat-prdo"; did you mean chat-prod?`},
-		{console.OrderRequest{Policy: "chat", Kind: "abort", By: "ann"}, `no policy is named "chat"; did you mean chat-prod or chat-test?`},
-		{console.OrderRequest{Policy: "zzzzzz", Kind: "abort", By: "ann"}, `no policy is named "zzzzzz"`},
+		{api.OrderRequest{Policy: "embed", Kind: "abort", By: "ann", Why: strings.Repeat("x", 501)}, "a text is longer than 500 bytes"},
+		{api.OrderRequest{Kind: "abort", By: "ann"}, "a policy must be named"},
+		{api.OrderRequest{Policy: "chat-prdo", Kind: "abort", By: "ann"}, `no policy is named "chat-prdo"; did you mean chat-prod?`},
+		{api.OrderRequest{Policy: "chat", Kind: "abort", By: "ann"}, `no policy is named "chat"; did you mean chat-prod or chat-test?`},
+		{api.OrderRequest{Policy: "zzzzzz", Kind: "abort", By: "ann"}, `no policy is named "zzzzzz"`},
 	} {
 		_, err := d.client.Place(t.Context(), c.q)
-		d.fails(err, console.ExitUsage, c.want)
+		d.fails(err, api.ExitUsage, c.want)
 	}
 	_, err := d.client.Order(t.Context(), 1)
-	d.fails(err, console.ExitUsage, "order 1: not in the journal")
+	d.fails(err, api.ExitUsage, "order 1: not in the journal")
 	if d.engine.wakes.Load() != 0 {
 		t.Error("an order that was refused woke the engine")
 	}
@@ -196,7 +196,7 @@ func TestRequestsAreReadStrictly(t *testing.T) {
 			r.Header.Set("Content-Type", c.kind)
 		}
 		w := httptest.NewRecorder()
-		d.console.Control().ServeHTTP(w, r)
+		d.server.Control().ServeHTTP(w, r)
 		if w.Code != c.status {
 			t.Errorf("%s: status %d, want %d: %s", name, w.Code, c.status, w.Body)
 		}
@@ -211,13 +211,13 @@ func TestHoldAndRelease(t *testing.T) {
 	d := newDesk(t)
 	d.policies("a")
 	until, past := noon.Add(time.Hour), noon
-	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", By: "ann"}), console.ExitUsage, "a hold needs reason and by")
-	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: " \n", By: "ann"}), console.ExitUsage, "a hold needs reason and by")
-	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &past}), console.ExitUsage,
+	d.fails(d.client.Hold(t.Context(), api.HoldRequest{Policy: "a", By: "ann"}), api.ExitUsage, "a hold needs reason and by")
+	d.fails(d.client.Hold(t.Context(), api.HoldRequest{Policy: "a", Reason: " \n", By: "ann"}), api.ExitUsage, "a hold needs reason and by")
+	d.fails(d.client.Hold(t.Context(), api.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &past}), api.ExitUsage,
 		"the hold's end has passed already")
-	d.fails(d.client.Hold(t.Context(), console.HoldRequest{Policy: "b", Reason: "audit", By: "ann"}), console.ExitUsage,
+	d.fails(d.client.Hold(t.Context(), api.HoldRequest{Policy: "b", Reason: "audit", By: "ann"}), api.ExitUsage,
 		`no policy is named "b"`)
-	d.ok(d.client.Hold(t.Context(), console.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &until}))
+	d.ok(d.client.Hold(t.Context(), api.HoldRequest{Policy: "a", Reason: "audit", By: "ann", Until: &until}))
 	h, err := d.journal.HoldOf(t.Context(), "a")
 	d.ok(err)
 	if want := (journal.Hold{Reason: "audit", By: self(t, "ann"), At: noon, Until: until}); h != want {
@@ -246,10 +246,10 @@ func TestForget(t *testing.T) {
 	gone := journal.Target{TargetID: journal.TargetID{Store: "local", Path: "old"}, Policy: "b", RemovedAt: noon, SeenAt: noon}
 	d.edit("b", func(rec *journal.Record) { rec.Targets = append(rec.Targets, gone) })
 	d.policies("b")
-	d.fails(d.client.Forget(t.Context(), console.ForgetRequest{Policy: "b", By: "ann"}), console.ExitFailed,
+	d.fails(d.client.Forget(t.Context(), api.ForgetRequest{Policy: "b", By: "ann"}), api.ExitFailed,
 		"forget b: the journal does not allow it: the policy is still in the files")
-	d.ok(d.client.Forget(t.Context(), console.ForgetRequest{Policy: "b", Target: &console.TargetRow{Store: "local", Path: "old"}, By: "ann"}))
-	d.ok(d.client.Forget(t.Context(), console.ForgetRequest{Policy: "a", By: "ann"}))
+	d.ok(d.client.Forget(t.Context(), api.ForgetRequest{Policy: "b", Target: &api.TargetRow{Store: "local", Path: "old"}, By: "ann"}))
+	d.ok(d.client.Forget(t.Context(), api.ForgetRequest{Policy: "a", By: "ann"}))
 	rows, err := d.client.Status(t.Context())
 	d.ok(err)
 	if len(rows) != 1 || rows[0].Policy != "b" {
@@ -258,13 +258,13 @@ func TestForget(t *testing.T) {
 	if left, _ := d.journal.Targets(t.Context()); len(left) != 0 {
 		t.Errorf("targets %+v, want none", left)
 	}
-	d.fails(d.client.Forget(t.Context(), console.ForgetRequest{Policy: "a", By: "ann"}), console.ExitUsage, `no policy is named "a"`)
+	d.fails(d.client.Forget(t.Context(), api.ForgetRequest{Policy: "a", By: "ann"}), api.ExitUsage, `no policy is named "a"`)
 }
 
 func TestActions(t *testing.T) {
 	t.Parallel()
 	a := &actions{}
-	d := newDesk(t, func(o *console.Options) { o.Actions = a })
+	d := newDesk(t, func(o *api.Options) { o.Actions = a })
 	keys, err := d.client.Keys(t.Context(), "research")
 	d.ok(err)
 	if keys == nil {
@@ -279,21 +279,21 @@ func TestActions(t *testing.T) {
 		t.Errorf("adoptions %+v", adoptions)
 	}
 	_, err = d.client.Adoptions(t.Context(), "nobody")
-	d.fails(err, console.ExitUsage, `no policy is named "nobody"`)
+	d.fails(err, api.ExitUsage, `no policy is named "nobody"`)
 	check, err := d.client.Check(t.Context())
 	d.ok(err)
-	if len(plan) != 1 || plan[0].Action != "create" || *plan[0].At != noon.Add(time.Second) || len(check) != 1 || check[0].Result != console.CheckOK {
+	if len(plan) != 1 || plan[0].Action != "create" || *plan[0].At != noon.Add(time.Second) || len(check) != 1 || check[0].Result != api.CheckOK {
 		t.Errorf("plan %+v, check %+v", plan, check)
 	}
 	d.ok(d.client.Reload(t.Context()))
 	a.reload = policies.Problems{{File: "a.yaml", Line: 3, What: "team is missing", Want: "it given"}}
 	err = d.client.Reload(t.Context())
-	d.fails(err, console.ExitUsage, "the policies have problems")
-	if p := err.(*console.Error).Problems; len(p) != 1 || p[0] != "a.yaml:3: team is missing; want it given" {
+	d.fails(err, api.ExitUsage, "the policies have problems")
+	if p := err.(*api.Error).Problems; len(p) != 1 || p[0] != "a.yaml:3: team is missing; want it given" {
 		t.Errorf("problems %q", p)
 	}
-	a.reload = &console.Error{Message: "team research is still needed", Code: console.ExitFailed}
-	d.fails(d.client.Reload(t.Context()), console.ExitFailed, "team research is still needed")
+	a.reload = &api.Error{Message: "team research is still needed", Code: api.ExitFailed}
+	d.fails(d.client.Reload(t.Context()), api.ExitFailed, "team research is still needed")
 	if want := []string{"keys research", "plan a+b", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
 		t.Errorf("asked %q, want %q", a.asked, want)
 	}
@@ -309,7 +309,7 @@ func TestStatusOfSomePolicies(t *testing.T) {
 		t.Errorf("rows %+v, want a and c", rows)
 	}
 	_, err = d.client.Status(t.Context(), "a", "d")
-	d.fails(err, console.ExitUsage, `no policy is named "d"`)
+	d.fails(err, api.ExitUsage, `no policy is named "d"`)
 	rows, err = d.client.Status(t.Context())
 	d.ok(err)
 	if len(rows) != 3 {
@@ -326,14 +326,14 @@ func TestHistoryOfAForgottenPolicyStays(t *testing.T) {
 			StartedAt: noon, EnteredAt: noon, EndedAt: noon, Error: "aborted by ann"})
 	})
 	d.policies()
-	d.ok(d.client.Forget(t.Context(), console.ForgetRequest{Policy: "a", By: "ann"}))
+	d.ok(d.client.Forget(t.Context(), api.ForgetRequest{Policy: "a", By: "ann"}))
 	rows, err := d.client.History(t.Context(), "a", 10)
 	d.ok(err)
 	if len(rows) != 1 || rows[0].State != "aborted" || value(rows[0].Error) != "aborted by ann" {
 		t.Errorf("rows %+v, want the rotation that was aborted", rows)
 	}
 	_, err = d.client.History(t.Context(), "b", 10)
-	d.fails(err, console.ExitUsage, `no policy is named "b"; there are no policies`)
+	d.fails(err, api.ExitUsage, `no policy is named "b"; there are no policies`)
 }
 
 func TestAJournalThatDoesNotAnswerIsAFailure(t *testing.T) {
@@ -341,7 +341,7 @@ func TestAJournalThatDoesNotAnswerIsAFailure(t *testing.T) {
 	d := newDesk(t)
 	d.journal.down.Store(true)
 	_, err := d.client.Status(t.Context())
-	d.fails(err, console.ExitFailed, errDown.Error())
+	d.fails(err, api.ExitFailed, errDown.Error())
 	if w := d.get("/api/v1/status"); w.Code != http.StatusInternalServerError {
 		t.Errorf("public status %d, want 500", w.Code)
 	}

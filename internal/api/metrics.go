@@ -1,4 +1,4 @@
-package console
+package api
 
 import (
 	"runtime"
@@ -31,7 +31,7 @@ type meters struct {
 	undelivery *prometheus.GaugeVec
 }
 
-func newMeters(c *Console) *meters {
+func newMeters(c *Server) *meters {
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotator_" + name, Help: help}, labels)
 	}
@@ -58,7 +58,7 @@ func newMeters(c *Console) *meters {
 
 // ObserveStep counts a step of a rotation: the state it began in ("" when none was in flight), its outcome in a word of a
 // closed list, why it did not go on ("" when it did), and how long it took.
-func (c *Console) ObserveStep(state, outcome, reason string, took time.Duration) {
+func (c *Server) ObserveStep(state, outcome, reason string, took time.Duration) {
 	if state == "" {
 		state = StateIdle
 	}
@@ -70,26 +70,26 @@ func (c *Console) ObserveStep(state, outcome, reason string, took time.Duration)
 }
 
 // ObserveXAI counts a call to xAI: which one, the class of its outcome ("ok" or an error's class), and how long it took.
-func (c *Console) ObserveXAI(op, class string, took time.Duration) {
+func (c *Server) ObserveXAI(op, class string, took time.Duration) {
 	c.meters.xai.WithLabelValues(op, class).Inc()
 	c.meters.xaiTime.WithLabelValues(op).Observe(took.Seconds())
 }
 
 // ObserveStore counts a call to a store: the store's name in the configuration, which call, its outcome ("ok" or a word
 // for the failure, of a closed list), and how long it took.
-func (c *Console) ObserveStore(store, op, outcome string, took time.Duration) {
+func (c *Server) ObserveStore(store, op, outcome string, took time.Duration) {
 	c.answers.note(store, outcome, c.o.Now())
 	c.meters.stores.WithLabelValues(store, op, outcome).Inc()
 	c.meters.storesTime.WithLabelValues(store, op).Observe(took.Seconds())
 }
 
 // ObserveNotify notes how many deliveries of a way out for events failed in a row; 0 after one that went well.
-func (c *Console) ObserveNotify(sink string, failures int) {
+func (c *Server) ObserveNotify(sink string, failures int) {
 	c.meters.undelivery.WithLabelValues(sink).Set(float64(failures))
 }
 
 // facts tells at each scrape what the journal knows.
-type facts struct{ *Console }
+type facts struct{ *Server }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("rotator_"+name, help, labels, nil)

@@ -1,4 +1,4 @@
-package console_test
+package api_test
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -32,8 +32,8 @@ func (l *ledger) add(id int64, policy string) {
 	l.events = append(l.events, journal.Event{ID: id, At: time.Now(), Policy: policy, Kind: journal.Promoted})
 }
 
-func client(j journal.Journal) *console.Client {
-	return console.InProcess(console.New(console.Options{Journal: j}).Control())
+func client(j journal.Journal) *api.Client {
+	return api.InProcess(api.New(api.Options{Journal: j}).Control())
 }
 
 func TestEventsAreWaitedFor(t *testing.T) {
