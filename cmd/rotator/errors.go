@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -20,21 +21,11 @@ const (
 	exitWaiting = api.ExitWaiting
 )
 
-// failure is an error with its exit code and what to do next.
-type failure struct {
-	code int
-	err  error
-	do   string
-}
+func failed(err error, do string) error { return &app.Failure{Code: exitFailed, Err: err, Do: do} }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+func usage(err error, do string) error { return &app.Failure{Code: exitUsage, Err: err, Do: do} }
 
-func failed(err error, do string) error { return &failure{exitFailed, err, do} }
-
-func usage(err error, do string) error { return &failure{exitUsage, err, do} }
-
-func waiting(err error, do string) error { return &failure{exitWaiting, err, do} }
+func waiting(err error, do string) error { return &app.Failure{Code: exitWaiting, Err: err, Do: do} }
 
 // errTold ends a command that has said everything already.
 var errTold = errors.New("told")
@@ -71,12 +62,12 @@ func report(w io.Writer, err error) int {
 
 // advise returns the exit code of an error, and what to do about it.
 func advise(err error) (code int, do string) {
-	var f *failure
+	var f *app.Failure
 	var problems policies.Problems
 	var told *api.Error
 	switch {
 	case errors.As(err, &f):
-		return f.code, f.do
+		return f.Code, f.Do
 	case errors.As(err, &problems):
 		return exitUsage, "Nothing was changed; mend these lines and try again."
 	case errors.As(err, &told):

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/rotation/reason"
 )
 
@@ -44,7 +45,7 @@ type errand struct {
 
 // place gives the orders and follows them until all are over. It returns the gravest of their errors.
 // When ctx ends it stops looking, and that is no error: whoever has the journal goes on.
-func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
+func (a *cli) place(ctx context.Context, l *link, errands []*errand) error {
 	for i, e := range errands {
 		placed, err := l.Place(ctx, e.request)
 		if err != nil {
@@ -70,7 +71,10 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 			return err
 		}
 		if !away.IsZero() {
-			sleep(ctx, lookPace)
+			select {
+			case <-time.After(lookPace):
+			case <-ctx.Done():
+			}
 		}
 		s.draw(time.Now())
 		if !slices.ContainsFunc(errands, func(e *errand) bool { return !e.over }) {
@@ -265,11 +269,11 @@ func conclude(errands []*errand) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return &failure{code, errors.Join(all...), do}
+	return &app.Failure{Code: code, Err: errors.Join(all...), Do: do}
 }
 
 // detach says what becomes of the orders that nobody looks at any more.
-func (a *app) detach(l *link, errands []*errand) {
+func (a *cli) detach(l *link, errands []*errand) {
 	who := "the daemon goes on"
 	if l.alone != nil {
 		who = "it is parked where it stands, and goes on when `rotator run` or the next command does"

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
 	"rotator/internal/api"
@@ -92,18 +91,6 @@ func TestUntil(t *testing.T) {
 	}
 }
 
-func TestSlugsAreNames(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"Chat (prod)": "chat-prod", "llm/chat": "llm-chat", "--": "policy", "": "policy", "ÄÖ x": "x", ".hidden": "hidden",
-		strings.Repeat("a", 80): strings.Repeat("a", 63),
-	} {
-		if got := slug(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
 // TestSentences: every kind of event has words, and none of them says what the journal must not.
 func TestSentences(t *testing.T) {
 	t.Parallel()
@@ -161,7 +148,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	evil := "a\x1b[31m\nb\tc\u202ed\u009be"
-	a := &app{stdout: &b}
+	a := &cli{stdout: &b}
 	if err := a.print(false, nil, func(t *table) { t.row("KEY", "NAME"); t.row(evil, "ü") }); err != nil {
 		t.Fatal(err)
 	}
@@ -199,30 +186,6 @@ func TestOnlyAHumanHelps(t *testing.T) {
 	}
 }
 
-func TestShorten(t *testing.T) {
-	t.Parallel()
-	for n, want := range []string{"…", "a…", "a…", "aü…", "aüb"} {
-		if got := shorten("aüb", n); got != want {
-			t.Errorf("%d bytes: %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestWhatIsReadAgain(t *testing.T) {
-	t.Parallel()
-	p := &program{files: files{config: &config.Config{File: "./rotator.yaml", Policies: "/etc/policies"}}}
-	for name, want := range map[string]bool{
-		"/etc/policies": true, "/etc/policies/a.yaml": true, "/etc/policies/a.yml": true, "/etc/policies/a.yaml~": false, "/etc/policies/..data": true,
-		"/etc/a.yaml": false, "rotator.yaml": true, "other.yaml": false,
-	} {
-		for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Chmod} { // a file that could not be read may be readable now
-			if got := p.concerns(fsnotify.Event{Name: name, Op: op}); got != want {
-				t.Errorf("%s of %s: %v, want %v", op, name, got, want)
-			}
-		}
-	}
-}
-
 // TestSomeOrdersAreGiven: what was ordered before one failed is named, for it is carried out.
 func TestSomeOrdersAreGiven(t *testing.T) {
 	t.Parallel()
@@ -240,7 +203,7 @@ func TestSomeOrdersAreGiven(t *testing.T) {
 	for _, name := range []string{"chat", "search", "voice"} {
 		errands = append(errands, &errand{request: api.OrderRequest{Policy: name}})
 	}
-	err := (&app{stdout: &out}).place(t.Context(), &link{Client: api.InProcess(daemon)}, errands)
+	err := (&cli{stdout: &out}).place(t.Context(), &link{Client: api.InProcess(daemon)}, errands)
 	if err == nil || err.Error() != "search: the disk is full" || placed != 2 {
 		t.Errorf("after %d orders: %v", placed, err)
 	}
@@ -302,7 +265,7 @@ func TestTerminals(t *testing.T) {
 		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colours {
 			t.Errorf("%q, %v; colours: want %v", got, err, c.colours)
 		}
-		a := &app{stdout: &output{Writer: tty}, env: c.env}
+		a := &cli{stdout: &output{Writer: tty}, env: c.env}
 		two := []*errand{{}, {}}
 		if s := a.newScene(two); s.live != c.live || c.live && s.columns != 20 {
 			t.Errorf("a scene of %d columns, live %v", s.columns, s.live)

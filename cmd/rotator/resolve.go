@@ -18,7 +18,7 @@ type resolveFlags struct {
 	why                                string
 }
 
-func (a *app) resolveCommand() *cobra.Command {
+func (a *cli) resolveCommand() *cobra.Command {
 	var f resolveFlags
 	c := &cobra.Command{
 		Use:   "resolve POLICY (--target STORE:PATH[#FIELD] --overwrite|--leave|--drop | --key ID [--despite TARGET] | --propagation)",
@@ -106,7 +106,7 @@ func parseTarget(flag, s string) (*api.TargetRow, error) {
 	return &api.TargetRow{Store: store, Path: path, Field: field}, nil
 }
 
-func (a *app) forgetCommand() *cobra.Command {
+func (a *cli) forgetCommand() *cobra.Command {
 	target := ""
 	c := &cobra.Command{
 		Use:   "forget POLICY",
@@ -121,7 +121,7 @@ keys is touched any more. What was forgotten stays in the events.`,
 	return c
 }
 
-func (a *app) forget(ctx context.Context, policy, target string) error {
+func (a *cli) forget(ctx context.Context, policy, target string) error {
 	r := api.ForgetRequest{Policy: policy, By: a.userName()}
 	if target != "" {
 		t, err := parseTarget("--target", target)

@@ -19,7 +19,7 @@ type rotateFlags struct {
 	key, why, wait         string
 }
 
-func (a *app) rotateCommand() *cobra.Command {
+func (a *cli) rotateCommand() *cobra.Command {
 	var f rotateFlags
 	c := &cobra.Command{
 		Use:   "rotate POLICY...",
@@ -55,7 +55,7 @@ func (f rotateFlags) check() error {
 	return nil
 }
 
-func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
+func (a *cli) rotate(ctx context.Context, names []string, f rotateFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (f rotateFlags) arrived() arrival {
 }
 
 // sayWhoRetires says, where no daemon runs, who will turn off and delete the keys that consumers no longer read.
-func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
+func (a *cli) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
 		if err != nil || !slices.Contains([]string{string(journal.Overlap), string(journal.Soaking), string(journal.RollingBack)}, or(rows[0].RotationState)) {

@@ -25,7 +25,7 @@ type scene struct {
 	drawn   int // lines of the live view that stand now
 }
 
-func (a *app) newScene(errands []*errand) *scene {
+func (a *cli) newScene(errands []*errand) *scene {
 	columns, rows, live := a.screen()
 	return &scene{w: a.stdout, live: live && len(errands) <= min(sceneMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
 }

@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func (a *cli) statusCommand() *cobra.Command {
 	json, wide, replicas := false, false, false
 	c := &cobra.Command{
 		Use:               "status [POLICY...]",
@@ -32,7 +32,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 // replicas shows which processes share the journal.
-func (a *app) replicas(ctx context.Context, names []string, json bool) (err error) {
+func (a *cli) replicas(ctx context.Context, names []string, json bool) (err error) {
 	if len(names) > 0 {
 		return usage(errors.New("--replicas shows processes, and takes no policy"), "`rotator status -o wide POLICY` shows who acts for it.")
 	}
@@ -59,7 +59,7 @@ func drawReplicas(t *table, rows []api.ReplicaRow, now time.Time) {
 	}
 }
 
-func (a *app) status(ctx context.Context, names []string, json, wide bool) (err error) {
+func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -125,7 +125,7 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 }
 
 // completePolicies proposes names of policies to the shell: those that the journal knows.
-func (a *app) completePolicies(c *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *cli) completePolicies(c *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
 	l, err := a.look(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

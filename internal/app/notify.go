@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/notify"
+	"rotator/rotation/journal"
 )
 
 // notifier makes what tells people of urgent events.
-func (p *program) notifier() *notify.Notifier {
+func (p *Program) notifier() *notify.Notifier {
 	o := notify.Options{Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.api.ObserveNotify}
-	if w := p.present().config.Notify.Webhook; w != nil {
+	if w := p.present().Config.Notify.Webhook; w != nil {
 		o.Webhook = &notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}
 	}
 	return notify.New(o)
@@ -24,8 +25,8 @@ func (p *program) notifier() *notify.Notifier {
 const flushTime = 40 * time.Second
 
 // telling runs do while urgent events are sent to the webhook, where there is one, and waits for the last of them.
-func (p *program) telling(ctx context.Context, do func() error) error {
-	if p.present().config.Notify.Webhook == nil {
+func (p *Program) telling(ctx context.Context, do func() error) error {
+	if p.present().Config.Notify.Webhook == nil {
 		return do()
 	}
 	telling, stop := context.WithCancel(ctx)
@@ -36,22 +37,22 @@ func (p *program) telling(ctx context.Context, do func() error) error {
 	err := do()
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if flushed := p.flushed(flushing); flushed != nil && ctx.Err() == nil {
+	if flushed := flushed(flushing, p.Client(), p.journal); flushed != nil && ctx.Err() == nil {
 		p.log.Warn("not all events were sent; the next run sends them", "err", flushed)
 	}
 	return err
 }
 
 // flushed waits until the webhook has every event that there is now.
-func (p *program) flushed(ctx context.Context) error {
-	last, err := api.InProcess(p.api.Control()).Present(ctx)
+func flushed(ctx context.Context, c *api.Client, j journal.Journal) error {
+	last, err := c.Present(ctx)
 	if err != nil {
 		return err
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := p.journal.Meta(ctx, "notify/webhook")
+		text, err := j.Meta(ctx, "notify/webhook")
 		if err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"rotator/internal/api"
 )
 
 func TestSocketModes(t *testing.T) {
@@ -42,13 +44,13 @@ func TestAServerBoundsWhoAsks(t *testing.T) {
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	a := &app{log: slog.New(slog.NewJSONHandler(&log, nil))}
+	logger := slog.New(slog.NewJSONHandler(&log, nil))
 	ctx, stop := context.WithCancel(t.Context())
 	cut := make(chan error, 1)
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		a.serve(ctx, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		Serve(ctx, logger, l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/panic" {
 				panic("broken")
 			}
@@ -127,17 +129,7 @@ func TestSocketRefused(t *testing.T) {
 	}
 	if _, err := listenSocket(path+"2", "no-such-group-here"); err == nil {
 		t.Error("an unknown group was taken")
-	} else if code, _ := advise(err); code != exitUsage {
-		t.Errorf("exit %d", code)
-	}
-}
-
-func TestSandboxStaysOnLoopback(t *testing.T) {
-	t.Parallel()
-	for _, address := range []string{"0.0.0.0:0", ":0", "192.0.2.1:0", "example.com:0", "[::]:0", "127.0.0.1"} {
-		if l, err := listenLoopback(address); err == nil {
-			t.Errorf("%s was opened", address)
-			_ = l.Close()
-		}
+	} else if f := new(Failure); !errors.As(err, &f) || f.Code != api.ExitUsage {
+		t.Errorf("failure %v", err)
 	}
 }

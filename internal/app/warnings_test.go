@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -27,11 +27,11 @@ func (s tells) Warnings(_ context.Context, targets []stores.Target) ([]stores.Wa
 // viewOf is a view of one store with a policy for each target.
 func viewOf(t *testing.T, warnings func([]stores.Target) ([]stores.Warning, error), targets ...policies.Target) view {
 	t.Helper()
-	v := view{files: files{policies: map[string]*policies.Policy{}}, world: &world{stores: map[string]stores.Store{}}}
+	v := view{Files: Files{Policies: map[string]*policies.Policy{}}, environment: &environment{stores: map[string]stores.Store{}}}
 	for i, target := range targets {
 		name := string(rune('a' + i))
-		v.policies[name] = &policies.Policy{Name: name, Targets: []policies.Target{target}}
-		v.world.stores[target.Store] = observed{tells{memstore.New(), warnings}, target.Store, func(context.Context, string, string, string, time.Duration) {}}
+		v.Policies[name] = &policies.Policy{Name: name, Targets: []policies.Target{target}}
+		v.environment.stores[target.Store] = observed{tells{memstore.New(), warnings}, target.Store, func(context.Context, string, string, string, time.Duration) {}}
 	}
 	return v
 }
@@ -57,7 +57,7 @@ func TestDangers(t *testing.T) {
 	for i, want := range []string{
 		"target s:one#x of a, s:one#y of b and 1 more: crowded. Move.", "target s:one#x of a: old", "warnings of store s: first; and 2 more",
 	} {
-		if got := rows[i].Subject + ": " + joined(rows[i].Detail, rows[i].Do); got != want || rows[i].Result != api.CheckWarning {
+		if got := rows[i].Subject + ": " + advised(text(rows[i].Detail), text(rows[i].Do)); got != want || rows[i].Result != api.CheckWarning {
 			t.Errorf("%s: %q, want %q", rows[i].Result, got, want)
 		}
 	}
@@ -65,11 +65,19 @@ func TestDangers(t *testing.T) {
 	dangers, unknown := v.dangers(t.Context(), targets)
 	var plan []string
 	for _, name := range []string{"a", "b", "c", "d"} {
-		for _, r := range warnings(v.policies[name], dangers, unknown) {
-			plan = append(plan, r.Policy+" "+or(r.Target)+" "+or(r.Detail))
+		for _, r := range warnings(v.Policies[name], dangers, unknown) {
+			plan = append(plan, r.Policy+" "+text(r.Target)+" "+text(r.Detail))
 		}
 	}
 	if want := "a s:one#x crowded. Move.|a s:one#x old|a s:one#x first; and 2 more|b s:one#y crowded. Move.|d s:one#z crowded. Move."; strings.Join(plan, "|") != want {
 		t.Errorf("the plan says %q, want %q", strings.Join(plan, "|"), want)
 	}
+}
+
+// text is what a row says, "" for null.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -30,7 +30,7 @@ func (d danger) isAbout(t policies.Target) bool {
 func (v view) dangers(ctx context.Context, targets map[string][]stores.Target) (all []danger, unknown map[string]error) {
 	unknown = map[string]error{}
 	for _, store := range slices.Sorted(maps.Keys(targets)) {
-		s, _ := v.world.Store(store) // policies name only stores that there are
+		s, _ := v.environment.Store(store) // policies name only stores that there are
 		within, cancel := context.WithTimeout(ctx, time.Minute*time.Duration(len(targets[store])))
 		warnings, err := s.(stores.Warner).Warnings(within, targets[store])
 		cancel()
@@ -69,8 +69,8 @@ func brief(err error) string {
 func (v view) subject(d danger) string {
 	const shown = 2
 	var names []string
-	for _, s := range v.specs() {
-		for _, t := range v.policies[s.Name].Targets {
+	for _, s := range v.Specs() {
+		for _, t := range v.Policies[s.Name].Targets {
 			if d.isAbout(t) {
 				names = append(names, fmt.Sprintf("%s of %s", t, s.Name))
 			}
@@ -87,16 +87,16 @@ func (v view) subject(d danger) string {
 func (v view) neighbours(wanted func(policy string) bool) map[string][]stores.Target {
 	type path struct{ store, path string }
 	asked := map[path]bool{}
-	for _, s := range v.specs() {
-		for _, t := range v.policies[s.Name].Targets {
+	for _, s := range v.Specs() {
+		for _, t := range v.Policies[s.Name].Targets {
 			if wanted(s.Name) {
 				asked[path{t.Store, t.Path}] = true
 			}
 		}
 	}
 	targets := map[string][]stores.Target{}
-	for _, s := range v.specs() {
-		for _, t := range v.policies[s.Name].Targets {
+	for _, s := range v.Specs() {
+		for _, t := range v.Policies[s.Name].Targets {
 			if asked[path{t.Store, t.Path}] {
 				targets[t.Store] = append(targets[t.Store], storeTarget(t))
 			}

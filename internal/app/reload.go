@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -13,13 +13,10 @@ import (
 	"rotator/rotation/journal"
 )
 
-// Reload implements api.Actions: it reads configuration, policies and secrets again.
-func (p *program) Reload(ctx context.Context) error { return p.refresh(ctx, true, true) }
-
 // refresh reads configuration and policies again. Stores and teams are made anew, and so read their secrets again, when
 // the configuration changed or anew is asked for. Everything that can fail is done before anything changes; an error
 // means that all is as before, and is an event too. The same error again is told where aloud is set.
-func (p *program) refresh(ctx context.Context, anew, aloud bool) error {
+func (p *Program) refresh(ctx context.Context, anew, aloud bool) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
@@ -45,43 +42,43 @@ func (p *program) refresh(ctx context.Context, anew, aloud bool) error {
 	return errors.Join(err, p.journal.Record(ctx, e))
 }
 
-func (p *program) reload(ctx context.Context, anew bool) error {
-	f, err := p.app.readFiles()
+func (p *Program) reload(ctx context.Context, anew bool) error {
+	f, err := p.setup.ReadFiles()
 	if err != nil {
 		return err
 	}
 	before := p.present()
-	w := before.world
-	if anew || f.config.Digest != before.config.Digest {
+	w := before.environment
+	if anew || f.Config.Digest != before.Config.Digest {
 		known, err := p.knownTeams(ctx)
 		if err != nil {
 			return err
 		}
-		if w, err = newWorld(ctx, f.config, known, p.hooks(), p.log); err != nil {
+		if w, err = newEnvironment(ctx, f.Config, known, p.hooks(), p.log); err != nil {
 			return err
 		}
 	}
 	if problems, err := p.gaps(ctx, f, w); err != nil || len(problems) > 0 {
 		return errors.Join(err, asError(problems))
 	}
-	for _, key := range before.config.NeedsRestart(f.config) {
+	for _, key := range before.Config.NeedsRestart(f.Config) {
 		p.log.Warn("the new value takes effect when the daemon is started again", "key", key)
 	}
 	// The new stores and teams first: a policy may name them. They hold all that the old policies need.
 	p.swap(f, w)
-	if err := p.journal.SetPolicies(ctx, time.Now(), f.specs()); err != nil {
-		p.swap(before.files, before.world)
+	if err := p.journal.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
+		p.swap(before.Files, before.environment)
 		return err
 	}
 	p.engine.Wake()
-	p.log.Info("configuration and policies read", "policies", len(f.policies))
+	p.log.Info("configuration and policies read", "policies", len(f.Policies))
 	return nil
 }
 
 // gaps are the stores and teams that the journal still needs and that the new configuration lacks.
-func (p *program) gaps(ctx context.Context, f files, w *world) (problems policies.Problems, err error) {
+func (p *Program) gaps(ctx context.Context, f Files, w *environment) (problems policies.Problems, err error) {
 	lacks := func(what, name, why string) {
-		problem := policies.Problem{File: f.config.File, What: fmt.Sprintf("%s %s is missing, and %s", what, name, why),
+		problem := policies.Problem{File: f.Config.File, What: fmt.Sprintf("%s %s is missing, and %s", what, name, why),
 			Want: "it kept until that is over, or `rotator forget`"}
 		if !slices.Contains(problems, problem) {
 			problems = append(problems, problem)
@@ -105,7 +102,7 @@ func (p *program) gaps(ctx context.Context, f files, w *world) (problems policie
 		if w.teams[team] != nil {
 			continue
 		}
-		need, err := p.needs(ctx, s.Policy)
+		need, err := needs(ctx, p.journal, s.Policy)
 		if err != nil {
 			return nil, err
 		}
@@ -117,8 +114,8 @@ func (p *program) gaps(ctx context.Context, f files, w *world) (problems policie
 }
 
 // needs says why a policy still needs its team, "" when it does not.
-func (p *program) needs(ctx context.Context, policy journal.Policy) (string, error) {
-	rec, err := p.journal.Load(ctx, policy.Name)
+func needs(ctx context.Context, j journal.Journal, policy journal.Policy) (string, error) {
+	rec, err := j.Load(ctx, policy.Name)
 	if err != nil {
 		return "", err
 	}
@@ -135,9 +132,9 @@ func (p *program) needs(ctx context.Context, policy journal.Policy) (string, err
 }
 
 // warnOfGaps says at the start what a reload would have refused: to rotate what can be is better than to rotate nothing.
-func (p *program) warnOfGaps(ctx context.Context) {
+func (p *Program) warnOfGaps(ctx context.Context) {
 	v := p.present()
-	problems, err := p.gaps(ctx, v.files, v.world)
+	problems, err := p.gaps(ctx, v.Files, v.environment)
 	for _, problem := range problems {
 		p.log.Error("the configuration lost what the journal still needs", "problem", problem.String())
 	}
@@ -146,21 +143,21 @@ func (p *program) warnOfGaps(ctx context.Context) {
 	}
 }
 
-// swap puts other files and another world in force.
-func (p *program) swap(f files, w *world) {
+// swap puts other files and another environment in force.
+func (p *Program) swap(f Files, w *environment) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.files, p.world = f, w
+	p.files, p.environment = f, w
 	close(p.swapped)
 	p.swapped = make(chan struct{})
 	p.engine.Reload(w)
 }
 
 // tend lets the stores in force do what they do by themselves, until ctx ends.
-func (p *program) tend(ctx context.Context) {
+func (p *Program) tend(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.mu.Lock()
-		w, swapped := p.world, p.swapped
+		w, swapped := p.environment, p.swapped
 		p.mu.Unlock()
 		tended, stop := context.WithCancel(ctx)
 		var working sync.WaitGroup

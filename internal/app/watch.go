@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"rotator/internal/config"
 	"rotator/policies"
 )
 
@@ -21,7 +22,7 @@ const (
 // watch reloads when the configuration or a policy changes, and on each hangup, until ctx ends; where the journal did not
 // take what was read, again and again. Folders are watched rather than files: editors replace files, and Kubernetes swaps
 // a symlink beside them.
-func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
+func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	var changes <-chan fsnotify.Event
 	var overflows <-chan error
 	watcher, err := fsnotify.NewWatcher()
@@ -40,7 +41,7 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	for anew, aloud := false, false; ; {
 		select {
 		case e := <-changes:
-			if p.concerns(e) {
+			if concerns(p.present().Config, e) {
 				settled.Reset(settleTime)
 			}
 			continue
@@ -69,11 +70,11 @@ func (p *program) watch(ctx context.Context, hangup <-chan os.Signal) {
 }
 
 // follow watches the folders of the present configuration. Watching one again is nothing new.
-func (p *program) follow(w *fsnotify.Watcher) {
+func (p *Program) follow(w *fsnotify.Watcher) {
 	if w == nil {
 		return
 	}
-	c := p.present().config
+	c := p.present().Config
 	for _, dir := range []string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)} {
 		if err := w.Add(dir); err != nil {
 			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
@@ -82,8 +83,7 @@ func (p *program) follow(w *fsnotify.Watcher) {
 }
 
 // concerns reports whether what changed may be the configuration or a policy, or who may read it.
-func (p *program) concerns(e fsnotify.Event) bool {
-	c := p.present().config
+func concerns(c *config.Config, e fsnotify.Event) bool {
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
 	switch {
 	case name == "..data", e.Name == c.Policies:

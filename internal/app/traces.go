@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -17,12 +17,12 @@ import (
 const flushTraces = 3 * time.Second
 
 // newTraces makes the traces that the configuration asks for, or nil. Nobody is called yet.
-func newTraces(c *config.Traces, instance string, log *slog.Logger) (*traces.Traces, error) {
+func newTraces(c *config.Traces, version, instance string, log *slog.Logger) (*traces.Traces, error) {
 	if c == nil {
 		return nil, nil
 	}
 	return traces.New(traces.Options{
-		Endpoint: c.Endpoint, Authorize: headersOf(c.Headers), Version: programVersion(), Instance: instance, Log: log,
+		Endpoint: c.Endpoint, Authorize: headersOf(c.Headers), Version: version, Instance: instance, Log: log,
 	})
 }
 
@@ -41,7 +41,7 @@ func headersOf(refs map[string]config.Reference) func(context.Context, http.Head
 }
 
 // observeStep tells metrics and traces of a step.
-func (p *program) observeStep(ctx context.Context, s rotation.Step) (context.Context, func(rotation.Step)) {
+func (p *Program) observeStep(ctx context.Context, s rotation.Step) (context.Context, func(rotation.Step)) {
 	ctx, end := p.traces.Step(ctx, traces.Step(s))
 	return ctx, func(s rotation.Step) {
 		p.api.ObserveStep(string(s.State), s.Outcome, string(s.Reason), s.Took)
@@ -50,8 +50,9 @@ func (p *program) observeStep(ctx context.Context, s rotation.Step) (context.Con
 }
 
 // hooks tells metrics and traces of calls. It is made before the API, and called after.
-func (p *program) hooks() hooks {
+func (p *Program) hooks() hooks {
 	return hooks{
+		agent: p.setup.userAgent(),
 		pacer: p.pacer,
 		store: func(ctx context.Context, store, op, outcome string, took time.Duration) {
 			p.api.ObserveStore(store, op, outcome, took)
@@ -65,7 +66,7 @@ func (p *program) hooks() hooks {
 }
 
 // spans are the counts of traces for metrics; nil when none are made.
-func (p *program) spans() map[string]uint64 {
+func (p *Program) spans() map[string]uint64 {
 	if p.traces == nil {
 		return nil
 	}
@@ -73,10 +74,10 @@ func (p *program) spans() map[string]uint64 {
 	return map[string]uint64{"sent": n.Sent, "dropped": n.Dropped, "failed": n.Failed}
 }
 
-func (p *program) closeTraces() error {
+func closeTraces(t *traces.Traces) error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTraces)
 	defer cancel()
-	if err := p.traces.Close(ctx); err != nil {
+	if err := t.Close(ctx); err != nil {
 		return fmt.Errorf("traces: %w", err)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -46,20 +46,20 @@ func (s *scenery) key(file string, teams ...string) {
 	}
 }
 
-// world makes the world of a configuration with these teams. known is what the journal last saw.
-func (s *scenery) world(teams string, known map[string]string) *world {
+// environment makes the environment of a configuration with these teams. known is what the journal last saw.
+func (s *scenery) environment(teams string, known map[string]string) *environment {
 	s.t.Helper()
 	return s.hooked(teams, known, noHooks())
 }
 
-func (s *scenery) hooked(teams string, known map[string]string, h hooks) *world {
+func (s *scenery) hooked(teams string, known map[string]string, h hooks) *environment {
 	s.t.Helper()
 	text := fmt.Sprintf("xai: {management_url: %q, inference_url: %q}\nteams: %s\nstores: {local: {type: file, dir: s}}\n", s.url, s.url, teams)
 	c, err := config.Parse(filepath.Join(s.dir, "rotator.yaml"), []byte(text), config.Env{})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := newWorld(context.Background(), c, known, h, slog.New(slog.DiscardHandler))
+	w, err := newEnvironment(context.Background(), c, known, h, slog.New(slog.DiscardHandler))
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -67,7 +67,7 @@ func (s *scenery) hooked(teams string, known map[string]string, h hooks) *world 
 }
 
 // refused checks that a team cannot be used, for a reason that waits for a human.
-func refused(t *testing.T, w *world, team, want string) {
+func refused(t *testing.T, w *environment, team, want string) {
 	t.Helper()
 	_, err := w.Team(context.Background(), team)
 	if err == nil || !strings.Contains(err.Error(), want) {
@@ -81,7 +81,7 @@ func refused(t *testing.T, w *world, team, want string) {
 	}
 }
 
-func mustTeam(t *testing.T, w *world, name string) rotation.Team {
+func mustTeam(t *testing.T, w *environment, name string) rotation.Team {
 	t.Helper()
 	team, err := w.Team(context.Background(), name)
 	if err != nil {
@@ -94,7 +94,7 @@ func TestTeamIDIsAskedOfXAI(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
 	s.key("a", "team-a")
-	w := s.world(`{a: {management_key: "file:a"}}`, nil)
+	w := s.environment(`{a: {management_key: "file:a"}}`, nil)
 	for range 2 {
 		if team := mustTeam(t, w, "a"); team.ID != "team-a" {
 			t.Errorf("id %s", team.ID)
@@ -110,7 +110,7 @@ func TestOrganisationKeyNeedsID(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
 	s.key("org", "team-a", "team-b")
-	w := s.world(`{a: {management_key: "file:org", id: team-a}, b: {management_key: "file:org", id: team-b}, c: {management_key: "file:org"}}`, nil)
+	w := s.environment(`{a: {management_key: "file:org", id: team-a}, b: {management_key: "file:org", id: team-b}, c: {management_key: "file:org"}}`, nil)
 	if a, b := mustTeam(t, w, "a"), mustTeam(t, w, "b"); a.ID != "team-a" || b.ID != "team-b" || a.Keys != b.Keys {
 		t.Errorf("%s and %s; one key has one client, and so one pace", a.ID, b.ID)
 	}
@@ -122,7 +122,7 @@ func TestTwoNamesOfOneTeam(t *testing.T) {
 	s := newScenery(t)
 	s.key("a", "team-a")
 	s.key("b", "team-a")
-	w := s.world(`{a: {management_key: "file:a"}, b: {management_key: "file:b"}}`, nil)
+	w := s.environment(`{a: {management_key: "file:a"}, b: {management_key: "file:b"}}`, nil)
 	mustTeam(t, w, "a")
 	refused(t, w, "b", "teams a and b are one team")
 }
@@ -131,15 +131,15 @@ func TestKeyOfAnotherTeam(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
 	s.key("a", "team-a")
-	refused(t, s.world(`{a: {management_key: "file:a", id: team-b}}`, nil), "a", "belongs to another team than team-b")
-	refused(t, s.world(`{a: {management_key: "file:a"}}`, map[string]string{"a": "team-b"}), "a", "belongs to another team than team-b")
+	refused(t, s.environment(`{a: {management_key: "file:a", id: team-b}}`, nil), "a", "belongs to another team than team-b")
+	refused(t, s.environment(`{a: {management_key: "file:a"}}`, map[string]string{"a": "team-b"}), "a", "belongs to another team than team-b")
 }
 
 func TestReplacedManagementKey(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
 	s.key("a", "team-a")
-	w := s.world(`{a: {management_key: "file:a"}}`, nil)
+	w := s.environment(`{a: {management_key: "file:a"}}`, nil)
 	team := mustTeam(t, w, "a")
 	list := func() error { _, err := team.Keys.ListKeys(context.Background(), team.ID); return err }
 
@@ -185,7 +185,7 @@ func TestReplacedManagementKey(t *testing.T) {
 func TestUnreadableManagementKey(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
-	w := s.world(`{a: {management_key: "file:none"}}`, nil)
+	w := s.environment(`{a: {management_key: "file:none"}}`, nil)
 	refused(t, w, "a", "read secret file:")
 	s.key("none", "team-a")
 	mustTeam(t, w, "a") // put there later: nothing has to be started again
@@ -196,7 +196,7 @@ func TestXAIDownIsNoRefusal(t *testing.T) {
 	s := newScenery(t)
 	s.key("a", "team-a")
 	s.url = "http://127.0.0.1:1"
-	_, err := s.world(`{a: {management_key: "file:a"}}`, nil).Team(context.Background(), "a")
+	_, err := s.environment(`{a: {management_key: "file:a"}}`, nil).Team(context.Background(), "a")
 	if xai.ClassOf(err) != xai.ClassNetwork {
 		t.Errorf("%v: that xAI does not answer must not wait for a human", err)
 	}
@@ -216,7 +216,7 @@ stores:
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newWorld(context.Background(), c, nil, noHooks(), slog.New(slog.DiscardHandler))
+	_, err = newEnvironment(context.Background(), c, nil, noHooks(), slog.New(slog.DiscardHandler))
 	for _, want := range []string{"stores.f: recipient 1", "stores.v: vault: mount", "stores.w: read secret file:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)

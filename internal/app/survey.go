@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -34,7 +34,7 @@ func (f finding) at(due time.Time) time.Time {
 }
 
 // survey reads every target of the policy, and asks keys that the journal does not know who they are.
-func (p *program) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
+func (p actions) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
 	found := make([]finding, len(policy.Targets))
 	for i, t := range policy.Targets {
 		found[i] = p.inspect(ctx, v, policy, rec, t)
@@ -59,7 +59,7 @@ func differ(policy string, found []finding) {
 }
 
 // inspect reads one target and judges it as the engine does. Nothing is recorded.
-func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
+func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
 	id := target.IDOf(t)
 	row := journal.Target{TargetID: id}
 	if i := slices.IndexFunc(rec.Targets, func(r journal.Target) bool { return r.TargetID == id }); i >= 0 {
@@ -70,7 +70,7 @@ func (p *program) inspect(ctx context.Context, v view, policy *policies.Policy, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	s, _ := v.world.Store(t.Store) // policies name only stores that there are
+	s, _ := v.environment.Store(t.Store) // policies name only stores that there are
 	value, err := s.Current(ctx, storeTarget(t))
 	if err != nil && !errors.Is(err, stores.ErrNotFound) {
 		return finding{action: actWarning, detail: err.Error()}
@@ -103,7 +103,7 @@ func otherRotator(policy *policies.Policy, name string) bool {
 }
 
 // fresh makes the row what a read of the value makes it, and returns the name of a key that had to be asked for it.
-func (p *program) fresh(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, row *journal.Target, value secret.Text) (name string, err error) {
+func (p actions) fresh(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, row *journal.Target, value secret.Text) (name string, err error) {
 	known := ""
 	for _, k := range rec.Keys {
 		if target.Is(value, k.Fingerprint) {
@@ -121,7 +121,7 @@ func (p *program) fresh(ctx context.Context, v view, policy *policies.Policy, re
 		}
 		return "", nil
 	}
-	who, err := v.world.teams[policy.Team].probe.WhoAmI(ctx, value.Trimmed())
+	who, err := v.environment.teams[policy.Team].probe.WhoAmI(ctx, value.Trimmed())
 	if err != nil && !xai.ProvesBad(err) {
 		return "", err
 	}
@@ -175,7 +175,7 @@ var cacheTimes = map[string]struct {
 // warn adds what is risky in the policy itself.
 func (o *outline) warn(v view, policy *policies.Policy) {
 	for _, t := range policy.Targets {
-		if c := cacheTimes[v.config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
+		if c := cacheTimes[v.Config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
 			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
 		}
 	}
@@ -188,7 +188,7 @@ func warnings(policy *policies.Policy, dangers []danger, unknown map[string]erro
 	for _, t := range policy.Targets {
 		for _, d := range dangers {
 			if d.isAbout(t) {
-				o.add(actWarning, time.Time{}, "", t.String(), joined(&d.Text, optional(d.Do)))
+				o.add(actWarning, time.Time{}, "", t.String(), advised(d.Text, d.Do))
 			}
 		}
 		if err := unknown[t.Store]; err != nil {
@@ -200,7 +200,7 @@ func warnings(policy *policies.Policy, dangers []danger, unknown map[string]erro
 }
 
 // growth warns when the next key may do more than the one in use.
-func (p *program) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
+func (p actions) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
 	id := rec.Policy.KeyID
 	for _, r := range o.rows {
 		if id == "" && r.KeyID != nil {
@@ -212,7 +212,7 @@ func (p *program) growth(ctx context.Context, v view, policy *policies.Policy, r
 	}
 	list, asked := lists[policy.Team]
 	if !asked {
-		t, err := v.world.Team(ctx, policy.Team)
+		t, err := v.environment.Team(ctx, policy.Team)
 		if err == nil {
 			list, err = t.Keys.ListKeys(ctx, t.ID)
 		}
@@ -246,4 +246,12 @@ func cutLast(s string) (before, after string, found bool) {
 		return s, "", false
 	}
 	return s[:i], s[i+1:], true
+}
+
+// advised is a text with what to do about it, if that is known.
+func advised(text, do string) string {
+	if do == "" {
+		return text
+	}
+	return text + ". " + do
 }

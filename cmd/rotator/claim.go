@@ -4,67 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/config"
 	"rotator/rotation/journal"
 )
-
-// installation names this deployment. A journal belongs to one installation: a second one that opens it, such as a restored
-// copy or a clone of the machine, must not touch the keys of the first. "" is not asked for: xAI is simulated.
-//
-// Where no name is configured, the machine is the installation. In a container, and with PostgreSQL, host names come and go,
-// and the name must be configured.
-func (a *app) installation(c *config.Config) (string, error) {
-	if c.Installation != "" || c.XAI.Loopback() {
-		return c.Installation, nil
-	}
-	missing := func(why string) error {
-		return usage(fmt.Errorf("%s: installation is missing: %s", c.File, why),
-			"Name this deployment, such as `installation: prod-eu`. Two that run at the same time need two names and two journals.")
-	}
-	switch {
-	case !c.State.SQLite():
-		return "", missing("with PostgreSQL, nothing else tells one deployment from another")
-	case a.inContainer():
-		return "", missing("in a container, nothing else tells one deployment from another")
-	}
-	id, err := os.ReadFile("/etc/machine-id")
-	if text := strings.TrimSpace(string(id)); err == nil && text != "" {
-		return text + "/" + hostname(), nil
-	}
-	return "", missing("this machine has no /etc/machine-id")
-}
-
-// inContainer reports whether this process runs in a container.
-func (a *app) inContainer() bool {
-	if a.env.Get("KUBERNETES_SERVICE_HOST") != "" || a.env.Get("container") != "" {
-		return true
-	}
-	for _, mark := range []string{"/.dockerenv", "/run/.containerenv", "/run/systemd/container"} {
-		if _, err := os.Stat(mark); err == nil {
-			return true
-		}
-	}
-	return false
-}
-
-// claimed says to the journal which installation opens it, and reports whether it is that one's.
-func (a *app) claimed(ctx context.Context, c *config.Config, j journal.Journal) (bool, error) {
-	name, err := a.installation(c)
-	if err != nil {
-		return false, err
-	}
-	claimed, err := j.SetInstallation(ctx, time.Now(), name)
-	if err == nil && !claimed {
-		a.log.Warn("the journal belongs to another installation: nothing is changed outside until `rotator state claim`", "installation", name)
-	}
-	return claimed, err
-}
 
 // claimFlags are the flags of state claim.
 type claimFlags struct {
@@ -72,7 +18,7 @@ type claimFlags struct {
 	why           string
 }
 
-func (a *app) claimCommand() *cobra.Command {
+func (a *cli) claimCommand() *cobra.Command {
 	var f claimFlags
 	c := &cobra.Command{
 		Use:   "claim --moved|--copy --why REASON",
@@ -104,22 +50,22 @@ func (f claimFlags) check() error {
 	return nil
 }
 
-func (a *app) claim(ctx context.Context, f claimFlags) (err error) {
+func (a *cli) claim(ctx context.Context, f claimFlags) (err error) {
 	if err := f.check(); err != nil {
 		return err
 	}
-	c, err := config.Load(a.configFile(), a.env)
+	c, err := a.setup().Configuration()
 	if err != nil {
 		return err
 	}
-	name, err := a.installation(c)
+	name, err := a.setup().Installation(c)
 	if err != nil {
 		return err
 	}
 	if name == "" {
 		return usage(errors.New("this installation has no name"), "Set `installation` in "+c.File+" first.")
 	}
-	j, err := a.openJournal(ctx, c, false)
+	j, err := a.setup().OpenJournal(ctx, c, false)
 	if errors.Is(err, journal.ErrInUse) {
 		return failed(err, "Stop the daemon first, and start it again afterwards.")
 	}

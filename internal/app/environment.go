@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"cmp"
@@ -19,8 +19,8 @@ import (
 	"rotator/xai"
 )
 
-// world is the stores and teams of one configuration: what rotations act upon. A reload makes a new one.
-type world struct {
+// environment is the stores and teams of one configuration: what rotations act upon. A reload makes a new one.
+type environment struct {
 	stores map[string]stores.Store
 	teams  map[string]*team
 	names  []string // of teams, sorted
@@ -28,10 +28,11 @@ type world struct {
 	missing error // why there are no stores and teams; nil: they are there
 }
 
-var _ rotation.Environment = (*world)(nil)
+var _ rotation.Environment = (*environment)(nil)
 
-// hooks hear of the calls that a world makes.
+// hooks are how an environment names itself to xAI, and who hears of the calls that it makes.
 type hooks struct {
+	agent string
 	store observer
 	xai   func(ctx context.Context, op, class string, took time.Duration)
 	pacer journal.Pacer // keeps the pace towards xAI for all replicas; nil: this process alone uses the management keys
@@ -52,10 +53,10 @@ func (h hooks) observeXAI(ctx context.Context, op string, class xai.Class, took 
 	h.xai(ctx, op, string(class), took)
 }
 
-// newWorld makes all stores and clients, or tells everything that stands against it. Nobody is called yet. known says
+// newEnvironment makes all stores and clients, or tells everything that stands against it. Nobody is called yet. known says
 // which id a team had when it was last seen: it keeps it.
-func newWorld(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger) (*world, error) {
-	w := &world{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams))}
+func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger) (*environment, error) {
+	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams))}
 	var problems policies.Problems
 	fail := func(what string, err error) {
 		problems = append(problems, policies.Problem{File: c.File, What: what + ": " + err.Error()})
@@ -68,7 +69,7 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 		}
 		w.stores[name] = observed{s, name, h.store}
 	}
-	probe, err := xai.NewInference(xai.InferenceOptions{URL: c.XAI.InferenceURL, TLS: xai.TLSFiles(c.XAI.TLS), UserAgent: userAgent(), Observe: h.observeXAI})
+	probe, err := xai.NewInference(xai.InferenceOptions{URL: c.XAI.InferenceURL, TLS: xai.TLSFiles(c.XAI.TLS), UserAgent: h.agent, Observe: h.observeXAI})
 	if err != nil {
 		fail("xai.inference_url", err)
 	}
@@ -95,22 +96,20 @@ func newWorld(ctx context.Context, c *config.Config, known map[string]string, h 
 	return w, nil
 }
 
-func userAgent() string { return "rotator/" + programVersion() }
-
 // Store implements rotation.Environment.
-func (w *world) Store(name string) (stores.Store, bool) {
+func (w *environment) Store(name string) (stores.Store, bool) {
 	s, ok := w.stores[name]
 	return s, ok
 }
 
 // Teams implements rotation.Environment.
-func (w *world) Teams() []string { return w.names }
+func (w *environment) Teams() []string { return w.names }
 
 // Stores implements rotation.Environment.
-func (w *world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
+func (w *environment) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
 
 // Team implements rotation.Environment.
-func (w *world) Team(ctx context.Context, name string) (rotation.Team, error) {
+func (w *environment) Team(ctx context.Context, name string) (rotation.Team, error) {
 	t := w.teams[name]
 	if t == nil {
 		return rotation.Team{}, refuse("not_configured", "team %s is not in the configuration", name)
@@ -129,7 +128,7 @@ func (w *world) Team(ctx context.Context, name string) (rotation.Team, error) {
 }
 
 // run keeps the logins of stores alive until ctx ends.
-func (w *world) run(ctx context.Context) {
+func (w *environment) run(ctx context.Context) {
 	var working sync.WaitGroup
 	for _, s := range w.stores {
 		if k, ok := s.(observed).Store.(keeper); ok {
@@ -195,7 +194,7 @@ type speaker struct {
 
 func newSpeaker(to config.XAI, ref config.Reference, h hooks, log *slog.Logger) (*speaker, error) {
 	s := &speaker{ref: ref}
-	options := xai.ManagementOptions{URL: to.ManagementURL, TLS: xai.TLSFiles(to.TLS), UserAgent: userAgent(), Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
+	options := xai.ManagementOptions{URL: to.ManagementURL, TLS: xai.TLSFiles(to.TLS), UserAgent: h.agent, Observe: func(ctx context.Context, op string, class xai.Class, took time.Duration) {
 		h.observeXAI(ctx, op, class, took)
 		if class == "" || class == xai.ClassUnauthenticated {
 			s.mu.Lock()

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -20,7 +20,7 @@ const (
 // reportToSystemd tells the service manager when the daemon is ready, how it does, and that it stops, until ctx ends; see
 // sd_notify(3). Ready means that the scheduler looked for work and the journal answered. Where no service manager
 // listens, nothing is told and nothing is asked of the journal.
-func (p *program) reportToSystemd(ctx context.Context) {
+func (p *Program) reportToSystemd(ctx context.Context) {
 	r := reporter{tell: p.tellSystemd, lastLook: p.engine.LastLook, summaries: func(ctx context.Context) ([]journal.Summary, error) { return p.journal.Summaries(ctx) }}
 	var err error
 	if r.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
@@ -33,7 +33,7 @@ func (p *program) reportToSystemd(ctx context.Context) {
 
 // announceReload tells the service manager that files are read again, and returns what tells it how that ended. Before the
 // daemon is ready it tells nothing: the end of a reload counts as ready.
-func (p *program) announceReload() (ended func(error)) {
+func (p *Program) announceReload() (ended func(error)) {
 	if p.engine.LastLook().IsZero() {
 		return func(error) {}
 	}
@@ -48,7 +48,7 @@ func (p *program) announceReload() (ended func(error)) {
 }
 
 // tellSystemd sends a state to the service manager, and reports whether one listens.
-func (p *program) tellSystemd(state string) bool {
+func (p *Program) tellSystemd(state string) bool {
 	told, err := daemon.SdNotify(false, state)
 	if err != nil {
 		p.log.Warn("the service manager does not hear the daemon", "err", err)
@@ -125,17 +125,5 @@ func statusLine(all []journal.Summary, now time.Time) string {
 			held++
 		}
 	}
-	return fmt.Sprintf("%s: %d in rotation, %d waiting for a human, %d held", countPolicies(len(all)), rotating, waiting, held)
-}
-
-// sleep waits for d, and reports whether ctx did not end before.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return fmt.Sprintf("%s: %d in rotation, %d waiting for a human, %d held", CountPolicies(len(all)), rotating, waiting, held)
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -23,8 +23,8 @@ const (
 // one run to the next; where nobody keeps one, who starts it again has a pause of his own. systemd itself can wait longer
 // each time from version 254 on, but counts every restart of a service's life: the ninth in a year would wait as long as the
 // ninth in a minute.
-func (a *app) afterPause(ctx context.Context, run func(context.Context) error) error {
-	folder, _, _ := strings.Cut(a.env.Get("RUNTIME_DIRECTORY"), ":")
+func (s Setup) afterPause(ctx context.Context, run func(context.Context) error) error {
+	folder, _, _ := strings.Cut(s.Env.Get("RUNTIME_DIRECTORY"), ":")
 	if folder == "" {
 		return run(ctx)
 	}
@@ -33,12 +33,12 @@ func (a *app) afterPause(ctx context.Context, run func(context.Context) error) e
 	failed, _ := strconv.Atoi(string(text))
 	// This one fails too until it has lasted, or ends because it was asked to.
 	if err := os.WriteFile(file, []byte(strconv.Itoa(failed+1)), 0o600); err != nil {
-		a.log.Warn("failed starts are not counted", "err", err)
+		s.Log.Warn("failed starts are not counted", "err", err)
 	}
 	lasted := sync.OnceFunc(func() { _ = os.Remove(file) }) // at worst a later start waits
 	pause := pauseAfter(failed)
 	if pause > 0 {
-		a.log.Warn("the last starts failed", "starts", failed, "next_in", pause.String())
+		s.Log.Warn("the last starts failed", "starts", failed, "next_in", pause.String())
 		_, _ = daemon.SdNotify(false, fmt.Sprintf("STATUS=the last %d starts failed, see the log; the next is in %s", failed, pause)) // it is in the log
 	}
 	if pause > 0 && !sleep(ctx, pause) {
@@ -58,4 +58,16 @@ func pauseAfter(failed int) time.Duration {
 		return 0
 	}
 	return min(2*time.Second<<min(failed-1, 10), longestPause)
+}
+
+// sleep waits for d, and reports whether ctx did not end before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

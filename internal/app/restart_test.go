@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -18,11 +18,11 @@ func TestPauseBeforeStart(t *testing.T) {
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		env := config.Env{Lookup: func(name string) (string, bool) { return folder, name == "RUNTIME_DIRECTORY" }}
-		a := &app{env: env, log: slog.New(slog.DiscardHandler)}
+		setup := Setup{Env: env, Log: slog.New(slog.DiscardHandler)}
 		// start begins a run that fails after so long, and returns how long it waited.
 		start := func(lasts time.Duration) (waited time.Duration) {
 			broken, begun := errors.New("broken"), time.Now()
-			if err := a.afterPause(t.Context(), func(context.Context) error {
+			if err := setup.afterPause(t.Context(), func(context.Context) error {
 				waited = time.Since(begun)
 				time.Sleep(lasts)
 				return broken
@@ -44,11 +44,11 @@ func TestPauseBeforeStart(t *testing.T) {
 		}
 		stop, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(s, cancel)
-		if err := a.afterPause(stop, func(context.Context) error { t.Error("it began"); return nil }); err != nil {
+		if err := setup.afterPause(stop, func(context.Context) error { t.Error("it began"); return nil }); err != nil {
 			t.Error(err)
 		}
 		stopped, cancel := context.WithCancel(t.Context())
-		if start(s) != 0 || a.afterPause(stopped, func(context.Context) error { cancel(); return nil }) != nil || start(s) != 0 || start(s) != 0 {
+		if start(s) != 0 || setup.afterPause(stopped, func(context.Context) error { cancel(); return nil }) != nil || start(s) != 0 || start(s) != 0 {
 			t.Error("one that was asked to end counts as one that failed")
 		}
 	})
