@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/policies"
-	"rotator/rotation"
 	"rotator/rotation/journal"
 )
 
@@ -25,7 +25,7 @@ type adoptFlags struct {
 	yes, json bool
 }
 
-func (a *app) adoptCommand() *cobra.Command {
+func (a *cli) adoptCommand() *cobra.Command {
 	var f adoptFlags
 	c := &cobra.Command{
 		Use:   "adopt [POLICY...]",
@@ -49,7 +49,7 @@ and is turned on again by revive until the soak is over. Adopting twice is the s
 	return c
 }
 
-func (a *app) adopt(ctx context.Context, in io.Reader, names []string, f adoptFlags) error {
+func (a *cli) adopt(ctx context.Context, in io.Reader, names []string, f adoptFlags) error {
 	rows, err := a.adoptions(ctx, names)
 	if err != nil {
 		return err
@@ -80,8 +80,8 @@ func (a *app) adopt(ctx context.Context, in io.Reader, names []string, f adoptFl
 }
 
 // adoptions asks what would be adopted. A journal that is not there yet is none that has to be made for it.
-func (a *app) adoptions(ctx context.Context, names []string) (rows []console.AdoptionRow, err error) {
-	if _, err := a.readFiles(); err != nil {
+func (a *cli) adoptions(ctx context.Context, names []string) (rows []api.AdoptionRow, err error) {
+	if _, err := a.setup().ReadFiles(); err != nil {
 		return nil, err
 	}
 	l, err := a.look(ctx)
@@ -93,12 +93,12 @@ func (a *app) adoptions(ctx context.Context, names []string) (rows []console.Ado
 }
 
 // agreed returns policy → the keys of it to adopt: all that can be, or those of --key.
-func (f adoptFlags) agreed(rows []console.AdoptionRow) (map[string][]string, error) {
+func (f adoptFlags) agreed(rows []api.AdoptionRow) (map[string][]string, error) {
 	agreed := make(map[string][]string)
 	left := slices.Clone(f.keys)
 	for _, r := range rows {
 		id := or(r.KeyID)
-		adoptable := r.As == string(rotation.AdoptCurrent) || r.As == string(rotation.AdoptPredecessor)
+		adoptable := r.As == app.AdoptCurrent || r.As == app.AdoptPredecessor
 		if !adoptable || len(f.keys) > 0 && !slices.Contains(f.keys, id) {
 			continue
 		}
@@ -115,7 +115,7 @@ func (f adoptFlags) agreed(rows []console.AdoptionRow) (map[string][]string, err
 }
 
 // confirm asks on a terminal. Elsewhere nobody can answer, and silence is no.
-func (a *app) confirm(ctx context.Context, in io.Reader, question string) bool {
+func (a *cli) confirm(ctx context.Context, in io.Reader, question string) bool {
 	if f, ok := in.(*os.File); !ok || !terminal(f) {
 		return false
 	}
@@ -134,7 +134,7 @@ func (a *app) confirm(ctx context.Context, in io.Reader, question string) bool {
 }
 
 // agree gives the orders and follows them. What happens is told beside the answer.
-func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlags) (err error) {
+func (a *cli) agree(ctx context.Context, agreed map[string][]string, f adoptFlags) (err error) {
 	names := slices.Sorted(maps.Keys(agreed))
 	l, err := a.act(ctx, names...)
 	if err != nil {
@@ -143,7 +143,7 @@ func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 	defer func() { err = errors.Join(err, l.close()) }()
 	var errands []*errand
 	for _, name := range names {
-		errands = append(errands, &errand{request: console.OrderRequest{
+		errands = append(errands, &errand{request: api.OrderRequest{
 			Policy: name, Kind: string(journal.OrderResolve), Decision: string(journal.Adopt), KeyIDs: agreed[name], Why: f.why, By: a.userName(),
 		}})
 	}
@@ -161,10 +161,10 @@ func (a *app) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 }
 
 // waitingAdoptions is the error of policies for which a human has to act first.
-func waitingAdoptions(rows []console.AdoptionRow) error {
+func waitingAdoptions(rows []api.AdoptionRow) error {
 	var names []string
 	for _, r := range rows {
-		if r.As == string(rotation.AdoptWaits) {
+		if r.As == app.AdoptWaits {
 			names = append(names, *r.Policy)
 		}
 	}
@@ -172,25 +172,4 @@ func waitingAdoptions(rows []console.AdoptionRow) error {
 		return nil
 	}
 	return waiting(fmt.Errorf("not adopted: %s", strings.Join(slices.Compact(names), ", ")), "Each line that waits says what has to be done first; then adopt again.")
-}
-
-// Adoptions implements console.Actions.
-func (p *program) Adoptions(ctx context.Context, named []string) ([]console.AdoptionRow, error) {
-	if err := p.present().world.missing; err != nil {
-		return nil, err
-	}
-	found, err := p.engine.Adoptions(ctx, named...)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]console.AdoptionRow, len(found))
-	for i, f := range found {
-		rows[i] = console.AdoptionRow{
-			Policy: optional(f.Policy), KeyID: optional(f.Key.ID), Name: optional(f.Key.Name), As: string(f.As), Target: optional(f.Target), Why: f.Why,
-		}
-		if at := f.Key.Created.UTC(); !at.IsZero() {
-			rows[i].Created = &at
-		}
-	}
-	return rows, nil
 }

@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
-func (a *app) abortCommand() *cobra.Command {
+func (a *cli) abortCommand() *cobra.Command {
 	c, _ := a.orderCommand(journal.OrderAbort, &cobra.Command{
 		Use:   "abort POLICY...",
 		Short: "Take a rotation back before anything was promoted, and hold the policy",
@@ -22,7 +22,7 @@ way. The policy is held afterwards, or the scheduler would begin again at once.`
 	return c
 }
 
-func (a *app) rollbackCommand() *cobra.Command {
+func (a *cli) rollbackCommand() *cobra.Command {
 	c, r := a.orderCommand(journal.OrderRollback, &cobra.Command{
 		Use:   "rollback POLICY...",
 		Short: "Give consumers the old key back, retire the new one, and hold the policy",
@@ -35,7 +35,7 @@ No rotation begins by itself afterwards, until the policy is released.`,
 	return c
 }
 
-func (a *app) reviveCommand() *cobra.Command {
+func (a *cli) reviveCommand() *cobra.Command {
 	c, _ := a.orderCommand(journal.OrderRevive, &cobra.Command{
 		Use:   "revive POLICY...",
 		Short: "Enable the old key, keep the new one, and hold the policy",
@@ -47,8 +47,8 @@ policy is released.`,
 
 // orderCommand makes a command that gives one kind of order and follows it until the rotation has arrived. What flags add to
 // the order goes into the request that it returns.
-func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arrival) (*cobra.Command, *console.OrderRequest) {
-	r := &console.OrderRequest{Kind: string(kind)}
+func (a *cli) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arrival) (*cobra.Command, *api.OrderRequest) {
+	r := &api.OrderRequest{Kind: string(kind)}
 	c.Args = cobra.MinimumNArgs(1)
 	c.ValidArgsFunction = a.completePolicies
 	c.Flags().StringVar(&r.Why, "why", "", "`REASON`, for the record")
@@ -59,7 +59,7 @@ func (a *app) orderCommand(kind journal.OrderKind, c *cobra.Command, arrived arr
 }
 
 // order gives the same order for each policy, once.
-func (a *app) order(ctx context.Context, names []string, r console.OrderRequest, arrived arrival) (err error) {
+func (a *cli) order(ctx context.Context, names []string, r api.OrderRequest, arrived arrival) (err error) {
 	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func (a *app) order(ctx context.Context, names []string, r console.OrderRequest,
 
 // until says that a rotation has arrived when it is in one of these states.
 func until(states ...journal.State) arrival {
-	return func(_ *errand, h console.HistoryRow) (bool, error) {
+	return func(_ *errand, h api.HistoryRow) (bool, error) {
 		switch {
 		case slices.Contains(states, journal.State(h.State)):
 			return true, nil

@@ -14,13 +14,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/app"
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )
 
-func (a *app) demoCommand() *cobra.Command {
+func (a *cli) demoCommand() *cobra.Command {
 	var length time.Duration
 	c := &cobra.Command{
 		Use:   "demo",
@@ -59,7 +60,7 @@ retire: {overlap: 3s, soak: 3s}
 `
 
 // runDemo runs the whole product as it is, on files of its own in a temporary folder.
-func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
+func (a *cli) runDemo(ctx context.Context, length time.Duration) (err error) {
 	if length <= 0 {
 		return usage(fmt.Errorf("--for %s: it must last longer", length), "Give a time such as 40s.")
 	}
@@ -82,18 +83,18 @@ func (a *app) runDemo(ctx context.Context, length time.Duration) (err error) {
 	defer working.Wait()
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	working.Go(func() { a.serve(serving, l, sim, 0) })
+	working.Go(func() { app.Serve(serving, a.log, l, sim, 0) })
 	url := "http://" + l.Addr().String()
 	if err := layDemo(dir, url, sim.NewManagementKey("demo")); err != nil {
 		return err
 	}
 	a.configFlag = filepath.Join(dir, "rotator.yaml")
-	p, err := a.openProgram(ctx)
+	p, err := a.setup().Open(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, p.close()) }()
-	return a.showDemo(ctx, p, sim, url, length)
+	defer func() { err = errors.Join(err, p.Close()) }()
+	return a.showDemo(ctx, p, sim, url, dir, length)
 }
 
 // layDemo writes what a user would have written.
@@ -119,7 +120,7 @@ func layDemo(dir, url string, key secret.Text) error {
 }
 
 // showDemo rotates and tells of it until the time is over or Ctrl-C.
-func (a *app) showDemo(ctx context.Context, p *program, sim *xaisim.Sim, url string, length time.Duration) error {
+func (a *cli) showDemo(ctx context.Context, p *app.Program, sim *xaisim.Sim, url, dir string, length time.Duration) error {
 	fmt.Fprintf(a.stdout, `Three policies, a simulated xAI at %s, and a folder of files that consumers read their keys from.
 A month lasts some seconds here. Each consumer reads its file before every chat call. %s, or Ctrl-C.
 
@@ -132,15 +133,14 @@ A month lasts some seconds here. Each consumer reads its file before every chat 
 	}
 	var crowd consumers
 	var working sync.WaitGroup
-	dir := filepath.Dir(p.present().config.File)
 	for name := range demoPolicies {
 		working.Go(func() { crowd.chat(ctx, inference, filepath.Join(dir, "secrets", name)) })
 	}
-	working.Go(func() { a.narrate(ctx, p.journal, &crowd) })
-	err = p.engine.Run(ctx)
+	working.Go(func() { a.narrate(ctx, p.Journal(), &crowd) })
+	err = p.Rotate(ctx)
 	stop()
 	working.Wait()
-	return errors.Join(err, a.sumUp(p.journal, sim, &crowd))
+	return errors.Join(err, a.sumUp(p.Journal(), sim, &crowd))
 }
 
 // consumers count what those who use the keys experience.
@@ -164,7 +164,7 @@ func (c *consumers) chat(ctx context.Context, inference *xai.Inference, file str
 }
 
 // narrate prints each event as it comes, above a line of figures where there is a terminal to redraw it on.
-func (a *app) narrate(ctx context.Context, j journal.Reader, c *consumers) {
+func (a *cli) narrate(ctx context.Context, j journal.Reader, c *consumers) {
 	start, seen := time.Now(), int64(0)
 	columns, _, live := a.screen()
 	live = live && columns >= 60 // its line is not broken into two
@@ -207,7 +207,7 @@ var narrated = map[journal.Kind]string{
 	journal.Failed:      "a step failed; it will be tried again",
 }
 
-func (a *app) clear(live bool) {
+func (a *cli) clear(live bool) {
 	if live {
 		fmt.Fprint(a.stdout, "\r\x1b[K")
 	}
@@ -219,7 +219,7 @@ func short(id string) string {
 }
 
 // sumUp says how it went, and fails when a consumer was let down.
-func (a *app) sumUp(j journal.Reader, sim *xaisim.Sim, c *consumers) error {
+func (a *cli) sumUp(j journal.Reader, sim *xaisim.Sim, c *consumers) error {
 	done, err := j.Rotations(context.Background(), "", 1000)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ func TestCommandsInDocs(t *testing.T) {
 			n++
 			command, _, _ := strings.Cut(found[1], " |")
 			words := strings.Fields(strings.TrimRight(command, " …\\"))
-			root := (&app{}).root()
+			root := (&cli{}).root()
 			root.InitDefaultHelpCmd()
 			root.InitDefaultCompletionCmd()
 			c, rest, err := root.Find(words)

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -15,26 +16,16 @@ import (
 // The exit codes.
 const (
 	exitDone    = 0
-	exitFailed  = console.ExitFailed
-	exitUsage   = console.ExitUsage
-	exitWaiting = console.ExitWaiting
+	exitFailed  = api.ExitFailed
+	exitUsage   = api.ExitUsage
+	exitWaiting = api.ExitWaiting
 )
 
-// failure is an error with its exit code and what to do next.
-type failure struct {
-	code int
-	err  error
-	do   string
-}
+func failed(err error, do string) error { return &app.Failure{Code: exitFailed, Err: err, Do: do} }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+func usage(err error, do string) error { return &app.Failure{Code: exitUsage, Err: err, Do: do} }
 
-func failed(err error, do string) error { return &failure{exitFailed, err, do} }
-
-func usage(err error, do string) error { return &failure{exitUsage, err, do} }
-
-func waiting(err error, do string) error { return &failure{exitWaiting, err, do} }
+func waiting(err error, do string) error { return &app.Failure{Code: exitWaiting, Err: err, Do: do} }
 
 // errTold ends a command that has said everything already.
 var errTold = errors.New("told")
@@ -49,7 +40,7 @@ func report(w io.Writer, err error) int {
 		return code
 	}
 	var problems policies.Problems
-	var told *console.Error
+	var told *api.Error
 	switch {
 	case errors.As(err, &problems):
 		for _, p := range problems {
@@ -71,12 +62,12 @@ func report(w io.Writer, err error) int {
 
 // advise returns the exit code of an error, and what to do about it.
 func advise(err error) (code int, do string) {
-	var f *failure
+	var f *app.Failure
 	var problems policies.Problems
-	var told *console.Error
+	var told *api.Error
 	switch {
 	case errors.As(err, &f):
-		return f.code, f.do
+		return f.Code, f.Do
 	case errors.As(err, &problems):
 		return exitUsage, "Nothing was changed; mend these lines and try again."
 	case errors.As(err, &told):
@@ -87,7 +78,7 @@ func advise(err error) (code int, do string) {
 		return exitFailed, "Use the newer version; to go back, restore a backup that the older one wrote."
 	case errors.Is(err, sqldb.ErrDamaged):
 		return exitFailed, "Stop what uses it and restore a backup; without one, `The journal is lost` in docs/runbooks.md has the way to a new one."
-	case errors.Is(err, console.ErrNoDaemon):
+	case errors.Is(err, api.ErrNoDaemon):
 		return exitFailed, "The daemon ended meanwhile; `rotator status` shows where things stand."
 	case errors.Is(err, context.Canceled):
 		return exitFailed, "It was interrupted; `rotator status` shows where things stand."

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func (a *app) historyCommand() *cobra.Command {
+func (a *cli) historyCommand() *cobra.Command {
 	json, limit := false, 0
 	c := &cobra.Command{
 		Use:               "history [POLICY]",
@@ -28,7 +28,7 @@ func (a *app) historyCommand() *cobra.Command {
 	return c
 }
 
-func (a *app) history(ctx context.Context, policy string, limit int, json bool) (err error) {
+func (a *cli) history(ctx context.Context, policy string, limit int, json bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err

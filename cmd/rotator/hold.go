@@ -8,11 +8,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/policies"
 )
 
-func (a *app) holdCommand() *cobra.Command {
+func (a *cli) holdCommand() *cobra.Command {
 	reason, until := "", ""
 	c := &cobra.Command{
 		Use:   "hold POLICY...",
@@ -30,11 +30,11 @@ that has begun goes on: half-way is no place to stay.`,
 	return c
 }
 
-func (a *app) hold(ctx context.Context, names []string, reason, until string) error {
+func (a *cli) hold(ctx context.Context, names []string, reason, until string) error {
 	if reason == "" {
 		return usage(errors.New("--reason is missing"), "Say why: whoever finds the policy held wants to know.")
 	}
-	h := console.HoldRequest{Reason: reason, By: a.userName()}
+	h := api.HoldRequest{Reason: reason, By: a.userName()}
 	if until != "" {
 		at, err := parseUntil(until, time.Now())
 		if err != nil {
@@ -52,7 +52,7 @@ func (a *app) hold(ctx context.Context, names []string, reason, until string) er
 	})
 }
 
-func (a *app) releaseCommand() *cobra.Command {
+func (a *cli) releaseCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "release POLICY...",
 		Short:             "Let held policies go on",
@@ -71,7 +71,7 @@ func (a *app) releaseCommand() *cobra.Command {
 }
 
 // each does something for each policy, once.
-func (a *app) each(ctx context.Context, names []string, do func(*link, string) error) (err error) {
+func (a *cli) each(ctx context.Context, names []string, do func(*link, string) error) (err error) {
 	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err

@@ -7,14 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/config"
+	"rotator/internal/app"
+	"rotator/policies"
 )
 
-func (a *app) initCommand() *cobra.Command {
+func (a *cli) initCommand() *cobra.Command {
 	var targets []string
 	dir := ""
 	c := &cobra.Command{
@@ -33,52 +33,53 @@ into files with --write; keys that no target named here holds are listed on stan
 	return c
 }
 
-func (a *app) propose(ctx context.Context, targets []string, dir string) error {
-	c, err := config.Load(a.configFile(), a.env)
+func (a *cli) propose(ctx context.Context, targets []string, dir string) error {
+	c, err := a.setup().Configuration()
 	if err != nil {
 		return err
 	}
-	w, err := newWorld(ctx, c, nil, noHooks(), a.log)
+	f, err := a.setup().Finder(ctx, c)
 	if err != nil {
 		return err
 	}
-	f := &finder{world: w, config: c}
-	if err := f.list(ctx); err != nil {
+	if err := f.List(ctx); err != nil {
 		return failed(err, "`rotator check` says more about it.")
 	}
 	for _, text := range targets {
-		if err := f.visit(ctx, text); err != nil {
+		t, err := parseTarget("--target", text)
+		if err != nil {
+			return err
+		}
+		if err := f.Visit(ctx, policies.Target{Store: t.Store, Path: t.Path, Field: t.Field}); err != nil {
 			return err
 		}
 	}
-	if err := f.complete(ctx); err != nil {
+	if err := f.Complete(ctx); err != nil {
 		return err
 	}
 	if dir == "" {
-		for i, p := range f.proposals {
+		for i, p := range f.Proposals() {
 			if i > 0 {
 				fmt.Fprintln(a.stdout, "---")
 			}
-			fmt.Fprint(a.stdout, p.text)
+			fmt.Fprint(a.stdout, p.Text)
 		}
-	} else if err := a.writeProposals(dir, f.proposals); err != nil {
+	} else if err := a.writeProposals(dir, f.Proposals()); err != nil {
 		return err
 	}
-	for _, k := range f.keys {
-		if !k.found {
-			fmt.Fprintf(a.stderr, "key %s (%s) of team %s: no target named here holds it; name the places where it is read with --target\n", k.key.ID, oneLine(k.key.Name), k.team)
-		}
+	for _, k := range f.Unheld() {
+		fmt.Fprintf(a.stderr, "key %s (%s) of team %s: no target named here holds it; name the places where it is read with --target\n", k.ID, oneLine(k.Name), k.Team)
 	}
-	if len(f.proposals) == 0 {
+	if len(f.Proposals()) == 0 {
 		return failed(errors.New("there is nothing to propose"), "Name the places where keys are read: rotator init --target STORE:PATH#FIELD")
 	}
 	return nil
 }
 
 // writeProposals writes a file for each policy, or none when one of the names is taken.
-func (a *app) writeProposals(dir string, proposals []*proposal) error {
-	path := func(p *proposal) string { return filepath.Join(dir, p.policy.Name+".yaml") }
-	if i := slices.IndexFunc(proposals, func(p *proposal) bool { _, err := os.Lstat(path(p)); return err == nil }); i >= 0 {
+func (a *cli) writeProposals(dir string, proposals []*app.Proposal) error {
+	path := func(p *app.Proposal) string { return filepath.Join(dir, p.Policy.Name+".yaml") }
+	if i := slices.IndexFunc(proposals, func(p *app.Proposal) bool { _, err := os.Lstat(path(p)); return err == nil }); i >= 0 {
 		return failed(fmt.Errorf("%s is there already; nothing was written", path(proposals[i])), "Move it away, or write into another folder.")
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -89,29 +90,11 @@ func (a *app) writeProposals(dir string, proposals []*proposal) error {
 		if err != nil {
 			return failed(err, "")
 		}
-		_, err = out.WriteString(p.text)
+		_, err = out.WriteString(p.Text)
 		if err := errors.Join(err, out.Close()); err != nil {
 			return failed(errors.Join(err, os.Remove(path(p))), "") // half a policy is none
 		}
 		fmt.Fprintln(a.stdout, path(p))
 	}
 	return nil
-}
-
-// slug makes a policy's name of any text.
-func slug(text string) string {
-	var b strings.Builder
-	for _, r := range strings.ToLower(text) {
-		switch {
-		case r >= 'a' && r <= 'z', r >= '0' && r <= '9', r == '.', r == '_':
-			b.WriteRune(r)
-		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
-			b.WriteByte('-')
-		}
-	}
-	s := strings.TrimLeft(b.String(), "._-")
-	if s = strings.TrimRight(s[:min(len(s), 63)], "-"); s == "" {
-		return "policy"
-	}
-	return s
 }

@@ -3,17 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-
-	"rotator/internal/console"
-	"rotator/xai"
 )
 
-func (a *app) keysCommand() *cobra.Command {
+func (a *cli) keysCommand() *cobra.Command {
 	json := false
 	c := &cobra.Command{
 		Use:   "keys [TEAM]",
@@ -30,7 +25,7 @@ reported, never deleted; see keys adopt) and unmanaged (somebody else's).`,
 	return c
 }
 
-func (a *app) keys(ctx context.Context, team string, json bool) (err error) {
+func (a *cli) keys(ctx context.Context, team string, json bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -50,65 +45,4 @@ func (a *app) keys(ctx context.Context, team string, json bool) (err error) {
 			t.row(r.KeyID, r.Kind, or(r.Policy), when(r.Created), disabled, r.Name)
 		}
 	})
-}
-
-// Keys implements console.Actions.
-func (p *program) Keys(ctx context.Context, team string) ([]console.KeyRow, error) {
-	w := p.present().world
-	if w.missing != nil {
-		return nil, w.missing
-	}
-	names := w.names
-	if team != "" {
-		if w.teams[team] == nil {
-			return nil, &console.Error{Message: fmt.Sprintf("no team is named %q; there are %s", team, strings.Join(names, ", ")), Code: exitUsage}
-		}
-		names = []string{team}
-	}
-	rows := []console.KeyRow{}
-	for _, name := range names {
-		of, err := p.keysOf(ctx, w, name)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, of...)
-	}
-	return rows, nil
-}
-
-func (p *program) keysOf(ctx context.Context, w *world, name string) ([]console.KeyRow, error) {
-	t, err := w.Team(ctx, name)
-	if err != nil {
-		return nil, err
-	}
-	list, err := t.Keys.ListKeys(ctx, t.ID)
-	if err != nil {
-		return nil, fmt.Errorf("team %s: %w", name, err)
-	}
-	slices.SortFunc(list.Keys, func(x, y xai.Key) int {
-		if c := x.Created.Compare(y.Created); c != 0 {
-			return c
-		}
-		return strings.Compare(x.ID, y.ID)
-	})
-	found, err := p.engine.Inventory(ctx, list)
-	if err != nil {
-		return nil, err
-	}
-	rows := make([]console.KeyRow, len(found))
-	for i, k := range found {
-		rows[i] = console.KeyRow{KeyID: k.Key.ID, Name: k.Key.Name, Kind: string(k.Kind), Disabled: k.Key.Disabled, Policy: optional(k.Policy)}
-		if at := k.Key.Created.UTC(); !at.IsZero() {
-			rows[i].Created = &at
-		}
-	}
-	return rows, nil
-}
-
-// optional is the text, or null for none.
-func optional(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -14,12 +15,12 @@ import (
 // checkLive takes a key with the least rights through its whole life at xAI, for one policy of each team, and says of
 // each assumption whether it held. The daemon does it where one runs; the key is deleted whatever happens, also when
 // nobody looks any more.
-func (a *app) checkLive(ctx context.Context, json bool) error {
-	f, err := a.readFiles()
+func (a *cli) checkLive(ctx context.Context, json bool) error {
+	f, err := a.setup().ReadFiles()
 	if err != nil {
 		return err
 	}
-	names, teams := f.standIns()
+	names, teams := standIns(f)
 	if len(names) == 0 {
 		return failed(errors.New("there is no policy to rehearse for"), "Write one first: a rehearsal's key is kept in its part of the journal.")
 	}
@@ -35,7 +36,7 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 	var errands []*errand
 	for i, name := range names {
 		fmt.Fprintf(a.stderr, "%s: a key with the least rights of this policy lives and dies at xAI, for team %s; this takes minutes\n", name, teams[i])
-		errands = append(errands, &errand{request: console.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
+		errands = append(errands, &errand{request: api.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
 	}
 	beside := *a
 	if json {
@@ -63,10 +64,10 @@ func (a *app) checkLive(ctx context.Context, json bool) error {
 }
 
 // standIns are a policy for each team, one that chats where there is one: others may name no model to chat with.
-func (f files) standIns() (names, teams []string) {
-	specs := f.specs()
+func standIns(f app.Files) (names, teams []string) {
+	specs := f.Specs()
 	silent := func(s journal.Spec) int {
-		if f.policies[s.Name].Verify.Method == policies.MethodChat {
+		if f.Policies[s.Name].Verify.Method == policies.MethodChat {
 			return 0
 		}
 		return 1
@@ -93,7 +94,7 @@ func assumptions(ctx context.Context, l *link, after int64) ([]assumption, error
 	rows := []assumption{}
 	present, err := l.Present(ctx)
 	for err == nil && after < present {
-		var got console.Events
+		var got api.Events
 		if got, err = l.Events(ctx, after, ""); err != nil {
 			break
 		}

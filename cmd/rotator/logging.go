@@ -97,7 +97,7 @@ func fileOf(w io.Writer) (*os.File, bool) {
 }
 
 // screen is the size of the terminal that standard output is; ok is false where there is none that could be drawn anew.
-func (a *app) screen() (columns, rows int, ok bool) {
+func (a *cli) screen() (columns, rows int, ok bool) {
 	f, isFile := fileOf(a.stdout)
 	if !isFile || !isatty.IsTerminal(f.Fd()) || a.env.Get("TERM") == "dumb" {
 		return 0, 0, false

@@ -1,7 +1,7 @@
 // Command rotator keeps xAI API keys young: `rotator help` tells what it does, README.md how to begin.
 //
-// One file holds one command. program.go puts together what acts (journal, engine, stores, teams), and link.go finds
-// out who has it: a daemon, reached over its socket, or this very process.
+// One file holds one command: its flags, what it prints, and its exit code. Package internal/app puts together what acts
+// (journal, engine, stores, teams), and link.go finds out who has it: a daemon, reached over its socket, or this very process.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/app"
 	"rotator/internal/config"
 )
 
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &output{Writer: stdout}
-	a := &app{stdout: out, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
+	a := &cli{stdout: out, stderr: stderr, env: env, log: slog.New(slog.DiscardHandler)}
 	out.deserted = func() {
 		if !a.serves {
 			cancel() // as if whoever looked had said Ctrl-C
@@ -65,8 +66,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return report(stderr, err)
 }
 
-// app is one run of the program: what it got from the system, and its global flags.
-type app struct {
+// cli is one run of the program: what it got from the system, and its global flags.
+type cli struct {
 	stdout, stderr io.Writer
 	env            config.Env
 	started        bool // arguments and flags were understood
@@ -77,7 +78,7 @@ type app struct {
 	log *slog.Logger
 }
 
-func (a *app) root() *cobra.Command {
+func (a *cli) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "rotator COMMAND",
 		Short: "Rotate xAI API keys without ever breaking those who use them",
@@ -141,5 +142,17 @@ func aCommand(c *cobra.Command, args []string) error {
 	return err
 }
 
-// configFile is the configuration that this run goes by.
-func (a *app) configFile() string { return config.Find(a.configFlag, a.env) }
+// setup is what opens the journal and acts on it.
+func (a *cli) setup() app.Setup {
+	return app.Setup{Config: a.configFlag, Env: a.env, Log: a.log, Version: programVersion(), Commit: programCommit()}
+}
+
+// userName says who gives an order.
+func (a *cli) userName() string {
+	for _, name := range []string{"SUDO_USER", "USER", "LOGNAME"} {
+		if v := strings.TrimSpace(a.env.Get(name)); v != "" {
+			return v
+		}
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
+}

@@ -22,7 +22,7 @@ func TestManPages(t *testing.T) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	root := (&app{}).root()
+	root := (&cli{}).root()
 	root.DisableAutoGenTag = true
 	if err := doc.GenManTree(root, &doc.GenManHeader{Section: "1", Source: "rotator", Manual: "Rotator"}, dir); err != nil {
 		t.Fatal(err)

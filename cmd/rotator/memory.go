@@ -1,6 +1,8 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+)
 
 // closeMemory keeps the keys in this process's memory from other processes of the same user and from core files: no
 // core is dumped, and /proc/PID/mem and ptrace are closed to all but root. Where the system refuses, the program runs on

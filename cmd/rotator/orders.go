@@ -8,7 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
+	"rotator/internal/app"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
@@ -25,28 +26,28 @@ const (
 
 // arrival reports whether the rotation that an order began or joined is where it was to go; an error means that it never
 // will be. A nil arrival is the order itself: it is enough that it was carried out.
-type arrival func(*errand, console.HistoryRow) (bool, error)
+type arrival func(*errand, api.HistoryRow) (bool, error)
 
 // errand is an order for one policy, and how far it has come.
 type errand struct {
-	request console.OrderRequest
+	request api.OrderRequest
 	arrived arrival
 
 	id       int64
-	after    int64             // the last event before the order
-	at       time.Time         // of the order
-	rotation string            // that the order began or joined
-	begun    string            // that began last since the order
-	stuck    time.Time         // since when it is seen waiting for a human
-	row      console.StatusRow // as last seen
-	reason   string            // as last told
+	after    int64         // the last event before the order
+	at       time.Time     // of the order
+	rotation string        // that the order began or joined
+	begun    string        // that began last since the order
+	stuck    time.Time     // since when it is seen waiting for a human
+	row      api.StatusRow // as last seen
+	reason   string        // as last told
 	over     bool
 	err      error
 }
 
 // place gives the orders and follows them until all are over. It returns the gravest of their errors.
 // When ctx ends it stops looking, and that is no error: whoever has the journal goes on.
-func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
+func (a *cli) place(ctx context.Context, l *link, errands []*errand) error {
 	for i, e := range errands {
 		placed, err := l.Place(ctx, e.request)
 		if err != nil {
@@ -72,7 +73,10 @@ func (a *app) place(ctx context.Context, l *link, errands []*errand) error {
 			return err
 		}
 		if !away.IsZero() {
-			sleep(ctx, lookPace)
+			select {
+			case <-time.After(lookPace):
+			case <-ctx.Done():
+			}
 		}
 		s.draw(time.Now())
 		if !slices.ContainsFunc(errands, func(e *errand) bool { return !e.over }) {
@@ -88,8 +92,8 @@ func (l *link) overlook(err error, since time.Time) (time.Time, error) {
 	if err == nil {
 		return time.Time{}, nil
 	}
-	var told *console.Error
-	if l.alone != nil || !errors.Is(err, console.ErrNoDaemon) && !(errors.As(err, &told) && told.Code == console.ExitFailed) {
+	var told *api.Error
+	if l.alone != nil || !errors.Is(err, api.ErrNoDaemon) && !(errors.As(err, &told) && told.Code == api.ExitFailed) {
 		return since, err
 	}
 	if since.IsZero() {
@@ -219,7 +223,7 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	i := slices.IndexFunc(history, func(h console.HistoryRow) bool { return h.Rotation == e.rotation })
+	i := slices.IndexFunc(history, func(h api.HistoryRow) bool { return h.Rotation == e.rotation })
 	if i < 0 {
 		return false, nil
 	}
@@ -235,7 +239,7 @@ func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
 func (e *errand) human(now time.Time) {
 	why := or(e.row.Reason)
 	held := e.row.Hold != nil && why == string(reason.Held)
-	if !held && e.row.State != console.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
+	if !held && e.row.State != api.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
 		e.stuck = time.Time{}
 		return
 	}
@@ -281,11 +285,11 @@ func conclude(errands []*errand) error {
 	if len(all) == 0 {
 		return nil
 	}
-	return &failure{code, errors.Join(all...), do}
+	return &app.Failure{Code: code, Err: errors.Join(all...), Do: do}
 }
 
 // detach says what becomes of the orders that nobody looks at any more.
-func (a *app) detach(l *link, errands []*errand) {
+func (a *cli) detach(l *link, errands []*errand) {
 	who := "the daemon goes on"
 	if l.alone != nil {
 		who = "it is parked where it stands, and goes on when `rotator run` or the next command does"

@@ -115,7 +115,7 @@ func oneLine(text string) string {
 }
 
 // print answers with rows: as one JSON array, or as the table that draw fills.
-func (a *app) print(asJSON bool, rows any, draw func(*table)) error {
+func (a *cli) print(asJSON bool, rows any, draw func(*table)) error {
 	if asJSON {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
@@ -125,14 +125,6 @@ func (a *app) print(asJSON bool, rows any, draw func(*table)) error {
 	t := &table{tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)}
 	draw(t)
 	return t.Flush()
-}
-
-// countPolicies says how many policies there are.
-func countPolicies(n int) string {
-	if n == 1 {
-		return "1 policy"
-	}
-	return fmt.Sprintf("%d policies", n)
 }
 
 // or is the text, "" for none.

@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
 
+	"rotator/internal/api"
 	"rotator/internal/config"
-	"rotator/internal/console"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -50,7 +49,7 @@ func TestExitCodes(t *testing.T) {
 		{waiting(errTold, ""), 3, ""},
 		{fmt.Errorf("open: %w", journal.ErrInUse), 1, "If that is the daemon"},
 		{policies.Problems{{File: "a", Line: 1, What: "x"}, {File: "b", Line: 2, What: "y"}}, 2, "a:1: x\nb:2: y\n"},
-		{&console.Error{Message: "no", Code: 3, Problems: []string{"a:1: x"}}, 3, "a:1: x\nrotator: no\n"},
+		{&api.Error{Message: "no", Code: 3, Problems: []string{"a:1: x"}}, 3, "a:1: x\nrotator: no\n"},
 		{conclude([]*errand{{err: failed(errors.New("one"), "")}, {err: waiting(errors.New("two"), "Do.")}, {}}), 3, "rotator: one\ntwo\n  Do.\n"},
 	} {
 		var b bytes.Buffer
@@ -66,7 +65,7 @@ func TestTargetsAreReadAsTheyAreWritten(t *testing.T) {
 		{Store: "s", Path: "a"}, {Store: "s", Path: "a/b:c", Field: "f"}, {Store: "s", Path: "arn:aws:x:y#z", Field: "f"},
 	} {
 		got, err := parseTarget("--target", want.String())
-		if err != nil || *got != (console.TargetRow{Store: want.Store, Path: want.Path, Field: want.Field}) {
+		if err != nil || *got != (api.TargetRow{Store: want.Store, Path: want.Path, Field: want.Field}) {
 			t.Errorf("%s: %v, %v", want, got, err)
 		}
 	}
@@ -92,24 +91,12 @@ func TestUntil(t *testing.T) {
 	}
 }
 
-func TestSlugsAreNames(t *testing.T) {
-	t.Parallel()
-	for text, want := range map[string]string{
-		"Chat (prod)": "chat-prod", "llm/chat": "llm-chat", "--": "policy", "": "policy", "ÄÖ x": "x", ".hidden": "hidden",
-		strings.Repeat("a", 80): strings.Repeat("a", 63),
-	} {
-		if got := slug(text); got != want {
-			t.Errorf("%q: %q, want %q", text, got, want)
-		}
-	}
-}
-
 // TestSentences: every kind of event has words, and none of them says what the journal must not.
 func TestSentences(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []journal.Kind{journal.Started, journal.KeyCreated, journal.KeyStaged, journal.Promoted, journal.Drifted, journal.Failed} {
 		id := "r1"
-		if got := sentence(console.EventRow{Kind: string(kind), Rotation: &id, Data: map[string]string{"target": "s:p", "error": "store is down"}}); got == "" {
+		if got := sentence(api.EventRow{Kind: string(kind), Rotation: &id, Data: map[string]string{"target": "s:p", "error": "store is down"}}); got == "" {
 			t.Errorf("%s is not told", kind)
 		}
 	}
@@ -129,8 +116,8 @@ func TestLiveView(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	reason := "propagation"
-	one := &errand{request: console.OrderRequest{Policy: "chat"}, row: console.StatusRow{State: "staged", Reason: &reason}}
-	two := &errand{request: console.OrderRequest{Policy: "search"}, row: console.StatusRow{State: "planned"}}
+	one := &errand{request: api.OrderRequest{Policy: "chat"}, row: api.StatusRow{State: "staged", Reason: &reason}}
+	two := &errand{request: api.OrderRequest{Policy: "search"}, row: api.StatusRow{State: "planned"}}
 	s := &scene{w: &b, live: true, columns: 30, errands: []*errand{one, two}, begun: time.Now()}
 	s.draw(s.begun.Add(5 * time.Second))
 	if got := b.String(); got != "  5s  chat  staged, waits: pro\n  5s  search  planned\n" {
@@ -161,7 +148,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	evil := "a\x1b[31m\nb\tc\u202ed\u009be"
-	a := &app{stdout: &b}
+	a := &cli{stdout: &b}
 	if err := a.print(false, nil, func(t *table) { t.row("KEY", "NAME"); t.row(evil, "ü") }); err != nil {
 		t.Fatal(err)
 	}
@@ -176,13 +163,13 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 func TestOnlyAHumanHelps(t *testing.T) {
 	t.Parallel()
 	began, replica, reason := time.Now(), "host/1", "foreign_value"
-	stuck, moving := console.StatusRow{State: console.StateBlocked, Reason: &reason}, console.StatusRow{State: "planned"}
+	stuck, moving := api.StatusRow{State: api.StateBlocked, Reason: &reason}, api.StatusRow{State: "planned"}
 	tried := stuck
 	tried.Owner = &replica
-	e := &errand{request: console.OrderRequest{Policy: "chat"}}
+	e := &errand{request: api.OrderRequest{Policy: "chat"}}
 	for _, look := range []struct {
 		at   time.Duration
-		row  console.StatusRow
+		row  api.StatusRow
 		over bool
 	}{
 		{0, stuck, false}, {time.Second, moving, false}, {2 * time.Second, stuck, false}, {4 * time.Second, tried, false},
@@ -199,35 +186,11 @@ func TestOnlyAHumanHelps(t *testing.T) {
 	}
 }
 
-func TestShorten(t *testing.T) {
-	t.Parallel()
-	for n, want := range []string{"…", "a…", "a…", "aü…", "aüb"} {
-		if got := shorten("aüb", n); got != want {
-			t.Errorf("%d bytes: %q, want %q", n, got, want)
-		}
-	}
-}
-
-func TestWhatIsReadAgain(t *testing.T) {
-	t.Parallel()
-	p := &program{files: files{config: &config.Config{File: "./rotator.yaml", Policies: "/etc/policies"}}}
-	for name, want := range map[string]bool{
-		"/etc/policies": true, "/etc/policies/a.yaml": true, "/etc/policies/a.yml": true, "/etc/policies/a.yaml~": false, "/etc/policies/..data": true,
-		"/etc/a.yaml": false, "rotator.yaml": true, "other.yaml": false,
-	} {
-		for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Chmod} { // a file that could not be read may be readable now
-			if got := p.concerns(fsnotify.Event{Name: name, Op: op}); got != want {
-				t.Errorf("%s of %s: %v, want %v", op, name, got, want)
-			}
-		}
-	}
-}
-
 // TestSomeOrdersAreGiven: what was ordered before one failed is named, for it is carried out.
 func TestSomeOrdersAreGiven(t *testing.T) {
 	t.Parallel()
 	placed := 0
-	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	daemon := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if placed++; placed > 1 {
 			w.WriteHeader(http.StatusInternalServerError)
 			_, _ = io.WriteString(w, `{"error": "the disk is full", "code": 1}`)
@@ -238,9 +201,9 @@ func TestSomeOrdersAreGiven(t *testing.T) {
 	var out bytes.Buffer
 	var errands []*errand
 	for _, name := range []string{"chat", "search", "voice"} {
-		errands = append(errands, &errand{request: console.OrderRequest{Policy: name}})
+		errands = append(errands, &errand{request: api.OrderRequest{Policy: name}})
 	}
-	err := (&app{stdout: &out}).place(t.Context(), &link{Client: console.InProcess(api)}, errands)
+	err := (&cli{stdout: &out}).place(t.Context(), &link{Client: api.InProcess(daemon)}, errands)
 	if err == nil || err.Error() != "search: the disk is full" || placed != 2 {
 		t.Errorf("after %d orders: %v", placed, err)
 	}
@@ -331,7 +294,7 @@ func TestTerminals(t *testing.T) {
 		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colours {
 			t.Errorf("%q, %v; colours: want %v", got, err, c.colours)
 		}
-		a := &app{stdout: &output{Writer: tty}, env: c.env}
+		a := &cli{stdout: &output{Writer: tty}, env: c.env}
 		two := []*errand{{}, {}}
 		if s := a.newScene(two); s.live != c.live || c.live && s.columns != 20 {
 			t.Errorf("a scene of %d columns, live %v", s.columns, s.live)

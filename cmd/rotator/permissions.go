@@ -1,34 +1,20 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
-	"rotator/internal/config"
-	"rotator/stores"
-	"rotator/stores/kubernetes"
+	"rotator/internal/app"
 )
-
-// permissionsRow is one document of rights, of a store or of a team's management key.
-type permissionsRow struct {
-	Store    string   `json:"store"` // its name; "team NAME" for a management key
-	Type     string   `json:"type"`  // of the store; xai for a management key
-	Format   string   `json:"format"`
-	About    []string `json:"about"`
-	Document string   `json:"document"`
-}
 
 // permissions prints the least rights that the configuration and the policies need: of everybody, or of the named store
 // alone; in Kubernetes also to restart these workloads. Nobody is called, and no secret is read.
-func (a *app) permissions(asJSON bool, store string, restarts []string) error {
-	f, err := a.readFiles()
+func (a *cli) permissions(asJSON bool, store string, restarts []string) error {
+	f, err := a.setup().ReadFiles()
 	if err != nil {
 		return err
 	}
-	rows, err := f.permissions(store, restarts)
+	rows, err := f.Permissions(store, restarts)
 	if err != nil {
 		return usage(err, "No rights can be written for what stands there: mend the policy or the configuration, and try again.")
 	}
@@ -43,95 +29,16 @@ func (a *app) permissions(asJSON bool, store string, restarts []string) error {
 			fmt.Fprintln(a.stdout)
 		}
 		if len(rows) > 1 || r.Format != "json" { // which has no comments
-			fmt.Fprintf(a.stdout, "# %s (%s)\n# %s\n", r.subject(), r.Type, strings.Join(r.About, "\n# "))
+			fmt.Fprintf(a.stdout, "# %s (%s)\n# %s\n", subject(r), r.Type, strings.Join(r.About, "\n# "))
 		}
 		fmt.Fprint(a.stdout, r.Document)
 	}
 	return nil
 }
 
-func (r permissionsRow) subject() string {
+func subject(r app.Rights) string {
 	if r.Type == "xai" {
 		return r.Store
 	}
 	return "store " + r.Store
-}
-
-// permissions are sorted by store, and those for xAI come first; with a name, only those in that store.
-func (f files) permissions(only string, restarts []string) (rows []permissionsRow, err error) {
-	targets := map[string][]stores.Target{} // store → its targets
-	for _, s := range f.specs() {
-		for _, t := range f.policies[s.Name].Targets {
-			if only == "" || only == t.Store {
-				targets[t.Store] = append(targets[t.Store], storeTarget(t))
-			}
-		}
-	}
-	if only == "" {
-		for _, team := range slices.Sorted(maps.Keys(f.config.Teams)) {
-			rows = append(rows, f.managementKey(team, f.config.Teams[team]))
-		}
-	}
-	var wrong []error
-	restartable := len(restarts) == 0
-	for _, name := range slices.Sorted(maps.Keys(targets)) {
-		of := permissionsOf(f.config.Stores[name])
-		if k, ok := of.(kubernetes.Options); ok {
-			k.Restarts = restarts
-			of, restartable = k, true
-		}
-		documents, err := of.Permissions(targets[name])
-		if err != nil {
-			wrong = append(wrong, fmt.Errorf("store %s: %w", name, err))
-		}
-		for _, d := range documents {
-			rows = append(rows, permissionsRow{Store: name, Type: f.config.Stores[name].Type, Format: d.Format, About: d.About, Document: d.Text})
-		}
-	}
-	if !restartable {
-		wrong = append(wrong, errors.New("--restart: none of these targets is a Secret of Kubernetes"))
-	}
-	return rows, errors.Join(wrong...)
-}
-
-// rightsUsed of a management key, each with what fails without it. Only the first is seen in xAI's reference; the others
-// follow its pattern.
-var rightsUsed = []struct{ name, why string }{
-	{"ListApiKeys", "nothing is rotated: a key is known as ours by its name"},
-	{"CreateApiKey", "no successor"},
-	{"UpdateApiKey", "an old key is deleted without having been disabled, and no rollback enables one"},
-	{"DeleteApiKey", "old keys stay"},
-}
-
-// managementKey says what a team's management key is for.
-func (f files) managementKey(name string, team config.Team) permissionsRow {
-	var acls []string
-	idle := false
-	for _, p := range f.policies {
-		if p.Team == name {
-			acls = append(acls, p.Key.ACLs...)
-			idle = idle || p.Retire.RequireIdle > 0
-		}
-	}
-	slices.Sort(acls)
-	of := "the team that it is made in"
-	if team.ID != "" {
-		of = "team " + team.ID
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "for    %s\n", of)
-	for _, r := range rightsUsed {
-		fmt.Fprintf(&b, "right  %-13s without it: %s\n", r.name, r.why)
-	}
-	b.WriteString("right  to read propagation, models and endpoints; their names are not documented\n")
-	if idle {
-		b.WriteString("right  to read usage, for retire.require_idle; its name is not documented\n")
-	}
-	for _, acl := range slices.Compact(acls) {
-		fmt.Fprintf(&b, "gives  %s\n", acl)
-	}
-	return permissionsRow{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: []string{
-		"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation.",
-		"The keys that it makes get what `gives` names, from the policies' key.acls.",
-	}}
 }

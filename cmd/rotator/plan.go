@@ -3,20 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
-
-	"rotator/internal/console"
-	"rotator/policies"
-	"rotator/rotation/journal"
-	"rotator/xai"
 )
 
-func (a *app) planCommand() *cobra.Command {
+func (a *cli) planCommand() *cobra.Command {
 	json := false
 	c := &cobra.Command{
 		Use:   "plan [POLICY...]",
@@ -31,8 +22,8 @@ are too short for the caches of the stores' clients.`,
 	return c
 }
 
-func (a *app) plan(ctx context.Context, names []string, json bool) (err error) {
-	if _, err := a.readFiles(); err != nil {
+func (a *cli) plan(ctx context.Context, names []string, json bool) (err error) {
+	if _, err := a.setup().ReadFiles(); err != nil {
 		return err
 	}
 	l, err := a.look(ctx)
@@ -50,199 +41,4 @@ func (a *app) plan(ctx context.Context, names []string, json bool) (err error) {
 			t.row(r.Policy, when(r.At), r.Action, or(r.KeyID), or(r.Target), or(r.Detail))
 		}
 	})
-}
-
-// What a plan's row says would be done.
-const (
-	actRotate  = "rotate"
-	actAdopt   = "adopt"
-	actCreate  = "create"
-	actPromote = "promote"
-	actDisable = "disable"
-	actDelete  = "delete"
-	actLeave   = "leave"
-	actWait    = "wait"
-	actWarning = "warning"
-)
-
-// Plan implements console.Actions.
-func (p *program) Plan(ctx context.Context, names []string) ([]console.PlanRow, error) {
-	v := p.present()
-	if v.world.missing != nil {
-		return nil, v.world.missing
-	}
-	all, err := p.journal.Summaries(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		known := v.policies[name] != nil || slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == name })
-		if !known {
-			return nil, &console.Error{Message: fmt.Sprintf("no policy is named %q", name), Code: exitUsage}
-		}
-	}
-	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
-	rows := []console.PlanRow{}
-	lists := map[string]xai.KeyList{}
-	dangers, unknown := v.dangers(ctx, v.neighbours(wanted))
-	for _, spec := range v.specs() {
-		if !wanted(spec.Name) {
-			continue
-		}
-		of, err := p.planPolicy(ctx, v, v.policies[spec.Name], lists)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(append(rows, of...), warnings(v.policies[spec.Name], dangers, unknown)...)
-	}
-	for _, s := range all {
-		if name := s.Policy.Name; v.policies[name] == nil && wanted(name) {
-			o := &outline{policy: name}
-			o.add(actWarning, time.Time{}, "", "", "the policy is in no file any more: its keys stay, and its age is watched, until `rotator forget "+name+"`")
-			rows = append(rows, o.rows...)
-		}
-	}
-	return rows, ctx.Err()
-}
-
-// outline is the plan of one policy.
-type outline struct {
-	policy string
-	rows   []console.PlanRow
-}
-
-func (o *outline) add(action string, at time.Time, key, target, detail string) {
-	r := console.PlanRow{Policy: o.policy, Action: action, KeyID: optional(key), Target: optional(target), Detail: optional(detail)}
-	if !at.IsZero() {
-		at = at.UTC().Truncate(time.Second)
-		r.At = &at
-	}
-	o.rows = append(o.rows, r)
-}
-
-// planPolicy outlines what would happen to one policy.
-func (p *program) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists map[string]xai.KeyList) ([]console.PlanRow, error) {
-	o := &outline{policy: policy.Name}
-	now := time.Now()
-	rec, err := p.journal.Load(ctx, policy.Name)
-	if errors.Is(err, journal.ErrNotFound) {
-		rec, err = &journal.Record{Policy: journal.Policy{Name: policy.Name, FirstSeen: now}}, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if h := rec.Hold; h.Active(now) {
-		o.add(actWait, h.Until, "", "", "held by "+h.By+": "+h.Reason)
-	}
-	o.inFlight(rec)
-	o.retiring(policy, rec)
-	found := p.survey(ctx, v, policy, rec)
-	oldest := rec.Policy.OldestKey
-	if live := rec.Live(); live != nil {
-		oldest = live.CreatedAt // older ones were replaced already
-	}
-	history := policies.History{
-		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: oldest, KeyExpires: rec.Policy.KeyExpires,
-		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
-	}
-	at, cause := policy.NextDue(history, now)
-	if r := rec.Rotation; r != nil && r.State.CanAbort() {
-		at = now // it goes on by itself
-	} else {
-		detail := "because of " + string(cause)
-		for i, run := range policy.Upcoming(history, now, 3) {
-			if i > 0 {
-				detail += ", then " + run.Format(time.RFC3339)
-			}
-		}
-		o.add(actRotate, at, "", "", detail)
-	}
-	o.next(policy, rec, found, at)
-	o.warn(v, policy)
-	p.growth(ctx, v, policy, rec, lists, o)
-	return o.rows, nil
-}
-
-// inFlight outlines the rotation in flight, or the last one while keys that it replaced are left.
-func (o *outline) inFlight(rec *journal.Record) {
-	r := rec.Rotation
-	if n := len(rec.Retired); r == nil && n > 0 {
-		r = &rec.Retired[n-1]
-	}
-	if r != nil {
-		o.add(actRotate, r.StartedAt, r.KeyID, "", fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger))
-	}
-}
-
-// retiring outlines when the old keys go that were replaced already.
-func (o *outline) retiring(policy *policies.Policy, rec *journal.Record) {
-	soak := policy.Retire.Soak.Std()
-	for _, k := range rec.Keys {
-		overlap := policy.Retire.Overlap.Std()
-		if k.Compromised() {
-			overlap = 0
-		}
-		off := k.RetireFrom.Add(overlap)
-		switch k.State {
-		case journal.RetiringKey:
-			if soak > 0 && !k.NeverDisabled {
-				o.add(actDisable, off, k.ID, "", "")
-			}
-		case journal.DisabledKey, journal.DeletingKey:
-			off = k.DisabledAt
-		default:
-			continue
-		}
-		if off.IsZero() {
-			o.add(actDelete, off, k.ID, "", "")
-			continue
-		}
-		o.add(actDelete, off.Add(soak), k.ID, "", "")
-	}
-}
-
-// next outlines the next rotation, or the rest of one that has promoted nothing yet.
-func (o *outline) next(policy *policies.Policy, rec *journal.Record, found []finding, at time.Time) {
-	old := []string{}
-	retire := func(id string) {
-		if id != "" && !slices.Contains(old, id) {
-			old = append(old, id)
-		}
-	}
-	retire(rec.Policy.KeyID)
-	for _, f := range found {
-		if f.adopt && !slices.Contains(old, f.key) {
-			o.add(actAdopt, time.Time{}, f.key, f.target, "it becomes this policy's, to be retired")
-			retire(f.key)
-		}
-	}
-	o.add(actCreate, at, "", "", keyDetail(policy.Key))
-	for _, f := range found {
-		o.add(f.action, f.at(at), f.key, f.target, f.detail)
-	}
-	if !slices.ContainsFunc(found, func(f finding) bool { return f.action != actLeave }) {
-		o.add(actWait, time.Time{}, "", "", "every target was left or dropped: edit the policy's targets, or resolve one with --overwrite")
-	}
-	off := at.Add(policy.Retire.Overlap.Std())
-	soak := policy.Retire.Soak.Std()
-	for _, id := range old {
-		if soak > 0 {
-			o.add(actDisable, off, id, "", "")
-		}
-		o.add(actDelete, off.Add(soak), id, "", "")
-	}
-}
-
-func keyDetail(k policies.KeySpec) string {
-	detail := strings.Join(k.ACLs, ", ")
-	if k.QPS != nil {
-		detail += fmt.Sprintf(", %d requests a second", *k.QPS)
-	}
-	if k.QPM != nil {
-		detail += fmt.Sprintf(", %d requests a minute", *k.QPM)
-	}
-	if k.TPM != nil {
-		detail += ", " + *k.TPM + " tokens a minute"
-	}
-	return detail
 }

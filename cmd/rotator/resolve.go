@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -18,7 +18,7 @@ type resolveFlags struct {
 	why                                string
 }
 
-func (a *app) resolveCommand() *cobra.Command {
+func (a *cli) resolveCommand() *cobra.Command {
 	var f resolveFlags
 	c := &cobra.Command{
 		Use:   "resolve POLICY (--target STORE:PATH[#FIELD] --overwrite|--leave|--drop | --key ID [--despite TARGET] | --propagation)",
@@ -60,8 +60,8 @@ lost create of this policy made: it is deleted, and keys are made again.`,
 	return c
 }
 
-func (f resolveFlags) request() (console.OrderRequest, error) {
-	r := console.OrderRequest{Kind: string(journal.OrderResolve), Why: f.why}
+func (f resolveFlags) request() (api.OrderRequest, error) {
+	r := api.OrderRequest{Kind: string(journal.OrderResolve), Why: f.why}
 	switch {
 	case f.propagated:
 		r.Kind = string(journal.OrderPropagation)
@@ -94,7 +94,7 @@ func (f resolveFlags) request() (console.OrderRequest, error) {
 }
 
 // parseTarget reads store:path#field. The field is what follows the last #.
-func parseTarget(flag, s string) (*console.TargetRow, error) {
+func parseTarget(flag, s string) (*api.TargetRow, error) {
 	store, path, ok := strings.Cut(s, ":")
 	field := ""
 	if i := strings.LastIndexByte(path, '#'); i >= 0 {
@@ -103,10 +103,10 @@ func parseTarget(flag, s string) (*console.TargetRow, error) {
 	if !ok || store == "" || path == "" {
 		return nil, usage(errors.New(flag+" is no target"), "Write it as status and plan do: store:path, or store:path#field.")
 	}
-	return &console.TargetRow{Store: store, Path: path, Field: field}, nil
+	return &api.TargetRow{Store: store, Path: path, Field: field}, nil
 }
 
-func (a *app) forgetCommand() *cobra.Command {
+func (a *cli) forgetCommand() *cobra.Command {
 	target := ""
 	c := &cobra.Command{
 		Use:   "forget POLICY",
@@ -121,8 +121,8 @@ keys is touched any more. What was forgotten stays in the events.`,
 	return c
 }
 
-func (a *app) forget(ctx context.Context, policy, target string) error {
-	r := console.ForgetRequest{Policy: policy, By: a.userName()}
+func (a *cli) forget(ctx context.Context, policy, target string) error {
+	r := api.ForgetRequest{Policy: policy, By: a.userName()}
 	if target != "" {
 		t, err := parseTarget("--target", target)
 		if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -19,7 +19,7 @@ type rotateFlags struct {
 	key, why, wait         string
 }
 
-func (a *app) rotateCommand() *cobra.Command {
+func (a *cli) rotateCommand() *cobra.Command {
 	var f rotateFlags
 	c := &cobra.Command{
 		Use:   "rotate POLICY...",
@@ -55,7 +55,7 @@ func (f rotateFlags) check() error {
 	return nil
 }
 
-func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
+func (a *cli) rotate(ctx context.Context, names []string, f rotateFlags) error {
 	if err := f.check(); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *app) rotate(ctx context.Context, names []string, f rotateFlags) error {
 	if f.compromised {
 		trigger = journal.ByCompromise
 	}
-	r := console.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
+	r := api.OrderRequest{Kind: string(journal.OrderRotate), Trigger: string(trigger), Supersede: f.supersede, Why: f.why}
 	if f.key != "" {
 		r.KeyIDs = []string{f.key}
 	}
@@ -75,7 +75,7 @@ func (f rotateFlags) arrived() arrival {
 	if f.wait == "none" {
 		return nil
 	}
-	return func(_ *errand, h console.HistoryRow) (bool, error) {
+	return func(_ *errand, h api.HistoryRow) (bool, error) {
 		switch {
 		case f.wait == "live" && h.Live != nil, h.State == string(journal.Done):
 			return true, nil
@@ -87,7 +87,7 @@ func (f rotateFlags) arrived() arrival {
 }
 
 // sayWhoRetires says, where no daemon runs, who will turn off and delete the keys that consumers no longer read.
-func (a *app) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
+func (a *cli) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
 		if err != nil || !slices.Contains([]string{string(journal.Overlap), string(journal.Soaking), string(journal.RollingBack)}, or(rows[0].RotationState)) {

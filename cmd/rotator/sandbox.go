@@ -11,11 +11,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotator/internal/app"
 	"rotator/internal/transport"
 	"rotator/xai/xaisim"
 )
 
-func (a *app) sandboxCommand() *cobra.Command {
+func (a *cli) sandboxCommand() *cobra.Command {
 	var s sandbox
 	c := &cobra.Command{
 		Use:   "sandbox",
@@ -40,7 +41,7 @@ type sandbox struct {
 	guidesOnly            bool
 }
 
-func (a *app) runSandbox(ctx context.Context, s sandbox) error {
+func (a *cli) runSandbox(ctx context.Context, s sandbox) error {
 	l, err := listenLoopback(s.listen)
 	if err != nil {
 		return err
@@ -71,7 +72,7 @@ xai:
 teams:
   sandbox: {management_key: %[3]q%[4]s}
 `, l.Addr(), note, reference, id)
-	a.serve(ctx, l, sim, 0)
+	app.Serve(ctx, a.log, l, sim, 0)
 	return nil
 }
 

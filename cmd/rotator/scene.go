@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
@@ -25,7 +25,7 @@ type scene struct {
 	drawn   int // lines of the live view that stand now
 }
 
-func (a *app) newScene(errands []*errand) *scene {
+func (a *cli) newScene(errands []*errand) *scene {
 	columns, rows, live := a.screen()
 	return &scene{w: a.stdout, live: live && len(errands) <= min(sceneMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
 }
@@ -71,7 +71,7 @@ func (s *scene) draw(now time.Time) {
 }
 
 // sentence says in words what an event tells; "" for what is no news to whoever gave the order.
-func sentence(e console.EventRow) string {
+func sentence(e api.EventRow) string {
 	d := e.Data
 	switch journal.Kind(e.Kind) {
 	case journal.Started:

@@ -23,7 +23,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/internal/testenv/awstest"
 	"rotator/internal/testenv/postgrestest"
@@ -153,7 +153,7 @@ func eventually(ts *testscript.TestScript, what string, so func() bool) {
 
 // cmdUp waits until the daemon answers at the socket: up.
 func cmdUp(ts *testscript.TestScript, _ bool, _ []string) {
-	client := console.Dial(ts.MkAbs("rotator.sock"))
+	client := api.Dial(ts.MkAbs("rotator.sock"))
 	eventually(ts, "a daemon", func() bool {
 		_, err := client.Version(context.Background())
 		return err == nil

@@ -12,11 +12,10 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/config"
 	"rotator/rotation/journal"
 )
 
-func (a *app) stateCommand() *cobra.Command {
+func (a *cli) stateCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "state",
 		Short: "Look after the journal",
@@ -36,8 +35,8 @@ are not in it.`,
 	return c
 }
 
-func (a *app) backup(ctx context.Context, path string) (err error) {
-	c, err := config.Load(a.configFile(), a.env)
+func (a *cli) backup(ctx context.Context, path string) (err error) {
+	c, err := a.setup().Configuration()
 	if err != nil {
 		return err
 	}
@@ -45,7 +44,7 @@ func (a *app) backup(ctx context.Context, path string) (err error) {
 		return usage(errors.New("only an SQLite journal is backed up by this command"), "Use pg_dump, and set the mark of a restored journal as the documentation says.")
 	}
 	// Opened to look only: the daemon may have it.
-	j, err := a.openJournal(ctx, c, true)
+	j, err := a.setup().OpenJournal(ctx, c, true)
 	if err != nil {
 		return failed(err, "`state` in the configuration says where the journal is; `rotator run` begins one.")
 	}
@@ -69,7 +68,7 @@ func (a *app) backup(ctx context.Context, path string) (err error) {
 
 // streamBackup writes the copy to standard output, the one way out of a container. It is made beside the journal first,
 // which is where a container can write.
-func (a *app) streamBackup(ctx context.Context, j journal.Journal, beside string) (err error) {
+func (a *cli) streamBackup(ctx context.Context, j journal.Journal, beside string) (err error) {
 	dir, err := os.MkdirTemp(beside, "backup-")
 	if err != nil {
 		return err

@@ -9,11 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
-func (a *app) statusCommand() *cobra.Command {
+func (a *cli) statusCommand() *cobra.Command {
 	json, wide, replicas := false, false, false
 	c := &cobra.Command{
 		Use:               "status [POLICY...]",
@@ -32,7 +32,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 // replicas shows which processes share the journal.
-func (a *app) replicas(ctx context.Context, names []string, json bool) (err error) {
+func (a *cli) replicas(ctx context.Context, names []string, json bool) (err error) {
 	if len(names) > 0 {
 		return usage(errors.New("--replicas shows processes, and takes no policy"), "`rotator status -o wide POLICY` shows who acts for it.")
 	}
@@ -48,7 +48,7 @@ func (a *app) replicas(ctx context.Context, names []string, json bool) (err erro
 	return a.print(json, rows, func(t *table) { drawReplicas(t, rows, time.Now()) })
 }
 
-func drawReplicas(t *table, rows []console.ReplicaRow, now time.Time) {
+func drawReplicas(t *table, rows []api.ReplicaRow, now time.Time) {
 	t.row("REPLICA", "HOST", "VERSION", "SINCE", "LAST SEEN", "ACTS FOR")
 	for _, r := range rows {
 		seen := ago(r.LastSeen, now)
@@ -59,7 +59,7 @@ func drawReplicas(t *table, rows []console.ReplicaRow, now time.Time) {
 	}
 }
 
-func (a *app) status(ctx context.Context, names []string, json, wide bool) (err error) {
+func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
@@ -84,10 +84,10 @@ func (a *app) status(ctx context.Context, names []string, json, wide bool) (err 
 }
 
 // stuck reports whether a policy waits for a human, or is held by one.
-func stuck(r console.StatusRow) bool { return r.State == console.StateBlocked || r.Hold != nil }
+func stuck(r api.StatusRow) bool { return r.State == api.StateBlocked || r.Hold != nil }
 
 // drawStatus fills the table; a wide one says which replica acts for a policy at this moment.
-func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
+func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 	head := []string{"POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "WAITS FOR"}
 	if wide {
 		head = slices.Insert(head, 6, "IN HAND OF", "SINCE")
@@ -125,7 +125,7 @@ func drawStatus(t *table, rows []console.StatusRow, now time.Time, wide bool) {
 }
 
 // completePolicies proposes names of policies to the shell: those that the journal knows.
-func (a *app) completePolicies(c *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *cli) completePolicies(c *cobra.Command, have []string, _ string) ([]string, cobra.ShellCompDirective) {
 	l, err := a.look(c.Context())
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp

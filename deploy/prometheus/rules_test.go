@@ -95,7 +95,7 @@ func reasonsAnew(t *testing.T, book string) string {
 // TestMetricsExist: rules and dashboard ask only for what the program tells.
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
-	source := read(t, "../../internal/console/metrics.go")
+	source := read(t, "../../internal/api/metrics.go")
 	var told []string
 	for _, m := range regexp.MustCompile(`(desc|counter|histogram)\("(\w+)"|"rotator_(\w+)"`).FindAllSubmatch(source, -1) {
 		name := "rotator_" + string(m[2]) + string(m[3])

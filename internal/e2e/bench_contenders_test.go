@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
 )
@@ -116,7 +116,7 @@ func (c *product) rotate(b *testing.B, names []string, inFlight int) (wall, cpu 
 	before := c.cpu(b)
 	began := time.Now()
 	place := func(name string) {
-		if _, err := client.Place(b.Context(), console.OrderRequest{Policy: name, Kind: string(journal.OrderRotate), By: "bench"}); err != nil {
+		if _, err := client.Place(b.Context(), api.OrderRequest{Policy: name, Kind: string(journal.OrderRotate), By: "bench"}); err != nil {
 			b.Fatal(err)
 		}
 	}

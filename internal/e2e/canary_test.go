@@ -18,7 +18,7 @@ import (
 	"strings"
 	"testing"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/testenv/vaulttest"
 	"rotator/internal/traces/tracestest"
 	"rotator/rotation/journal"
@@ -94,11 +94,11 @@ func TestCanary(t *testing.T) {
 
 	running := d.start(t)
 	d.complain(t)
-	impatient := console.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "canary", Why: "the faults shall not make it wait"}
+	impatient := api.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "canary", Why: "the faults shall not make it wait"}
 	eventually(t, "two rotations end, and a human is asked about the foreign value", func() bool {
 		_, _ = d.client().Place(t.Context(), impatient)
 		rows, err := d.client().Status(t.Context())
-		if err != nil || len(rows) != 2 || rows[1].State != console.StateBlocked {
+		if err != nil || len(rows) != 2 || rows[1].State != api.StateBlocked {
 			return false
 		}
 		done, err := d.client().History(t.Context(), "chat", 100)

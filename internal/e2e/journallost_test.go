@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/rotation/journal"
 )
 
@@ -79,9 +79,9 @@ func (f *fleet) adopt(t testing.TB, found map[string]int) {
 		for _, r := range rows {
 			found[r.As]++
 			if !resolved && strings.Contains(r.Why, "different live keys") {
-				_, err := client.Place(t.Context(), console.OrderRequest{
+				_, err := client.Place(t.Context(), api.OrderRequest{
 					Policy: *r.Policy, Kind: string(journal.OrderResolve), Decision: string(journal.Overwrite),
-					Target: &console.TargetRow{Store: "local", Path: "both"}, By: "tester",
+					Target: &api.TargetRow{Store: "local", Path: "both"}, By: "tester",
 				})
 				resolved = err == nil
 			}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -85,7 +85,7 @@ func (f *fleet) settle(t *testing.T) {
 			return false
 		}
 		for _, r := range rows {
-			if r.State != console.StateIdle || r.KeyID == nil || r.NextRun == nil || time.Until(*r.NextRun) < time.Hour {
+			if r.State != api.StateIdle || r.KeyID == nil || r.NextRun == nil || time.Until(*r.NextRun) < time.Hour {
 				return false
 			}
 		}

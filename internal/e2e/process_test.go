@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/internal/testenv/porttest"
 	"rotator/rotation/journal/sqldb"
@@ -150,7 +150,7 @@ func (d *daemon) start(t testing.TB) *process {
 }
 
 // client asks the daemon over its socket.
-func (d *daemon) client() *console.Client { return console.Dial(d.path("rotator.sock")) }
+func (d *daemon) client() *api.Client { return api.Dial(d.path("rotator.sock")) }
 
 // look opens the journal beside the daemon, to read.
 func (d *daemon) look(t testing.TB) *sqldb.DB {

@@ -10,7 +10,7 @@ import (
 
 	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/traces/tracestest"
 	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
@@ -36,7 +36,7 @@ retire: {overlap: 1s, soak: 1s}
 	p.write(t, "secrets/chat", old.Reveal())
 	running := d.start(t)
 	eventually(t, "a rotation is ordered", func() bool {
-		_, err := d.client().Place(t.Context(), console.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "tester"})
+		_, err := d.client().Place(t.Context(), api.OrderRequest{Policy: "chat", Kind: string(journal.OrderRotate), Trigger: string(journal.ByHand), By: "tester"})
 		return err == nil
 	})
 	eventually(t, "the first steps are told", func() bool { return named(collector.Spans(), "staged") != nil })

@@ -21,7 +21,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/testenv/porttest"
 	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation/journal/sqldb"
@@ -269,7 +269,7 @@ func (r *replica) pid() int {
 	return r.process.Pid
 }
 
-func (r *replica) client() *console.Client { return console.Dial(r.path(r.name("replica") + ".sock")) }
+func (r *replica) client() *api.Client { return api.Dial(r.path(r.name("replica") + ".sock")) }
 
 // owner finds the replica that holds a policy's claim now, nil when nobody does or the database does not answer.
 func (c *cluster) owner() *replica {

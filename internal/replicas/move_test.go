@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 )
 
 // TestMove: a daemon on SQLite is stopped, its journal copied to PostgreSQL, and replicas go on where it stood, while
@@ -45,7 +45,7 @@ func TestMove(t *testing.T) {
 	a.ready(http.StatusOK, "a daemon on SQLite")
 	eventually(t, "the first keys are live", func() bool {
 		rows, err := a.client().Status(t.Context())
-		return err == nil && len(rows) == 4 && !slices.ContainsFunc(rows, func(row console.StatusRow) bool { return row.LiveSince == nil })
+		return err == nil && len(rows) == 4 && !slices.ContainsFunc(rows, func(row api.StatusRow) bool { return row.LiveSince == nil })
 	})
 	if keys := len(c.sim.Live(team)); keys != 4 {
 		t.Fatalf("xAI holds %d keys", keys)

@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 )
 
 // seen is what a replica says of all replicas.
-func (r *replica) seen() (rows []console.ReplicaRow) {
+func (r *replica) seen() (rows []api.ReplicaRow) {
 	r.Helper()
 	if err := json.Unmarshal([]byte(r.must("status", "--replicas", "-o", "json")), &rows); err != nil {
 		r.Fatal(err)
@@ -22,8 +22,8 @@ func (r *replica) seen() (rows []console.ReplicaRow) {
 }
 
 // of finds the row of a process.
-func of(pid int, rows []console.ReplicaRow) *console.ReplicaRow {
-	i := slices.IndexFunc(rows, func(row console.ReplicaRow) bool { return strings.Contains(row.Replica, fmt.Sprintf("/%d/", pid)) })
+func of(pid int, rows []api.ReplicaRow) *api.ReplicaRow {
+	i := slices.IndexFunc(rows, func(row api.ReplicaRow) bool { return strings.Contains(row.Replica, fmt.Sprintf("/%d/", pid)) })
 	if i < 0 {
 		return nil
 	}

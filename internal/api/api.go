@@ -1,0 +1,120 @@
+// Package api is how people see the rotator and talk to it: one HTTP API for the commands, and a page, metrics and
+// health for everybody else on this machine.
+//
+// [Server.Control] is the whole API. It is served on the unix socket, whose file mode says who may give orders, and by
+// [InProcess] to a command that works without a daemon, so that both take the same path. [Server.Public] only looks:
+// it has no route that changes anything, and answers no method but GET and HEAD.
+//
+// Everything shown comes from the journal, which never holds a secret. This package and everything below it cannot even
+// see the type that secrets live in; a test on the import graph keeps it so.
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"rotator/rotation/journal"
+)
+
+// ReasonInfo is one line of the closed list of reasons why a policy waits.
+type ReasonInfo struct {
+	Reason journal.Reason
+	Human  bool // trying again alone is unlikely to help
+	Means  string
+	Do     string
+}
+
+// Scheduler is the part of the engine that the server needs: it is woken after every word of a human, and tells
+// from its last looks whether it lives and may act.
+type Scheduler interface {
+	Wake()
+	// LastLook is when the journal last answered it.
+	LastLook() time.Time
+	// LastTry is when it last asked the journal, and what stood against an answer: then it acts for nobody.
+	LastTry() (time.Time, error)
+}
+
+// Actions is what only the program itself can do: it needs the stores, the teams or the files.
+type Actions interface {
+	// Keys lists the keys of a team, of every team when it is "".
+	Keys(ctx context.Context, team string) ([]KeyRow, error)
+	// Plan says what would happen to the policies, to all when there are none, and touches nothing.
+	Plan(ctx context.Context, policies []string) ([]PlanRow, error)
+	// Adoptions says which keys the policies, all when there are none, would adopt after the journal was lost, and touches
+	// nothing.
+	Adoptions(ctx context.Context, policies []string) ([]AdoptionRow, error)
+	// Check tries configuration, policies, management keys and rights in stores.
+	Check(ctx context.Context) ([]CheckRow, error)
+	// Reload reads configuration and policies again; an error (policies.Problems, or [Error]) means that nothing changed.
+	Reload(ctx context.Context) error
+}
+
+// Options are what a Server is made of.
+type Options struct {
+	Journal journal.Journal
+	// Scheduler is nil in a program that schedules nothing; it then never counts as healthy.
+	Scheduler Scheduler
+	// Actions is nil where they cannot be done; asking for them is then refused.
+	Actions Actions
+	// Reasons is the closed list of reasons.
+	Reasons []ReasonInfo
+	// Teams returns the teams of the configuration, each of which must have been validated before the daemon is ready;
+	// nil: none has to be. Teams that the journal knows from former configurations are not told of.
+	Teams func() []string
+	// Hosts are names by which Public may be asked for besides localhost and any IP address.
+	Hosts []string
+	// Stores returns the names of the stores of the configuration, whose last answers readiness tells; nil: none.
+	Stores func() []string
+	// Spans returns how many spans of traces had which outcome; nil: no traces are made.
+	Spans func() map[string]uint64
+	// Version of the program, and the commit that it was built from.
+	Version, Commit string
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	Log *slog.Logger
+}
+
+// Server answers what people ask. It is safe for concurrent use.
+type Server struct {
+	o       Options
+	reasons map[journal.Reason]ReasonInfo
+	started time.Time
+	meters  *meters
+	seen    *snapshots
+	answers lastAnswers
+}
+
+// New makes a server. It asks nothing of the journal yet.
+func New(o Options) *Server {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	c := &Server{o: o, reasons: make(map[journal.Reason]ReasonInfo, len(o.Reasons)), started: o.Now()}
+	for _, r := range o.Reasons {
+		c.reasons[r.Reason] = r
+	}
+	c.seen = &snapshots{server: c}
+	c.answers.of = make(map[string]lastAnswer)
+	c.meters = newMeters(c)
+	return c
+}
+
+func (c *Server) needsHuman(r journal.Reason) bool { return c.reasons[r].Human }
+
+// wake makes the scheduler see at once what a human said.
+func (c *Server) wake() {
+	if c.o.Scheduler != nil {
+		c.o.Scheduler.Wake()
+	}
+}
+
+// Control is the whole API: see the routes in control.go.
+func (c *Server) Control() http.Handler { return c.control() }
+
+// Public is the API, the page, metrics and health for looking only.
+func (c *Server) Public() http.Handler { return c.public() }

@@ -1,0 +1,354 @@
+package api
+
+import (
+	"cmp"
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/journal"
+)
+
+// What the commands print with -o json and what the API answers are the same rows: a fact that is absent is null, times
+// are RFC 3339 in UTC with whole seconds, durations are whole seconds.
+
+// The states of a policy that are not states of a rotation.
+const (
+	StateIdle    = "idle"    // no rotation is in flight
+	StateBlocked = "blocked" // retrying alone is unlikely to help: a human is needed
+	StateRemoved = "removed" // the policy vanished from the files and was not forgotten
+)
+
+// StatusRow is where a policy stands.
+type StatusRow struct {
+	Policy        string     `json:"policy"`
+	State         string     `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
+	RotationState *string    `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
+	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
+	KeyID         *string    `json:"key_id"`         // of the key that consumers read
+	Fingerprint   *string    `json:"fingerprint"`
+	LiveSince     *time.Time `json:"live_since"`
+	Age           *int64     `json:"age"` // seconds since the oldest key that is still accepted was created
+	MaxAge        *int64     `json:"max_age"`
+	NextRun       *time.Time `json:"next_run"`
+	Rotation      *string    `json:"rotation"`      // id of the rotation in flight, or of the last one while old keys are left
+	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
+	Hold          *HoldRow   `json:"hold"`
+	Error         *string    `json:"error"`
+	Owner         *string    `json:"owner"` // the replica that acts for it at this moment
+	OwnedSince    *time.Time `json:"owned_since"`
+}
+
+// HoldRow is a hold that is in force.
+type HoldRow struct {
+	Reason string     `json:"reason"`
+	By     string     `json:"by"`
+	At     *time.Time `json:"at"`
+	Until  *time.Time `json:"until"` // null: until released
+}
+
+// HistoryRow is one rotation.
+type HistoryRow struct {
+	Rotation  string     `json:"rotation"`
+	Policy    string     `json:"policy"`
+	State     string     `json:"state"`
+	Trigger   string     `json:"trigger"`
+	OldKeyIDs []string   `json:"old_key_ids"`
+	NewKeyID  *string    `json:"new_key_id"`
+	Started   *time.Time `json:"started"`
+	Live      *time.Time `json:"live"`
+	Ended     *time.Time `json:"ended"`
+	Attempts  int        `json:"attempts"`
+	Error     *string    `json:"error"`
+}
+
+// KeyRow is one key of a team, as xAI lists it.
+type KeyRow struct {
+	KeyID    string     `json:"key_id"`
+	Name     string     `json:"name"`
+	Kind     string     `json:"kind"` // managed, predecessor, in_doubt, orphan or unmanaged
+	Policy   *string    `json:"policy"`
+	Created  *time.Time `json:"created"`
+	Disabled bool       `json:"disabled"`
+}
+
+// PlanRow is one thing that would happen to a policy.
+type PlanRow struct {
+	Policy string     `json:"policy"`
+	Action string     `json:"action"` // rotate, adopt, create, promote, disable, delete, leave, wait or warning
+	At     *time.Time `json:"at"`     // null: nobody can say yet
+	KeyID  *string    `json:"key_id"`
+	Target *string    `json:"target"` // store:path#field
+	Detail *string    `json:"detail"`
+}
+
+// AdoptionRow is what would become of one key if the journal were made anew from what targets hold and xAI lists.
+type AdoptionRow struct {
+	Policy  *string    `json:"policy"` // null: of no policy's
+	KeyID   *string    `json:"key_id"` // null: why speaks of the policy
+	Name    *string    `json:"name"`
+	Created *time.Time `json:"created"`
+	As      string     `json:"as"`     // current, predecessor, left or waits
+	Target  *string    `json:"target"` // one that holds the key: store:path#field
+	Why     string     `json:"why"`
+}
+
+// The results of a check.
+const (
+	CheckOK      = "ok"
+	CheckWarning = "warning"
+	CheckProblem = "problem"
+)
+
+// CheckRow is one thing that was checked.
+type CheckRow struct {
+	Subject string  `json:"subject"` // such as "team research" or "target vault:llm/chat#api_key of chat-prod"
+	Result  string  `json:"result"`  // ok, warning or problem
+	Detail  *string `json:"detail"`  // what is wrong
+	Do      *string `json:"do"`      // what to do about it
+}
+
+// EventRow is something that happened.
+type EventRow struct {
+	ID       int64             `json:"id"`
+	At       *time.Time        `json:"at"`
+	Policy   *string           `json:"policy"`
+	Rotation *string           `json:"rotation"`
+	Kind     string            `json:"kind"`
+	Data     map[string]string `json:"data"`
+}
+
+// Events are events in their order, and the id to ask for the next ones with.
+type Events struct {
+	Next   int64      `json:"next"`
+	Events []EventRow `json:"events"`
+}
+
+// OrderRow is an order and what became of it.
+type OrderRow struct {
+	ID         int64      `json:"id"`
+	Policy     string     `json:"policy"`
+	Kind       string     `json:"kind"`
+	Trigger    *string    `json:"trigger"`
+	Supersede  bool       `json:"supersede"`
+	Target     *TargetRow `json:"target"`
+	Decision   *string    `json:"decision"`
+	FalseAlarm bool       `json:"false_alarm"`
+	KeyIDs     []string   `json:"key_ids"` // the keys that it speaks of
+	Why        *string    `json:"why"`
+	By         string     `json:"by"`
+	At         *time.Time `json:"at"`
+	Done       *time.Time `json:"done"`     // null: not carried out yet
+	Refused    *string    `json:"refused"`  // why it was not carried out
+	Rotation   *string    `json:"rotation"` // what it began or joined
+}
+
+// TargetRow names a target.
+type TargetRow struct {
+	Store string `json:"store"`
+	Path  string `json:"path"`
+	Field string `json:"field,omitempty"`
+}
+
+// VersionRow says who answers.
+type VersionRow struct {
+	Version string     `json:"version"`
+	Started *time.Time `json:"started"`
+}
+
+// statusRow tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
+func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
+	p, spec := s.Policy, specOf(s.Policy)
+	row := StatusRow{
+		Policy: p.Name, State: stateOf(s, needsHuman),
+		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
+		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error),
+		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
+	}
+	row.RotationState = text(phaseOf(s))
+	if s.Rotation != nil {
+		row.Rotation = text(s.Rotation.ID)
+	}
+	if age, ok := ageOf(p, now); ok {
+		row.Age = seconds(age)
+	}
+	if spec.MaxAge > 0 {
+		row.MaxAge = seconds(spec.MaxAge.Std())
+	}
+	if p.Reason != "" {
+		row.WaitingUntil = instant(waitsUntil(s, now))
+	}
+	if h := s.Hold; h.Active(now) {
+		row.Hold = &HoldRow{Reason: h.Reason, By: h.By, At: instant(h.At), Until: instant(h.Until)}
+	}
+	return row
+}
+
+// stateOf is one word for where a policy stands.
+func stateOf(s journal.Summary, needsHuman func(journal.Reason) bool) string {
+	switch {
+	case !s.Policy.RemovedAt.IsZero():
+		return StateRemoved
+	case needsHuman(s.Policy.Reason):
+		return StateBlocked
+	}
+	return cmp.Or(phaseOf(s), StateIdle)
+}
+
+// phaseOf is where the rotation in flight stands; without one, what the old keys of the last one wait for: overlap while one
+// works, soaking while one is off. "" when there is neither.
+func phaseOf(s journal.Summary) string {
+	if r := inFlight(s); r != nil {
+		if r.Trigger == journal.ByRollback {
+			return string(journal.RollingBack)
+		}
+		return string(r.State)
+	}
+	phase := journal.State("")
+	for _, k := range s.Keys {
+		switch {
+		case k.State == journal.RetiringKey:
+			return string(journal.Overlap)
+		case k.State == journal.DisabledKey, k.State == journal.DeletingKey && !k.ExposedAt.IsZero():
+			phase = journal.Soaking
+		}
+	}
+	return string(phase)
+}
+
+// inFlight is the policy's rotation that is not over, or nil.
+func inFlight(s journal.Summary) *journal.Rotation {
+	if s.Rotation == nil || s.Rotation.State.Final() {
+		return nil
+	}
+	return s.Rotation
+}
+
+// nextRun is when the policy's next rotation begins; the zero time when that is not known, or when there is none.
+func nextRun(s journal.Summary) time.Time {
+	if !s.Policy.RemovedAt.IsZero() || inFlight(s) != nil { // it depends on when this one goes live
+		return time.Time{}
+	}
+	return s.Policy.DueAt
+}
+
+// waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
+func waitsUntil(s journal.Summary, now time.Time) time.Time {
+	if r := inFlight(s); r != nil && !r.TryAt.IsZero() {
+		return r.TryAt
+	}
+	var first time.Time
+	for _, k := range s.Keys {
+		if k.Reason == s.Policy.Reason && !k.TryAt.IsZero() && (first.IsZero() || k.TryAt.Before(first)) {
+			first = k.TryAt
+		}
+	}
+	switch {
+	case !first.IsZero():
+		return first
+	case s.Hold.Active(now):
+		return s.Hold.Until
+	}
+	return s.Policy.NextRunAt
+}
+
+// ageOf is how old the policy's oldest key is; false when it has none.
+func ageOf(p journal.Policy, now time.Time) (time.Duration, bool) {
+	return max(0, now.Sub(p.OldestKey)), !p.OldestKey.IsZero()
+}
+
+// specOf is the policy as last loaded. One that a newer program wrote and this one cannot read counts as one that
+// promises nothing: the rest of what is known of it is shown all the same.
+func specOf(p journal.Policy) *policies.Policy {
+	spec, err := policies.Decode([]byte(p.Spec))
+	if err != nil {
+		return &policies.Policy{}
+	}
+	return spec
+}
+
+// unretired is how many old keys of a policy should have been disabled, or deleted, by now.
+func unretired(s journal.Summary, retire policies.Retire, now time.Time) (n int) {
+	for _, k := range s.Keys {
+		overlap, soak := retire.Overlap.Std(), retire.Soak.Std()
+		if k.Compromised() {
+			overlap = 0
+		}
+		due := k.RetireFrom.Add(overlap)
+		switch {
+		case k.RetireFrom.IsZero(): // never exposed, or shut off by hand
+			continue
+		case !k.DisabledAt.IsZero():
+			due = k.DisabledAt.Add(soak)
+		case k.NeverDisabled:
+			due = due.Add(soak)
+		}
+		if !now.Before(due) {
+			n++
+		}
+	}
+	return n
+}
+
+func historyRow(r journal.Rotation) HistoryRow {
+	state := r.State
+	if state == journal.Live && !r.EndedAt.IsZero() {
+		state = journal.Done
+	}
+	return HistoryRow{
+		Rotation: r.ID, Policy: r.Policy, State: string(state), Trigger: string(r.Trigger),
+		OldKeyIDs: r.OldKeyIDs.List(), NewKeyID: text(r.KeyID),
+		Started: instant(r.StartedAt), Live: instant(r.LiveAt), Ended: instant(r.EndedAt),
+		Attempts: r.Tries, Error: text(r.Error),
+	}
+}
+
+func eventRow(e journal.Event) EventRow {
+	row := EventRow{ID: e.ID, At: instant(e.At), Policy: text(e.Policy), Rotation: text(e.Rotation), Kind: string(e.Kind), Data: e.Data}
+	if row.Data == nil {
+		row.Data = map[string]string{}
+	}
+	return row
+}
+
+func orderRow(o journal.Order) OrderRow {
+	row := OrderRow{
+		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede, FalseAlarm: o.FalseAlarm,
+		Decision: text(string(o.Decision)), KeyIDs: o.KeyIDs.List(), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
+		Refused: text(o.Refused), Rotation: text(o.RotationID),
+	}
+	if o.Target != (journal.TargetID{}) {
+		t := TargetRow(o.Target)
+		row.Target = &t
+	}
+	return row
+}
+
+// text is s, or null when there is none.
+func text(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// instant is t in UTC and whole seconds, or null when it is not yet.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}
+
+// whole is t as instant writes it.
+func whole(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	return instant(*t)
+}
+
+func seconds(d time.Duration) *int64 {
+	n := int64(d / time.Second)
+	return &n
+}

@@ -1,0 +1,150 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"rotator/rotation/journal"
+)
+
+const (
+	snapshotAge  = time.Second     // a snapshot serves everybody who looks within this time
+	snapshotWait = 5 * time.Second // how long the journal may take
+)
+
+// snapshot is the journal as those see it who only look. It is not changed once it was made.
+type snapshot struct {
+	at       time.Time
+	policies []journal.Summary
+	teams    []journal.Team
+	replicas []journal.Replica
+	keys     map[string]managementKey // team → its management key
+	ended    map[ending]int           // rotations that ended so since this process began
+	told     int64                    // the last event that ended counts
+}
+
+// managementKey is the key that speaks for a team.
+type managementKey struct {
+	id    string
+	since time.Time // in use; zero: not known
+}
+
+// ending is how a rotation ended, and how far it had come.
+type ending struct {
+	outcome journal.Kind
+	reached journal.State
+}
+
+// snapshots reads the journal once for all who look at the same time, however many there are.
+type snapshots struct {
+	server  *Server
+	reading singleflight.Group
+	last    atomic.Pointer[snapshot]
+}
+
+// endings are how far a rotation can have come when it ends, by the event that tells how it ended.
+var endings = map[journal.Kind][]journal.State{
+	journal.Finished:      {journal.Live},
+	journal.AbortEnded:    {journal.Planned, journal.Staged, journal.Verified},
+	journal.RollbackEnded: {journal.Live},
+	journal.TakenOver:     {journal.Planned, journal.Staged, journal.Verified, journal.Promoting},
+}
+
+// get returns a snapshot that is at most a second old.
+func (s *snapshots) get() (*snapshot, error) {
+	now := s.server.o.Now
+	if last := s.last.Load(); last != nil && now().Sub(last.at) < snapshotAge {
+		return last, nil
+	}
+	got, err, _ := s.reading.Do("", func() (any, error) {
+		// Not the context of whoever came first: others wait for the same answer.
+		ctx, cancel := context.WithTimeout(context.Background(), snapshotWait)
+		defer cancel()
+		next, err := s.read(ctx, s.last.Load())
+		if err != nil {
+			return nil, fmt.Errorf("read the journal: %w", err)
+		}
+		s.last.Store(next)
+		return next, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return got.(*snapshot), nil
+}
+
+func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
+	c, next := s.server, &snapshot{at: s.server.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
+	var err error
+	if next.policies, err = c.o.Journal.Summaries(ctx); err != nil {
+		return nil, err
+	}
+	if next.teams, err = c.o.Journal.Teams(ctx); err != nil {
+		return nil, err
+	}
+	if c.o.Teams != nil { // what the journal knows of others is of former times
+		configured := c.o.Teams()
+		next.teams = slices.DeleteFunc(next.teams, func(t journal.Team) bool { return !slices.Contains(configured, t.Name) })
+	}
+	if next.replicas, err = c.o.Journal.Replicas(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.readManagementKeys(ctx, next, last); err != nil {
+		return nil, err
+	}
+	for outcome, reached := range endings { // those that did not happen yet are told as 0
+		for _, state := range reached {
+			next.ended[ending{outcome, state}] = 0
+		}
+	}
+	if last == nil { // what ended before this process began was counted by another
+		next.told, err = c.before(ctx, func(e journal.Event) bool { return !e.At.Before(c.started) })
+	} else {
+		next.told = last.told
+		maps.Copy(next.ended, last.ended)
+	}
+	for err == nil {
+		var found []journal.Event
+		found, err = c.o.Journal.Events(ctx, next.told, eventPage)
+		for _, e := range found {
+			next.told = e.ID
+			goneBack := e.Kind == journal.Finished && e.Data["trigger"] == string(journal.ByRollback) // counted when it was live
+			if endings[e.Kind] != nil && !goneBack {
+				next.ended[ending{e.Kind, journal.State(e.Data["reached"])}]++
+			}
+		}
+		if len(found) < eventPage {
+			break
+		}
+	}
+	return next, err
+}
+
+// readManagementKeys reads since when each team's management key is in use, once for each key.
+func (s *snapshots) readManagementKeys(ctx context.Context, next, last *snapshot) error {
+	for _, t := range next.teams {
+		if t.ManagementKeyID == "" {
+			continue
+		}
+		if last != nil && last.keys[t.Name].id == t.ManagementKeyID {
+			next.keys[t.Name] = last.keys[t.Name]
+			continue
+		}
+		text, err := s.server.o.Journal.Meta(ctx, journal.MetaManagementKey+t.Name)
+		if err != nil {
+			return err
+		}
+		if id, at, _ := strings.Cut(text, " "); id == t.ManagementKeyID { // else it is being written
+			since, _ := time.Parse(time.RFC3339, at) // zero when it is not: then nothing is told
+			next.keys[t.Name] = managementKey{id, since}
+		}
+	}
+	return nil
+}

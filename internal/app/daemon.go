@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"rotator/internal/api"
+	"rotator/rotation/journal"
+)
+
+// Run is the daemon: it runs until ctx ends, and then returns nil once all has stopped. listening is told where the page is
+// served, if it is. Where a service manager starts it again and again, a start that follows failed ones comes after a pause.
+func (s Setup) Run(ctx context.Context, listening func(net.Addr)) error {
+	return s.afterPause(ctx, func(ctx context.Context) error { return s.run(ctx, listening) })
+}
+
+// run is Run without a pause.
+func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
+	p, err := s.Open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	v := p.present()
+	hangup := hangups(ctx)
+	// Everything that can fail comes before anything begins.
+	web, control, err := listen(v.Config)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var working sync.WaitGroup
+	defer working.Wait()
+	defer stop() // before the wait: an early return ends what was begun
+	if web != nil {
+		listening(web.Addr())
+		working.Go(func() { Serve(ctx, s.Log, web, p.api.Public(), publicTime) })
+	}
+	if control != nil {
+		working.Go(func() { Serve(ctx, s.Log, control, p.api.Control(), 0) })
+	}
+	p.warnOfGaps(ctx)
+	working.Go(func() { p.tend(ctx) })
+	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
+	working.Go(func() { p.watch(ctx, hangup) })
+	working.Go(func() { p.reportToSystemd(ctx) })
+	s.Log.Info("rotating", "version", s.Version, "policies", len(v.Policies), "state", v.Config.State.String(), "config", v.Config.File)
+	err = p.engine.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
+	s.Log.Info("stopped")
+	return err
+}
+
+// tellRestored tells once of a journal that was made from a backup.
+func (p *Program) tellRestored(ctx context.Context) error {
+	mark, err := p.journal.Meta(ctx, journal.MetaRestored)
+	if err != nil || mark == "" {
+		return err
+	}
+	if was, err := p.journal.Meta(ctx, journal.MetaRestoredTold); err != nil || was == mark {
+		return err
+	}
+	p.log.Warn("the journal was restored from a backup: nothing is created or destroyed until the targets were compared")
+	if err := p.journal.Record(ctx, journal.Event{At: time.Now(), Kind: journal.JournalRestored}); err != nil {
+		return err
+	}
+	return p.journal.SetMeta(ctx, journal.MetaRestoredTold, mark)
+}
+
+// hangups tells of each SIGHUP until ctx ends.
+func hangups(ctx context.Context) <-chan os.Signal {
+	c := make(chan os.Signal, 1)
+	signal.Notify(c, syscall.SIGHUP)
+	context.AfterFunc(ctx, func() { signal.Stop(c) })
+	return c
+}
+
+// publicTime is how long an answer for everybody on this machine may take until it is read: it comes from a snapshot. To
+// those who may give orders an answer is due when it is there, a check of many stores after minutes.
+const publicTime = time.Minute
+
+// Serve answers until ctx ends, each question within a time (0: any). Whoever waits for events then is cut off; other
+// answers get a moment to end.
+func Serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler, within time.Duration) {
+	s := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      within,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       api.WithPeer,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if s.Shutdown(late) != nil {
+			_ = s.Close()
+		}
+	})
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		log.Error("a listener failed", "address", l.Addr().String(), "err", err)
+	}
+	if !stop() {
+		<-ended
+	}
+}

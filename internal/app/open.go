@@ -1,0 +1,164 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"rotator/internal/api"
+	"rotator/internal/config"
+	"rotator/internal/secret"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
+)
+
+// Open opens the journal to act: no other process has it from here on. only names the policies that the engine
+// acts for; without a name, all.
+func (s Setup) Open(ctx context.Context, only ...string) (*Program, error) {
+	f, err := s.ReadFiles()
+	if err != nil {
+		return nil, err
+	}
+	j, err := s.OpenJournal(ctx, f.Config, false)
+	if err != nil {
+		return nil, err
+	}
+	claimed, err := s.claimed(ctx, f.Config, j)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	p, err := s.over(ctx, f, j, use{claimed: claimed, only: only})
+	if err != nil {
+		return nil, err
+	}
+	if err := j.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	if err := p.tellRestored(ctx); err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// OpenJournal opens the journal that the configuration names: to act, alone where it is SQLite, or read-only beside others.
+func (s Setup) OpenJournal(ctx context.Context, c *config.Config, readOnly bool) (journal.Journal, error) {
+	address, err := c.State.Address(ctx)
+	if err != nil {
+		return nil, usage(err, "`state` in "+c.File+" says where the journal is")
+	}
+	o := s.journalOptions(c.State)
+	o.ReadOnly, o.Lease = readOnly, c.Limits.Lease.Std()
+	return sqldb.Open(ctx, address.Reveal(), o)
+}
+
+// journalOptions tell the journal's address as it is now: a password may have been replaced since.
+func (s Setup) journalOptions(of config.State) sqldb.Options {
+	return sqldb.Options{
+		Program: "rotator " + s.Version,
+		Address: func(ctx context.Context) (string, error) {
+			address, err := of.Address(ctx)
+			return address.Reveal(), err
+		},
+		Refused: func(address string) { of.Refused(secret.New(address)) },
+	}
+}
+
+// use is what a program is opened for.
+type use struct {
+	look    bool     // nothing is acted on
+	claimed bool     // the journal is this installation's
+	only    []string // the policies that are acted for; none: all
+}
+
+// newProgram puts together what acts on a journal. It starts nothing. Who only looks is told where things stand also while
+// stores or teams cannot be made.
+func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use) (*Program, error) {
+	p := &Program{setup: s, owner: owner(), log: s.Log, journal: j, files: f, swapped: make(chan struct{})}
+	if !f.Config.State.SQLite() {
+		p.pacer = j
+	}
+	known, err := p.knownTeams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.environment, err = newEnvironment(ctx, f.Config, known, p.hooks(), s.Log); err != nil {
+		if !u.look {
+			return nil, err
+		}
+		p.environment = &environment{missing: err}
+	}
+	if p.traces, err = newTraces(f.Config.Traces, s.Version, p.owner, s.Log); err != nil {
+		return nil, err
+	}
+	p.engine = rotation.New(rotation.Options{
+		Journal: j, Environment: p.environment, Log: s.Log, Limits: limits(f.Config), Only: u.only, Ordered: len(u.only) > 0, Unclaimed: !u.claimed && !u.look,
+		Owner: p.owner, Host: hostname(), Version: s.Version,
+		Observe: p.observeStep,
+	})
+	p.api = api.New(api.Options{
+		Journal: j, Scheduler: p.engine, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
+		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans,
+		Hosts: hosts(f.Config), Version: s.Version, Commit: s.Commit, Log: s.Log,
+	})
+	return p, nil
+}
+
+// OpenToLook opens the journal beside whoever has it, and acts on nothing. One that does not exist yet is taken as one that
+// has just read the policies. Stores, teams or policies that cannot be read are no error where there is a journal.
+func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, error) {
+	f, bad := s.ReadFiles()
+	j, err := s.OpenJournal(ctx, c, true)
+	switch {
+	case errors.Is(err, sqldb.ErrNoJournal) && bad != nil:
+		return nil, bad
+	case errors.Is(err, sqldb.ErrNoJournal):
+		return s.InMemory(ctx, f)
+	case err != nil:
+		return nil, err
+	case bad != nil: // where things stand is told also while the policies' files are broken
+		f = Files{Config: c}
+	}
+	return s.over(ctx, f, j, use{look: true})
+}
+
+// over is a program over an open journal, which it closes when it cannot be made.
+func (s Setup) over(ctx context.Context, f Files, j journal.Journal, u use) (*Program, error) {
+	p, err := s.newProgram(ctx, f, j, u)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return p, nil
+}
+
+// InMemory is a program over a journal that has just read the policies, and is forgotten with the command.
+func (s Setup) InMemory(ctx context.Context, f Files) (*Program, error) {
+	j, err := sqldb.Open(ctx, "sqlite::memory:", sqldb.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := j.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return s.over(ctx, f, j, use{claimed: true})
+}
+
+// Work runs the engine of a command that works alone, until the function returned is called: that waits until steps in
+// hand have parked.
+func (p *Program) Work(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var working sync.WaitGroup
+	working.Go(func() { p.tend(ctx) })
+	working.Go(func() {
+		if err := p.engine.Run(ctx); err != nil {
+			p.log.Error("the engine stopped", "err", err)
+		}
+	})
+	return func() {
+		cancel()
+		working.Wait()
+	}
+}

@@ -1,0 +1,117 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/google/uuid"
+
+	"rotator/internal/api"
+	"rotator/internal/config"
+	"rotator/internal/traces"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+)
+
+// Program is an open journal and what acts on it: the daemon, or a command that works alone.
+type Program struct {
+	setup   Setup
+	owner   string // names this process in the journal and in notifications
+	log     *slog.Logger
+	journal journal.Journal
+	engine  *rotation.Engine
+	api     *api.Server
+	traces  *traces.Traces // nil: none are asked for
+	pacer   journal.Pacer  // nil where no other process acts
+
+	loading sync.Mutex // one reload at a time
+	refused string     // guarded by loading: the problems of the last reload that was refused
+
+	mu          sync.Mutex
+	files       Files         // guarded by mu
+	environment *environment  // guarded by mu
+	swapped     chan struct{} // guarded by mu; closed when files and environment are replaced
+}
+
+// owner names this process in the journal: unique among all that ever share it.
+func owner() string {
+	return fmt.Sprintf("%s/%d/%s", hostname(), os.Getpid(), uuid.NewString()[:8])
+}
+
+func hostname() string {
+	host, err := os.Hostname()
+	return cmp.Or(host, fmt.Sprint(err))
+}
+
+func limits(c *config.Config) rotation.Limits {
+	return rotation.Limits{Quarantine: c.Limits.Quarantine.Std(), Watch: c.Limits.Watch.Std(), Concurrency: c.Limits.Concurrency}
+}
+
+// hosts are the names that the page may be asked for by, beside this machine's own.
+func hosts(c *config.Config) []string {
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil || host == "" {
+		return nil
+	}
+	return []string{strings.ToLower(host)}
+}
+
+func reasons() []api.ReasonInfo {
+	list := make([]api.ReasonInfo, len(reason.All))
+	for i, r := range reason.All {
+		list[i] = api.ReasonInfo(r)
+	}
+	return list
+}
+
+// knownTeams returns team → id as the journal last saw them.
+func (p *Program) knownTeams(ctx context.Context) (map[string]string, error) {
+	teams, err := p.journal.Teams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[string]string, len(teams))
+	for _, t := range teams {
+		known[t.Name] = t.ID
+	}
+	return known, nil
+}
+
+// view is what is in force at one moment.
+type view struct {
+	Files
+	environment *environment
+}
+
+func (p *Program) present() view {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return view{p.files, p.environment}
+}
+
+// Client asks the program as a command asks the daemon.
+func (p *Program) Client() *api.Client { return api.InProcess(p.api.Control()) }
+
+// Journal is what the program acts on.
+func (p *Program) Journal() journal.Journal { return p.journal }
+
+// Rotate does whatever is due until ctx ends, and returns once the steps in hand are parked.
+func (p *Program) Rotate(ctx context.Context) error { return p.engine.Run(ctx) }
+
+// RotateOnce does everything that is due or in flight and can move now, and has urgent events sent.
+func (p *Program) RotateOnce(ctx context.Context) error {
+	return p.telling(ctx, func() error { return p.engine.RunOnce(ctx) })
+}
+
+// Close ends what the program began; nothing acts on the journal any more.
+func (p *Program) Close() error {
+	return errors.Join(p.journal.Close(), closeTraces(p.traces))
+}

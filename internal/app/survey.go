@@ -1,0 +1,257 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"rotator/internal/api"
+	"rotator/internal/secret"
+	"rotator/policies"
+	"rotator/rotation"
+	"rotator/rotation/journal"
+	"rotator/rotation/target"
+	"rotator/stores"
+	"rotator/xai"
+)
+
+// finding is what a target holds now, and what the next rotation would do there.
+type finding struct {
+	target, action, key, detail string
+	empty, adopt                bool
+	stranger                    bool // it holds a live key that is not this policy's
+}
+
+// at is when it would be done.
+func (f finding) at(due time.Time) time.Time {
+	if f.action == actPromote {
+		return due
+	}
+	return time.Time{}
+}
+
+// survey reads every target of the policy, and asks keys that the journal does not know who they are.
+func (p actions) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
+	found := make([]finding, len(policy.Targets))
+	for i, t := range policy.Targets {
+		found[i] = p.inspect(ctx, v, policy, rec, t)
+		found[i].target = t.String()
+	}
+	differ(policy.Name, found)
+	return found
+}
+
+// differ has targets that hold different live keys wait: a human says which of them may be replaced.
+func differ(policy string, found []finding) {
+	first := slices.IndexFunc(found, func(f finding) bool { return f.stranger })
+	if first < 0 || !slices.ContainsFunc(found, func(f finding) bool { return f.stranger && f.key != found[first].key }) {
+		return
+	}
+	for i, f := range found {
+		if f.stranger {
+			found[i] = finding{target: f.target, action: actWait, key: f.key,
+				detail: fmt.Sprintf("the targets hold different live keys: `rotator resolve %s --target %s --overwrite` lets this one be replaced", policy, f.target)}
+		}
+	}
+}
+
+// inspect reads one target and judges it as the engine does. Nothing is recorded.
+func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, t policies.Target) finding {
+	id := target.IDOf(t)
+	row := journal.Target{TargetID: id}
+	if i := slices.IndexFunc(rec.Targets, func(r journal.Target) bool { return r.TargetID == id }); i >= 0 {
+		row = rec.Targets[i]
+	}
+	if row.Decision == journal.Drop || row.Decision == journal.Leave {
+		return finding{action: actLeave, key: row.KeyID, detail: "a human said " + string(row.Decision)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	s, _ := v.environment.Store(t.Store) // policies name only stores that there are
+	value, err := s.Current(ctx, storeTarget(t))
+	if err != nil && !errors.Is(err, stores.ErrNotFound) {
+		return finding{action: actWarning, detail: err.Error()}
+	}
+	name, err := p.fresh(ctx, v, policy, rec, &row, value)
+	if err != nil {
+		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
+	}
+	facts := target.Facts{Policy: policy.Name, Ours: rec.Keys, Live: rec.Live(), Effects: rec.Effects}
+	if r := rec.Rotation; r != nil && r.State == journal.Promoting {
+		facts.Promoting = rec.Key(r.KeyRef)
+	}
+	if known, err := p.journal.Key(ctx, row.KeyID); err == nil && known.Policy != policy.Name && known.State != journal.ForgottenKey {
+		facts.Owner = known.Policy
+	} else if err != nil {
+		facts.Stranger = otherRotator(policy, name)
+	}
+	return prospect(policy, rec, row, facts)
+}
+
+// otherRotator reports that a key which the journal does not know has a name that a rotator gives to keys of another policy.
+func otherRotator(policy *policies.Policy, name string) bool {
+	const ref = len("-01961f1c-9a5e-7c3b-8f00-0123456789ab")
+	rest, ok := strings.CutPrefix(name, rotation.KeyPrefix)
+	if !ok || len(rest) <= ref {
+		return false
+	}
+	of := rest[:len(rest)-ref]
+	return of != policy.Name && of != policy.RenamedFrom
+}
+
+// fresh makes the row what a read of the value makes it, and returns the name of a key that had to be asked for it.
+func (p actions) fresh(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, row *journal.Target, value secret.Text) (name string, err error) {
+	known := ""
+	for _, k := range rec.Keys {
+		if target.Is(value, k.Fingerprint) {
+			known = k.ID
+		}
+	}
+	wasForeign := row.Status == journal.TargetForeign || row.ContactAt.IsZero()
+	row.Fingerprint, row.KeyID, row.Status, row.SeenAt = string(value.Fingerprint()), known, journal.TargetNew, time.Now()
+	switch {
+	case value.Empty() || known != "":
+		return "", nil
+	case !target.LooksLikeKey(value):
+		if wasForeign && (row.Decision != journal.Overwrite || row.DecidedFor != row.Fingerprint) {
+			row.Status = journal.TargetForeign
+		}
+		return "", nil
+	}
+	who, err := v.environment.teams[policy.Team].probe.WhoAmI(ctx, value.Trimmed())
+	if err != nil && !xai.ProvesBad(err) {
+		return "", err
+	}
+	row.KeyID = who.KeyID
+	return who.Name, nil
+}
+
+// prospect says what the next rotation would do at a target.
+func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, facts target.Facts) finding {
+	f := finding{action: actPromote, key: row.KeyID}
+	verdict := target.Assess(row, nil, facts)
+	if !verdict.MayReplace {
+		f.action = actWait
+		f.detail = "it " + strings.TrimPrefix(verdict.Err(row).Error(), row.TargetID.String()+" ")
+		if facts.Owner != "" {
+			f.detail = "it holds a key of policy " + facts.Owner + ": give that to one policy only, or " + verdict.Do
+		}
+		return f
+	}
+	live := rec.Live()
+	switch {
+	case row.Fingerprint == "":
+		f.empty, f.detail = true, "nothing is there yet"
+	case live != nil && row.KeyID == live.ID:
+		f.detail = "replaces the key in use"
+	case row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
+		f.detail = "replaces what is there, as a human said"
+	case row.KeyID == "":
+		f.detail = "replaces a key that xAI does not accept"
+	case rec.KeyByID(row.KeyID) != nil:
+		f.detail = "replaces another key of this policy"
+	case policy.Adopt.On:
+		f.stranger, f.adopt, f.detail = true, true, "replaces the key found there"
+	default:
+		f.stranger, f.detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
+	}
+	return f
+}
+
+// cacheTimes: type of store → how long its common clients keep a value without asking again.
+var cacheTimes = map[string]struct {
+	time time.Duration
+	who  string
+}{
+	"aws":   {time.Hour, "AWS's caching clients ask once an hour"},
+	"vault": {5 * time.Minute, "Vault Agent renders static secrets every 5 minutes"},
+	// https://kubernetes.io/docs/concepts/configuration/secret/: its sync period and its cache, one minute each.
+	"kubernetes": {2 * time.Minute, "the kubelet brings a mounted Secret within about 2 minutes"},
+}
+
+// warn adds what is risky in the policy itself.
+func (o *outline) warn(v view, policy *policies.Policy) {
+	for _, t := range policy.Targets {
+		if c := cacheTimes[v.Config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
+			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
+		}
+	}
+}
+
+// warnings are the stores' warnings about the policy's targets, as rows of its plan. An error of a store is shown once, with
+// the first policy, and removed from unknown.
+func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []api.PlanRow {
+	o := &outline{policy: policy.Name}
+	for _, t := range policy.Targets {
+		for _, d := range dangers {
+			if d.isAbout(t) {
+				o.add(actWarning, time.Time{}, "", t.String(), advised(d.Text, d.Do))
+			}
+		}
+		if err := unknown[t.Store]; err != nil {
+			o.add(actWarning, time.Time{}, "", t.String(), brief(err))
+			delete(unknown, t.Store)
+		}
+	}
+	return o.rows
+}
+
+// growth warns when the next key may do more than the one in use.
+func (p actions) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
+	id := rec.Policy.KeyID
+	for _, r := range o.rows {
+		if id == "" && r.KeyID != nil {
+			id = *r.KeyID // found in a target
+		}
+	}
+	if id == "" {
+		return
+	}
+	list, asked := lists[policy.Team]
+	if !asked {
+		t, err := v.environment.Team(ctx, policy.Team)
+		if err == nil {
+			list, err = t.Keys.ListKeys(ctx, t.ID)
+		}
+		if err != nil {
+			o.add(actWarning, time.Time{}, "", "", "the team's keys cannot be listed: "+err.Error())
+			return
+		}
+		lists[policy.Team] = list
+	}
+	for _, k := range list.Keys {
+		if k.ID != id {
+			continue
+		}
+		var more []string
+		for _, acl := range policy.Key.ACLs {
+			kind, _, _ := cutLast(acl)
+			if !slices.Contains(k.ACLs, acl) && !slices.Contains(k.ACLs, kind+":*") {
+				more = append(more, acl)
+			}
+		}
+		if len(more) > 0 {
+			o.add(actWarning, time.Time{}, id, "", "permissions grow by "+strings.Join(more, ", "))
+		}
+	}
+}
+
+// cutLast cuts at the last colon.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+1:], true
+}
+
+// advised is a text with what to do about it, if that is known.
+func advised(text, do string) string {
+	if do == "" {
+		return text
+	}
+	return text + ". " + do
+}

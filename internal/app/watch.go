@@ -1,0 +1,95 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"rotator/internal/config"
+	"rotator/policies"
+)
+
+const (
+	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
+	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
+	reread     = 5 * time.Second        // what the journal did not take is read again after so long
+)
+
+// watch reloads when the configuration or a policy changes, and on each hangup, until ctx ends; where the journal did not
+// take what was read, again and again. Folders are watched rather than files: editors replace files, and Kubernetes swaps
+// a symlink beside them.
+func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
+	var changes <-chan fsnotify.Event
+	var overflows <-chan error
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		p.log.Warn("changes of files are not seen; send SIGHUP after each", "err", err)
+	} else {
+		changes, overflows = watcher.Events, watcher.Errors
+		defer func() { _ = watcher.Close() }() // nothing is lost with it
+	}
+	again := time.NewTicker(rewatch)
+	defer again.Stop()
+	settled := time.NewTimer(time.Hour)
+	defer settled.Stop()
+	settled.Stop()
+	p.follow(watcher)
+	for anew, aloud := false, false; ; {
+		select {
+		case e := <-changes:
+			if concerns(p.present().Config, e) {
+				settled.Reset(settleTime)
+			}
+			continue
+		case <-overflows: //nolint:errcheck // some change was not told, whatever the error
+			settled.Reset(settleTime)
+			continue
+		case <-again.C:
+			p.follow(watcher)
+			continue
+		case <-settled.C:
+		case <-hangup:
+			p.log.Info("SIGHUP: reading configuration, policies and secrets")
+			anew, aloud = true, true
+		case <-ctx.Done():
+			return
+		}
+		err := p.refresh(ctx, anew, aloud) // told already
+		p.follow(watcher)
+		aloud = false
+		if err != nil && !errors.As(err, new(policies.Problems)) {
+			settled.Reset(reread) // the files are not at fault, and may not change for months
+			continue
+		}
+		anew = false
+	}
+}
+
+// follow watches the folders of the present configuration. Watching one again is nothing new.
+func (p *Program) follow(w *fsnotify.Watcher) {
+	if w == nil {
+		return
+	}
+	c := p.present().Config
+	for _, dir := range []string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)} {
+		if err := w.Add(dir); err != nil {
+			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
+		}
+	}
+}
+
+// concerns reports whether what changed may be the configuration or a policy, or who may read it.
+func concerns(c *config.Config, e fsnotify.Event) bool {
+	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
+	switch {
+	case name == "..data", e.Name == c.Policies:
+		return true
+	case dir == c.Policies:
+		return filepath.Ext(name) == ".yaml" || filepath.Ext(name) == ".yml"
+	}
+	return filepath.Clean(e.Name) == filepath.Clean(c.File)
+}

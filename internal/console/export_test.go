@@ -1,9 +1,0 @@
-package console
-
-import "github.com/prometheus/client_golang/prometheus"
-
-// StatusRowOf is statusRow, for the tests.
-var StatusRowOf = statusRow
-
-// Describe tells of all metrics.
-func (c *Console) Describe(ch chan<- *prometheus.Desc) { c.meters.registry.Describe(ch) }
