@@ -1,7 +1,7 @@
 // Package rotation rotates keys.
 //
 // A turn is one owner's work at one policy, from its claim to the release of it. It runs six jobs in order, again and again
-// until all of them wait: commands.go carries out what people say; settle.go finds out what became of changes whose answer
+// until all of them wait: commands.go carries out what people say; settle.go and switches.go find out what became of changes whose answer
 // was lost; observe.go reads targets and asks keys who they are; heal.go sees to it that consumers read a key that works;
 // rotate.go takes the rotation in flight a step further (create.go, verify.go, promote.go) or begins one that is due; and
 // retire.go takes each old key a step closer to its end. run.go is the turn.

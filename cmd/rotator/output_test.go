@@ -216,11 +216,11 @@ func TestSomeOrdersAreGiven(t *testing.T) {
 // of a key that no consumer reads has nothing to begin.
 func TestOrdersThatBeginNothing(t *testing.T) {
 	t.Parallel()
-	api := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	daemon := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"id": 1, "policy": "chat", "kind": "rotate", "at": "2026-03-01T12:00:00Z", "done": "2026-03-01T12:00:01Z"}`)
 	})
-	l := &link{Client: console.InProcess(api)}
-	arrived := func(*errand, console.HistoryRow) (bool, error) { return false, nil }
+	l := &link{Client: api.InProcess(daemon)}
+	arrived := func(*errand, api.HistoryRow) (bool, error) { return false, nil }
 	live, state := "live", string(journal.Overlap)
 	for name, c := range map[string]struct {
 		e        errand
@@ -229,9 +229,9 @@ func TestOrdersThatBeginNothing(t *testing.T) {
 	}{
 		"nothing yet":                     {errand{}, "", false},
 		"it began":                        {errand{begun: "r"}, "r", false},
-		"a key that was replaced":         {errand{request: console.OrderRequest{KeyIDs: []string{"old"}}, row: console.StatusRow{KeyID: &live, RotationState: &state}}, "", true},
-		"the key in use":                  {errand{request: console.OrderRequest{KeyIDs: []string{"live"}}, row: console.StatusRow{KeyID: &live, RotationState: &state}}, "", false},
-		"the key in use, replaced by now": {errand{begun: "r", request: console.OrderRequest{KeyIDs: []string{"live"}}, row: console.StatusRow{KeyID: &live}}, "r", false},
+		"a key that was replaced":         {errand{request: api.OrderRequest{KeyIDs: []string{"old"}}, row: api.StatusRow{KeyID: &live, RotationState: &state}}, "", true},
+		"the key in use":                  {errand{request: api.OrderRequest{KeyIDs: []string{"live"}}, row: api.StatusRow{KeyID: &live, RotationState: &state}}, "", false},
+		"the key in use, replaced by now": {errand{begun: "r", request: api.OrderRequest{KeyIDs: []string{"live"}}, row: api.StatusRow{KeyID: &live}}, "r", false},
 	} {
 		e := c.e
 		e.arrived = arrived

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"rotator/internal/console"
+	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
 	"rotator/xai/xaisim"
@@ -59,7 +59,7 @@ func TestGuidesOnly(t *testing.T) {
 	running = d.start(t)
 	eventually(t, "the last rotation ends", func() bool {
 		rows, err := d.client().Status(t.Context())
-		return err == nil && len(rows) == 1 && rows[0].State == console.StateIdle && rows[0].NextRun != nil && time.Until(*rows[0].NextRun) > time.Hour &&
+		return err == nil && len(rows) == 1 && rows[0].State == api.StateIdle && rows[0].NextRun != nil && time.Until(*rows[0].NextRun) > time.Hour &&
 			d.leaving(t) == 0
 	})
 	stop()
