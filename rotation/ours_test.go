@@ -232,3 +232,24 @@ func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 	}
 	b.check()
 }
+
+// TestAWriteWithoutAnswerIsNoLag: what a process wrote right before it died is no older state than the write before.
+func TestAWriteWithoutAnswerIsNoLag(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	b.reach(journal.Live)
+	before, deaths := b.key(), b.deaths
+	b.dieAt = "store a promote after"
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
+	if !b.runUntil(time.Minute, func() bool { return b.deaths > deaths }) {
+		t.Fatal("it did not die")
+	}
+	b.clock = b.clock.Add(10 * time.Second) // until another one takes over
+	if !b.runUntil(30*time.Second, func() bool { return b.key() != before }) {
+		b.violated("what was written is not live: %s", b.record("chat").Policy.Error)
+	}
+	b.rest()
+	b.ends()
+	b.check()
+}

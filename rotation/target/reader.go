@@ -104,7 +104,18 @@ func (r *Reader) lags(id journal.TargetID, v secret.Text) bool {
 		return false
 	}
 	k := r.Record.Key(last.Key)
-	return k != nil && k.Fingerprint != "" && !Is(v, k.Fingerprint)
+	return k != nil && k.Fingerprint != "" && !Is(v, k.Fingerprint) && !r.wroteAfter(last, v)
+}
+
+// wroteAfter reports that a value is one that we wrote later without an answer: a process that died or lost its claim did.
+func (r *Reader) wroteAfter(last journal.Effect, v secret.Text) bool {
+	return slices.ContainsFunc(r.Record.Effects, func(e journal.Effect) bool {
+		if e.Kind != journal.EffectPromote || e.Target != last.Target || !e.At.After(last.At) || e.State == journal.EffectRefused || e.State == journal.EffectWithdrawn {
+			return false
+		}
+		k := r.Record.Key(e.Key)
+		return k != nil && k.Fingerprint != "" && Is(v, k.Fingerprint)
+	})
 }
 
 // identify returns the id of the key that a value is: from the journal by its fingerprint, else from xAI.
