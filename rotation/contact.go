@@ -252,6 +252,7 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 	if err != nil && !errors.Is(err, journal.ErrNotFound) {
 		return err
 	}
+	known := err == nil
 	list, err := r.list(ctx, r.policy.Team)
 	if err != nil {
 		return err
@@ -260,7 +261,7 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if have.ID != row.KeyID {
 			continue
 		}
-		if r.othersName(have.Name) {
+		if r.othersName(have.Name) || known && letGo(k) {
 			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
 				row.TargetID, have.ID, have.Name, r.claim.Policy)
 		}

@@ -189,7 +189,7 @@ func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, st
 		if k.Policy != r.claim.Policy && !k.State.Gone() {
 			return k.Policy, false, nil
 		}
-		return "", false, nil
+		return "", letGo(k), nil
 	}
 	name, asked := r.names[row.KeyID]
 	if !asked && row.Status == journal.TargetNew && !row.ContactAt.IsZero() { // it could not be read for a while
@@ -206,6 +206,11 @@ func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, st
 		return "", row.Status == journal.TargetOtherRotator, nil // it holds what it held
 	}
 	return "", r.othersName(name), nil
+}
+
+// letGo reports whether a rotator's key was let go: the journal was copied and the original has it, or a human gave it up.
+func letGo(k journal.Key) bool {
+	return k.State == journal.ForgottenKey && strings.HasPrefix(k.Name, KeyPrefix)
 }
 
 // othersName reports whether a key's name says that another Rotator manages it, or a policy that is not this one. A name
