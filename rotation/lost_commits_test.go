@@ -12,6 +12,8 @@ import (
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
+	"rotator/rotation/reason"
+	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
 )
 
@@ -204,11 +206,45 @@ func TestCopiedJournal(t *testing.T) {
 	rotate := journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand}
 	var lives []liar
 	for _, adopt := range []string{"", "adopt: true"} {
+		lives = append(lives, liar{"copy, with stores of its own " + adopt, xaisim.Options{}, func(b *bench) {
+			path := filepath.Join(b.t.TempDir(), "journal.db")
+			production := &installed{b: b, name: "production", path: path, docs: []string{policyDoc("chat", adopt+quick, targetA, targetB)}}
+			production.on()
+			b.run(time.Hour)
+			b.reach(journal.Live)
+			b.rest()
+			copied := filepath.Join(b.t.TempDir(), "copy.db")
+			copyJournal(b.t, path, copied)
+			staging := &installed{b: b, name: "staging", path: copied, docs: production.docs}
+			staging.on()
+			e := journal.Event{At: b.clock, Kind: journal.JournalRestored}
+			if err := b.journal.ClaimInstallation(b.t.Context(), b.clock, "staging", true, e); err != nil {
+				b.t.Fatal(err)
+			}
+			live := b.reads("a")
+			here := b.stores
+			there := map[string]*memstore.Store{"a": memstore.New(), "b": memstore.New(), "c": memstore.New()}
+			for _, s := range []string{"a", "b"} {
+				doc, _ := here[s].Doc("chat")
+				there[s].Set("chat", doc)
+			}
+			b.stores = there
+			staging.on()
+			b.order(rotate)
+			b.run(48 * time.Hour)
+			if b.gone(live) || !b.accepts(live) {
+				b.violated("the copy destroyed %s, which consumers of production read", live)
+			}
+			b.waits("chat", reason.OtherRotator, true)
+			b.stores = here
+			production.on()
+			b.rotates()
+			b.servesAll()
+		}})
 		for _, claim := range []string{"unclaimed", "copy"} {
 			for _, first := range []string{"the original", "the copy"} {
 				lives = append(lives, liar{claim + ", " + first + " acts first " + adopt, xaisim.Options{}, func(b *bench) {
 					path := filepath.Join(b.t.TempDir(), "journal.db")
-					b.journal = openJournal(b.t, path)
 					production := &installed{b: b, name: "production", path: path, docs: []string{policyDoc("chat", adopt+quick, targetA, targetB)}}
 					production.on()
 					b.run(time.Hour)
