@@ -218,6 +218,8 @@ func (o *observer) effect(e xaisim.Effect) {
 	switch {
 	case !o.ours(e):
 		return // by a human
+	case e.Key.Deleted && kind != journal.EffectDelete:
+		return // it changes nothing any more
 	case o.b.strange[e.Key.ID]:
 		o.b.violated("I3: %s of %s, which is somebody else's", e.Op, e.Key.ID)
 	}
@@ -231,8 +233,7 @@ func (o *observer) effect(e xaisim.Effect) {
 		ref = e.Key.Name[len(e.Key.Name)-36:]
 	}
 	if !o.row(func(r journal.Effect) bool {
-		return (r.Kind == kind || r.Kind == journal.EffectUpdate && kind != journal.EffectCreate && kind != journal.EffectDelete) &&
-			r.Key == ref && o.mayArrive(r, late)
+		return r.Kind == kind && r.Key == ref && o.mayArrive(r, late)
 	}) {
 		o.b.violated("%s of key %s (%s) takes effect, late %t, and no row of the journal says that it may", e.Op, e.Key.ID, e.Key.Name, late)
 	}
