@@ -42,7 +42,7 @@ func (a *cli) hold(ctx context.Context, names []string, reason, until string) er
 		}
 		h.Until = &at
 	}
-	return a.each(ctx, names, func(l *link, name string) error {
+	return a.each(ctx, names, func(l *connection, name string) error {
 		h.Policy = name
 		if err := l.Hold(ctx, h); err != nil {
 			return err
@@ -59,7 +59,7 @@ func (a *cli) releaseCommand() *cobra.Command {
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, names []string) error {
-			return a.each(c.Context(), names, func(l *link, name string) error {
+			return a.each(c.Context(), names, func(l *connection, name string) error {
 				if err := l.Release(c.Context(), name, a.userName()); err != nil {
 					return err
 				}
@@ -71,7 +71,7 @@ func (a *cli) releaseCommand() *cobra.Command {
 }
 
 // each does something for each policy, once.
-func (a *cli) each(ctx context.Context, names []string, do func(*link, string) error) (err error) {
+func (a *cli) each(ctx context.Context, names []string, do func(*connection, string) error) (err error) {
 	l, names, err := a.actOn(ctx, names)
 	if err != nil {
 		return err

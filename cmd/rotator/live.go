@@ -90,7 +90,7 @@ type assumption struct {
 }
 
 // assumptions collects them from the events since after.
-func assumptions(ctx context.Context, l *link, after int64) ([]assumption, error) {
+func assumptions(ctx context.Context, l *connection, after int64) ([]assumption, error) {
 	rows := []assumption{}
 	present, err := l.Present(ctx)
 	for err == nil && after < present {

@@ -47,7 +47,7 @@ type errand struct {
 
 // place gives the orders and follows them until all are over. It returns the gravest of their errors.
 // When ctx ends it stops looking, and that is no error: whoever has the journal goes on.
-func (a *cli) place(ctx context.Context, l *link, errands []*errand) error {
+func (a *cli) place(ctx context.Context, l *connection, errands []*errand) error {
 	for i, e := range errands {
 		placed, err := l.Place(ctx, e.request)
 		if err != nil {
@@ -58,7 +58,7 @@ func (a *cli) place(ctx context.Context, l *link, errands []*errand) error {
 	}
 	stop := l.work(ctx)
 	defer stop()
-	s := a.newScene(errands)
+	s := a.newLiveView(errands)
 	defer s.clear()
 	after := errands[0].after
 	var away time.Time // since when nobody could say how far they are
@@ -88,7 +88,7 @@ func (a *cli) place(ctx context.Context, l *link, errands []*errand) error {
 
 // overlook forgives a look that failed while the next may go well again. It returns since when looks fail, zero when they do
 // not, or the error that ends them.
-func (l *link) overlook(err error, since time.Time) (time.Time, error) {
+func (l *connection) overlook(err error, since time.Time) (time.Time, error) {
 	if err == nil {
 		return time.Time{}, nil
 	}
@@ -106,7 +106,7 @@ func (l *link) overlook(err error, since time.Time) (time.Time, error) {
 }
 
 // progress waits a moment for events, tells them, and looks how far the errands are.
-func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s *scene) error {
+func (l *connection) progress(ctx context.Context, after *int64, errands []*errand, s *liveView) error {
 	if err := l.news(ctx, lookPace, after, errands, s); err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (l *link) progress(ctx context.Context, after *int64, errands []*errand, s 
 }
 
 // news tells the next events of the errands' policies, and waits for one at most so long.
-func (l *link) news(ctx context.Context, wait time.Duration, after *int64, errands []*errand, s *scene) error {
+func (l *connection) news(ctx context.Context, wait time.Duration, after *int64, errands []*errand, s *liveView) error {
 	brief, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	got, err := l.Events(brief, *after, "")
@@ -155,7 +155,7 @@ func (l *link) news(ctx context.Context, wait time.Duration, after *int64, erran
 }
 
 // lastNews tells all that happened until now.
-func (l *link) lastNews(ctx context.Context, after *int64, errands []*errand, s *scene) error {
+func (l *connection) lastNews(ctx context.Context, after *int64, errands []*errand, s *liveView) error {
 	present, err := l.Present(ctx)
 	for err == nil && *after < present {
 		told := *after
@@ -167,7 +167,7 @@ func (l *link) lastNews(ctx context.Context, after *int64, errands []*errand, s 
 }
 
 // visit looks how far one errand is.
-func (l *link) visit(ctx context.Context, e *errand, s *scene) error {
+func (l *connection) visit(ctx context.Context, e *errand, s *liveView) error {
 	rows, err := l.Status(ctx, e.request.Policy)
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func (l *link) visit(ctx context.Context, e *errand, s *scene) error {
 }
 
 // ask looks whether the order was carried out.
-func (l *link) ask(ctx context.Context, e *errand) error {
+func (l *connection) ask(ctx context.Context, e *errand) error {
 	o, err := l.Order(ctx, e.id)
 	if err != nil {
 		return err
@@ -218,7 +218,7 @@ func (l *link) ask(ctx context.Context, e *errand) error {
 }
 
 // arrive reports whether the errand's rotation is where it was to go, or never will be.
-func (l *link) arrive(ctx context.Context, e *errand) (bool, error) {
+func (l *connection) arrive(ctx context.Context, e *errand) (bool, error) {
 	history, err := l.History(ctx, e.request.Policy, 20)
 	if err != nil {
 		return false, err
@@ -289,7 +289,7 @@ func conclude(errands []*errand) error {
 }
 
 // detach says what becomes of the orders that nobody looks at any more.
-func (a *cli) detach(l *link, errands []*errand) {
+func (a *cli) detach(l *connection, errands []*errand) {
 	who := "the daemon goes on"
 	if l.alone != nil {
 		who = "it is parked where it stands, and goes on when `rotator run` or the next command does"

@@ -118,7 +118,7 @@ func TestLiveView(t *testing.T) {
 	reason := "propagation"
 	one := &errand{request: api.OrderRequest{Policy: "chat"}, row: api.StatusRow{State: "staged", Reason: &reason}}
 	two := &errand{request: api.OrderRequest{Policy: "search"}, row: api.StatusRow{State: "planned"}}
-	s := &scene{w: &b, live: true, columns: 30, errands: []*errand{one, two}, begun: time.Now()}
+	s := &liveView{w: &b, live: true, columns: 30, errands: []*errand{one, two}, begun: time.Now()}
 	s.draw(s.begun.Add(5 * time.Second))
 	if got := b.String(); got != "  5s  chat  staged, waits: pro\n  5s  search  planned\n" {
 		t.Errorf("%q", got)
@@ -137,7 +137,7 @@ func TestLiveView(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	b.Reset()
-	(&scene{w: &b, errands: []*errand{two}}).draw(time.Now())
+	(&liveView{w: &b, errands: []*errand{two}}).draw(time.Now())
 	if b.Len() > 0 {
 		t.Errorf("%q elsewhere than on a terminal", b.String())
 	}
@@ -152,7 +152,7 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	if err := a.print(false, nil, func(t *table) { t.row("KEY", "NAME"); t.row(evil, "ü") }); err != nil {
 		t.Fatal(err)
 	}
-	a.newScene(nil).tell(evil, evil)
+	a.newLiveView(nil).tell(evil, evil)
 	want := "KEY             NAME\na [31m b c d e  ü\na [31m b c d e: a [31m b c d e\n"
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%q\nwant:\n%q", got, want)
@@ -203,7 +203,7 @@ func TestSomeOrdersAreGiven(t *testing.T) {
 	for _, name := range []string{"chat", "search", "voice"} {
 		errands = append(errands, &errand{request: api.OrderRequest{Policy: name}})
 	}
-	err := (&cli{stdout: &out}).place(t.Context(), &link{Client: api.InProcess(daemon)}, errands)
+	err := (&cli{stdout: &out}).place(t.Context(), &connection{Client: api.InProcess(daemon)}, errands)
 	if err == nil || err.Error() != "search: the disk is full" || placed != 2 {
 		t.Errorf("after %d orders: %v", placed, err)
 	}
@@ -296,11 +296,11 @@ func TestTerminals(t *testing.T) {
 		}
 		a := &cli{stdout: &output{Writer: tty}, env: c.env}
 		two := []*errand{{}, {}}
-		if s := a.newScene(two); s.live != c.live || c.live && s.columns != 20 {
-			t.Errorf("a scene of %d columns, live %v", s.columns, s.live)
+		if s := a.newLiveView(two); s.live != c.live || c.live && s.columns != 20 {
+			t.Errorf("a view of %d columns, live %v", s.columns, s.live)
 		}
-		if s := a.newScene(append(two, two...)); s.live {
-			t.Error("a scene that is higher than the terminal is live")
+		if s := a.newLiveView(append(two, two...)); s.live {
+			t.Error("a view that is higher than the terminal is live")
 		}
 	}
 }

@@ -130,7 +130,7 @@ func (a *cli) forget(ctx context.Context, policy, target string) error {
 		}
 		r.Target = t
 	}
-	return a.each(ctx, []string{policy}, func(l *link, _ string) error {
+	return a.each(ctx, []string{policy}, func(l *connection, _ string) error {
 		err := l.Forget(ctx, r)
 		if code, do := advise(err); err != nil && code == exitFailed && do == "" {
 			return failed(err, "Take it out of the policy files first; a rotation in flight must end before.")

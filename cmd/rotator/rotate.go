@@ -87,7 +87,7 @@ func (f rotateFlags) arrived() arrival {
 }
 
 // sayWhoRetires says, where no daemon runs, who will turn off and delete the keys that consumers no longer read.
-func (a *cli) sayWhoRetires(ctx context.Context, l *link, errands []*errand) {
+func (a *cli) sayWhoRetires(ctx context.Context, l *connection, errands []*errand) {
 	for _, e := range errands {
 		rows, err := l.Status(ctx, e.request.Policy)
 		if err != nil || !slices.Contains([]string{string(journal.Overlap), string(journal.Soaking), string(journal.RollingBack)}, or(rows[0].RotationState)) {

@@ -12,8 +12,8 @@ import (
 	"rotator/internal/config"
 )
 
-// link is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
-type link struct {
+// connection is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
+type connection struct {
 	*api.Client
 	alone *app.Program // nil when a daemon answers
 	close func() error
@@ -41,7 +41,7 @@ func dial(ctx context.Context, c *config.Config) (client *api.Client, ok bool, e
 
 // act reaches the journal to change something. Without a daemon, the command takes the journal itself, and acts for the
 // policies named.
-func (a *cli) act(ctx context.Context, only ...string) (*link, error) {
+func (a *cli) act(ctx context.Context, only ...string) (*connection, error) {
 	c, err := a.setup().Configuration()
 	if err != nil {
 		return nil, err
@@ -51,17 +51,17 @@ func (a *cli) act(ctx context.Context, only ...string) (*link, error) {
 		return nil, err
 	}
 	if ok {
-		return &link{Client: client, close: func() error { return nil }}, nil
+		return &connection{Client: client, close: func() error { return nil }}, nil
 	}
 	p, err := a.setup().Open(ctx, only...)
 	if err != nil {
 		return nil, err
 	}
-	return &link{Client: p.Client(), alone: p, close: p.Close}, nil
+	return &connection{Client: p.Client(), alone: p, close: p.Close}, nil
 }
 
 // actOn is act for policies that must be known, or nothing is done at all. It returns their names, each once.
-func (a *cli) actOn(ctx context.Context, names []string) (*link, []string, error) {
+func (a *cli) actOn(ctx context.Context, names []string) (*connection, []string, error) {
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
 	l, err := a.act(ctx, names...)
 	if err != nil {
@@ -75,14 +75,14 @@ func (a *cli) actOn(ctx context.Context, names []string) (*link, []string, error
 
 // look reaches the journal to read it. Without a daemon it is opened beside whoever has it. A journal that does not
 // exist yet is taken as one that has just read the policies.
-func (a *cli) look(ctx context.Context) (*link, error) {
+func (a *cli) look(ctx context.Context) (*connection, error) {
 	c, err := a.setup().Configuration()
 	if err != nil {
 		return nil, err
 	}
 	client, ok, err := dial(ctx, c)
 	if ok {
-		return &link{Client: client, close: func() error { return nil }}, nil
+		return &connection{Client: client, close: func() error { return nil }}, nil
 	}
 	if err != nil { // one that is frozen, or not ours to ask
 		a.log.Warn("the daemon does not answer; its journal is read beside it", "err", err)
@@ -91,12 +91,12 @@ func (a *cli) look(ctx context.Context) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{Client: p.Client(), alone: p, close: p.Close}, nil
+	return &connection{Client: p.Client(), alone: p, close: p.Close}, nil
 }
 
 // work runs the engine of a command that works alone, until the function returned is called. With a daemon there is nothing
 // to do.
-func (l *link) work(ctx context.Context) (stop func()) {
+func (l *connection) work(ctx context.Context) (stop func()) {
 	if l.alone == nil {
 		return func() {}
 	}

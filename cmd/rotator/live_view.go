@@ -11,12 +11,12 @@ import (
 	"rotator/rotation/reason"
 )
 
-// sceneMax is how many policies a live view shows; more would not fit on a terminal.
-const sceneMax = 20
+// liveViewMax is how many policies a live view shows; more would not fit on a terminal.
+const liveViewMax = 20
 
-// scene shows errands while they go on: on a terminal a line for each that changes in place, with what happened above
+// liveView shows errands while they go on: on a terminal a line for each that changes in place, with what happened above
 // it; elsewhere only what happened.
-type scene struct {
+type liveView struct {
 	w       io.Writer
 	live    bool
 	columns int // of the terminal: a longer line would take two
@@ -25,13 +25,13 @@ type scene struct {
 	drawn   int // lines of the live view that stand now
 }
 
-func (a *cli) newScene(errands []*errand) *scene {
+func (a *cli) newLiveView(errands []*errand) *liveView {
 	columns, rows, live := a.screen()
-	return &scene{w: a.stdout, live: live && len(errands) <= min(sceneMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
+	return &liveView{w: a.stdout, live: live && len(errands) <= min(liveViewMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
 }
 
 // tell says what happened to a policy.
-func (s *scene) tell(policy, what string) {
+func (s *liveView) tell(policy, what string) {
 	if what == "" {
 		return
 	}
@@ -40,7 +40,7 @@ func (s *scene) tell(policy, what string) {
 }
 
 // clear takes the live view away.
-func (s *scene) clear() {
+func (s *liveView) clear() {
 	if s.drawn > 0 {
 		fmt.Fprintf(s.w, "\x1b[%dA\x1b[J", s.drawn) // up, and erase what is below
 	}
@@ -48,7 +48,7 @@ func (s *scene) clear() {
 }
 
 // draw shows where the errands stand now.
-func (s *scene) draw(now time.Time) {
+func (s *liveView) draw(now time.Time) {
 	if !s.live {
 		return
 	}
