@@ -153,27 +153,6 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 	return moved
 }
 
-// couldShow reports whether a list could have shown a key that a create without an answer may have made: it shows another
-// key of the same user. The management key of a member shows only that member's keys. Whose the key would be is known from
-// the management key that was validated before the create, else from the keys that this policy made.
-func couldShow(r *run, list xai.KeyList, k *journal.Key) bool {
-	users := map[string]bool{k.UserID: true}
-	if k.UserID == "" || !madeBy(r, k.UserID) { // it need not be true that a key is of the management key's user
-		for _, other := range r.rec.Keys {
-			if other.Origin == journal.OfAttempt && other.Team == k.Team {
-				users[other.UserID] = true
-			}
-		}
-	}
-	delete(users, "")
-	return slices.ContainsFunc(list.Keys, func(have xai.Key) bool { return users[have.UserID] })
-}
-
-// madeBy reports that xAI said of a key that this policy made that it is of that user.
-func madeBy(r *run, user string) bool {
-	return slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return k.Origin == journal.OfAttempt && k.ID != "" && k.UserID == user })
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

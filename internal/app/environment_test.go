@@ -225,3 +225,22 @@ stores:
 }
 
 func secretOf(text []byte) secret.Text { return secret.New(string(text)) }
+
+// Where xAI does not say whose a management key is, the configuration says the team, and a list confirms it.
+func TestTeamIDIsConfirmedByAList(t *testing.T) {
+	s := sceneryOf(t, xaisim.Options{GuidesOnly: true, Teams: []string{"team-2"}})
+	s.key("key", "team-1")
+	refused(t, s.world(`{a: {management_key: "file:key"}}`, nil), "a", "teams.NAME.id")
+	refused(t, s.world(`{a: {management_key: "file:key"}}`, map[string]string{"a": "team-1"}), "a", "teams.NAME.id")
+	refused(t, s.world(`{a: {management_key: "file:key", id: team-2}}`, nil), "a", "forbidden")
+	w := s.world(`{a: {management_key: "file:key", id: team-1}}`, nil)
+	team := mustTeam(t, w, "a")
+	if team.ID != "team-1" {
+		t.Errorf("the team is %s", team.ID)
+	}
+	lists := s.sim.Calls()["list"]
+	mustTeam(t, w, "a")
+	if n := s.sim.Calls()["list"]; n != lists {
+		t.Errorf("it is confirmed each time: %d lists more", n-lists)
+	}
+}
