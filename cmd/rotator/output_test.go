@@ -219,7 +219,7 @@ func TestOrdersThatBeginNothing(t *testing.T) {
 	daemon := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"id": 1, "policy": "chat", "kind": "rotate", "at": "2026-03-01T12:00:00Z", "done": "2026-03-01T12:00:01Z"}`)
 	})
-	l := &link{Client: api.InProcess(daemon)}
+	l := &connection{Client: api.InProcess(daemon)}
 	arrived := func(*errand, api.HistoryRow) (bool, error) { return false, nil }
 	live, state := "live", string(journal.Overlap)
 	for name, c := range map[string]struct {

@@ -230,10 +230,10 @@ func secretOf(text []byte) secret.Text { return secret.New(string(text)) }
 func TestTeamIDIsConfirmedByAList(t *testing.T) {
 	s := sceneryOf(t, xaisim.Options{GuidesOnly: true, Teams: []string{"team-2"}})
 	s.key("key", "team-1")
-	refused(t, s.world(`{a: {management_key: "file:key"}}`, nil), "a", "teams.NAME.id")
-	refused(t, s.world(`{a: {management_key: "file:key"}}`, map[string]string{"a": "team-1"}), "a", "teams.NAME.id")
-	refused(t, s.world(`{a: {management_key: "file:key", id: team-2}}`, nil), "a", "forbidden")
-	w := s.world(`{a: {management_key: "file:key", id: team-1}}`, nil)
+	refused(t, s.environment(`{a: {management_key: "file:key"}}`, nil), "a", "teams.NAME.id")
+	refused(t, s.environment(`{a: {management_key: "file:key"}}`, map[string]string{"a": "team-1"}), "a", "teams.NAME.id")
+	refused(t, s.environment(`{a: {management_key: "file:key", id: team-2}}`, nil), "a", "forbidden")
+	w := s.environment(`{a: {management_key: "file:key", id: team-1}}`, nil)
 	team := mustTeam(t, w, "a")
 	if team.ID != "team-1" {
 		t.Errorf("the team is %s", team.ID)
