@@ -158,9 +158,13 @@ func erase(ctx context.Context, r *run, k *journal.Key) error {
 
 // goneForGood records that a key's absence is proved. Whatever was sent for it has nothing left to change.
 func (r *run) goneForGood(k *journal.Key) {
-	for _, e := range r.rec.Effects {
-		if e.Key == k.Ref && !e.Kind.OnTarget() && e.State == journal.EffectUnknown {
+	for i := range r.rec.Effects {
+		switch e := &r.rec.Effects[i]; {
+		case e.Key != k.Ref || e.Kind.OnTarget() || !e.ClosedAt.IsZero():
+		case e.State == journal.EffectUnknown:
 			r.runner.Settle(e.ID)
+		case e.State == journal.EffectDone: // also an enable or disable that clusters have yet to learn of
+			e.ClosedAt = r.now()
 		}
 	}
 	k.DeletedAt = r.now()
