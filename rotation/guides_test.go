@@ -194,6 +194,9 @@ func TestGuidesAloneTeam(t *testing.T) {
 	if got.Error != "" || got.ListedAt.IsZero() || got.ValidatedAt.IsZero() || got.Managed != 1 || got.ManagementKeyID != "" {
 		t.Errorf("the team is %+v", got)
 	}
+	if calls, err := b.journal.Meta(t.Context(), "not_offered/research"); err != nil || calls != "GET /auth/management-keys/validation" {
+		t.Errorf("xAI is said not to offer %q: %v", calls, err)
+	}
 }
 
 // A key of which only the name is known, and a target that holds a value of which xAI does not say what it is: it may be that

@@ -93,6 +93,9 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 	if err != nil {
 		return err
 	}
+	if err := e.tellNotOffered(ctx, known.Name, team.About); err != nil {
+		return err
+	}
 	listed := e.now()
 	if untold {
 		known.Scope, known.ManagementKeyID, known.ValidatedAt = "", "", listed
@@ -140,6 +143,33 @@ func (e *Engine) noteManagementKey(ctx context.Context, team, id string) error {
 		return err
 	}
 	return e.journal.SetMeta(ctx, meta, id+" "+e.now().UTC().Format(time.RFC3339))
+}
+
+// tellNotOffered logs which calls xAI does not offer to a team, once for each. The journal keeps those that any replica met,
+// until one meets none.
+func (e *Engine) tellNotOffered(ctx context.Context, team string, about TeamAPI) error {
+	api, ok := about.(interface{ NotOffered() []string })
+	if !ok {
+		return nil
+	}
+	met := api.NotOffered()
+	meta := "not_offered/" + team
+	told, err := e.journal.Meta(ctx, meta)
+	if err != nil {
+		return err
+	}
+	if told != "" && len(met) > 0 {
+		met = append(met, strings.Split(told, ", ")...)
+	}
+	slices.Sort(met)
+	calls := strings.Join(slices.Compact(met), ", ")
+	if calls == told {
+		return nil
+	}
+	if calls != "" {
+		e.log.Warn("calls not offered by xAI; doing without", "team", team, "calls", calls)
+	}
+	return e.journal.SetMeta(ctx, meta, calls)
 }
 
 // tellOrphans sends news of orphans once for each set of them.
