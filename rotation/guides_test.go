@@ -244,7 +244,7 @@ func TestGuidesAloneEveryCrash(t *testing.T) {
 	for _, s := range guidesScenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for _, f := range sample(rand.New(rand.NewPCG(20261130, 1)), deaths(s.points(t))) {
+			for _, f := range sample(rand.New(rand.NewPCG(20261130, 1)), deaths(s.points(t)), deathSample) {
 				s.run(t, f.arm).report(t, f.what)
 				cases.Add(1)
 			}

@@ -167,23 +167,32 @@ func sweep(t *testing.T, choose func(*rand.Rand, []string) []fault) {
 	}
 }
 
-// sample keeps a tenth under -short.
-func sample(r *rand.Rand, all []fault) []fault {
-	if !testing.Short() {
+// How many deaths and how many failures of each scenario are taken by default. ROTATOR_SOAK=1 takes all of them.
+const (
+	deathSample   = 60
+	failureSample = 120
+)
+
+// sample keeps n of the faults, and a tenth of that under -short.
+func sample(r *rand.Rand, all []fault, n int) []fault {
+	if os.Getenv("ROTATOR_SOAK") == "1" {
 		return all
 	}
+	if testing.Short() {
+		n /= 10
+	}
 	r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-	return all[:len(all)/10+1]
+	return all[:min(n, len(all))]
 }
 
-// TestEveryCrash kills the engine before and after every call of every scenario.
+// TestEveryCrash kills the engine before and after calls and commits of every scenario: each of them with ROTATOR_SOAK=1.
 func TestEveryCrash(t *testing.T) {
-	sweep(t, func(r *rand.Rand, points []string) []fault { return sample(r, deaths(points)) })
+	sweep(t, func(r *rand.Rand, points []string) []fault { return sample(r, deaths(points), deathSample) })
 }
 
-// TestEveryFault breaks every call of every scenario in every way.
+// TestEveryFault breaks the calls of every scenario in every way: each of them with ROTATOR_SOAK=1.
 func TestEveryFault(t *testing.T) {
-	sweep(t, func(r *rand.Rand, points []string) []fault { return sample(r, failures(points)) })
+	sweep(t, func(r *rand.Rand, points []string) []fault { return sample(r, failures(points), failureSample) })
 }
 
 // pairs are two faults after one another: the second strikes while the engine recovers from the first.
