@@ -15,7 +15,7 @@ func orderAdopt(ctx context.Context, r *run, o *journal.Order) (refused string, 
 	if !r.rec.Policy.RemovedAt.IsZero() {
 		return "the policy was removed", nil
 	}
-	use, found, err := r.adoptable(ctx)
+	use, found, err := adoptable(ctx, r)
 	switch {
 	case gone(ctx, err):
 		return "", err
@@ -43,14 +43,14 @@ func orderAdopt(ctx context.Context, r *run, o *journal.Order) (refused string, 
 		}
 	}
 	if len(agreed) > 0 {
-		r.adoptAll(use, agreed, o)
+		adoptAll(r, use, agreed, o)
 	}
 	return "", nil
 }
 
 // adoptable looks at the policy's targets and keys, as its owner. What other policies' targets hold is known from their
 // sightings.
-func (r *run) adoptable(ctx context.Context) (use journal.Target, found []Adoption, err error) {
+func adoptable(ctx context.Context, r *run) (use journal.Target, found []Adoption, err error) {
 	if err := sight(ctx, r); err != nil {
 		return use, nil, err
 	}
@@ -76,23 +76,23 @@ func (r *run) adoptable(ctx context.Context) (use journal.Target, found []Adopti
 // adoptAll records the keys. When every target holds the policy's live key, a rotation that is live from now on retires all
 // the others: they get a full overlap, since nobody can say since when consumers read the live key. Otherwise the next
 // rotation does, which gives every target one key.
-func (r *run) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) {
+func adoptAll(r *run, use journal.Target, agreed []Adoption, o *journal.Order) {
 	for _, a := range agreed {
 		as := journal.RetiringKey
 		print := ""
 		if a.As == AdoptCurrent {
 			as, print = journal.LiveKey, use.Fingerprint
 		}
-		k := r.adopt(a.Key, print, as)
+		k := adoptAs(r, a.Key, print, as)
 		if as == journal.RetiringKey {
 			k.RetireFrom = r.clock().Later()
 			if a.Key.Disabled {
 				k.State, k.DisabledAt = journal.DisabledKey, k.RetireFrom
 			}
 		} else {
-			r.putInUse(*k)
+			putInUse(r, *k)
 		}
-		r.mayBeStaged(k)
+		mayBeStaged(r, k)
 		r.tell(journal.KeyAdopted, "key_id", k.ID, "name", k.Name, "target", a.Target, "as", string(k.State), "by", o.By)
 	}
 	p := &r.rec.Policy
@@ -111,11 +111,11 @@ func (r *run) adoptAll(use journal.Target, agreed []Adoption, o *journal.Order) 
 	success := p.LastSuccess
 	goLive(r)
 	p.LastSuccess = success
-	r.schedule()
+	computeDue(r)
 }
 
 // mayBeStaged makes sure that what somebody may have staged of an adopted key is removed: nobody remembers its rotation.
-func (r *run) mayBeStaged(k *journal.Key) {
+func mayBeStaged(r *run, k *journal.Key) {
 	if _, _, ours := keyName(k.Name); !ours {
 		return
 	}
@@ -128,7 +128,7 @@ func (r *run) mayBeStaged(k *journal.Key) {
 }
 
 // putInUse makes an adopted key what a promote may replace in the targets that hold it.
-func (r *run) putInUse(k journal.Key) {
+func putInUse(r *run, k journal.Key) {
 	for _, pt := range r.policy.Targets {
 		if row := r.reader.Row(target.IDOf(pt)); row.KeyID == k.ID && !target.Excluded(*row) {
 			row.Status, row.Replaceable = journal.TargetOK, row.Fingerprint

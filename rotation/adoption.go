@@ -185,7 +185,7 @@ func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, o
 	case err != nil && !errors.Is(err, journal.ErrNotFound):
 		return nil, err
 	}
-	if !ours(a.Key) && !r.adopts(a.Key.ID) {
+	if !ours(a.Key) && !mayAdopt(r, a.Key.ID) {
 		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not adopt it"
 		return a, nil
 	}

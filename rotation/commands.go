@@ -92,12 +92,12 @@ func orderRotate(ctx context.Context, r *run, o *journal.Order) (string, error) 
 	if rot != nil {
 		switch {
 		case !rot.Existing:
-			r.want(o.Trigger, o.Why, o.By) // it attaches to the one in flight
+			wantKey(r, o.Trigger, o.Why, o.By) // it attaches to the one in flight
 			return "", nil
 		case !o.Supersede:
 			return "a rotation goes back to an older key; --supersede gives that up and makes a new key", nil
 		}
-	} else if at, what := r.retiredBy(); what != "" && !o.Supersede {
+	} else if at, what := retiredBy(r); what != "" && !o.Supersede {
 		return fmt.Sprintf("the last rotation's old key is %s until %s; --supersede begins another now and keeps both old keys until the newest is live",
 			what, at.UTC().Format(timeFormat)), nil
 	}
@@ -117,7 +117,7 @@ func orderCompromised(ctx context.Context, r *run, o *journal.Order) (string, er
 		return fmt.Sprintf("a rotation is being promoted: say with --key which key is known to others, %s or %s", k.ID, rot.KeyID), nil
 	}
 	if k != nil {
-		r.compromise(k, o.Why, o.By)
+		compromiseKey(r, k, o.Why, o.By)
 	}
 	if r.rec.Hold.Active(r.now()) {
 		r.rec.Hold = journal.Hold{}
@@ -127,7 +127,7 @@ func orderCompromised(ctx context.Context, r *run, o *journal.Order) (string, er
 		return "", nil // it goes as it is; what consumers read is another key
 	}
 	if rot != nil && !rot.Existing && rot.State != journal.Promoting {
-		r.want(o.Trigger, o.Why, o.By)
+		wantKey(r, o.Trigger, o.Why, o.By)
 		rot.Trigger, rot.Why = o.Trigger, o.Why
 		return "", nil
 	}
@@ -140,7 +140,7 @@ func orderCompromised(ctx context.Context, r *run, o *journal.Order) (string, er
 // takeOver begins a rotation, in place of the one in flight if there is one: that one's keys are all to be retired. It is
 // wanted until a new key is live.
 func takeOver(ctx context.Context, r *run, o *journal.Order) (string, error) {
-	r.want(o.Trigger, o.Why, o.By)
+	wantKey(r, o.Trigger, o.Why, o.By)
 	err := mayCreate(ctx, r)
 	if err == nil {
 		err = reconciling(ctx, r)
@@ -173,12 +173,12 @@ func orderAbort(r *run, o *journal.Order) string {
 	abort(r, "aborted by "+o.By+because(o.Why))
 	p := &r.rec.Policy
 	p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = noTime, "", "", ""
-	r.hold(journal.HoldRotations, "a rotation was aborted by "+o.By+because(o.Why), "rotator")
+	holdPolicy(r, journal.HoldRotations, "a rotation was aborted by "+o.By+because(o.Why), "rotator")
 	return ""
 }
 
-// hold holds the policy after a human turned a rotation back: the scheduler would begin again at once.
-func (r *run) hold(scope journal.Scope, why, by string) {
+// holdPolicy holds the policy after a human turned a rotation back: the scheduler would begin again at once.
+func holdPolicy(r *run, scope journal.Scope, why, by string) {
 	r.rec.Hold = journal.Hold{Reason: why, By: by, At: r.now(), Scope: scope}
 	r.tell(journal.HoldSet, "reason", why, "by", by, "scope", string(scope))
 }
@@ -220,9 +220,9 @@ func orderRollback(ctx context.Context, r *run, o *journal.Order) (refused strin
 	old = r.rec.Key(ref)
 	p := &r.rec.Policy
 	p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = noTime, "", "", ""
-	r.beginTo(old, journal.ByRollback, o.Why, o.By)
+	beginTo(r, old, journal.ByRollback, o.Why, o.By)
 	r.tell(journal.RollbackBegun, "key_id", old.ID, "by", o.By, "why", o.Why)
-	r.hold(journal.HoldRotations, "a rotation was rolled back by "+o.By+because(o.Why), "rotator")
+	holdPolicy(r, journal.HoldRotations, "a rotation was rolled back by "+o.By+because(o.Why), "rotator")
 	return "", nil
 }
 
@@ -286,7 +286,7 @@ func orderRevive(ctx context.Context, r *run, o *journal.Order) (string, error) 
 	}
 	for _, ref := range refs {
 		k := r.rec.Key(ref)
-		if k.State != journal.DisabledKey && !r.maybeOff(k) {
+		if k.State != journal.DisabledKey && !maybeOff(r, k) {
 			continue
 		}
 		switch err := turnOn(ctx, r, k); {
@@ -296,7 +296,7 @@ func orderRevive(ctx context.Context, r *run, o *journal.Order) (string, error) 
 			return "", err
 		}
 	}
-	r.hold(journal.HoldAll, "the old key was revived by "+o.By+because(o.Why), o.By)
+	holdPolicy(r, journal.HoldAll, "the old key was revived by "+o.By+because(o.Why), o.By)
 	return "", nil
 }
 
@@ -326,7 +326,7 @@ func deletionSent(r *run, k *journal.Key) string {
 }
 
 // maybeOff reports that a disable of the key was sent and may have landed, or may still.
-func (r *run) maybeOff(k *journal.Key) bool {
+func maybeOff(r *run, k *journal.Key) bool {
 	for _, e := range r.rec.Effects {
 		if e.Key == k.Ref && e.Kind == journal.EffectDisable && e.ClosedAt.IsZero() {
 			return true

@@ -14,17 +14,17 @@ import (
 )
 
 // whoIs returns the id of the key that a value is: "" for one that xAI does not accept, or of which xAI does not say it.
-func (r *run) whoIs(ctx context.Context, v secret.Text) (string, error) {
-	id, told, err := r.ask(ctx, v)
+func whoIs(ctx context.Context, r *run, v secret.Text) (string, error) {
+	id, told, err := askWho(ctx, r, v)
 	if err != nil || told {
 		return id, err
 	}
-	return r.byPolicy(ctx, v)
+	return byPolicy(ctx, r, v)
 }
 
-// ask asks a value which key it is: "" for one that xAI does not accept. told is false where xAI does not say that of any
+// askWho asks a value which key it is: "" for one that xAI does not accept. told is false where xAI does not say that of any
 // value. It learns the key's name too, which tells who made it.
-func (r *run) ask(ctx context.Context, v secret.Text) (id string, told bool, err error) {
+func askWho(ctx context.Context, r *run, v secret.Text) (id string, told bool, err error) {
 	team, err := r.team(ctx, r.policy.Team)
 	if err != nil {
 		return "", false, err
@@ -44,7 +44,7 @@ func (r *run) ask(ctx context.Context, v secret.Text) (id string, told bool, err
 // byPolicy is the id of a value that was made by hand, where xAI does not say which key a value is: the one that the policy
 // names, if the value works and the policy holds no key yet. A policy that adopts and names none waits for a human: a key that
 // is overwritten would be nobody's for ever.
-func (r *run) byPolicy(ctx context.Context, v secret.Text) (string, error) {
+func byPolicy(ctx context.Context, r *run, v secret.Text) (string, error) {
 	adopt := r.policy.Adopt
 	if !adopt.On || slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return !k.ExposedAt.IsZero() }) {
 		return "", nil
@@ -79,8 +79,8 @@ func (r *run) byPolicy(ctx context.Context, v secret.Text) (string, error) {
 	return adopt.KeyID, err
 }
 
-// adopts reports whether the policy takes over the key of that id.
-func (r *run) adopts(keyID string) bool {
+// mayAdopt reports whether the policy takes over the key of that id.
+func mayAdopt(r *run, keyID string) bool {
 	a := r.policy.Adopt
 	return a.On && (a.KeyID == "" || a.KeyID == keyID)
 }
@@ -234,7 +234,7 @@ func adoptLive(ctx context.Context, r *run) error {
 	}
 	for _, pt := range r.policy.Targets {
 		row := *r.reader.Row(target.IDOf(pt))
-		if !r.adopts(row.KeyID) || row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
+		if !mayAdopt(r, row.KeyID) || row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
 			continue
 		}
 		if err := adoptKey(ctx, r, row); err != nil {
@@ -261,19 +261,19 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if have.ID != row.KeyID {
 			continue
 		}
-		if r.othersName(have.Name) || known && letGo(k) {
+		if othersName(r, have.Name) || known && letGo(k) {
 			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
 				row.TargetID, have.ID, have.Name, r.claim.Policy)
 		}
-		r.adopt(have, row.Fingerprint, journal.LiveKey)
+		adoptAs(r, have, row.Fingerprint, journal.LiveKey)
 		r.tell(journal.KeyAdopted, "key_id", have.ID, "target", row.String())
 		return nil
 	}
 	return reason.Errorf(reason.AdoptedElsewhere, "%s holds a live key that team %s does not list: it may belong to another team", row.TargetID, r.policy.Team)
 }
 
-// adopt records a key that this journal did not make, or let go once.
-func (r *run) adopt(have xai.Key, print string, as journal.KeyState) *journal.Key {
+// adoptAs records a key that this journal did not make, or let go once.
+func adoptAs(r *run, have xai.Key, print string, as journal.KeyState) *journal.Key {
 	_, ref, ours := keyName(have.Name)
 	if !ours || r.rec.Key(ref) != nil {
 		ref = newRef()
@@ -285,7 +285,7 @@ func (r *run) adopt(have xai.Key, print string, as journal.KeyState) *journal.Ke
 	}
 	if as == journal.LiveKey {
 		if live := r.rec.Live(); live != nil {
-			r.retireKey(live, nil, "")
+			retireKey(r, live, nil, "")
 		}
 		k.LiveAt = r.now()
 		if p := &r.rec.Policy; ours && k.CreatedAt.After(p.LastSuccess) {

@@ -124,13 +124,13 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	case err == nil:
 		return k, made.Secret, nil
 	case made.ID != "": // xAI named the key and withheld its value
-		r.leave()
-		r.reject(k, "xAI's answer did not hold the key's value")
-		r.lost()
+		leaveKey(r)
+		rejectKey(r, k, "xAI's answer did not hold the key's value")
+		countLost(r)
 	case k.State == journal.CreatingKey && (xai.OutcomeUnknown(err) || reason.Is(err, reason.WrongIdentity)):
-		r.doubt(k, err.Error())
+		doubtKey(r, k, err.Error())
 	case k.State == journal.AbsentKey:
-		r.leave()
+		leaveKey(r)
 	}
 	return nil, secret.Text{}, err
 }
@@ -141,7 +141,7 @@ func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateR
 	if err != nil {
 		r.rec.Keys = deleteKey(r.rec.Keys, ref) // nothing was written of it
 		if rot := r.rec.Rotation; rot != nil && rot.KeyRef == ref {
-			r.leave()
+			leaveKey(r)
 		}
 		return made, err
 	}
@@ -191,7 +191,7 @@ func record(r *run, k *journal.Key, made xai.CreatedKey) {
 	k.ID, k.UserID = made.ID, made.UserID
 	if !made.Secret.Empty() {
 		k.Fingerprint = string(made.Secret.Fingerprint())
-		r.engine.keep(r.claim.Policy, k.Ref, made.Secret)
+		r.engine.hand.keep(r.claim.Policy, k.Ref, made.Secret)
 	}
 	if !made.Created.IsZero() {
 		k.CreatedAt = made.Created
@@ -204,17 +204,17 @@ func record(r *run, k *journal.Key, made xai.CreatedKey) {
 	r.tell(journal.KeyCreated, "key_id", k.ID, "ref", k.Ref)
 }
 
-// doubt gives up a key whose create may or may not have had its effect: settle looks for its name.
-func (r *run) doubt(k *journal.Key, why string) {
+// doubtKey gives up a key whose create may or may not have had its effect: settle looks for its name.
+func doubtKey(r *run, k *journal.Key, why string) {
 	k.Error = why
 	r.tell(journal.KeyInDoubt, "ref", k.Ref, "name", k.Name, "error", why)
-	r.leave()
+	leaveKey(r)
 }
 
-// leave takes the key away from the rotation in flight, which then takes another one.
-func (r *run) leave() {
+// leaveKey takes the key away from the rotation in flight, which then takes another one.
+func leaveKey(r *run) {
 	rot := r.rec.Rotation
-	r.engine.drop(rot.KeyRef)
+	r.engine.hand.drop(rot.KeyRef)
 	rot.KeyRef, rot.KeyID, rot.Fingerprint = "", "", ""
 }
 
@@ -222,11 +222,11 @@ func (r *run) leave() {
 func resume(ctx context.Context, r *run, k *journal.Key) Outcome {
 	switch k.State {
 	case journal.CreatingKey:
-		r.doubt(k, "the process ended while the create was under way")
+		doubtKey(r, k, "the process ended while the create was under way")
 		return moved
 	case journal.CandidateKey:
 	default: // rejected meanwhile, by a report or by a human
-		r.leave()
+		leaveKey(r)
 		return moved
 	}
 	handles, err := r.handles(r.plan)
@@ -260,9 +260,9 @@ func loseCandidate(r *run, k *journal.Key, handles []target.Handle, why string) 
 	if rot.State != journal.Planned {
 		r.enter(journal.Planned)
 	}
-	r.leave()
-	r.reject(k, why)
-	r.lost()
+	leaveKey(r)
+	rejectKey(r, k, why)
+	countLost(r)
 	return moved
 }
 

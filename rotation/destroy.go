@@ -12,7 +12,7 @@ import (
 
 // turnOff disables a key behind the gate. That it is off is recorded only when a list shows it.
 func turnOff(ctx context.Context, r *run, k *journal.Key) error {
-	if !r.wasDisabled(k) {
+	if !wasDisabled(r, k) {
 		ref := k.Ref
 		sent, err := disable(ctx, r, k)
 		if !sent {
@@ -64,22 +64,22 @@ func seenOff(ctx context.Context, r *run, k *journal.Key) error {
 		switch {
 		case have.ID != k.ID:
 		case have.Disabled:
-			r.offNow(k)
+			seenOffNow(r, k)
 			return nil
 		default:
 			return stillOn(ctx, r, k)
 		}
 	}
 	// No list shows it, or not yet: its own value may. Whether it is gone the next call that names it tells.
-	if value, ok := r.engine.inHand(k.Ref); ok && xai.ClassOf(accepts(ctx, r, value, k)) == xai.ClassKeyDisabled {
-		r.offNow(r.rec.Key(k.Ref))
+	if value, ok := r.engine.hand.get(k.Ref); ok && xai.ClassOf(accepts(ctx, r, value, k)) == xai.ClassKeyDisabled {
+		seenOffNow(r, r.rec.Key(k.Ref))
 		return nil
 	}
 	return stillOn(ctx, r, r.rec.Key(k.Ref))
 }
 
-// offNow records that a key was seen off.
-func (r *run) offNow(k *journal.Key) {
+// seenOffNow records that a key was seen off.
+func seenOffNow(r *run, k *journal.Key) {
 	k.DisabledAt = r.clock().Later()
 	r.move(k, journal.DisabledKey)
 	r.tell(journal.KeyDisabled, "key_id", k.ID)
@@ -87,7 +87,7 @@ func (r *run) offNow(k *journal.Key) {
 
 // stillOn waits for a disable that xAI acknowledged to be seen, and after a while takes it that xAI turns no keys off.
 func stillOn(ctx context.Context, r *run, k *journal.Key) error {
-	if r.disabledAgo(k) > time.Minute {
+	if disabledAgo(r, k) > time.Minute {
 		return neverOff(ctx, r, k)
 	}
 	return &xai.Error{Op: xai.OpUpdate, Class: xai.ClassUnavailable, Code: "still_enabled"}
@@ -100,10 +100,10 @@ func listedOff(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 }
 
 // wasDisabled reports that a disable of the key was acknowledged, and only has to be seen.
-func (r *run) wasDisabled(k *journal.Key) bool { return r.disabledAgo(k) < 2*time.Minute }
+func wasDisabled(r *run, k *journal.Key) bool { return disabledAgo(r, k) < 2*time.Minute }
 
 // disabledAgo is how long ago xAI acknowledged a disable of the key that no enable followed.
-func (r *run) disabledAgo(k *journal.Key) time.Duration {
+func disabledAgo(r *run, k *journal.Key) time.Duration {
 	ago := time.Duration(1 << 62)
 	for _, e := range r.rec.Effects {
 		if e.Key == k.Ref && e.Kind == journal.EffectDisable && e.State == journal.EffectDone {
@@ -152,12 +152,12 @@ func erase(ctx context.Context, r *run, k *journal.Key) error {
 	case err != nil:
 		return err
 	}
-	r.goneForGood(k)
+	goneForGood(r, k)
 	return nil
 }
 
 // goneForGood records that a key's absence is proved. Whatever was sent for it has nothing left to change.
-func (r *run) goneForGood(k *journal.Key) {
+func goneForGood(r *run, k *journal.Key) {
 	for i := range r.rec.Effects {
 		switch e := &r.rec.Effects[i]; {
 		case e.Key != k.Ref || e.Kind.OnTarget() || !e.ClosedAt.IsZero():
@@ -169,7 +169,7 @@ func (r *run) goneForGood(k *journal.Key) {
 	}
 	k.DeletedAt = r.now()
 	r.move(k, journal.DeletedKey)
-	r.engine.drop(k.Ref)
+	r.engine.hand.drop(k.Ref)
 	r.tell(journal.KeyDeleted, "key_id", k.ID)
 }
 
@@ -209,13 +209,13 @@ func confirmGone(ctx context.Context, r *run, k *journal.Key) error {
 	if !could {
 		return reason.Errorf(reason.AbsenceUnproved, "xAI does not find key %s, and no list could have shown it", k.ID)
 	}
-	r.goneForGood(k)
+	goneForGood(r, k)
 	return nil
 }
 
 // refusedTwice asks the key itself, where its value is at hand.
 func refusedTwice(ctx context.Context, r *run, k *journal.Key) (bool, error) {
-	value, ok := r.engine.inHand(k.Ref)
+	value, ok := r.engine.hand.get(k.Ref)
 	if !ok {
 		return false, nil
 	}

@@ -19,8 +19,8 @@ func believed(expires, created time.Time) time.Time {
 	return expires
 }
 
-// schedule computes when the next rotation is due, and why then.
-func (r *run) schedule() {
+// computeDue computes when the next rotation is due, and why then.
+func computeDue(r *run) {
 	r.rec.Summarize()
 	p := &r.rec.Policy
 	oldest := p.OldestKey
@@ -32,13 +32,13 @@ func (r *run) schedule() {
 		LastSuccess:  p.LastSuccess,
 		OldestKey:    oldest,
 		KeyExpires:   p.KeyExpires,
-		TargetsEmpty: r.targetsMiss(),
+		TargetsEmpty: targetsMiss(r),
 	}, r.now())
 	p.DueAt, p.DueCause = at, string(cause)
 }
 
 // targetsMiss reports whether a target waits for its first key, or for the one that the others hold.
-func (r *run) targetsMiss() bool {
+func targetsMiss(r *run) bool {
 	live := r.rec.Live()
 	for _, pt := range r.policy.Targets {
 		row := *r.reader.Row(target.IDOf(pt))

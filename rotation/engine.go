@@ -170,9 +170,10 @@ type Engine struct {
 
 	scheduler *schedule.Scheduler
 
-	mu   sync.Mutex
-	env  Environment     // guarded by mu
-	hand map[string]kept // guarded by mu: key ref → its value, from the create until it is staged or live
+	hand values // of keys that are not live yet
+
+	mu  sync.Mutex
+	env Environment // guarded by mu
 }
 
 // New makes an engine. It does nothing before Run, RunOnce or Turn.
@@ -190,7 +191,6 @@ func New(o Options) *Engine {
 		observe: o.Observe,
 		boot:    schedule.SinceBoot,
 		pause:   o.Pause,
-		hand:    make(map[string]kept),
 	}
 	if e.now == nil {
 		e.now = time.Now
@@ -205,7 +205,7 @@ func New(o Options) *Engine {
 		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
 	e.scheduler = schedule.New(schedule.Options{
-		Claims: o.Journal, Leases: o.Journal, Records: o.Journal, Replicas: o.Journal, Runner: runner{e}, Chores: e.chores, Tidy: e.dropDead,
+		Claims: o.Journal, Leases: o.Journal, Records: o.Journal, Replicas: o.Journal, Runner: runner{e}, Chores: e.chores, Tidy: func(ctx context.Context) { e.hand.dropDead(ctx, e.journal) },
 		Owner: o.Owner, Host: o.Host, Version: o.Version, Only: o.Only,
 		Concurrency: e.limits.Concurrency, Watch: e.limits.Watch, Park: e.limits.Park,
 		Log: e.log, Now: e.now, Boot: func() time.Duration { return e.boot() },

@@ -9,9 +9,9 @@ import (
 
 // InHand is how many values of keys this process holds in memory.
 func (e *Engine) InHand() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return len(e.hand)
+	e.hand.mu.Lock()
+	defer e.hand.mu.Unlock()
+	return len(e.hand.kept)
 }
 
 // SetBoot replaces the clock that leases are measured on.

@@ -77,7 +77,7 @@ func checkFacts(ctx context.Context, r *run, k *journal.Key, kind journal.Effect
 		return team, err
 	}
 	if on(ruleTeam) {
-		err = r.agreed()
+		err = clocksAgree(r)
 	}
 	return team, err
 }
@@ -201,7 +201,7 @@ func readForKey(ctx context.Context, r *run, row journal.Target, k *journal.Key,
 	}
 	another := row.KeyID != "" && row.Fingerprint == string(v.Fingerprint()) // it was told which key this is
 	if k.Fingerprint == "" && target.LooksLikeKey(v) && !another && row.DecidedFor != string(v.Fingerprint()) {
-		id, told, err := r.ask(ctx, v)
+		id, told, err := askWho(ctx, r, v)
 		switch {
 		case err != nil:
 			return unread(err)
@@ -233,18 +233,18 @@ func emptyTooShort(r *run, row journal.Target) bool {
 // holdsKey refuses since a target holds the key. One that was believed to have been read by nobody was promoted by
 // somebody whom this journal does not know: then the journal is compared with the world first.
 func holdsKey(r *run, row journal.Target, k *journal.Key) error {
-	if k.State == journal.RejectedKey && !r.inFlightNames(k) {
+	if k.State == journal.RejectedKey && !inFlightNames(r, k) {
 		k.ExposedAt = r.now()
 		r.move(k, journal.RetiringKey)
 		k.RetireFrom = r.clock().Later()
-		r.reconcileAnew("a target holds key " + k.ID + ", which was never promoted as far as this journal knows")
+		reconcileAnew(r, "a target holds key "+k.ID+", which was never promoted as far as this journal knows")
 	}
 	name := r.claim.Policy
 	return reason.Errorf(reason.TargetHoldsKey, "%s still holds key %s; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more",
 		row.TargetID, k.ID, name, row.TargetID, name, row.TargetID)
 }
 
-func (r *run) inFlightNames(k *journal.Key) bool {
+func inFlightNames(r *run, k *journal.Key) bool {
 	return r.rec.Rotation != nil && r.rec.Rotation.KeyRef == k.Ref
 }
 

@@ -4,61 +4,70 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"sync"
 
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
 )
 
-// kept is the value of an attempt's key. Until it is staged there is no other copy on earth.
+// values are the values of keys that this process holds in memory, by ref: from the create until the key is live. Until a
+// value is staged there is no other copy on earth. It is safe for concurrent use.
+type values struct {
+	mu   sync.Mutex
+	kept map[string]kept // guarded by mu
+}
+
 type kept struct {
 	policy string
 	value  secret.Text
-	lost   bool // with the claim: another owner may have given the attempt up
+	lost   bool // with the claim: another owner may have given the key up
 }
 
-// keep holds the value of an attempt's key in memory.
-func (e *Engine) keep(policy, attempt string, v secret.Text) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.hand[attempt] = kept{policy: policy, value: v}
+func (vs *values) keep(policy, ref string, v secret.Text) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	if vs.kept == nil {
+		vs.kept = make(map[string]kept)
+	}
+	vs.kept[ref] = kept{policy: policy, value: v}
 }
 
-func (e *Engine) inHand(attempt string) (secret.Text, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	k, ok := e.hand[attempt]
+func (vs *values) get(ref string) (secret.Text, bool) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	k, ok := vs.kept[ref]
 	return k.value, ok
 }
 
-func (e *Engine) drop(attempt string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.hand, attempt)
+func (vs *values) drop(ref string) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	delete(vs.kept, ref)
 }
 
-// loseClaim marks the values of a policy whose claim was lost.
-func (e *Engine) loseClaim(policy string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for id, k := range e.hand {
+// lose marks the values of a policy whose claim was lost.
+func (vs *values) lose(policy string) {
+	vs.mu.Lock()
+	defer vs.mu.Unlock()
+	for ref, k := range vs.kept {
 		if k.policy == policy {
 			k.lost = true
-			e.hand[id] = k
+			vs.kept[ref] = k
 		}
 	}
 }
 
-// dropDead drops the values of attempts that can't be resumed: another owner gave the attempt up, between two turns of
-// ours or after a claim that was lost, or will, since the key was not recorded as made when the claim was lost. One that
-// is still carried by its rotation is kept: this process may be the next to claim its policy, and would go on with it.
-func (e *Engine) dropDead(ctx context.Context) {
-	e.mu.Lock()
-	hand := maps.Clone(e.hand)
-	e.mu.Unlock()
-	for id, k := range hand {
-		rec, err := e.journal.Load(ctx, k.policy)
-		if err == nil && !carries(rec, id, k.lost) || errors.Is(err, journal.ErrNotFound) {
-			e.drop(id)
+// dropDead drops the values of keys that can't be resumed: another owner gave the key up, between two turns of ours or
+// after a claim that was lost, or will, since the key was not recorded as made when the claim was lost. One that is still
+// carried by its rotation is kept: this process may be the next to claim its policy, and would go on with it.
+func (vs *values) dropDead(ctx context.Context, j journal.Reader) {
+	vs.mu.Lock()
+	held := maps.Clone(vs.kept)
+	vs.mu.Unlock()
+	for ref, k := range held {
+		rec, err := j.Load(ctx, k.policy)
+		if err == nil && !carries(rec, ref, k.lost) || errors.Is(err, journal.ErrNotFound) {
+			vs.drop(ref)
 		}
 	}
 }

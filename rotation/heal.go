@@ -19,14 +19,14 @@ func heal(ctx context.Context, r *run) Outcome {
 	if !r.rec.Policy.RemovedAt.IsZero() {
 		return nothing
 	}
-	why := r.hurt()
+	why := whyHurt(r)
 	if why == "" {
 		return nothing
 	}
 	if err := reconciling(ctx, r); err != nil {
 		return nothing // rotate says so
 	}
-	if r.healing() {
+	if isHealing(r) {
 		return nothing
 	}
 	k, out := healthiest(ctx, r)
@@ -39,24 +39,24 @@ func heal(ctx context.Context, r *run) Outcome {
 		if rot != nil {
 			supersede(r, journal.Superseded, why)
 		}
-		r.beginTo(k, journal.ByHealing, why, "")
-		r.want(journal.ByBadKey, why, "")
+		beginTo(r, k, journal.ByHealing, why, "")
+		wantKey(r, journal.ByBadKey, why, "")
 		return moved
 	case rot != nil && rot.State.CanAbort() && !rot.Existing:
 		return nothing // a new key is on its way already
 	case rot != nil:
 		supersede(r, journal.Superseded, why)
-		r.want(journal.ByBadKey, why, "")
+		wantKey(r, journal.ByBadKey, why, "")
 		return moved
 	case r.rec.Policy.WantedAt.IsZero():
-		r.want(journal.ByBadKey, why, "")
+		wantKey(r, journal.ByBadKey, why, "")
 		return moved
 	}
 	return nothing
 }
 
-// hurt says why consumers may not have a key that works; "" when they do.
-func (r *run) hurt() string {
+// whyHurt says why consumers may not have a key that works; "" when they do.
+func whyHurt(r *run) string {
 	rot := r.rec.Rotation
 	for _, row := range r.rec.Targets {
 		if !row.RemovedAt.IsZero() || target.Excluded(row) || row.KeyID == "" {
@@ -81,10 +81,10 @@ func (r *run) hurt() string {
 }
 
 // consumersFail reports that what consumers read is proved dead.
-func (r *run) consumersFail() bool { return r.hurt() != "" }
+func consumersFail(r *run) bool { return whyHurt(r) != "" }
 
-// healing reports that what is under way makes consumers read a key that works.
-func (r *run) healing() bool {
+// isHealing reports that what is under way makes consumers read a key that works.
+func isHealing(r *run) bool {
 	rot := r.rec.Rotation
 	if rot == nil {
 		return false
@@ -131,8 +131,8 @@ func healthiest(ctx context.Context, r *run) (*journal.Key, Outcome) {
 			return nil, failed(err)
 		case !xai.ProvesBad(err):
 			out = foremostOf(out, failed(err))
-		case r.answeredBad(k):
-			r.died(k)
+		case answeredBad(r, k):
+			markDead(r, k)
 		default:
 			out = foremostOf(out, waits(r.now().Add(proofPace), reason.WaitProof))
 		}

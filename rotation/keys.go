@@ -43,8 +43,8 @@ func (r *run) move(k *journal.Key, s journal.KeyState) {
 	k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
 }
 
-// expose notes that consumers may read a key from now on.
-func (r *run) expose(k *journal.Key) {
+// exposeKey notes that consumers may read a key from now on.
+func exposeKey(r *run, k *journal.Key) {
 	if k.ExposedAt.IsZero() {
 		k.ExposedAt = r.now()
 	}
@@ -53,7 +53,7 @@ func (r *run) expose(k *journal.Key) {
 
 // retireKey makes a key one that is to be retired, now that another key serves consumers. It counts from the later of
 // xAI's clock and ours.
-func (r *run) retireKey(k *journal.Key, by *journal.Key, rotation string) {
+func retireKey(r *run, k *journal.Key, by *journal.Key, rotation string) {
 	if k.ExposedAt.IsZero() {
 		k.ExposedAt = r.now()
 	}
@@ -64,9 +64,9 @@ func (r *run) retireKey(k *journal.Key, by *journal.Key, rotation string) {
 	}
 }
 
-// reject gives a key up that no consumer ever read: it is deleted at once.
-func (r *run) reject(k *journal.Key, why string) {
-	r.engine.drop(k.Ref)
+// rejectKey gives a key up that no consumer ever read: it is deleted at once.
+func rejectKey(r *run, k *journal.Key, why string) {
+	r.engine.hand.drop(k.Ref)
 	if k.State == journal.CreatingKey && k.ID == "" {
 		return // settle finds out whether there is such a key
 	}
@@ -76,15 +76,15 @@ func (r *run) reject(k *journal.Key, why string) {
 	}
 }
 
-// compromise records that a key is known to others. Everything else follows from it.
-func (r *run) compromise(k *journal.Key, why, by string) {
+// compromiseKey records that a key is known to others. Everything else follows from it.
+func compromiseKey(r *run, k *journal.Key, why, by string) {
 	if !k.Compromised() {
 		k.CompromisedAt, k.CompromisedWhy, k.CompromisedBy = r.now(), why, by
 		r.tell(journal.KeyCompromised, "key_id", k.ID, "why", why, "by", by)
 	}
 	switch k.State {
 	case journal.CandidateKey, journal.StandbyKey:
-		r.reject(k, "the key was reported compromised")
+		rejectKey(r, k, "the key was reported compromised")
 	case journal.RetiringKey, journal.DisabledKey:
 		k.TryAt = noTime
 	}
@@ -104,16 +104,16 @@ func specOf(k *journal.Key) *policies.Policy {
 
 // retireOf are the paces at which a key of the policy leaves: those of the files, also for keys made under other ones. A
 // compromised key leaves at once.
-func (r *run) overlapOf(k *journal.Key) time.Duration {
+func overlapOf(r *run, k *journal.Key) time.Duration {
 	if k.Compromised() {
 		return 0
 	}
 	return r.policy.Retire.Overlap.Std()
 }
 
-// lost counts a key whose value is gone, and makes the next create wait: or something that loses every value would cost
+// countLost counts a key whose value is gone, and makes the next create wait: or something that loses every value would cost
 // a key a minute.
-func (r *run) lost() {
+func countLost(r *run) {
 	p := &r.rec.Policy
 	pause := time.Hour
 	if p.LostKeys < 6 {
@@ -123,16 +123,16 @@ func (r *run) lost() {
 	p.NotBefore = r.now().Add(min(pause, time.Hour))
 }
 
-// fail notes a failure of the work on a key in its row, and returns it.
-func (r *run) fail(k *journal.Key, err error) Outcome {
+// failKey notes a failure of the work on a key in its row, and returns it.
+func failKey(r *run, k *journal.Key, err error) Outcome {
 	k.Tries++
 	k.Reason, k.Error = reason.Of(err), err.Error()
 	k.TryAt = r.now().Add(max(r.backoff(k.Tries), retryAfter(err)))
 	return Outcome{Wait: k.TryAt, Err: err}
 }
 
-// rest notes that the work on a key waits.
-func (r *run) rest(k *journal.Key, until time.Time, why journal.Reason) Outcome {
+// restKey notes that the work on a key waits.
+func restKey(r *run, k *journal.Key, until time.Time, why journal.Reason) Outcome {
 	k.TryAt, k.Tries, k.Reason, k.Error = until, 0, why, ""
 	return waits(until, why)
 }

@@ -18,11 +18,11 @@ import (
 // stands in the record and is told; it never changes anything outside. Its failures are shown and tried again.
 func observe(ctx context.Context, r *run) Outcome {
 	p := &r.rec.Policy
-	if r.postponed(p.WatchAt) && !r.targetsChanged() {
+	if r.postponed(p.WatchAt) && !targetsChanged(r) {
 		return standingTarget(ctx, r)
 	}
 	p.WatchAt = r.now().Add(r.engine.limits.Watch)
-	r.markRemoved()
+	markRemoved(r)
 	var all Outcome
 	trouble := func(err error) {
 		p.WatchAt = minTime(p.WatchAt, r.now().Add(max(time.Minute, retryAfter(err))))
@@ -52,12 +52,12 @@ func observe(ctx context.Context, r *run) Outcome {
 			read[now.KeyID] = v
 		}
 	}
-	if err := r.examineAll(ctx, read); gone(ctx, err) {
+	if err := examineAll(ctx, r, read); gone(ctx, err) {
 		return failed(err)
 	} else if err != nil {
 		trouble(err)
 	}
-	r.age()
+	tellAge(r)
 	if err := reconcile(ctx, r); gone(ctx, err) {
 		return failed(err)
 	} else if err != nil {
@@ -81,8 +81,8 @@ func standingTarget(ctx context.Context, r *run) Outcome {
 	return Outcome{Wait: p.WatchAt}
 }
 
-// named are the targets that the policy's files name now.
-func (r *run) named() map[journal.TargetID]bool {
+// namedTargets are the targets that the policy's files name now.
+func namedTargets(r *run) map[journal.TargetID]bool {
 	named := make(map[journal.TargetID]bool)
 	if r.rec.Policy.RemovedAt.IsZero() {
 		for _, pt := range r.policy.Targets {
@@ -93,8 +93,8 @@ func (r *run) named() map[journal.TargetID]bool {
 }
 
 // targetsChanged reports whether the policy names a target that was never looked at, or no longer names one that it did.
-func (r *run) targetsChanged() bool {
-	named := r.named()
+func targetsChanged(r *run) bool {
+	named := namedTargets(r)
 	for _, row := range r.rec.Targets {
 		tried := !row.SeenAt.IsZero() || row.Status == journal.TargetUnreadable || row.Error != ""
 		if tried && named[row.TargetID] == row.RemovedAt.IsZero() || row.Status == journal.TargetUnreadable || row.Decision == journal.Drop ||
@@ -109,8 +109,8 @@ func (r *run) targetsChanged() bool {
 
 // markRemoved notes which targets the policy no longer names. They are read, and count for the gate, until they read
 // otherwise or a human forgets them. A decision ends with its target's name in the policy.
-func (r *run) markRemoved() {
-	named := r.named()
+func markRemoved(r *run) {
+	named := namedTargets(r)
 	for i := range r.rec.Targets {
 		row := &r.rec.Targets[i]
 		if !named[row.TargetID] && row.RemovedAt.IsZero() {
@@ -205,7 +205,7 @@ func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, st
 	if !asked {
 		return "", row.Status == journal.TargetOtherRotator, nil // it holds what it held
 	}
-	return "", r.othersName(name), nil
+	return "", othersName(r, name), nil
 }
 
 // letGo reports whether a rotator's key was let go: the journal was copied and the original has it, or a human gave it up.
@@ -215,19 +215,19 @@ func letGo(k journal.Key) bool {
 
 // othersName reports whether a key's name says that another Rotator manages it, or a policy that is not this one. A name
 // that is cut short says so too.
-func (r *run) othersName(name string) bool {
+func othersName(r *run, name string) bool {
 	of, _, ok := keyName(name)
 	return strings.HasPrefix(name, KeyPrefix) && !(ok && (of == r.claim.Policy || of == r.policy.RenamedFrom))
 }
 
 // examineAll asks each key that consumers read, or that is about to be read, who it is.
-func (r *run) examineAll(ctx context.Context, read map[string]secret.Text) error {
+func examineAll(ctx context.Context, r *run, read map[string]secret.Text) error {
 	var first error
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]
 		v, held := read[k.ID]
 		if !held && (k.State == journal.PromotingKey || k.State == journal.LiveKey) {
-			v, held = r.engine.inHand(k.Ref)
+			v, held = r.engine.hand.get(k.Ref)
 		}
 		if !held || !target.Is(v, k.Fingerprint) || k.State == journal.DisabledKey && !holdsAnywhere(r, k) {
 			continue
@@ -252,22 +252,22 @@ func examine(ctx context.Context, r *run, v secret.Text, k *journal.Key) error {
 		return err
 	}
 	if health == journal.HealthSuspect {
-		if r.answeredBad(k) || k.Health == journal.HealthDead {
-			r.died(k)
+		if answeredBad(r, k) || k.Health == journal.HealthDead {
+			markDead(r, k)
 			return nil
 		}
 		r.rec.Policy.WatchAt = minTime(r.rec.Policy.WatchAt, r.now().Add(proofPace))
 	} else {
 		k.BadAnswers, k.BadSince = 0, noTime
 	}
-	r.healthy(k, health)
+	markHealth(r, k, health)
 	return nil
 }
 
-// died records that a key that consumers may read is proved bad.
-func (r *run) died(k *journal.Key) { r.healthy(k, journal.HealthDead) }
+// markDead records that a key that consumers may read is proved bad.
+func markDead(r *run, k *journal.Key) { markHealth(r, k, journal.HealthDead) }
 
-func (r *run) healthy(k *journal.Key, health journal.Health) {
+func markHealth(r *run, k *journal.Key, health journal.Health) {
 	was := k.Health
 	if was == health {
 		return
@@ -311,12 +311,12 @@ func healthOf(ctx context.Context, r *run, v secret.Text, k *journal.Key) (journ
 	case !k.ExpiresAt.IsZero() && k.ExpiresAt.Sub(r.now()) < r.policy.Retire.Overlap.Std()+policies.Margin:
 		return journal.HealthExpiring, nil
 	}
-	r.proved(k)
+	markProved(r, k)
 	return journal.HealthOK, nil
 }
 
-// age tells once a day that a key is older than its policy promises.
-func (r *run) age() {
+// tellAge tells once a day that a key is older than its policy promises.
+func tellAge(r *run) {
 	p := &r.rec.Policy
 	limit := r.policy.MaxAge.Std()
 	r.rec.Summarize()

@@ -21,7 +21,7 @@ func orderOurs(ctx context.Context, r *run, o *journal.Order) (string, error) {
 	}
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]
-		if k.State != journal.CreatingKey || r.inFlightNames(k) {
+		if k.State != journal.CreatingKey || inFlightNames(r, k) {
 			continue
 		}
 		list, err := r.list(ctx, k.Team)
@@ -30,11 +30,11 @@ func orderOurs(ctx context.Context, r *run, o *journal.Order) (string, error) {
 		}
 		k = &r.rec.Keys[i]
 		for _, have := range list.Keys {
-			if have.ID == ids[0] && (have.Name == k.Name || r.cutShort(have, k)) {
+			if have.ID == ids[0] && (have.Name == k.Name || cutShort(r, have, k)) {
 				if have.Name != k.Name {
 					k.KeptName = have.Name // the gate compares it before the key is deleted
 				}
-				r.found(k, have, o.By, o.Why)
+				foundKey(r, k, have, o.By, o.Why)
 				return "", nil
 			}
 		}
@@ -43,18 +43,18 @@ func orderOurs(ctx context.Context, r *run, o *journal.Order) (string, error) {
 }
 
 // cutShort reports whether xAI lists a key under a name that may be k's cut short.
-func (r *run) cutShort(have xai.Key, k *journal.Key) bool {
+func cutShort(r *run, have xai.Key, k *journal.Key) bool {
 	least := len(KeyPrefix+r.claim.Policy) + 1 + leastName
 	return len(have.Name) >= least && len(have.Name) < len(k.Name) && strings.HasPrefix(k.Name, have.Name) && r.rec.KeyByID(have.ID) == nil
 }
 
-// found records which key a lost create made: from here on it can be deleted by its id.
-func (r *run) found(k *journal.Key, have xai.Key, by, why string) {
+// foundKey records which key a lost create made: from here on it can be deleted by its id.
+func foundKey(r *run, k *journal.Key, have xai.Key, by, why string) {
 	k.ID, k.UserID, k.ExpiresAt = have.ID, have.UserID, believed(have.Expires, have.Created)
 	if !have.Created.IsZero() {
 		k.CreatedAt = have.Created
 	}
 	r.move(k, journal.RejectedKey)
 	r.tell(journal.KeyFound, "ref", k.Ref, "key_id", k.ID, "by", by, "why", why)
-	r.settleAll(k.Ref, journal.EffectCreate)
+	settleAll(r, k.Ref, journal.EffectCreate)
 }

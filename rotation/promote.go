@@ -49,12 +49,12 @@ func plannedExisting(ctx context.Context, r *run) Outcome {
 	if err := prove(ctx, r, value, k, true); err != nil {
 		return oldUnproved(r, k, err)
 	}
-	if _, ok := r.reliable(k); !ok {
+	if _, ok := isReliable(r, k); !ok {
 		if err := r.xaiTime(ctx, k.Team); err != nil { // without xAI's clock nothing is known to be quiet
 			return failed(err)
 		}
 	}
-	if until, ok := r.reliable(r.rec.Key(rot.KeyRef)); !ok && !allDead(r, handles) {
+	if until, ok := isReliable(r, r.rec.Key(rot.KeyRef)); !ok && !allDead(r, handles) {
 		return waits(until, reason.WaitQuarantine)
 	}
 	pointOfNoReturn(r, k)
@@ -76,9 +76,9 @@ func oldUnproved(r *run, k *journal.Key, err error) Outcome {
 	if !xai.ProvesBad(err) {
 		return failed(err)
 	}
-	bad := r.answeredBad(k)
+	bad := answeredBad(r, k)
 	limit := r.engine.limits.BadSpan
-	if _, ok := r.reliable(k); !ok { // an enable takes its time to reach every cluster
+	if _, ok := isReliable(r, k); !ok { // an enable takes its time to reach every cluster
 		limit += r.engine.limits.Quarantine
 	}
 	if bad && r.now().Sub(r.rec.Rotation.EnteredAt).Abs() > limit {
@@ -88,9 +88,9 @@ func oldUnproved(r *run, k *journal.Key, err error) Outcome {
 	return waits(r.now().Add(proofPace), reason.WaitProof)
 }
 
-// reliable reports whether no disable of a key can land any more, nor undo the last enable of it; if not, until when to
+// isReliable reports whether no disable of a key can land any more, nor undo the last enable of it; if not, until when to
 // wait at least.
-func (r *run) reliable(k *journal.Key) (until time.Time, ok bool) {
+func isReliable(r *run, k *journal.Key) (until time.Time, ok bool) {
 	if k.State == journal.DisabledKey {
 		return r.now(), false
 	}
@@ -98,7 +98,7 @@ func (r *run) reliable(k *journal.Key) (until time.Time, ok bool) {
 		if e.Key != k.Ref || e.Kind != journal.EffectDisable && e.Kind != journal.EffectEnable || !e.ClosedAt.IsZero() {
 			continue
 		}
-		if at := minTime(e.QuietAt, r.now().Add(r.switchPace(k))); effect.Pending(e, r.clock()) || r.owesEnable(e) {
+		if at := minTime(e.QuietAt, r.now().Add(switchPace(r, k))); effect.Pending(e, r.clock()) || owesEnable(r, e) {
 			if !at.After(r.now()) {
 				at = r.now().Add(time.Second)
 			}
@@ -152,8 +152,8 @@ func promoting(ctx context.Context, r *run) Outcome {
 		if !xai.ProvesBad(err) {
 			return failed(err)
 		}
-		if r.answeredBad(k) {
-			r.died(k)
+		if answeredBad(r, k) {
+			markDead(r, k)
 			return moved // heal decides what consumers get
 		}
 		return waits(r.now().Add(proofPace), reason.WaitProof)
@@ -209,7 +209,7 @@ func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, 
 	}
 	if err := errors.Join(errs...); err != nil {
 		if errors.Is(err, stores.ErrStale) && len(errs) == 1 {
-			since := r.now().Sub(r.waitingSince()).Abs()
+			since := r.now().Sub(waitingSince(r)).Abs()
 			if since > target.Lag { // this is no lag any more: people are told
 				return failed(err), false
 			}
@@ -222,7 +222,7 @@ func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, 
 }
 
 // waitingSince is since when the rotation in flight is in its state.
-func (r *run) waitingSince() time.Time {
+func waitingSince(r *run) time.Time {
 	if rot := r.rec.Rotation; rot != nil {
 		return rot.EnteredAt
 	}
@@ -243,7 +243,7 @@ func prepare(ctx context.Context, r *run, k *journal.Key, h target.Handle) (need
 	}
 	row = r.reader.Row(h.ID)
 	if row.Fingerprint == k.Fingerprint {
-		r.landed(k.Ref, h.ID)
+		settleLanded(r, k.Ref, h.ID)
 		row.Replaceable, row.Status = row.Fingerprint, journal.TargetOK
 		return false, noTime, nil
 	}
@@ -290,8 +290,8 @@ func fenceOff(ctx context.Context, r *run, k *journal.Key, h target.Handle) (unt
 	return noTime, nil
 }
 
-// landed settles writes of a key to a target that were found to have had their effect.
-func (r *run) landed(ref string, id journal.TargetID) {
+// settleLanded settles writes of a key to a target that were found to have had their effect.
+func settleLanded(r *run, ref string, id journal.TargetID) {
 	for _, e := range r.rec.Effects {
 		if e.Kind == journal.EffectPromote && e.Key == ref && e.Target == id && e.State == journal.EffectUnknown {
 			r.runner.Settle(e.ID)
@@ -337,12 +337,12 @@ func write(ctx context.Context, r *run, ref string, value secret.Text, h target.
 // successorBad ends a rotation whose key turned out bad after the intent to promote, and wants another one.
 func successorBad(r *run, why string) Outcome {
 	supersede(r, journal.Superseded, why)
-	r.want(journal.ByBadKey, why, "")
+	wantKey(r, journal.ByBadKey, why, "")
 	return moved
 }
 
-// want records that a rotation is wanted until a new key is live. What was wanted for a better reason stays.
-func (r *run) want(trigger journal.Trigger, why, by string) {
+// wantKey records that a rotation is wanted until a new key is live. What was wanted for a better reason stays.
+func wantKey(r *run, trigger journal.Trigger, why, by string) {
 	p := &r.rec.Policy
 	if p.WantedTrigger == journal.ByCompromise && trigger != journal.ByCompromise {
 		return

@@ -56,13 +56,13 @@ func prove(ctx context.Context, r *run, value secret.Text, k *journal.Key, relie
 	if err != nil && (!relied || !known || xai.ProvesBad(err) || gone(ctx, err)) {
 		return err
 	}
-	r.noteUnproved(k, err)
-	r.proved(k)
+	noteUnproved(r, k, err)
+	markProved(r, k)
 	return nil
 }
 
 // noteUnproved tells, once for each cause, that a key that consumers read says who it is and could not be proved by a call.
-func (r *run) noteUnproved(k *journal.Key, err error) {
+func noteUnproved(r *run, k *journal.Key, err error) {
 	text := ""
 	if err != nil {
 		text = "not proved by a call: " + string(xai.ClassOf(err))
@@ -75,8 +75,8 @@ func (r *run) noteUnproved(k *journal.Key, err error) {
 	}
 }
 
-// proved notes that a key works.
-func (r *run) proved(k *journal.Key) {
+// markProved notes that a key works.
+func markProved(r *run, k *journal.Key) {
 	r.proofs[k.Ref] = r.now()
 	k.BadAnswers, k.BadSince = 0, noTime
 	if k.ProvedAt.Add(r.engine.limits.Watch / 2).Before(r.now()) {
@@ -209,7 +209,7 @@ func accepts(ctx context.Context, r *run, value secret.Text, k *journal.Key) err
 func notOffered(err error) bool { return errors.Is(err, xai.ErrNotOffered) }
 
 // answeredBad counts an answer against a key that consumers may read. proved: there were enough of them, over long enough.
-func (r *run) answeredBad(k *journal.Key) (proved bool) {
+func answeredBad(r *run, k *journal.Key) (proved bool) {
 	now := r.now()
 	if k.BadAnswers == 0 || k.BadSince.After(now) { // the clock was set back
 		k.BadSince = now
@@ -222,7 +222,7 @@ func (r *run) answeredBad(k *journal.Key) (proved bool) {
 // reason.NoOldValue is certain: every place was read, and none has them. Any other error means that a place could not be
 // read.
 func valueOf(ctx context.Context, r *run, k *journal.Key, handles []target.Handle) (secret.Text, error) {
-	if v, ok := r.engine.inHand(k.Ref); ok {
+	if v, ok := r.engine.hand.get(k.Ref); ok {
 		return v, nil
 	}
 	want := secret.Fingerprint(k.Fingerprint)
@@ -238,10 +238,10 @@ func valueOf(ctx context.Context, r *run, k *journal.Key, handles []target.Handl
 		for _, h := range handles {
 			switch v, err := read(h); {
 			case err == nil && want.Is(v):
-				r.engine.keep(r.claim.Policy, k.Ref, v)
+				r.engine.hand.keep(r.claim.Policy, k.Ref, v)
 				return v, nil
 			case err == nil && want.Is(v.Trimmed()):
-				r.engine.keep(r.claim.Policy, k.Ref, v.Trimmed())
+				r.engine.hand.keep(r.claim.Policy, k.Ref, v.Trimmed())
 				return v.Trimmed(), nil
 			case err != nil && !absent(err):
 				errs = append(errs, err)
@@ -274,8 +274,8 @@ func validate(ctx context.Context, r *run, name string) (Team, error) {
 	return team, nil
 }
 
-// agreed refuses where our clock and xAI's differ by more than they may.
-func (r *run) agreed() error {
+// clocksAgree refuses where our clock and xAI's differ by more than they may.
+func clocksAgree(r *run) error {
 	if !r.timed {
 		return reason.Errorf(reason.ClockSkew, "xAI's answer has no date to compare our clock with")
 	}
@@ -287,12 +287,12 @@ func (r *run) agreed() error {
 
 // noteSkew tells of clocks that differ also while nothing is to be destroyed. A rotation in flight goes on all the same, and
 // says what it waits for. A turn that did not see xAI's clock repeats what the last one said.
-func (r *run) noteSkew() {
+func noteSkew(r *run) {
 	if r.rec.Rotation != nil {
 		return
 	}
 	text := ""
-	switch err := r.agreed(); {
+	switch err := clocksAgree(r); {
 	case r.timed && err != nil:
 		text = err.Error()
 	case !r.timed && r.rec.Policy.Reason == reason.ClockSkew:

@@ -12,7 +12,7 @@ import (
 
 // reconcileFor is how long keys and targets are only compared, at the least: what the rows that are lost had sent may still
 // take effect. It is eleven minutes with the usual limits.
-func (r *run) reconcileFor() time.Duration { return r.engine.limits.Call + r.engine.limits.Quarantine }
+func reconcileFor(r *run) time.Duration { return r.engine.limits.Call + r.engine.limits.Quarantine }
 
 // reconciling returns why nothing may be created, written or destroyed: the journal may not be the newest, or belongs to
 // another installation. nil: it is known to agree with what stands outside.
@@ -29,7 +29,7 @@ func reconciling(ctx context.Context, r *run) error {
 	}
 	p := &r.rec.Policy
 	if p.ReconcileFrom.IsZero() && *r.mark != p.ReconcileMark && *r.mark != "" {
-		r.reconcileAnew("the journal was restored, or may have lost its last commits")
+		reconcileAnew(r, "the journal was restored, or may have lost its last commits")
 	}
 	if p.ReconcileFrom.IsZero() {
 		return nil
@@ -38,13 +38,13 @@ func reconciling(ctx context.Context, r *run) error {
 }
 
 // reconcileAnew begins to compare. What is known to be wrong stays until the comparison ends.
-func (r *run) reconcileAnew(why string) {
+func reconcileAnew(r *run, why string) {
 	p := &r.rec.Policy
 	if p.ReconcileFrom.IsZero() {
 		p.ReconcileFrom = r.now()
 		r.log.Warn("journal is compared with targets and keys", "why", why)
 	}
-	p.WatchAt = minTime(p.WatchAt, later(r.now().Add(time.Second), p.ReconcileFrom.Add(r.reconcileFor())))
+	p.WatchAt = minTime(p.WatchAt, later(r.now().Add(time.Second), p.ReconcileFrom.Add(reconcileFor(r))))
 }
 
 // reconcile ends the comparison where it can: the key that stands in every target that could be read and proves itself is
@@ -56,7 +56,7 @@ func reconcile(ctx context.Context, r *run) error {
 	if !reason.Is(err, reason.RestoredJournal) {
 		return err
 	}
-	if end := p.ReconcileFrom.Add(r.reconcileFor()); r.now().Before(end) {
+	if end := p.ReconcileFrom.Add(reconcileFor(r)); r.now().Before(end) {
 		p.WatchAt = minTime(p.WatchAt, end)
 		return err
 	}
@@ -134,11 +134,11 @@ func settleOn(ctx context.Context, r *run, k *journal.Key) error {
 	k = r.rec.Key(ref)
 	for i := range r.rec.Keys {
 		if old := &r.rec.Keys[i]; old.Ref != ref && (old.State == journal.LiveKey || old.State == journal.PromotingKey) {
-			r.retireKey(old, k, "")
+			retireKey(r, old, k, "")
 		}
 	}
 	if k.State == journal.RejectedKey || k.State == journal.DisabledKey || k.State == journal.CandidateKey {
-		r.retireKey(k, nil, "")
+		retireKey(r, k, nil, "")
 		k.DisabledAt = noTime
 		if err := r.commit(ctx, false); err != nil { // one move of the table at a time
 			return err

@@ -50,7 +50,7 @@ func rehearse(ctx context.Context, r *run) (refused string, err error) {
 		return "", err
 	}
 	if k := r.rec.Key(ref); k != nil {
-		r.engine.drop(ref)
+		r.engine.hand.drop(ref)
 		k.TryAt = noTime // what is left of it is dealt with at once
 	}
 	return "", nil

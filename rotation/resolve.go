@@ -12,8 +12,8 @@ import (
 	"rotator/xai"
 )
 
-// known is the target of that name: as the policy has it, or as the journal knows one of former times.
-func (r *run) known(id journal.TargetID) (pt policies.Target, known bool) {
+// knownTarget is the target of that name: as the policy has it, or as the journal knows one of former times.
+func knownTarget(r *run, id journal.TargetID) (pt policies.Target, known bool) {
 	for _, pt := range r.policy.Targets {
 		if target.IDOf(pt) == id {
 			return pt, true
@@ -30,7 +30,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 	default:
 		return fmt.Sprintf("unknown decision %q", o.Decision), nil
 	}
-	pt, known := r.known(o.Target)
+	pt, known := knownTarget(r, o.Target)
 	if !known {
 		return fmt.Sprintf("%s is no target of %s", o.Target, r.claim.Policy), nil
 	}
@@ -91,7 +91,7 @@ func decide(r *run, row *journal.Target, d journal.Decision) {
 func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, err error) {
 	live := r.rec.Live()
 	id := target.IDOf(pt)
-	if live == nil || r.rec.Rotation != nil || !r.named()[id] || r.reader.Row(id).Fingerprint == live.Fingerprint {
+	if live == nil || r.rec.Rotation != nil || !namedTargets(r)[id] || r.reader.Row(id).Fingerprint == live.Fingerprint {
 		return "", nil
 	}
 	switch err := reconciling(ctx, r); {
@@ -107,7 +107,7 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 	}
 	value, err := valueOf(ctx, r, live, handles)
 	if reason.Is(err, reason.NoOldValue) {
-		r.want(journal.ByHand, "no store has the value of key "+live.ID+" any more", "") // a new key is written there now
+		wantKey(r, journal.ByHand, "no store has the value of key "+live.ID+" any more", "") // a new key is written there now
 		return "", nil
 	}
 	if err != nil {

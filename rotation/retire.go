@@ -30,7 +30,7 @@ func retire(ctx context.Context, r *run) Outcome {
 			all = foremostOf(all, stands(k.TryAt, k.Reason, k.Error))
 			continue
 		}
-		if r.unwritten(k) {
+		if unwritten(r, k) {
 			all.Moved = true // one move of the table in one commit
 			continue
 		}
@@ -42,15 +42,15 @@ func retire(ctx context.Context, r *run) Outcome {
 		k = r.rec.Key(ref)
 		switch {
 		case out.Err != nil:
-			out = r.fail(k, out.Err)
+			out = failKey(r, k, out.Err)
 		case out.Moved:
 			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
 		default:
-			out = r.rest(k, out.Wait, out.Reason)
+			out = restKey(r, k, out.Wait, out.Reason)
 		}
 		all = foremostOf(all, out)
 	}
-	r.closeRotations()
+	closeRotations(r)
 	return all
 }
 
@@ -96,7 +96,7 @@ func strays(ctx context.Context, r *run) error {
 		if err := r.xaiTime(ctx, k.Team); err != nil { // from which the overlap counts
 			return err
 		}
-		r.retireKey(k, live, k.RetireRotation)
+		retireKey(r, k, live, k.RetireRotation)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func released(r *run, k *journal.Key) bool {
 }
 
 // unwritten reports that the key's state changed since the last commit.
-func (r *run) unwritten(k *journal.Key) bool {
+func unwritten(r *run, k *journal.Key) bool {
 	was := r.rec.Base.Key(k.Ref)
 	return was == nil || was.State != k.State
 }
@@ -133,14 +133,14 @@ func (r *run) unwritten(k *journal.Key) bool {
 func retireOne(ctx context.Context, r *run, k *journal.Key) Outcome {
 	switch k.State {
 	case journal.RejectedKey, journal.DeletingKey:
-		return r.done(erase(ctx, r, k))
+		return doneOr(r, erase(ctx, r, k))
 	case journal.DisabledKey:
 		return soaking(ctx, r, k)
 	}
 	return overlapping(ctx, r, k)
 }
 
-func (r *run) done(err error) Outcome {
+func doneOr(r *run, err error) Outcome {
 	if err != nil {
 		return failed(err)
 	}
@@ -153,8 +153,8 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && !k.Compromised() {
 		return waits(r.now().Add(r.engine.limits.Watch), reason.WaitOverlap) // the promote decides which key is the old one
 	}
-	if overlap := r.overlapOf(k); overlap > 0 { // without one no clock is asked: xAI's tells whole seconds and may lag a moment
-		if out, ok := r.elapsed(ctx, k, k.RetireFrom.Add(overlap), reason.WaitOverlap); !ok {
+	if overlap := overlapOf(r, k); overlap > 0 { // without one no clock is asked: xAI's tells whole seconds and may lag a moment
+		if out, ok := deadlinePassed(ctx, r, k, k.RetireFrom.Add(overlap), reason.WaitOverlap); !ok {
 			return out
 		}
 	}
@@ -169,9 +169,9 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	off := r.policy.Retire.Soak.Std() > 0 && !k.NeverDisabled
 	if off {
 		err = turnOff(ctx, r, k)
-	} else if soak := k.RetireFrom.Add(r.overlapOf(k) + r.soakOf(k)); k.NeverDisabled {
+	} else if soak := k.RetireFrom.Add(overlapOf(r, k) + soakOf(r, k)); k.NeverDisabled {
 		// xAI does not turn keys off: the soak is waited out with the key on, and then it is deleted.
-		if out, ok := r.elapsed(ctx, k, soak, reason.WaitSoak); !ok {
+		if out, ok := deadlinePassed(ctx, r, k, soak, reason.WaitSoak); !ok {
 			return out
 		}
 		err = erase(ctx, r, k)
@@ -184,11 +184,11 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if overdue { // not before: the gate may refuse it for days
 		r.tell(journal.Unretired, "key_id", k.ID, "waited", r.now().Sub(k.IdleFrom).String())
 	}
-	r.schedule() // the oldest key that xAI accepts is a younger one now
+	computeDue(r) // the oldest key that xAI accepts is a younger one now
 	return moved
 }
 
-func (r *run) soakOf(k *journal.Key) time.Duration {
+func soakOf(r *run, k *journal.Key) time.Duration {
 	if k.Compromised() {
 		return 0
 	}
@@ -197,18 +197,18 @@ func (r *run) soakOf(k *journal.Key) time.Duration {
 
 // soaking waits out the soak, in which one command turns the old key on again, and deletes it.
 func soaking(ctx context.Context, r *run, k *journal.Key) Outcome {
-	if out, ok := r.elapsed(ctx, k, k.DisabledAt.Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
+	if out, ok := deadlinePassed(ctx, r, k, k.DisabledAt.Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
 		return out
 	}
 	if r.rec.Hold.Stops(r.now()) {
 		return waits(r.rec.Hold.Until, reason.Held)
 	}
-	return r.done(erase(ctx, r, k))
+	return doneOr(r, erase(ctx, r, k))
 }
 
-// elapsed reports whether a deadline of destruction has passed: on the journal's clock and on xAI's, which is asked for
+// deadlinePassed reports whether a deadline of destruction has passed: on the journal's clock and on xAI's, which is asked for
 // only when the journal's says so.
-func (r *run) elapsed(ctx context.Context, k *journal.Key, end time.Time, why journal.Reason) (Outcome, bool) {
+func deadlinePassed(ctx context.Context, r *run, k *journal.Key, end time.Time, why journal.Reason) (Outcome, bool) {
 	if r.now().Before(end) {
 		return waits(end, why), false
 	}
@@ -218,7 +218,7 @@ func (r *run) elapsed(ctx context.Context, k *journal.Key, end time.Time, why jo
 	if r.clock().Passed(end) {
 		return nothing, true
 	}
-	if err := r.agreed(); err != nil {
+	if err := clocksAgree(r); err != nil {
 		return failed(err), false
 	}
 	return waits(r.now().Add(max(end.Sub(r.clock().XAI), time.Second)), why), false
@@ -306,11 +306,11 @@ func usageOf(ctx context.Context, r *run, k *journal.Key, from time.Time) (u xai
 }
 
 // closeRotations ends the rotations whose old keys are all gone.
-func (r *run) closeRotations() {
+func closeRotations(r *run) {
 	for i := range r.rec.Retired {
 		if rot := &r.rec.Retired[i]; rot.EndedAt.IsZero() && !replaces(r, rot.ID) {
 			rot.EndedAt = r.now()
-			r.finished(*rot)
+			tellFinished(r, *rot)
 			r.ended = append(r.ended, *rot)
 		}
 	}
@@ -328,13 +328,13 @@ func everywhere(r *run, k *journal.Key) bool {
 }
 
 // retiredBy is when the keys that are being retired will be gone, if nothing comes between.
-func (r *run) retiredBy() (at time.Time, what string) {
+func retiredBy(r *run) (at time.Time, what string) {
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]
 		var end time.Time
 		switch k.State {
 		case journal.RetiringKey:
-			end, what = k.RetireFrom.Add(r.overlapOf(k)+r.policy.Retire.Soak.Std()), "in its overlap"
+			end, what = k.RetireFrom.Add(overlapOf(r, k)+r.policy.Retire.Soak.Std()), "in its overlap"
 		case journal.DisabledKey:
 			end, what = k.DisabledAt.Add(r.policy.Retire.Soak.Std()), "in its soak"
 		default:

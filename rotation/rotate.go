@@ -55,7 +55,7 @@ func step(ctx context.Context, r *run) Outcome {
 			abort(r, why)
 			return moved
 		}
-		if h := r.rec.Hold; h.Active(r.now()) && r.heldBack(rot.Trigger) {
+		if h := r.rec.Hold; h.Active(r.now()) && heldBack(r, rot.Trigger) {
 			return waits(h.Until, reason.Held)
 		}
 	}
@@ -77,12 +77,12 @@ func step(ctx context.Context, r *run) Outcome {
 
 // heldBack reports whether a hold stops a rotation that has promoted nothing. It stops none that gives consumers a key that
 // works, nor one away from a key that is known to others.
-func (r *run) heldBack(t journal.Trigger) bool {
+func heldBack(r *run, t journal.Trigger) bool {
 	switch t {
 	case journal.ByHealing, journal.ByRollback, journal.ByCompromise:
 		return false
 	case journal.ByBadKey:
-		return !r.consumersFail()
+		return !consumersFail(r)
 	}
 	return true
 }
@@ -106,7 +106,7 @@ func changed(r *run) string {
 // stirred reports that what the step waited for may be over at another time than was said.
 func stirred(r *run) bool {
 	rot := r.rec.Rotation
-	return rot.Reason == reason.Held && !(r.rec.Hold.Active(r.now()) && r.heldBack(rot.Trigger)) || rot.State.CanAbort() && changed(r) != ""
+	return rot.Reason == reason.Held && !(r.rec.Hold.Active(r.now()) && heldBack(r, rot.Trigger)) || rot.State.CanAbort() && changed(r) != ""
 }
 
 // idle decides whether a rotation begins.
@@ -116,14 +116,14 @@ func idle(ctx context.Context, r *run) Outcome {
 		p.DueAt, p.DueCause = noTime, ""
 		return nothing
 	}
-	r.schedule()
+	computeDue(r)
 	at := p.DueAt
 	if h := r.rec.Hold; h.Active(r.now()) {
 		if p.DueCause == string(policies.CauseExpiry) && !r.now().Before(at) {
 			if h.Scope != journal.HoldRotations {
 				return failed(reason.Errorf(reason.DueUnderHold, "key %s expires at %s, and %s is held: `rotator release %s`", p.KeyID, p.KeyExpires.Format(timeFormat), p.Name, p.Name))
 			}
-		} else if r.heldBack(p.WantedTrigger) {
+		} else if heldBack(r, p.WantedTrigger) {
 			out := waits(h.Until, reason.Held)
 			if err := objections(ctx, r); err != nil {
 				out.Err = err
@@ -193,7 +193,7 @@ func (r *run) begin(trigger journal.Trigger, why, by string) {
 }
 
 // beginTo plans a rotation that makes an existing key live.
-func (r *run) beginTo(k *journal.Key, trigger journal.Trigger, why, by string) {
+func beginTo(r *run, k *journal.Key, trigger journal.Trigger, why, by string) {
 	r.begin(trigger, why, by)
 	rot := r.rec.Rotation
 	rot.Existing, rot.KeyRef, rot.KeyID, rot.Fingerprint = true, k.Ref, k.ID, k.Fingerprint
@@ -244,9 +244,9 @@ func abort(r *run, why string) {
 	rot := r.rec.Rotation
 	if k := r.rec.Key(rot.KeyRef); k != nil && !rot.Existing {
 		if k.State == journal.CreatingKey {
-			r.doubt(k, "the rotation was aborted while the create was under way")
+			doubtKey(r, k, "the rotation was aborted while the create was under way")
 		} else {
-			r.reject(k, why)
+			rejectKey(r, k, why)
 		}
 	}
 	r.tell(journal.AbortEnded, "reached", string(rot.Reached()), "error", why)
@@ -277,7 +277,7 @@ func goLive(r *run) {
 		}
 		switch old.State {
 		case journal.LiveKey, journal.PromotingKey:
-			r.retireKey(old, k, rot.ID)
+			retireKey(r, old, k, rot.ID)
 		case journal.RetiringKey, journal.DisabledKey:
 			old.RetireRotation = rot.ID
 			if old.State == journal.RetiringKey && rot.Trigger == journal.ByRollback && old.ReplacedBy == "" {
@@ -289,7 +289,7 @@ func goLive(r *run) {
 		rot.OldKeyIDs = rot.OldKeyIDs.With(old.ID)
 	}
 	r.move(k, journal.LiveKey)
-	r.engine.drop(ref) // the targets have it
+	r.engine.hand.drop(ref) // the targets have it
 	k.LiveAt, k.Health, k.HealthAt = r.now(), journal.HealthOK, r.now()
 	k.RetireFrom, k.IdleFrom, k.DisabledAt, k.ReplacedBy, k.RetireRotation = noTime, noTime, noTime, "", ""
 	rot.LiveAt = r.now()
@@ -303,7 +303,7 @@ func goLive(r *run) {
 	for i := range r.rec.Retired { // the keys that it still had to retire are this rotation's now
 		if old := &r.rec.Retired[i]; old.EndedAt.IsZero() && !replaces(r, old.ID) {
 			old.EndedAt = r.now()
-			r.finished(*old)
+			tellFinished(r, *old)
 		}
 	}
 	kind, reached := journal.Promoted, ""
@@ -317,13 +317,13 @@ func goLive(r *run) {
 	ended := !replaces(r, rot.ID)
 	r.end(journal.Live, "")
 	if ended {
-		r.finished(r.rec.Ended[len(r.rec.Ended)-1])
+		tellFinished(r, r.rec.Ended[len(r.rec.Ended)-1])
 	}
-	r.schedule()
+	computeDue(r)
 }
 
-// finished tells that nothing is left to do for a rotation.
-func (r *run) finished(rot journal.Rotation) {
+// tellFinished tells that nothing is left to do for a rotation.
+func tellFinished(r *run, rot journal.Rotation) {
 	r.tell(journal.Finished, "rotation", rot.ID, "key_id", rot.KeyID, "reached", string(rot.Reached()), "trigger", string(rot.Trigger))
 	r.events[len(r.events)-1].Rotation = rot.ID // not the one in flight
 }

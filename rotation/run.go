@@ -124,7 +124,7 @@ func (r *run) work(ctx context.Context, stopping func() bool) error {
 	if err != nil {
 		r.notes = append(r.notes, note{"turn", failed(err)})
 	}
-	r.noteSkew()
+	noteSkew(r)
 	r.conclude()
 	return nil
 }

@@ -84,7 +84,7 @@ func (e runner) Fail(ctx context.Context, task *schedule.Task, cause error, paus
 }
 
 // Lost implements schedule.Runner.
-func (e runner) Lost(policy string) { e.loseClaim(policy) }
+func (e runner) Lost(policy string) { e.hand.lose(policy) }
 
 // Moving implements schedule.Runner: it reports whether a rotation is on its way to live and neither failed too often nor
 // waits for a human.

@@ -30,7 +30,7 @@ func settle(ctx context.Context, r *run) Outcome {
 	if err := timedToClose(ctx, r); gone(ctx, err) || r.unsure != nil {
 		return failed(err)
 	}
-	r.runner.Tidy(r.owed)
+	r.runner.Tidy(func(e journal.Effect) bool { return isOwed(r, e) })
 	return all
 }
 
@@ -39,7 +39,7 @@ func settle(ctx context.Context, r *run) Outcome {
 func timedToClose(ctx context.Context, r *run) error {
 	for _, e := range r.rec.Effects {
 		k := r.rec.Key(e.Key)
-		if r.timed || !e.ClosedAt.IsZero() || e.Kind.OnTarget() || e.State != journal.EffectDone && e.State != journal.EffectUnknown || r.now().Before(e.QuietAt) || r.owed(e) {
+		if r.timed || !e.ClosedAt.IsZero() || e.Kind.OnTarget() || e.State != journal.EffectDone && e.State != journal.EffectUnknown || r.now().Before(e.QuietAt) || isOwed(r, e) {
 			continue
 		}
 		team := r.policy.Team
@@ -51,8 +51,8 @@ func timedToClose(ctx context.Context, r *run) error {
 	return nil
 }
 
-// owed reports that something is owed for an effect, so that its row must stay.
-func (r *run) owed(e journal.Effect) bool {
+// isOwed reports that something is owed for an effect, so that its row must stay.
+func isOwed(r *run, e journal.Effect) bool {
 	switch e.Kind {
 	case journal.EffectStage:
 		return e.State == journal.EffectDone || e.State == journal.EffectUnknown // until an unstage settles it
@@ -63,7 +63,7 @@ func (r *run) owed(e journal.Effect) bool {
 	case journal.EffectPromote: // a read may lag behind it
 		return e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < 2*time.Minute
 	case journal.EffectDisable:
-		return r.owesEnable(e)
+		return owesEnable(r, e)
 	case journal.EffectCreate:
 		k := r.rec.Key(e.Key)
 		return k != nil && k.State == journal.CreatingKey
@@ -93,11 +93,11 @@ func creates(ctx context.Context, r *run) Outcome {
 		switch {
 		case out.Err != nil:
 			tired := min(r.now().Sub(k.CreatedAt)/4, r.engine.limits.MaxBackoff) // the longer it goes on, the more patience
-			r.fail(k, out.Err)
+			failKey(r, k, out.Err)
 			k.TryAt = r.now().Add(max(settlePace, tired, retryAfter(out.Err)))
 			out.Wait = k.TryAt
 		case !out.Moved:
-			r.rest(k, out.Wait, "")
+			restKey(r, k, out.Wait, "")
 		}
 		all = foremostOf(all, out)
 	}
@@ -125,21 +125,21 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 		switch {
 		case have.Name == k.Name:
 			found = append(found, have)
-		case r.cutShort(have, k):
+		case cutShort(r, have, k):
 			return failed(reason.Errorf(reason.NamesCut, "xAI lists key %s as %q, which may be %q cut short; `rotator resolve %s --key %s --why W` says that it is ours",
 				have.ID, have.Name, k.Name, r.claim.Policy, have.ID))
 		}
 	}
-	quiet := r.quietAt(k.Ref, journal.EffectCreate)
+	quiet := quietAt(r, k.Ref, journal.EffectCreate)
 	switch {
 	case len(found) > 1:
 		return failed(reason.Errorf(reason.AmbiguousName, "%d keys of team %s have the name %s; none is touched", len(found), k.Team, k.Name))
 	case len(found) == 1:
-		r.found(k, found[0], "", "")
+		foundKey(r, k, found[0], "", "")
 		return moved
 	case !r.clock().Passed(quiet):
 		if list.Date.IsZero() || r.ahead.Abs() > r.engine.limits.ClockSkew {
-			if err := r.agreed(); err != nil && !r.now().Before(quiet) {
+			if err := clocksAgree(r); err != nil && !r.now().Before(quiet) {
 				return failed(err)
 			}
 		}
@@ -148,7 +148,7 @@ func find(ctx context.Context, r *run, k *journal.Key) Outcome {
 		return failed(reason.Errorf(reason.AbsenceUnproved, "no list shows a key named %s, and none could have shown it", k.Name))
 	}
 	r.move(k, journal.AbsentKey)
-	r.settleAll(k.Ref, journal.EffectCreate)
+	settleAll(r, k.Ref, journal.EffectCreate)
 	r.tell(journal.KeySettled, "ref", k.Ref)
 	return moved
 }
@@ -161,7 +161,7 @@ func later(a, b time.Time) time.Time {
 }
 
 // quietAt is when the last effect of a kind on a key cannot land any more.
-func (r *run) quietAt(ref string, kind journal.EffectKind) (at time.Time) {
+func quietAt(r *run, ref string, kind journal.EffectKind) (at time.Time) {
 	for _, e := range r.rec.Effects {
 		if e.Key == ref && e.Kind == kind && e.QuietAt.After(at) {
 			at = e.QuietAt
@@ -170,7 +170,7 @@ func (r *run) quietAt(ref string, kind journal.EffectKind) (at time.Time) {
 	return at
 }
 
-func (r *run) settleAll(ref string, kind journal.EffectKind) {
+func settleAll(r *run, ref string, kind journal.EffectKind) {
 	for _, e := range r.rec.Effects {
 		if e.Key == ref && e.Kind == kind && e.ClosedAt.IsZero() {
 			r.runner.Settle(e.ID)
@@ -183,20 +183,20 @@ func (r *run) settleAll(ref string, kind journal.EffectKind) {
 func staging(ctx context.Context, r *run) Outcome {
 	var all Outcome
 	for _, e := range slices.Clone(r.rec.Effects) {
-		if e.Kind != journal.EffectStage || !e.ClosedAt.IsZero() || e.State == journal.EffectOpen || r.needsStaging(e.Key) {
+		if e.Kind != journal.EffectStage || !e.ClosedAt.IsZero() || e.State == journal.EffectOpen || needsStaging(r, e.Key) {
 			continue
 		}
 		if now := r.effect(e.ID); now == nil || !now.ClosedAt.IsZero() {
 			continue // settled with an earlier one of the same object
 		}
-		last := r.lastUnstage(e.Object())
+		last := lastUnstage(r, e.Object())
 		landing := e.State == journal.EffectUnknown && !effect.Quiet(e, r.clock())
 		if landing && last.State == journal.EffectDone { // once is done; again when it cannot land any more
 			all = foremostOf(all, waits(e.QuietAt, ""))
 			continue
 		}
 		if last.State == journal.EffectUnknown {
-			if again := last.At.Add(r.tired(last.At.Sub(e.At))); r.now().Before(again) {
+			if again := last.At.Add(tiredPause(r, last.At.Sub(e.At))); r.now().Before(again) {
 				all = foremostOf(all, stands(again, reason.StoreUnavailable, last.Error))
 				continue
 			}
@@ -210,8 +210,8 @@ func staging(ctx context.Context, r *run) Outcome {
 	return all
 }
 
-// tired is the pause after a try of something that had failed for so long: the longer it goes on, the more patience.
-func (r *run) tired(failing time.Duration) time.Duration {
+// tiredPause is the pause after a try of something that had failed for so long: the longer it goes on, the more patience.
+func tiredPause(r *run, failing time.Duration) time.Duration {
 	return min(max(failing.Abs()/4, time.Second), r.engine.limits.MaxBackoff)
 }
 
@@ -225,7 +225,7 @@ func (r *run) effect(id string) *journal.Effect {
 }
 
 // needsStaging reports whether a key's value may still have to be found where it is staged: until it is live.
-func (r *run) needsStaging(ref string) bool {
+func needsStaging(r *run, ref string) bool {
 	k := r.rec.Key(ref)
 	if k == nil || k.State != journal.CandidateKey && k.State != journal.PromotingKey && k.State != journal.StandbyKey {
 		return false
@@ -233,7 +233,7 @@ func (r *run) needsStaging(ref string) bool {
 	return k.State == journal.StandbyKey || r.rec.Rotation != nil && r.rec.Rotation.KeyRef == ref
 }
 
-func (r *run) lastUnstage(on journal.Object) (last journal.Effect) {
+func lastUnstage(r *run, on journal.Object) (last journal.Effect) {
 	for _, e := range r.rec.Effects {
 		if e.Kind == journal.EffectUnstage && e.Object() == on && e.At.After(last.At) {
 			last = e
@@ -259,7 +259,7 @@ func unstage(ctx context.Context, r *run, e journal.Effect, landing bool) Outcom
 		return moved
 	case err != nil && !gone(ctx, err) && r.reader.Row(e.Target).Decision == journal.Drop:
 	case err != nil:
-		return Outcome{Err: err, Wait: r.now().Add(r.tired(r.now().Sub(e.At)))}
+		return Outcome{Err: err, Wait: r.now().Add(tiredPause(r, r.now().Sub(e.At)))}
 	}
 	if landing {
 		return moved // the row stays, for another unstage when it is quiet

@@ -14,10 +14,10 @@ import (
 
 // owesEnable reports that a disable may have turned a key off that is wanted on: until an enable was acknowledged that was
 // intended when no disable could land any more.
-func (r *run) owesEnable(e journal.Effect) bool {
+func owesEnable(r *run, e journal.Effect) bool {
 	k := r.rec.Key(e.Key)
 	if e.Kind != journal.EffectDisable || e.State != journal.EffectDone && e.State != journal.EffectUnknown || k == nil ||
-		k.Compromised() || !k.State.Exposed() || k.State == journal.RetiringKey && !r.revived(k) {
+		k.Compromised() || !k.State.Exposed() || k.State == journal.RetiringKey && !wantedOnAgain(r, k) {
 		return false
 	}
 	return !slices.ContainsFunc(r.rec.Effects, func(on journal.Effect) bool {
@@ -25,8 +25,8 @@ func (r *run) owesEnable(e journal.Effect) bool {
 	})
 }
 
-// revived reports that a key that is being retired was wanted on again after its last disable.
-func (r *run) revived(k *journal.Key) bool {
+// wantedOnAgain reports that a key that is being retired was wanted on again after its last disable.
+func wantedOnAgain(r *run, k *journal.Key) bool {
 	var on, off time.Time
 	for _, e := range r.rec.Effects {
 		if e.Key != k.Ref {
@@ -47,7 +47,7 @@ func (r *run) revived(k *journal.Key) bool {
 func switches(ctx context.Context, r *run) Outcome {
 	var all Outcome
 	for _, e := range slices.Clone(r.rec.Effects) {
-		if !r.owesEnable(e) {
+		if !owesEnable(r, e) {
 			continue
 		}
 		k := r.rec.Key(e.Key)
@@ -63,7 +63,7 @@ func switches(ctx context.Context, r *run) Outcome {
 			}
 			if err == nil && !off {
 				// Often at first: a disable that is late is seldom late by much.
-				pace := min(max(r.now().Sub(e.At)/4, 2*time.Second), r.switchPace(k))
+				pace := min(max(r.now().Sub(e.At)/4, 2*time.Second), switchPace(r, k))
 				all = foremostOf(all, waits(minTime(later(e.QuietAt, r.now().Add(time.Second)), r.now().Add(pace)), reason.WaitQuarantine))
 				continue
 			}
@@ -82,7 +82,7 @@ func switches(ctx context.Context, r *run) Outcome {
 }
 
 // switchPace is the longest pause between two looks at a key that a late disable may turn off: consumers may read it.
-func (r *run) switchPace(k *journal.Key) time.Duration {
+func switchPace(r *run, k *journal.Key) time.Duration {
 	if holdsAnywhere(r, k) {
 		return 15 * time.Second
 	}
@@ -91,7 +91,7 @@ func (r *run) switchPace(k *journal.Key) time.Duration {
 
 // seemsOff asks whether a key is off: the key itself where its value is at hand, else a list.
 func seemsOff(ctx context.Context, r *run, k *journal.Key) (bool, error) {
-	if value, ok := r.engine.inHand(k.Ref); ok {
+	if value, ok := r.engine.hand.get(k.Ref); ok {
 		err := accepts(ctx, r, value, k)
 		if err == nil || xai.ProvesBad(err) {
 			return err != nil, nil
@@ -132,7 +132,7 @@ func turnOn(ctx context.Context, r *run, k *journal.Key) error {
 		if off, listErr := seemsOff(ctx, r, k); off || listErr != nil {
 			return errors.Join(err, listErr)
 		}
-		r.settleAll(ref, journal.EffectDisable)
+		settleAll(r, ref, journal.EffectDisable)
 	case class == xai.ClassNotFound:
 		return reason.Errorf(reason.OldKeyBad, "enable key %s: it is gone; `rotator rotate %s --supersede` makes a new one: %w", id, r.claim.Policy, err)
 	case err != nil:

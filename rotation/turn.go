@@ -39,7 +39,7 @@ func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h
 	}
 	r.reader = &target.Reader{
 		Record: rec, Store: env.Store, Now: r.now, Limit: e.limits.Call,
-		Identify: func(ctx context.Context, v secret.Text) (string, error) { return r.whoIs(ctx, v) },
+		Identify: func(ctx context.Context, v secret.Text) (string, error) { return whoIs(ctx, r, v) },
 		Slow:     func(store string) func() { return r.slow(storeResource + store) },
 	}
 	r.runner = effect.New(effect.Options{

@@ -52,7 +52,7 @@ func resumeLost(r *run, k *journal.Key) Outcome {
 	if k != nil {
 		r.log.Info("key given up; the rotation takes another", "key_id", k.ID, "state", k.State)
 	}
-	r.leave()
+	leaveKey(r)
 	return moved
 }
 
@@ -83,7 +83,7 @@ func verified(ctx context.Context, r *run) Outcome {
 			return failed(err)
 		}
 	}
-	if k = r.rec.Key(rot.KeyRef); !r.longEnough(k) {
+	if k = r.rec.Key(rot.KeyRef); !longEnough(r, k) {
 		return failed(reason.Errorf(reason.ExpiryTooShort, "key %s expires at %s, sooner than it could be replaced", k.ID, k.ExpiresAt.Format(timeFormat)))
 	}
 	if out, ok := proveNew(ctx, r, k, value); !ok {
@@ -97,7 +97,7 @@ func verified(ctx context.Context, r *run) Outcome {
 func pointOfNoReturn(r *run, k *journal.Key) {
 	rot := r.rec.Rotation
 	if k.State != journal.LiveKey { // after a rollback from promoting the old key never ceased to be live
-		r.expose(k)
+		exposeKey(r, k)
 	}
 	r.enter(journal.Promoting)
 	rot.PromotingAt = r.now()
@@ -149,7 +149,7 @@ func readBack(ctx context.Context, r *run, k *journal.Key) (secret.Text, Outcome
 		case err == nil && string(v.Fingerprint()) == k.Fingerprint:
 			value = v
 		case err == nil, absent(err):
-			if r.stagedAgo(k, h.ID) < target.Lag {
+			if stagedAgo(r, k, h.ID) < target.Lag {
 				return none, waits(r.now().Add(lagPace), reason.StoreLags), false
 			}
 			missing = append(missing, h)
@@ -166,13 +166,13 @@ func readBack(ctx context.Context, r *run, k *journal.Key) (secret.Text, Outcome
 			return none, failed(err), false
 		}
 	}
-	r.engine.keep(r.claim.Policy, k.Ref, value)
+	r.engine.hand.keep(r.claim.Policy, k.Ref, value)
 	if len(missing) > 0 {
 		if err := stageAll(ctx, r, k.Ref, value, missing); err != nil {
 			return none, failed(err), false
 		}
 		for _, h := range missing {
-			if r.stagedAgo(k, h.ID) < target.Lag {
+			if stagedAgo(r, k, h.ID) < target.Lag {
 				return none, moved, false // it is read back in the next pass; others cannot stage, and the value is in memory
 			}
 		}
@@ -181,7 +181,7 @@ func readBack(ctx context.Context, r *run, k *journal.Key) (secret.Text, Outcome
 }
 
 // stagedAgo is how long ago a target acknowledged that it staged a key.
-func (r *run) stagedAgo(k *journal.Key, id journal.TargetID) time.Duration {
+func stagedAgo(r *run, k *journal.Key, id journal.TargetID) time.Duration {
 	ago := time.Duration(1 << 62)
 	for _, e := range r.rec.Effects {
 		if e.Kind == journal.EffectStage && e.Key == k.Ref && e.Target == id && e.State == journal.EffectDone {
@@ -234,7 +234,7 @@ func badCandidate(r *run, k *journal.Key, err error) Outcome {
 }
 
 // longEnough reports whether a key would not be due for replacement again at once.
-func (r *run) longEnough(k *journal.Key) bool {
+func longEnough(r *run, k *journal.Key) bool {
 	if k.ExpiresAt.IsZero() {
 		return true
 	}
