@@ -205,7 +205,7 @@ func everyBlow(made []change) (all []blow) {
 }
 
 // lateSample is how many cases of each scenario are taken by default, with and without lag each.
-const lateSample = 60
+const lateSample = 30
 
 // latePairs is how many cases with two blows, of each scenario, are taken with ROTATOR_SOAK=1.
 const latePairs = 500

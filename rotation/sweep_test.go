@@ -169,8 +169,8 @@ func sweep(t *testing.T, choose func(*rand.Rand, []string) []fault) {
 
 // How many deaths and how many failures of each scenario are taken by default. ROTATOR_SOAK=1 takes all of them.
 const (
-	deathSample   = 60
-	failureSample = 120
+	deathSample   = 30
+	failureSample = 60
 )
 
 // sample keeps n of the faults, and a tenth of that under -short.
