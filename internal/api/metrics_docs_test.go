@@ -33,7 +33,7 @@ func TestMetricsPage(t *testing.T) {
 	_, below, _ := strings.Cut(string(page), "<!-- To here. -->")
 	for file, form := range map[string]string{
 		"../../xai/errors.go":              `(?m)^\s+(?:Op|Class)\w+\s.*= "(\w+)"`,
-		"../../cmd/rotator/stores.go":      `(?:\{(?:stores|context)\.\w+, |\btell\(ctx, )"(\w+)"`,
+		"../app/stores.go":                 `(?:\{(?:stores|context)\.\w+, |\btell\(ctx, )"(\w+)"`,
 		"../../rotation/journal/states.go": `(?m)^\s+\w+\s+State = "(\w+)"`,
 	} {
 		source, err := os.ReadFile(file)

@@ -189,8 +189,8 @@ func packages(t *testing.T) []pkg {
 func TestOneGate(t *testing.T) {
 	t.Parallel()
 	const behindTheGate, ofNobodysKey = "rotation/destroy.go", "rotation/rehearse.go"
-	// calls.go passes them on, engine.go declares them, settle.go turns keys on, and nobody uses the key of rehearse.go.
-	allowed := []string{behindTheGate, ofNobodysKey, "rotation/calls.go", "rotation/engine.go", "rotation/settle.go"}
+	// calls.go passes them on, engine.go declares them, switches.go turns keys on, and nobody uses the key of rehearse.go.
+	allowed := []string{behindTheGate, ofNobodysKey, "rotation/calls.go", "rotation/engine.go", "rotation/switches.go"}
 	for _, file := range sources(t) {
 		if strings.HasPrefix(file, "xai/") {
 			continue
@@ -200,7 +200,7 @@ func TestOneGate(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, update := range regexp.MustCompile(`KeyUpdate\{Disabled: (\S+)\}`).FindAllStringSubmatch(string(b), -1) {
-			if file != behindTheGate && file != ofNobodysKey && (update[1] != "&on" || file != "rotation/settle.go") {
+			if file != behindTheGate && file != ofNobodysKey && (update[1] != "&on" || file != "rotation/switches.go") {
 				t.Errorf("%s disables keys beside the gate", file)
 			}
 		}
