@@ -25,7 +25,7 @@ func observe(ctx context.Context, r *run) Outcome {
 	markRemoved(r)
 	var all Outcome
 	trouble := func(err error) {
-		p.WatchAt = minTime(p.WatchAt, r.now().Add(max(time.Minute, troubleFor(r)/4, retryAfter(err)))) // with more and more patience
+		p.WatchAt = minTime(p.WatchAt, r.now().Add(max(time.Minute, retryAfter(err))))
 		r.log.Warn("target or key could not be read; will retry", "err", err)
 		all = foremostOf(all, Outcome{Err: err, Wait: p.WatchAt})
 	}
@@ -65,19 +65,6 @@ func observe(ctx context.Context, r *run) Outcome {
 	}
 	all.Wait = p.WatchAt
 	return all
-}
-
-// troubleFor is how long a target or a key that consumers read could not be read.
-func troubleFor(r *run) (longest time.Duration) {
-	for _, row := range r.rec.Targets {
-		if row.Error != "" && !row.SeenAt.IsZero() {
-			longest = max(longest, r.now().Sub(row.SeenAt))
-		}
-	}
-	if live := r.rec.Live(); live != nil && !live.ProvedAt.IsZero() {
-		longest = max(longest, r.now().Sub(live.ProvedAt)-r.engine.limits.Watch)
-	}
-	return longest
 }
 
 // standingTarget shows on why a target could not be read, until it is read again.
