@@ -12,10 +12,9 @@ import (
 
 // The builds of the product that replicas are processes of, each made once for all tests of a run.
 var (
-	binary   = sync.OnceValues(buildProduct)
-	skewed   = sync.OnceValues(buildSkewed)
-	unfenced = sync.OnceValues(func() (string, error) { return build("rotator-unfenced", "-tags=unfenced") })
-	ahead    = sync.OnceValues(buildAhead)
+	binary = sync.OnceValues(buildProduct)
+	skewed = sync.OnceValues(buildSkewed)
+	ahead  = sync.OnceValues(buildAhead)
 )
 
 // folder is where builds are kept, for TestMain to remove.

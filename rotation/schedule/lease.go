@@ -50,9 +50,6 @@ func newLease(j Leases, c journal.Claim, asked time.Duration, boot func() time.D
 func (l *lease) left() time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !journal.Fenced {
-		return l.length
-	}
 	return l.deadline - l.boot()
 }
 
@@ -79,7 +76,7 @@ func (l *lease) hold(ctx context.Context, cancel context.CancelCauseFunc) (stop 
 			case <-timer.C:
 			}
 			err := l.extend(ctx)
-			if errors.Is(err, journal.ErrLost) && journal.Fenced {
+			if errors.Is(err, journal.ErrLost) {
 				cancel(journal.ErrLost)
 				return
 			}

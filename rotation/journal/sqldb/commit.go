@@ -65,7 +65,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 
 // heldBy is true of the row of a policy whose claim is still good, by the numbers of the arguments that name it.
 func heldBy(epoch, owner int) string {
-	return fmt.Sprintf(" AND (lease_epoch = $%d AND lease_owner = $%d OR %t)", epoch, owner, !journal.Fenced)
+	return fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", epoch, owner)
 }
 
 // Somebody who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
