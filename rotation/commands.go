@@ -218,6 +218,7 @@ func orderRollback(ctx context.Context, r *run, o *journal.Order) (refused strin
 		supersede(r, journal.RolledBack, "rolled back by "+o.By+because(o.Why))
 	}
 	old = r.rec.Key(ref)
+	old.CompromisedAt, old.CompromisedWhy, old.CompromisedBy = noTime, "", "" // a false alarm; not before: a refused order changes nothing
 	p := &r.rec.Policy
 	p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = noTime, "", "", ""
 	beginTo(r, old, journal.ByRollback, o.Why, o.By)
@@ -252,7 +253,6 @@ func replacedKey(r *run, o *journal.Order) (best *journal.Key, refused string) {
 	case best.Health == journal.HealthDead:
 		return nil, fmt.Sprintf("key %s is refused by xAI", best.ID)
 	}
-	best.CompromisedAt, best.CompromisedWhy, best.CompromisedBy = noTime, "", ""
 	return best, ""
 }
 

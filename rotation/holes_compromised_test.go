@@ -112,3 +112,22 @@ func TestCompromisedKeyThatCannotBeDisabled(t *testing.T) {
 	inUse(b)
 	b.consumersServed()
 }
+
+// A rollback with --false-alarm that cannot be carried out does not take the report back.
+func TestRefusedFalseAlarmChangesNothing(t *testing.T) {
+	b := newBench(t, xaisim.Options{})
+	b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+	leaked := b.leak()
+	b.offWithin(time.Hour, leaked)
+	b.run(time.Second)
+	b.worn["a"] = forgetful{b.stores["a"]}
+	id := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback, FalseAlarm: true})
+	b.run(time.Second)
+	if why := b.refusal(id); !strings.Contains(why, "no store keeps the value") {
+		t.Errorf("answered %q", why)
+	}
+	if k := b.record("chat").KeyByID(leaked); k == nil || !k.Compromised() {
+		t.Errorf("the report is gone: %+v", k)
+	}
+	b.check()
+}

@@ -19,7 +19,7 @@ type connection struct {
 	close func() error
 }
 
-// dial asks for the daemon. Nobody there is no error: ok is false.
+// dial connects to the daemon. ok is false, without an error, when no daemon is running.
 func dial(ctx context.Context, c *config.Config) (client *api.Client, ok bool, err error) {
 	if c.Socket == "" {
 		return nil, false, nil
