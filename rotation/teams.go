@@ -89,7 +89,7 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 			return err
 		}
 	}
-	list, err := team.Keys.ListKeys(ctx, team.ID)
+	list, found, err := e.inventoryOf(ctx, team)
 	if err != nil {
 		return err
 	}
@@ -99,10 +99,6 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 	listed := e.now()
 	if untold {
 		known.Scope, known.ManagementKeyID, known.ValidatedAt = "", "", listed
-	}
-	found, err := e.Inventory(ctx, list)
-	if err != nil {
-		return err
 	}
 	listedKeys := make([]journal.ListedKey, len(list.Keys))
 	for i := range list.Keys {
@@ -129,6 +125,24 @@ func (e *Engine) take(ctx context.Context, w Environment, known *journal.Team) e
 		}
 	}
 	return errors.Join(append(errs, e.tellOrphans(ctx, known.Name, orphans))...)
+}
+
+// inventoryOf lists a team's keys and says what each is. A key that is listed and counts as gone may have been deleted
+// while the list was on its way, and clocks of replicas cannot tell. So the team is listed again before such a key is
+// believed to be there.
+func (e *Engine) inventoryOf(ctx context.Context, team Team) (list xai.KeyList, found []ListedKey, err error) {
+	for range 2 {
+		if list, err = team.Keys.ListKeys(ctx, team.ID); err != nil {
+			return list, nil, err
+		}
+		if found, err = e.Inventory(ctx, list); err != nil {
+			return list, nil, err
+		}
+		if !slices.ContainsFunc(found, func(k ListedKey) bool { return k.Reopen }) {
+			break
+		}
+	}
+	return list, found, nil
 }
 
 func listedKey(k xai.Key) journal.ListedKey {

@@ -232,3 +232,60 @@ func (hungKeys) ListKeys(ctx context.Context, _ string) (xai.KeyList, error) {
 	<-ctx.Done()
 	return xai.KeyList{}, ctx.Err()
 }
+
+// TestListOlderThanTheDelete: a list that was asked before a key was deleted, and handled by a replica whose clock is an
+// hour ahead, shows the key. It is listed again before that is believed. A key that is really there again is deleted again.
+func TestListOlderThanTheDelete(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, xaisim.Options{})
+	b.lives(quick, targetA)
+	old := b.key()
+	before, err := b.mgmt.ListKeys(t.Context(), teamID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rotates()
+	b.rest()
+	deleted := b.count(journal.KeyDeleted)
+	if deleted != 1 {
+		t.Fatalf("%d keys were deleted, want 1", deleted)
+	}
+	asked := 0
+	lists := rotation.New(rotation.Options{Journal: b.journal, Environment: staleList{b, before, &asked}, Owner: "ahead",
+		Now: func() time.Time { return b.now().Add(time.Hour) }})
+	if err := lists.RunOnce(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	b.rest()
+	if team := b.team("research"); asked != 2 || team.Orphans != 0 || team.Managed != 1 || b.count(journal.OrphansSeen) != 0 {
+		b.violated("the team was listed %d times, and has %+v", asked, team)
+	}
+	if got := b.count(journal.KeyDeleted); got != deleted {
+		b.violated("keys were deleted %d times, want %d: a stale list brought %s back", got, deleted, old)
+	}
+}
+
+// staleList is a world whose first list of a team's keys is one of long ago.
+type staleList struct {
+	*bench
+	list  xai.KeyList
+	asked *int
+}
+
+func (w staleList) Team(ctx context.Context, name string) (rotation.Team, error) {
+	team, err := w.bench.Team(ctx, name)
+	team.Keys = staleKeys{team.Keys, w}
+	return team, err
+}
+
+type staleKeys struct {
+	rotation.KeyAPI
+	world staleList
+}
+
+func (k staleKeys) ListKeys(ctx context.Context, team string) (xai.KeyList, error) {
+	if *k.world.asked++; *k.world.asked == 1 {
+		return k.world.list, nil
+	}
+	return k.KeyAPI.ListKeys(ctx, team)
+}
