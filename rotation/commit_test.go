@@ -44,7 +44,7 @@ func TestAnswerToACommitIsLost(t *testing.T) {
 			bubble(t, func(b *bench) {
 				j := &torn{Journal: b.journal, asked: written}
 				commits := 0
-				b.engine = rotation.New(rotation.Options{Journal: j, Environment: b, Owner: "torn", Now: b.now,
+				b.engine = newEngine("torn", rotation.Options{Journal: j, Environment: b, Now: b.now,
 					Observe: func(ctx context.Context, _ rotation.Step) (context.Context, func(rotation.Step)) {
 						if commits == lost {
 							j.due.Store(1)

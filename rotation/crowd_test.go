@@ -63,7 +63,7 @@ func TestSlowTeamStarvesNobody(t *testing.T) {
 		t.Run(delay.String(), func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				l := newLedger(b.journal)
-				b.engine = rotation.New(rotation.Options{Journal: l, Environment: manyTeams{b, "alpha", delay}, Owner: "engine", Now: b.now})
+				b.engine = newEngine("engine", rotation.Options{Journal: l, Environment: manyTeams{b, "alpha", delay}, Now: b.now})
 				var docs []string
 				for i := range 500 {
 					docs = append(docs, of("alpha", "a", i))
@@ -130,8 +130,8 @@ func TestOnly(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.load(policyDoc("mine", quick, targetA), policyDoc("other", quick, targetC))
 		before := b.record("other").Policy
-		b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: b, Owner: "alone", Now: b.now, Only: []string{"mine"}})
-		if err := b.engine.RunOnce(b.t.Context()); err != nil {
+		b.engine = newEngine("alone", rotation.Options{Journal: b.journal, Environment: b, Now: b.now, Only: []string{"mine"}})
+		if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 			b.t.Fatal(err)
 		}
 		b.runs(time.Hour)
@@ -160,8 +160,8 @@ func TestJournalThatOnlyAnswers(t *testing.T) {
 				l := b.atRest(1)
 				l.leases = c.leases
 				b.runs(time.Minute)
-				if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
-					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
+				if _, err := b.engine.scheduler.LastTry(); err != nil || b.clock.Sub(b.engine.scheduler.LastLook()) > 3*time.Second {
+					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.scheduler.LastLook()), err)
 				}
 				l.refuse = func(method string, _ []string) error {
 					if method == "Next" || method == "Load" || method == "LoadAll" {
@@ -173,16 +173,16 @@ func TestJournalThatOnlyAnswers(t *testing.T) {
 					b.order(journal.Order{Policy: "p0", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 				}
 				b.runs(c.after)
-				was := b.engine.LastLook()
+				was := b.engine.scheduler.LastLook()
 				b.runs(time.Minute)
-				tried, err := b.engine.LastTry()
-				if err == nil || b.clock.Sub(tried) > 3*time.Second || b.engine.LastLook() != was {
-					b.violated("last try %s with %v, last look %s", tried, err, b.engine.LastLook())
+				tried, err := b.engine.scheduler.LastTry()
+				if err == nil || b.clock.Sub(tried) > 3*time.Second || b.engine.scheduler.LastLook() != was {
+					b.violated("last try %s with %v, last look %s", tried, err, b.engine.scheduler.LastLook())
 				}
 				l.refuse = nil
 				b.runs(15 * time.Second) // a round begins meanwhile
-				if _, err := b.engine.LastTry(); err != nil || b.clock.Sub(b.engine.LastLook()) > 3*time.Second {
-					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.LastLook()), err)
+				if _, err := b.engine.scheduler.LastTry(); err != nil || b.clock.Sub(b.engine.scheduler.LastLook()) > 3*time.Second {
+					b.violated("the last look was %s ago: %v", b.clock.Sub(b.engine.scheduler.LastLook()), err)
 				}
 			})
 		})

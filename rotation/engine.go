@@ -20,7 +20,6 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation/journal"
-	"rotator/rotation/schedule"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -89,7 +88,6 @@ type Limits struct {
 	Proofs      int           // answers in a row of the key itself that show it propagated: 3
 	ClockSkew   time.Duration // between our clock and xAI's, beyond which nothing is destroyed: 5 minutes
 	Call        time.Duration // for one call to a store: 60 seconds
-	Park        time.Duration // that steps in hand have to finish when the daemon stops: 25 seconds
 }
 
 func (l Limits) withDefaults() Limits {
@@ -105,7 +103,6 @@ func (l Limits) withDefaults() Limits {
 	def(&l.BadSpan, 2*time.Minute)
 	def(&l.ClockSkew, 5*time.Minute)
 	def(&l.Call, time.Minute)
-	def(&l.Park, 25*time.Second)
 	for p, v := range map[*int]int{&l.Concurrency: 16, &l.Unresolved: 3, &l.BadAnswers: 5, &l.Proofs: 3} {
 		if *p == 0 {
 			*p = v
@@ -121,8 +118,6 @@ type Options struct {
 	Environment Environment
 	Limits      Limits
 	Log         *slog.Logger
-	// Owner names this process in the journal: unique among all that share it. Host and Version are for people to see.
-	Owner, Host, Version string
 	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
 	Only []string
 	// Unclaimed: the journal belongs to another installation, and everything is only compared.
@@ -155,8 +150,8 @@ type Step struct {
 
 // Engine rotates keys. It is safe for concurrent use.
 type Engine struct {
-	journal journal.Journal // of the scheduler
-	ledger  Ledger          // of turns: the same
+	journal journal.Journal
+	ledger  Ledger // of turns: the same
 	limits  Limits
 	log     *slog.Logger
 	only    []string
@@ -166,9 +161,6 @@ type Engine struct {
 	now     func() time.Time
 	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
-	boot    func() time.Duration // time since boot, suspensions included: what leases are measured on
-
-	scheduler *schedule.Scheduler
 
 	hand values // of keys that are not live yet
 
@@ -176,7 +168,7 @@ type Engine struct {
 	env Environment // guarded by mu
 }
 
-// New makes an engine. It does nothing before Run, RunOnce or Turn.
+// New makes an engine. It does nothing before Turn: see package schedule, which hands out turns.
 func New(o Options) *Engine {
 	e := &Engine{
 		journal: o.Journal,
@@ -189,7 +181,6 @@ func New(o Options) *Engine {
 		ordered: o.Ordered,
 		now:     o.Now,
 		observe: o.Observe,
-		boot:    schedule.SinceBoot,
 		pause:   o.Pause,
 	}
 	if e.now == nil {
@@ -204,39 +195,21 @@ func New(o Options) *Engine {
 	if e.observe == nil {
 		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
-	e.scheduler = schedule.New(schedule.Options{
-		Claims: o.Journal, Leases: o.Journal, Records: o.Journal, Replicas: o.Journal, Runner: runner{e}, Chores: e.chores, Tidy: func(ctx context.Context) { e.hand.dropDead(ctx, e.journal) },
-		Owner: o.Owner, Host: o.Host, Version: o.Version, Only: o.Only,
-		Concurrency: e.limits.Concurrency, Watch: e.limits.Watch, Park: e.limits.Park,
-		Log: e.log, Now: e.now, Boot: func() time.Duration { return e.boot() },
-	})
 	return e
 }
 
-// Reload swaps the stores and teams. Turns in hand end with those they began with.
+// Reload swaps the stores and teams. Turns in hand end with those they began with; others begin with the new ones.
 func (e *Engine) Reload(env Environment) {
 	e.mu.Lock()
 	e.env = env
 	e.mu.Unlock()
-	e.Wake()
 }
 
-// Run rotates until ctx ends, then lets the steps in hand finish or park, and returns nil. A failure of the journal is
-// logged and tried again: nothing is acted on meanwhile.
-func (e *Engine) Run(ctx context.Context) error { return e.scheduler.Run(ctx) }
+// Limits are the engine's, with the defaults filled in.
+func (e *Engine) Limits() Limits { return e.limits }
 
-// RunOnce does everything that is due or in flight and can move now, and returns when what is left waits for a schedule,
-// an overlap, a soak or a human.
-func (e *Engine) RunOnce(ctx context.Context) error { return e.scheduler.RunOnce(ctx) }
-
-// Wake makes the scheduler look at once.
-func (e *Engine) Wake() { e.scheduler.Wake() }
-
-// LastLook is when the journal last answered the scheduler. See [schedule.Scheduler.LastLook].
-func (e *Engine) LastLook() time.Time { return e.scheduler.LastLook() }
-
-// LastTry is when the scheduler last asked the journal, and what keeps it from acting. See [schedule.Scheduler.LastTry].
-func (e *Engine) LastTry() (time.Time, error) { return e.scheduler.LastTry() }
+// Tidy drops what is kept in memory and nobody needs any more.
+func (e *Engine) Tidy(ctx context.Context) { e.hand.dropDead(ctx, e.journal) }
 
 func (e *Engine) environment() Environment {
 	e.mu.Lock()

@@ -2,9 +2,9 @@ package rotation
 
 import (
 	"context"
-	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 )
 
 // InHand is how many values of keys this process holds in memory.
@@ -13,9 +13,6 @@ func (e *Engine) InHand() int {
 	defer e.hand.mu.Unlock()
 	return len(e.hand.kept)
 }
-
-// SetBoot replaces the clock that leases are measured on.
-func (e *Engine) SetBoot(boot func() time.Duration) { e.boot = boot }
 
 // GateRules are the rules of the gate.
 func GateRules() []string {
@@ -31,7 +28,7 @@ func (e *Engine) Without(name string) { e.without = rule(name) }
 
 // Disable asks the gate for a key whatever state it is in, and disables it if the gate opens. No job does that.
 func (e *Engine) Disable(ctx context.Context, c journal.Claim, rec *journal.Record, ref string) error {
-	r := e.newRun(c, rec, e.environment(), Hooks{})
+	r := e.newRun(c, rec, e.environment(), turn.Hooks{})
 	if err := r.recall(); err != nil {
 		return err
 	}

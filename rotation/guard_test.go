@@ -20,7 +20,7 @@ func TestStoresAskForTheLease(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
 	b.lives(quick, targetA)
 	var boot time.Duration
-	b.engine.SetBoot(func() time.Duration { return boot })
+	b.engine.boot = func() time.Duration { return boot }
 	var before, after error
 	b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, _ stores.Target, _ string, _ secret.Text) error {
 		before = guard.Check(ctx)

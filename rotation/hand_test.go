@@ -27,7 +27,7 @@ func TestValueOfALostClaim(t *testing.T) {
 			bubble(t, func(b *bench) {
 				l := newLedger(b.journal)
 				l.leases = true
-				b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "engine", Now: b.now})
+				b.engine = newEngine("engine", rotation.Options{Journal: l, Environment: b, Now: b.now})
 				fails := true
 				b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
 					if fails {

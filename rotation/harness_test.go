@@ -39,7 +39,7 @@ type bench struct {
 	token   secret.Text
 	stores  map[string]*memstore.Store
 	journal *sqldb.DB
-	engine  *rotation.Engine
+	engine  *engine
 	mgmt    *xai.Management
 	infer   *xai.Inference
 	specs   map[string]*policies.Policy
@@ -220,8 +220,8 @@ func (b *bench) violated(format string, args ...any) {
 
 // birth starts a new engine on what the last one left behind.
 func (b *bench) birth() {
-	b.engine = rotation.New(rotation.Options{
-		Journal: faultyJournal{b.journal, b}, Environment: b, Limits: b.limits, Log: b.log, Owner: fmt.Sprint("engine-", b.deaths),
+	b.engine = newEngine(fmt.Sprint("engine-", b.deaths), rotation.Options{
+		Journal: faultyJournal{b.journal, b}, Environment: b, Limits: b.limits, Log: b.log,
 		Now: b.now, Pause: b.pause, Observe: b.observe,
 	})
 	b.engine.Without(b.without)

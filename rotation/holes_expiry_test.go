@@ -12,7 +12,7 @@ import (
 func (b *bench) passes(d time.Duration) {
 	b.t.Helper()
 	for end := b.clock.Add(d); b.clock.Before(end); b.run(6 * time.Hour) {
-		if err := b.engine.RunOnce(b.t.Context()); err != nil {
+		if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 			b.t.Fatal(err)
 		}
 	}

@@ -57,7 +57,7 @@ func TestRollbackFromPromotingAsksRecentUsage(t *testing.T) {
 	b.reach(journal.Promoting)
 	young := b.successor()
 	var from []time.Time
-	b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: listener{b, &from}, Owner: "listener", Now: b.now, Pause: b.pause})
+	b.engine = newEngine("listener", rotation.Options{Journal: b.journal, Environment: listener{b, &from}, Now: b.now, Pause: b.pause})
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 	b.run(3 * 24 * time.Hour)
 	for _, at := range from {

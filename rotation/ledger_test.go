@@ -177,7 +177,7 @@ func (b *bench) atRest(n int, other ...int) *ledger {
 		}
 	}
 	l := newLedger(b.journal)
-	b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Limits: b.limits, Owner: "engine", Now: b.now})
+	b.engine = newEngine("engine", rotation.Options{Journal: l, Environment: b, Limits: b.limits, Now: b.now})
 	return l
 }
 

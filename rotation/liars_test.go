@@ -247,7 +247,7 @@ func TestXAILies(t *testing.T) {
 			b.sim.EnableKey(b.oldKey())
 			b.rest()
 			b.clock = b.clock.Add(time.Hour)
-			if err := b.engine.RunOnce(b.t.Context()); err != nil {
+			if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 				b.t.Fatal(err)
 			}
 			if n := b.count(journal.OrphansSeen); n != 1 {
@@ -260,7 +260,7 @@ func TestXAILies(t *testing.T) {
 			b.lives(quick, targetA)
 			for range 2 {
 				b.clock = b.clock.Add(time.Hour)
-				if err := b.engine.RunOnce(b.t.Context()); err != nil {
+				if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 					b.t.Fatal(err)
 				}
 			}

@@ -178,7 +178,7 @@ type installed struct {
 	docs    []string
 	claimed bool
 	j       *sqldb.DB
-	e       *rotation.Engine
+	e       *engine
 }
 
 // on makes it the one that acts.
@@ -192,8 +192,8 @@ func (i *installed) on() {
 		b.t.Fatal(err)
 	}
 	if i.e == nil || claimed != i.claimed {
-		i.e = rotation.New(rotation.Options{
-			Journal: faultyJournal{i.j, b}, Environment: b, Log: b.log, Owner: i.name, Now: b.now, Pause: b.pause, Unclaimed: !claimed,
+		i.e = newEngine(i.name, rotation.Options{
+			Journal: faultyJournal{i.j, b}, Environment: b, Log: b.log, Now: b.now, Pause: b.pause, Unclaimed: !claimed,
 		})
 	}
 	b.journal, b.engine, i.claimed = i.j, i.e, claimed

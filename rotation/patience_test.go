@@ -100,7 +100,7 @@ func TestPatience(t *testing.T) {
 			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.Late, Delay: 59 * time.Minute, Kind: xaisim.Timeout})
 			b.lives(quick, targetA)
 			b.run(time.Hour)
-			if err := b.engine.RunOnce(b.t.Context()); err != nil { // the inventory gives it back to the sweep
+			if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil { // the inventory gives it back to the sweep
 				b.t.Fatal(err)
 			}
 			b.rest()

@@ -41,8 +41,8 @@ func newRace(t testing.TB, seed uint64) *race {
 			return err
 		})
 	}
-	x.engine = rotation.New(rotation.Options{
-		Journal: racedJournal{faultyJournal{x.journal, x.bench}, x}, Environment: x.bench, Log: x.log, Owner: "racer", Now: x.now, Pause: x.pause,
+	x.engine = newEngine("racer", rotation.Options{
+		Journal: racedJournal{faultyJournal{x.journal, x.bench}, x}, Environment: x.bench, Log: x.log, Now: x.now, Pause: x.pause,
 		Limits: rotation.Limits{Watch: time.Hour},
 	})
 	return x

@@ -13,7 +13,7 @@ func TestReplicaIsSeen(t *testing.T) {
 	bubble(t, func(b *bench) {
 		l := newLedger(b.journal)
 		l.leases = true
-		b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "one", Host: "here", Version: "1.2.3", Now: b.now})
+		b.engine = newEngine("one", rotation.Options{Journal: l, Environment: b, Now: b.now})
 		begun := time.Now().UTC()
 		b.after(time.Minute, func() {
 			seen, err := b.journal.Replicas(b.t.Context())

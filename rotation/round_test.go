@@ -274,7 +274,7 @@ func TestRoundLeavesRoom(t *testing.T) {
 					b.t.Error(err)
 				}
 				ids = append(ids, id)
-				b.engine.Wake()
+				b.engine.scheduler.Wake()
 			})
 		}
 		b.runs(15*time.Minute + 10*time.Second)

@@ -9,27 +9,22 @@ import (
 
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
-	"rotator/rotation/schedule"
+	"rotator/rotation/turn"
 )
 
-// Turn acts for a policy until it has to wait, and gives the claim back. ErrLost means that another owner has the policy
-// now and that nothing was written since. Other failures are the policy's, are recorded in its row, and are not returned.
-func (e *Engine) Turn(ctx context.Context, c journal.Claim) error { return e.scheduler.Turn(ctx, c) }
-
-// runner takes the turns that the scheduler hands out.
-type runner struct{ *Engine }
-
-// Turn implements schedule.Runner: it loads the policy and acts for it. It parks between two steps once the task is
-// stopping; ctx ends the calls themselves.
-func (e runner) Turn(ctx context.Context, task *schedule.Task) (err error) {
+// Turn acts for a policy until it has to wait, and ends the claim. It stops between two steps once the task is stopping;
+// ctx ends the calls themselves. ErrLost means that another owner has the policy now and that nothing was written since.
+// After any other error whoever handed the turn out ends the claim; failures of the policy are recorded in its row, and are
+// not returned.
+func (e *Engine) Turn(ctx context.Context, task *turn.Task) (err error) {
 	if task.Record == nil {
 		if task.Record, err = e.journal.Load(ctx, task.Claim.Policy); err != nil {
 			return fmt.Errorf("load %s: %w", task.Claim.Policy, err)
 		}
 	}
-	r := e.newRun(task.Claim, task.Record, e.environment(), Hooks{Now: task.Now, Guard: task.Guard, Slow: task.Slow})
+	r := e.newRun(task.Claim, task.Record, e.environment(), task.Hooks)
 	if err := r.recall(); err != nil {
-		return &schedule.Defect{Err: err}
+		return &turn.Defect{Err: err}
 	}
 	if err := task.Admit(r.resources()); err != nil {
 		return r.unadmitted(task, err)
@@ -51,19 +46,20 @@ const lastWords = 10 * time.Second
 
 // unadmitted ends a turn that was not admitted. One of a batch is as due as it was, unless its stores or its team are
 // crowded: then its watch is put off.
-func (r *run) unadmitted(task *schedule.Task, err error) error {
+func (r *run) unadmitted(task *turn.Task, err error) error {
 	if !task.ReleaseTogether() {
 		return err
 	}
-	if full, ok := errors.AsType[*schedule.Crowded](err); ok && !task.Stopping() {
+	if full, ok := errors.AsType[*turn.Crowded](err); ok && !task.Stopping() {
 		r.rec.Policy.WatchAt = r.now().Add(full.Pause)
 		r.rec.Policy.NextRunAt = r.rec.Policy.WatchAt
 	}
 	return nil
 }
 
-// Fail implements schedule.Runner.
-func (e runner) Fail(ctx context.Context, task *schedule.Task, cause error, pause time.Duration) error {
+// Fail records in the policy's row a failure that its turn could not record, and releases the claim; the policy is tried
+// again after pause.
+func (e *Engine) Fail(ctx context.Context, task *turn.Task, cause error, pause time.Duration) error {
 	rec, err := e.journal.Load(ctx, task.Claim.Policy)
 	if err != nil {
 		return err
@@ -83,12 +79,12 @@ func (e runner) Fail(ctx context.Context, task *schedule.Task, cause error, paus
 	return e.journal.Commit(ctx, task.Claim, rec, true, tell...)
 }
 
-// Lost implements schedule.Runner.
-func (e runner) Lost(policy string) { e.hand.lose(policy) }
+// Lost is told that the claim on a policy was lost: another owner makes its keys from now on.
+func (e *Engine) Lost(policy string) { e.hand.lose(policy) }
 
-// Moving implements schedule.Runner: it reports whether a rotation is on its way to live and neither failed too often nor
+// Moving reports whether a rotation is on its way to live and neither failed too often nor
 // waits for a human.
-func (e runner) Moving(ctx context.Context) (bool, error) {
+func (e *Engine) Moving(ctx context.Context) (bool, error) {
 	all, err := e.journal.Summaries(ctx)
 	if err != nil {
 		return false, err

@@ -35,8 +35,8 @@ func (b *bench) runs(d time.Duration) {
 	ctx, cancel := context.WithTimeout(b.t.Context(), d)
 	defer cancel()
 	begun := time.Now()
-	b.engine.SetBoot(func() time.Duration { return time.Since(begun) }) // the machine's own goes on outside of the bubble
-	if err := b.engine.Run(ctx); err != nil {
+	b.engine.boot = func() time.Duration { return time.Since(begun) } // the machine's own goes on outside of the bubble
+	if err := b.engine.scheduler.Run(ctx); err != nil {
 		b.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -108,7 +108,7 @@ func TestStopParks(t *testing.T) {
 				}
 				return nil
 			}
-			if err := b.engine.Run(ctx); err != nil {
+			if err := b.engine.scheduler.Run(ctx); err != nil {
 				t.Error(err)
 			}
 			cancel()
@@ -177,15 +177,15 @@ func (d *deaf) Next(ctx context.Context) (due, rest time.Time, err error) {
 func TestJournalThatDoesNotAnswer(t *testing.T) {
 	bubble(t, func(b *bench) {
 		d := &deaf{Journal: b.journal}
-		b.engine = rotation.New(rotation.Options{Journal: d, Environment: b, Owner: "deaf"})
+		b.engine = newEngine("deaf", rotation.Options{Journal: d, Environment: b})
 		b.load(policyDoc("chat", quick, targetA))
 		d.deaf.Store(true)
-		look := b.engine.LastLook()
+		look := b.engine.scheduler.LastLook()
 		b.runs(10 * time.Minute)
 		if n := d.claims.Load() + d.glances.Load(); b.sim.Calls()["create"] > 0 || n > 700 || n < 100 {
 			b.violated("%d looks, %d creates without a journal", n, b.sim.Calls()["create"])
 		}
-		if b.engine.LastLook() != look {
+		if b.engine.scheduler.LastLook() != look {
 			b.violated("a look that failed counts as one")
 		}
 		d.deaf.Store(false)
@@ -217,14 +217,14 @@ func (f *full) ClaimResting(ctx context.Context, owner string, now time.Time, li
 func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {
 		f := &full{Journal: b.journal}
-		b.engine = rotation.New(rotation.Options{Journal: f, Environment: b, Owner: "full"})
+		b.engine = newEngine("full", rotation.Options{Journal: f, Environment: b})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(30 * time.Minute)
 		b.ends()
 		for _, is := range []bool{true, false} {
 			f.full.Store(is)
 			b.runs(20 * time.Minute)
-			if _, err := b.engine.LastTry(); (err != nil) != is {
+			if _, err := b.engine.scheduler.LastTry(); (err != nil) != is {
 				b.violated("full: %t, and the last look ended with %v", is, err)
 			}
 		}
@@ -239,7 +239,7 @@ func TestTurnThatCannotEndIsTold(t *testing.T) {
 		failing, releases := true, 0
 		l.refuse = func(method string, _ []string) error {
 			if method == "Release" {
-				if _, err := b.engine.LastTry(); releases > 0 && err == nil {
+				if _, err := b.engine.scheduler.LastTry(); releases > 0 && err == nil {
 					b.violated("after %d tries to give a claim back nothing is told", releases)
 				}
 				releases++
@@ -250,10 +250,10 @@ func TestTurnThatCannotEndIsTold(t *testing.T) {
 			}
 			return nil
 		}
-		b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "full"})
+		b.engine = newEngine("full", rotation.Options{Journal: l, Environment: b})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(time.Hour)
-		if _, err := b.engine.LastTry(); releases < 10 || err != nil {
+		if _, err := b.engine.scheduler.LastTry(); releases < 10 || err != nil {
 			b.violated("it is over, after %d tries, and told is %v", releases, err)
 		}
 		b.settled()
@@ -272,7 +272,7 @@ func TestJournalThatFailsATurn(t *testing.T) {
 			}
 			return nil
 		}
-		b.engine = rotation.New(rotation.Options{Journal: l, Environment: b, Owner: "unlucky"})
+		b.engine = newEngine("unlucky", rotation.Options{Journal: l, Environment: b})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(4 * time.Second)
 		if b.sim.Calls()["create"] > 0 {

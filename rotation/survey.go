@@ -8,6 +8,7 @@ import (
 
 	"rotator/policies"
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 	"rotator/xai"
 )
 
@@ -99,7 +100,7 @@ func (c *survey) look(ctx context.Context, rec *journal.Record) error {
 	if err != nil {
 		return fmt.Errorf("policy %s in the journal: %w", name, err)
 	}
-	t := c.newRun(journal.Claim{Policy: name, Now: c.now()}, rec, c.world, Hooks{})
+	t := c.newRun(journal.Claim{Policy: name, Now: c.now()}, rec, c.world, turn.Hooks{})
 	t.policy, t.plan = policy, policy
 	names, err := names(ctx, t)
 	if err != nil {

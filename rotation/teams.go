@@ -16,9 +16,9 @@ import (
 	"rotator/xai"
 )
 
-// chores begins to look, in lists, at every team whose turn it is, over all replicas: one whose xAI hangs keeps no other
+// Chores begins to look, in lists, at every team whose turn it is, over all replicas: one whose xAI hangs keeps no other
 // waiting.
-func (e *Engine) chores(ctx context.Context, lists *errgroup.Group) {
+func (e *Engine) Chores(ctx context.Context, lists *errgroup.Group) {
 	w := e.environment()
 	for _, name := range w.Teams() {
 		lists.Go(func() error {

@@ -20,7 +20,7 @@ func TestManagementKeySince(t *testing.T) {
 	since := func() (id string, at time.Time) {
 		t.Helper()
 		b.clock = b.clock.Add(time.Hour)
-		if err := b.engine.RunOnce(t.Context()); err != nil {
+		if err := b.engine.scheduler.RunOnce(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		text, err := b.journal.Meta(t.Context(), journal.MetaManagementKey+"research")
@@ -66,7 +66,7 @@ func (b *bench) team(name string) journal.Team {
 func (b *bench) inventory() journal.Team {
 	b.t.Helper()
 	b.clock = b.clock.Add(time.Hour)
-	if err := b.engine.RunOnce(b.t.Context()); err != nil {
+	if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 		b.t.Fatal(err)
 	}
 	return b.team("research")
@@ -193,7 +193,7 @@ func TestManagementKeyRefused(t *testing.T) {
 // list that never ends is given up before its team's next turn.
 func TestSlowInventoryDelaysNoOther(t *testing.T) {
 	bubble(t, func(b *bench) {
-		b.engine = rotation.New(rotation.Options{Journal: b.journal, Environment: hungTeam{manyTeams{bench: b}, "alpha"}, Owner: "engine", Now: b.now})
+		b.engine = newEngine("engine", rotation.Options{Journal: b.journal, Environment: hungTeam{manyTeams{bench: b}, "alpha"}, Now: b.now})
 		b.runs(10 * time.Second)
 		for _, name := range []string{"beta", "gamma"} {
 			if b.team(name).ListedAt.IsZero() {
@@ -251,9 +251,9 @@ func TestListOlderThanTheDelete(t *testing.T) {
 		t.Fatalf("%d keys were deleted, want 1", deleted)
 	}
 	asked := 0
-	lists := rotation.New(rotation.Options{Journal: b.journal, Environment: staleList{b, before, &asked}, Owner: "ahead",
+	lists := newEngine("ahead", rotation.Options{Journal: b.journal, Environment: staleList{b, before, &asked},
 		Now: func() time.Time { return b.now().Add(time.Hour) }})
-	if err := lists.RunOnce(t.Context()); err != nil {
+	if err := lists.scheduler.RunOnce(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	b.rest()

@@ -10,19 +10,12 @@ import (
 	"rotator/rotation/effect"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
-	"rotator/rotation/schedule"
 	"rotator/rotation/target"
+	"rotator/rotation/turn"
 )
 
-// Hooks connect a turn with what runs it.
-type Hooks struct {
-	Now   func() time.Time                    // the journal's clock; nil: the engine's
-	Guard func() error                        // refuses once the claim may have been lost; nil: it cannot be
-	Slow  func(resource string) (done func()) // watches a call that takes long; nil: nobody waits for the slot
-}
-
 // newRun makes a run. Its policy is decoded by recall.
-func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h Hooks) *run {
+func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h turn.Hooks) *run {
 	r := &run{
 		engine: e, claim: c, env: env, rec: rec, log: e.log.With("policy", c.Policy), now: h.Now, guard: h.Guard, slow: h.Slow,
 		proofs: make(map[string]time.Time), names: make(map[string]string), acls: make(map[string][]string),
@@ -76,17 +69,17 @@ const (
 )
 
 // resources are the teams and stores that this turn may call.
-func (r *run) resources() []schedule.Resource {
-	var list []schedule.Resource
+func (r *run) resources() []turn.Resource {
+	var list []turn.Resource
 	add := func(name string, share int) {
 		for _, one := range list {
 			if one.Name == name {
 				return
 			}
 		}
-		list = append(list, schedule.Resource{Name: name, Share: share})
+		list = append(list, turn.Resource{Name: name, Share: share})
 	}
-	team, store := schedule.Shares(r.engine.limits.Concurrency, len(r.env.Teams()), len(r.env.Stores()))
+	team, store := turn.Shares(r.engine.limits.Concurrency, len(r.env.Teams()), len(r.env.Stores()))
 	add(teamResource+r.policy.Team, team)
 	add(teamResource+r.plan.Team, team)
 	for _, row := range r.rec.Targets {

@@ -54,7 +54,7 @@ func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
 	working.Go(func() { p.watch(ctx, hangup) })
 	working.Go(func() { p.reportToSystemd(ctx) })
 	s.Log.Info("rotating", "version", s.Version, "policies", len(v.Policies), "state", v.Config.State.String(), "config", v.Config.File)
-	err = p.engine.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
+	err = p.scheduler.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	s.Log.Info("stopped")
 	return err
 }

@@ -96,11 +96,11 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	}
 	p.engine = rotation.New(rotation.Options{
 		Journal: j, Environment: p.environment, Log: s.Log, Limits: limits(f.Config), Only: u.only, Ordered: len(u.only) > 0, Unclaimed: !u.claimed && !u.look,
-		Owner: p.owner, Host: hostname(), Version: s.Version,
 		Observe: p.observeStep,
 	})
+	p.scheduler = newScheduler(p, j, u.only)
 	p.api = api.New(api.Options{
-		Journal: j, Scheduler: p.engine, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
+		Journal: j, Scheduler: p.scheduler, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
 		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans,
 		Hosts: hosts(f.Config), Version: s.Version, Commit: s.Commit, Log: s.Log,
 	})
@@ -153,7 +153,7 @@ func (p *Program) Work(ctx context.Context) (stop func()) {
 	var working sync.WaitGroup
 	working.Go(func() { p.tend(ctx) })
 	working.Go(func() {
-		if err := p.engine.Run(ctx); err != nil {
+		if err := p.scheduler.Run(ctx); err != nil {
 			p.log.Error("the engine stopped", "err", err)
 		}
 	})

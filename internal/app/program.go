@@ -19,18 +19,20 @@ import (
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
+	"rotator/rotation/schedule"
 )
 
 // Program is an open journal and what acts on it: the daemon, or a command that works alone.
 type Program struct {
-	setup   Setup
-	owner   string // names this process in the journal and in notifications
-	log     *slog.Logger
-	journal journal.Journal
-	engine  *rotation.Engine
-	api     *api.Server
-	traces  *traces.Traces // nil: none are asked for
-	pacer   journal.Pacer  // nil where no other process acts
+	setup     Setup
+	owner     string // names this process in the journal and in notifications
+	log       *slog.Logger
+	journal   journal.Journal
+	engine    *rotation.Engine
+	scheduler *schedule.Scheduler // hands out turns to the engine
+	api       *api.Server
+	traces    *traces.Traces // nil: none are asked for
+	pacer     journal.Pacer  // nil where no other process acts
 
 	loading sync.Mutex // one reload at a time
 	refused string     // guarded by loading: the problems of the last reload that was refused
@@ -39,6 +41,16 @@ type Program struct {
 	files       Files         // guarded by mu
 	environment *environment  // guarded by mu
 	swapped     chan struct{} // guarded by mu; closed when files and environment are replaced
+}
+
+// newScheduler makes the scheduler that gives the program's engine its turns.
+func newScheduler(p *Program, j journal.Journal, only []string) *schedule.Scheduler {
+	limits := p.engine.Limits()
+	return schedule.New(schedule.Options{
+		Claims: j, Leases: j, Records: j, Replicas: j, Runner: p.engine, Chores: p.engine.Chores, Tidy: p.engine.Tidy,
+		Owner: p.owner, Host: hostname(), Version: p.setup.Version, Only: only,
+		Concurrency: limits.Concurrency, Watch: limits.Watch, Log: p.log,
+	})
 }
 
 // owner names this process in the journal: unique among all that ever share it.
@@ -104,11 +116,11 @@ func (p *Program) Client() *api.Client { return api.InProcess(p.api.Control()) }
 func (p *Program) Journal() journal.Journal { return p.journal }
 
 // Rotate does whatever is due until ctx ends, and returns once the steps in hand are parked.
-func (p *Program) Rotate(ctx context.Context) error { return p.engine.Run(ctx) }
+func (p *Program) Rotate(ctx context.Context) error { return p.scheduler.Run(ctx) }
 
 // RotateOnce does everything that is due or in flight and can move now, and has urgent events sent.
 func (p *Program) RotateOnce(ctx context.Context) error {
-	return p.telling(ctx, func() error { return p.engine.RunOnce(ctx) })
+	return p.telling(ctx, func() error { return p.scheduler.RunOnce(ctx) })
 }
 
 // Close ends what the program began; nothing acts on the journal any more.

@@ -70,7 +70,7 @@ func (p *Program) reload(ctx context.Context, anew bool) error {
 		p.swap(before.Files, before.environment)
 		return err
 	}
-	p.engine.Wake()
+	p.scheduler.Wake()
 	p.log.Info("configuration and policies read", "policies", len(f.Policies))
 	return nil
 }

@@ -21,7 +21,7 @@ const (
 // sd_notify(3). Ready means that the scheduler looked for work and the journal answered. Where no service manager
 // listens, nothing is told and nothing is asked of the journal.
 func (p *Program) reportToSystemd(ctx context.Context) {
-	r := reporter{tell: p.tellSystemd, lastLook: p.engine.LastLook, summaries: func(ctx context.Context) ([]journal.Summary, error) { return p.journal.Summaries(ctx) }}
+	r := reporter{tell: p.tellSystemd, lastLook: p.scheduler.LastLook, summaries: func(ctx context.Context) ([]journal.Summary, error) { return p.journal.Summaries(ctx) }}
 	var err error
 	if r.watchdog, err = daemon.SdWatchdogEnabled(false); err != nil {
 		p.log.Warn("the service manager's watchdog is not fed", "err", err)
@@ -34,7 +34,7 @@ func (p *Program) reportToSystemd(ctx context.Context) {
 // announceReload tells the service manager that files are read again, and returns what tells it how that ended. Before the
 // daemon is ready it tells nothing: the end of a reload counts as ready.
 func (p *Program) announceReload() (ended func(error)) {
-	if p.engine.LastLook().IsZero() {
+	if p.scheduler.LastLook().IsZero() {
 		return func(error) {}
 	}
 	p.tellSystemd(daemon.SdNotifyReloading + "\n" + daemon.SdNotifyMonotonicUsec() + "STATUS=reading configuration and policies")

@@ -233,7 +233,7 @@ func BenchmarkCalls(b *testing.B) {
 	j := &counted{Journal: openJournal(b, a.parts)}
 	w := newWorld(b, a.parts, proxy.Address)
 	load(b, j, "name: chat\nteam: research\nschedule: \"@every 10s\"\nkey: {acls: "+acls+"}\ntargets: [{store: vault, path: llm/chat, field: api_key}]\nadopt: true\nretire: {overlap: 1s, soak: 1s}\n")
-	e := rotation.New(rotation.Options{Journal: j, Environment: w, Owner: "bench", Limits: rotation.Limits{Watch: time.Hour}})
+	e := newScheduler("bench", rotation.Options{Journal: j, Environment: w, Limits: rotation.Limits{Watch: time.Hour}})
 	running, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- e.Run(running) }()

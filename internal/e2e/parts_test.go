@@ -21,6 +21,8 @@ import (
 	"rotator/internal/secret"
 	"rotator/internal/testenv/awstest"
 	"rotator/internal/testenv/vaulttest"
+	"rotator/rotation"
+	"rotator/rotation/schedule"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )
@@ -193,4 +195,13 @@ func eventually(t testing.TB, what string, done func() bool) {
 			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
+}
+
+// newScheduler makes an engine in this process, and the scheduler that gives it its turns.
+func newScheduler(owner string, o rotation.Options) *schedule.Scheduler {
+	e, j := rotation.New(o), o.Journal
+	return schedule.New(schedule.Options{
+		Claims: j, Leases: j, Records: j, Replicas: j, Runner: e, Chores: e.Chores, Tidy: e.Tidy,
+		Owner: owner, Concurrency: e.Limits().Concurrency, Watch: e.Limits().Watch,
+	})
 }

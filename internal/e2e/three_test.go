@@ -93,8 +93,8 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	edits := neighbour(t, p)
 	j := openJournal(t, p)
 	load(t, j, fmt.Sprintf(threePolicy, "@every 3s", overlap))
-	engine := rotation.New(rotation.Options{
-		Journal: j, Environment: w, Owner: "e2e", Limits: rotation.Limits{Watch: 2 * time.Second, Quarantine: 2 * time.Second, MaxBackoff: time.Second},
+	engine := newScheduler("e2e", rotation.Options{
+		Journal: j, Environment: w, Limits: rotation.Limits{Watch: 2 * time.Second, Quarantine: 2 * time.Second, MaxBackoff: time.Second},
 	})
 	running, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -31,15 +31,17 @@ var sdks = []string{
 
 // machine is what acts for policies. What it records, and the words for why a policy waits, are for all who print them.
 var machine = []string{
-	"rotator/rotation", "rotator/rotation/schedule/...", "rotator/rotation/effect/...", "rotator/rotation/target/...",
+	"rotator/rotation", "rotator/rotation/schedule/...", "rotator/rotation/effect/...", "rotator/rotation/target/...", "rotator/rotation/turn/...",
 	"rotator/rotation/inventory/...", "rotator/rotation/health/...", "rotator/rotation/plan/...",
 }
 
 var rules = []rule{
 	{of: "rotator/policies", never: []string{"rotator/rotation/...", "rotator/stores/...", "rotator/xai/..."}, nowhere: []string{"rotator/internal/secret"},
 		why: "a policy says what is wanted; it knows nobody who does it"},
-	{of: "rotator/rotation", never: slices.Concat(sdks, concrete, []string{"rotator/rotation/journal/sqldb/..."}),
-		why: "the machine takes steps; it knows contracts, not implementations"},
+	{of: "rotator/rotation", never: slices.Concat(sdks, concrete, []string{"rotator/rotation/journal/sqldb/..."}), nowhere: []string{"rotator/rotation/schedule/..."},
+		why: "the machine takes steps; it knows contracts, not implementations, and not who hands out its turns"},
+	{of: "rotator/rotation/turn", never: slices.Concat(sdks, []string{"rotator/xai/...", "rotator/stores/...", "rotator/rotation/journal/sqldb/..."}), nowhere: []string{"rotator/internal/secret"},
+		why: "what passes between the scheduler and the engine is a claim and questions"},
 	{of: "rotator/rotation/schedule", never: slices.Concat(sdks, []string{"rotator/rotation", "rotator/rotation/journal/sqldb/..."}),
 		nowhere: []string{"rotator/internal/secret", "rotator/xai/...", "rotator/stores/...", "rotator/rotation/target/...", "rotator/rotation/effect/..."},
 		why:     "the scheduler hands out turns; it knows nothing of what they do"},

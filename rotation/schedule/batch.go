@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 )
 
 // Batches. A policy at rest has its targets and keys looked at as often as any other, and hardly ever is anything found.
@@ -89,7 +90,7 @@ func (l *loop) batch(ctx, stop context.Context) (began int, over <-chan struct{}
 		return 0, nil, err
 	}
 	names := make([]string, len(claims))
-	tasks := make([]*Task, len(claims))
+	tasks := make([]*task, len(claims))
 	for i, c := range claims {
 		names[i], tasks[i] = c.Policy, l.newTask(stop, c, asked) // before the records are loaded: its clock begins here
 	}
@@ -110,20 +111,20 @@ func (l *loop) batch(ctx, stop context.Context) (began int, over <-chan struct{}
 }
 
 // loaded gives each task its record, and leaves those out that have none: renamed a moment ago, their claims are void.
-func loaded(tasks []*Task, records []*journal.Record) []*Task {
+func loaded(tasks []*task, records []*journal.Record) []*task {
 	for i, t := range tasks {
 		t.Record = records[i]
 	}
-	return slices.DeleteFunc(tasks, func(t *Task) bool { return t.Record == nil })
+	return slices.DeleteFunc(tasks, func(t *task) bool { return t.Record == nil })
 }
 
 // gather takes the turns of a batch, and ends the claims of those in which nothing happened together.
-func (l *loop) gather(ctx context.Context, tasks []*Task) {
-	over := make(chan *Task, len(tasks))
+func (l *loop) gather(ctx context.Context, tasks []*task) {
+	over := make(chan *task, len(tasks))
 	for _, t := range tasks {
 		l.working.Go(func() { l.runInBatch(ctx, t); over <- t })
 	}
-	var done []*Task
+	var done []*task
 	var enough <-chan time.Time
 	for left := len(tasks); left > 0; {
 		select {
@@ -146,15 +147,15 @@ func (l *loop) gather(ctx context.Context, tasks []*Task) {
 }
 
 // runInBatch takes one turn of a batch. It has no slot before it is admitted.
-func (l *loop) runInBatch(ctx context.Context, t *Task) {
+func (l *loop) runInBatch(ctx context.Context, t *task) {
 	t.slot = &slot{of: l.slots}
-	t.admit = func(resources []Resource) (*permit, error) { return l.admit(t, resources) }
+	t.admit = func(resources []turn.Resource) (*permit, error) { return l.admit(t, resources) }
 	l.runTask(ctx, t)
 }
 
 // admit waits for room and then for a slot. Turns of batches stand in line one at a time, so that others get every
-// second slot, and leave an eighth of each share to them. It refuses with *Crowded or errNoSlot.
-func (l *loop) admit(t *Task, resources []Resource) (*permit, error) {
+// second slot, and leave an eighth of each share to them. It refuses with *turn.Crowded or errNoSlot.
+func (l *loop) admit(t *task, resources []turn.Resource) (*permit, error) {
 	waiting, enough := context.WithTimeout(t.stop, batchPatience)
 	defer enough()
 	for i := range resources {
@@ -190,7 +191,7 @@ func (l *loop) queue(ctx context.Context, p *slot) bool {
 
 // endAll ends the claims of turns in which nothing happened. Where the journal refuses one of them, the others do not
 // suffer.
-func (l *loop) endAll(ctx context.Context, done []*Task) {
+func (l *loop) endAll(ctx context.Context, done []*task) {
 	if len(done) == 0 {
 		return
 	}
@@ -218,7 +219,7 @@ func (l *loop) endAll(ctx context.Context, done []*Task) {
 }
 
 // giveBack releases claims unchanged that do not end by themselves.
-func (l *loop) giveBack(ctx context.Context, tasks []*Task) {
+func (l *loop) giveBack(ctx context.Context, tasks []*task) {
 	for _, t := range tasks {
 		if t.Claim.Until.IsZero() {
 			l.postpone(ctx, t, 0)

@@ -2,10 +2,11 @@ package schedule
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"time"
+
+	"rotator/rotation/turn"
 )
 
 // One slow store or team must not keep the others waiting. A turn gives its slot up once a call takes long. And one team and
@@ -17,33 +18,6 @@ const (
 	leastPause = 250 * time.Millisecond
 	mostPause  = time.Minute
 )
-
-// Shares are how many turns may be counted for one team and one store, of so many at once, where there are so many teams
-// and stores. A team's is smaller, so that none takes all of a store that others need too.
-func Shares(concurrency, teams, stores int) (team, store int) {
-	team, store = concurrency, concurrency
-	if teams > 1 {
-		team -= concurrency / 4
-	}
-	if stores > 1 {
-		store -= concurrency / 8
-	}
-	return team, store
-}
-
-// Resource is a team or a store that a turn may call.
-type Resource struct {
-	Name  string // with its kind before it
-	Share int    // how many turns may be counted for it
-}
-
-// Crowded says that the share of a resource is taken.
-type Crowded struct {
-	Resource string
-	Pause    time.Duration // until there may be room
-}
-
-func (c *Crowded) Error() string { return fmt.Sprintf("%s: too many turns use it", c.Resource) }
 
 // limiter counts the turns of each resource.
 type limiter struct {
@@ -68,11 +42,11 @@ type load struct {
 // permit is one turn, counted for what it may call.
 type permit struct {
 	in        *limiter
-	resources []Resource // guarded by in.mu
+	resources []turn.Resource // guarded by in.mu
 }
 
-// enter counts a turn in until it leaves. It refuses with *Crowded where a share is taken.
-func (l *limiter) enter(resources []Resource) (*permit, error) {
+// enter counts a turn in until it leaves. It refuses with *turn.Crowded where a share is taken.
+func (l *limiter) enter(resources []turn.Resource) (*permit, error) {
 	if full, _ := l.tryEnter(resources); full != "" {
 		return nil, l.putOff(full)
 	}
@@ -80,7 +54,7 @@ func (l *limiter) enter(resources []Resource) (*permit, error) {
 }
 
 // await is enter for who can wait for room until ctx ends.
-func (l *limiter) await(ctx context.Context, resources []Resource) (*permit, error) {
+func (l *limiter) await(ctx context.Context, resources []turn.Resource) (*permit, error) {
 	for {
 		full, moved := l.tryEnter(resources)
 		if full == "" {
@@ -95,7 +69,7 @@ func (l *limiter) await(ctx context.Context, resources []Resource) (*permit, err
 }
 
 // tryEnter counts a turn in, or names what there is no room at, and what is closed when there may be.
-func (l *limiter) tryEnter(resources []Resource) (full string, moved <-chan struct{}) {
+func (l *limiter) tryEnter(resources []turn.Resource) (full string, moved <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, r := range resources {
@@ -123,7 +97,7 @@ func (p *permit) waitFor(name string) {
 	}
 	p.in.mu.Lock()
 	defer p.in.mu.Unlock()
-	i := slices.IndexFunc(p.resources, func(r Resource) bool { return r.Name == name })
+	i := slices.IndexFunc(p.resources, func(r turn.Resource) bool { return r.Name == name })
 	if i < 0 {
 		return
 	}
@@ -143,7 +117,7 @@ func (p *permit) leave() {
 }
 
 // leave runs under mu.
-func (l *limiter) leave(resources []Resource) {
+func (l *limiter) leave(resources []turn.Resource) {
 	now := l.now()
 	for _, r := range resources {
 		t := l.by[r.Name]
@@ -157,7 +131,7 @@ func (l *limiter) leave(resources []Resource) {
 }
 
 // putOff says how long one more waits for room, behind those who were put off before.
-func (l *limiter) putOff(name string) *Crowded {
+func (l *limiter) putOff(name string) *turn.Crowded {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	t, now := l.by[name], l.now()
@@ -168,5 +142,5 @@ func (l *limiter) putOff(name string) *Crowded {
 	if most := now.Add(mostPause); t.until.After(most) {
 		t.until = most
 	}
-	return &Crowded{name, max(t.until.Sub(now), leastPause)}
+	return &turn.Crowded{Resource: name, Pause: max(t.until.Sub(now), leastPause)}
 }

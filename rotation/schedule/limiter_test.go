@@ -1,6 +1,7 @@
 package schedule
 
 import (
+	"rotator/rotation/turn"
 	"testing"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 func TestLateWaiter(t *testing.T) {
 	t.Parallel()
 	l := newLimiter(time.Now)
-	resources := []Resource{{"team research", 1}, {"store vault", 1}}
+	resources := []turn.Resource{{Name: "team research", Share: 1}, {Name: "store vault", Share: 1}}
 	first, err := l.enter(resources)
 	if err != nil {
 		t.Fatal(err)

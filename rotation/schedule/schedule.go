@@ -12,6 +12,7 @@
 package schedule
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 )
 
 // Claims hands out policies, each to one owner at a time. The methods are those of [journal.Claimer].
@@ -54,23 +56,16 @@ type Replicas interface {
 // Runner takes turns. It is safe for concurrent use.
 type Runner interface {
 	// Turn acts for the task's policy until it has to wait, and ends the claim: by a commit that releases it, or by
-	// [Task.ReleaseTogether]. After an error the scheduler ends it.
-	Turn(ctx context.Context, t *Task) error
+	// ReleaseTogether of its hooks. After an error the scheduler ends it.
+	Turn(ctx context.Context, t *turn.Task) error
 	// Fail records in the policy's row a failure that its turn could not record, and releases the claim; the policy is
 	// tried again after pause.
-	Fail(ctx context.Context, t *Task, cause error, pause time.Duration) error
+	Fail(ctx context.Context, t *turn.Task, cause error, pause time.Duration) error
 	// Lost is told when the claim on a policy was lost, before its turn counts as ended.
 	Lost(policy string)
 	// Moving reports whether any policy is on its way and will go on without a human or a long wait: RunOnce waits for it.
 	Moving(ctx context.Context) (bool, error)
 }
-
-// Defect is an error of the program or of a record, by which a turn could not even begin. The scheduler has the [Runner]
-// record it.
-type Defect struct{ Err error }
-
-func (d *Defect) Error() string { return d.Err.Error() }
-func (d *Defect) Unwrap() error { return d.Err }
 
 // Options are what a Scheduler is made of.
 type Options struct {
@@ -93,11 +88,11 @@ type Options struct {
 
 	Concurrency int           // turns at once
 	Watch       time.Duration // between two looks at a policy at rest
-	Park        time.Duration // that turns have to finish when Run stops
+	Park        time.Duration // that turns have to finish when Run stops; 0: 25 seconds
 
-	Log  *slog.Logger
-	Now  func() time.Time     // this machine's clock
-	Boot func() time.Duration // time since boot, suspensions included: what leases are measured on. See [SinceBoot]
+	Log  *slog.Logger         // nil: nobody reads it
+	Now  func() time.Time     // this machine's clock; nil: time.Now
+	Boot func() time.Duration // what leases are measured on; nil: [SinceBoot]
 }
 
 // Scheduler hands out turns. It is safe for concurrent use.
@@ -133,10 +128,19 @@ type Scheduler struct {
 
 // New makes a scheduler. It does nothing before Run, RunOnce or Turn.
 func New(o Options) *Scheduler {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Boot == nil {
+		o.Boot = SinceBoot
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
 	return &Scheduler{
 		claims: o.Claims, leases: o.Leases, records: o.Records, replicas: o.Replicas, runner: o.Runner, chores: o.Chores, tidy: o.Tidy,
 		owner: o.Owner, host: o.Host, version: o.Version, only: o.Only,
-		concurrency: o.Concurrency, watch: o.Watch, park: o.Park,
+		concurrency: o.Concurrency, watch: o.Watch, park: cmp.Or(o.Park, 25*time.Second),
 		log: o.Log, now: o.Now, boot: o.Boot,
 		limiter: newLimiter(o.Now), wake: make(chan struct{}, 1), stranded: make(map[string]error),
 	}

@@ -15,6 +15,7 @@ import (
 
 	"rotator/rotation/journal"
 	"rotator/rotation/schedule"
+	"rotator/rotation/turn"
 )
 
 // book is a journal of claims in memory. A policy that is released is not due again within a test.
@@ -122,7 +123,7 @@ func (b *book) Leave(context.Context, string) error {
 
 // work is a runner that takes turns as it is told, and notes what else it is asked.
 type work struct {
-	turn func(ctx context.Context, t *schedule.Task) error
+	turn func(ctx context.Context, t *turn.Task) error
 	fail error // what Fail answers
 
 	mu     sync.Mutex
@@ -130,9 +131,9 @@ type work struct {
 	lost   []string          // guarded by mu
 }
 
-func (w *work) Turn(ctx context.Context, t *schedule.Task) error { return w.turn(ctx, t) }
+func (w *work) Turn(ctx context.Context, t *turn.Task) error { return w.turn(ctx, t) }
 
-func (w *work) Fail(_ context.Context, t *schedule.Task, cause error, _ time.Duration) error {
+func (w *work) Fail(_ context.Context, t *turn.Task, cause error, _ time.Duration) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.failed[t.Claim.Policy] = cause.Error()
@@ -198,11 +199,11 @@ func names(prefix string, n int) (all []string) {
 func TestBatch(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.resting = names("p", 20)
-		w.turn = func(_ context.Context, t *schedule.Task) error {
+		w.turn = func(_ context.Context, t *turn.Task) error {
 			if t.Record == nil || t.Record.Policy.Name != t.Claim.Policy {
 				w.Errorf("%s was given the record %+v", t.Claim.Policy, t.Record)
 			}
-			if err := t.Admit([]schedule.Resource{{Name: "store a", Share: 4}}); err != nil {
+			if err := t.Admit([]turn.Resource{{Name: "store a", Share: 4}}); err != nil {
 				return err
 			}
 			if t.Claim.Policy == "p7" {
@@ -230,7 +231,7 @@ func TestDueIsReleasedByItsTurn(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.due = names("p", 3)
 		turns := 0
-		w.turn = func(_ context.Context, t *schedule.Task) error {
+		w.turn = func(_ context.Context, t *turn.Task) error {
 			turns++
 			if t.Record != nil || t.ReleaseTogether() || t.Guard() != nil {
 				w.Errorf("task %+v, guard %v", t, t.Guard())
@@ -254,17 +255,17 @@ func TestTurnThatFails(t *testing.T) {
 		pause  time.Duration // 0: Fail released it
 	}{
 		"panics":                 {func() error { panic("a defect") }, nil, "a step panicked; the log tells where", 0},
-		"defect":                 {func() error { return &schedule.Defect{Err: errors.New("no spec")} }, nil, "no spec", 0},
+		"defect":                 {func() error { return &turn.Defect{Err: errors.New("no spec")} }, nil, "no spec", 0},
 		"forbidden":              {func() error { return fmt.Errorf("commit: %w", journal.ErrForbidden) }, nil, "commit: " + journal.ErrForbidden.Error(), 0},
 		"failure not recordable": {func() error { panic("a defect") }, errors.New("down"), "a step panicked; the log tells where", time.Minute},
 		"journal down":           {func() error { return errors.New("down") }, nil, "", 5 * time.Second},
-		"crowded":                {func() error { return &schedule.Crowded{Resource: "store a", Pause: 7 * time.Second} }, nil, "", 7 * time.Second},
+		"crowded":                {func() error { return &turn.Crowded{Resource: "store a", Pause: 7 * time.Second} }, nil, "", 7 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(w *world) {
 				w.due, w.fail = []string{"bad", "good"}, c.fail
 				good := false
-				w.turn = func(_ context.Context, t *schedule.Task) error {
+				w.turn = func(_ context.Context, t *turn.Task) error {
 					if t.Claim.Policy == "bad" {
 						return c.turn()
 					}
@@ -284,7 +285,7 @@ func TestTurnThatFails(t *testing.T) {
 func TestLostClaim(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.lease, w.renew, w.due = 15*time.Second, journal.ErrLost, []string{"p"}
-		w.turn = func(ctx context.Context, t *schedule.Task) error {
+		w.turn = func(ctx context.Context, t *turn.Task) error {
 			if err := t.Guard(); err != nil {
 				w.Errorf("at first: %v", err)
 			}
@@ -315,10 +316,10 @@ func TestSlowCall(t *testing.T) {
 		w.due, w.concurrency = []string{"slow", "other"}, 1
 		begun := time.Now()
 		var other time.Duration
-		w.turn = func(_ context.Context, t *schedule.Task) error {
-			resources := []schedule.Resource{{Name: "team a", Share: 1}}
+		w.turn = func(_ context.Context, t *turn.Task) error {
+			resources := []turn.Resource{{Name: "team a", Share: 1}}
 			if t.Claim.Policy == "slow" {
-				resources = append(resources, schedule.Resource{Name: "store a", Share: 1})
+				resources = append(resources, turn.Resource{Name: "store a", Share: 1})
 			}
 			if err := t.Admit(resources); err != nil {
 				return err
@@ -343,7 +344,7 @@ func TestRunParks(t *testing.T) {
 	bubble(t, func(w *world) {
 		w.due = []string{"p"}
 		begun := time.Now()
-		w.turn = func(ctx context.Context, t *schedule.Task) error {
+		w.turn = func(ctx context.Context, t *turn.Task) error {
 			time.Sleep(11 * time.Second)
 			if !t.Stopping() || ctx.Err() != nil {
 				w.Errorf("stopping %t, canceled %v", t.Stopping(), ctx.Err())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 )
 
 // defectPause is the pause of a policy whose turn could not even record its failure, and troublePause that of one whose
@@ -26,11 +27,9 @@ const releasePace = 5 * time.Second
 // slowCall is how long a call may take before its turn gives its slot up.
 const slowCall = 2 * time.Second
 
-// Task is a claim with what its turn needs besides. One turn uses it.
-type Task struct {
-	Claim journal.Claim
-	// Record is what the turn acts on, as it was loaded for a batch; nil: the turn loads it.
-	Record *journal.Record
+// task is a claim that this scheduler has, with the turn that it is given.
+type task struct {
+	turn.Task
 
 	sched  *Scheduler
 	stop   context.Context // ends when the process is to stop
@@ -41,21 +40,25 @@ type Task struct {
 	permit *permit         // nil: not admitted
 
 	// Of tasks of a batch.
-	admit    func([]Resource) (*permit, error) // waits for a slot; nil: it has one
-	together bool                              // the batch writes the record and ends the claim
+	admit    func([]turn.Resource) (*permit, error) // waits for a slot; nil: it has one
+	together bool                                   // the batch writes the record and ends the claim
 }
 
 // newTask makes a task of a claim that was asked for at the boot time asked and has just been answered.
-func (s *Scheduler) newTask(stop context.Context, c journal.Claim, asked time.Duration) *Task {
-	return &Task{Claim: c, sched: s, stop: stop, asked: asked, at: s.now()}
+func (s *Scheduler) newTask(stop context.Context, c journal.Claim, asked time.Duration) *task {
+	t := &task{Task: turn.Task{Claim: c}, sched: s, stop: stop, asked: asked, at: s.now()}
+	t.Hooks = turn.Hooks{
+		Now: t.now, Guard: t.guard, Slow: t.slow, Admit: t.enter, Stopping: t.stopping, ReleaseTogether: t.releaseTogether,
+	}
+	return t
 }
 
-// Now is the journal's clock: that of the claim, and the time that passed here since. No two processes' clocks are
+// now is the journal's clock: that of the claim, and the time that passed here since. No two processes' clocks are
 // compared. Where one process has the journal, this machine's clock is the journal's, and a claim outlives a sleep of the
 // machine: then what passed is what the wall shows, since the other clock stood still.
-func (t *Task) Now() time.Time { return t.clock(t.sched.now()) }
+func (t *task) now() time.Time { return t.clock(t.sched.now()) }
 
-func (t *Task) clock(now time.Time) time.Time {
+func (t *task) clock(now time.Time) time.Time {
 	at := t.at
 	if t.Claim.Until.IsZero() {
 		now, at = now.Round(0), at.Round(0)
@@ -63,22 +66,22 @@ func (t *Task) clock(now time.Time) time.Time {
 	return t.Claim.Now.Add(now.Sub(at)).UTC().Truncate(time.Microsecond)
 }
 
-// Guard refuses with journal.ErrLost once the claim may have run out: whoever took over must not meet a late write of ours.
+// guard refuses with journal.ErrLost once the claim may have run out: whoever took over must not meet a late write of ours.
 // A turn asks it before each change outside.
-func (t *Task) Guard() error {
+func (t *task) guard() error {
 	if t.lease == nil {
 		return nil
 	}
 	return t.lease.guard()
 }
 
-// Stopping reports that the process is to stop: the turn parks before its next step.
-func (t *Task) Stopping() bool { return t.stop.Err() != nil }
+// stopping reports that the process is to stop: the turn parks before its next step.
+func (t *task) stopping() bool { return t.stop.Err() != nil }
 
-// Admit counts the turn for the resources that it may call, until it ends. A turn of a batch waits here, for room and then
-// for a slot. It is called once, before the first call. [*Crowded]: there is no room; the turn returns the error, and is
+// enter counts the turn for the resources that it may call, until it ends. A turn of a batch waits here, for room and then
+// for a slot. It is called once, before the first call. [*turn.Crowded]: there is no room; the turn returns the error, and is
 // tried again when there may be.
-func (t *Task) Admit(resources []Resource) (err error) {
+func (t *task) enter(resources []turn.Resource) (err error) {
 	admit := t.sched.limiter.enter
 	if t.admit != nil {
 		admit = t.admit
@@ -87,22 +90,22 @@ func (t *Task) Admit(resources []Resource) (err error) {
 	return err
 }
 
-// Slow watches a call to a resource until the returned function is called: once it takes long, the turn yields.
-func (t *Task) Slow(resource string) (done func()) {
-	timer := time.AfterFunc(slowCall, func() { t.Yield(resource) })
+// slow watches a call to a resource until the returned function is called: once it takes long, the turn yields.
+func (t *task) slow(resource string) (done func()) {
+	timer := time.AfterFunc(slowCall, func() { t.yield(resource) })
 	return func() { timer.Stop() }
 }
 
-// Yield gives the turn's slot to another, and counts the turn for nothing but the resource that it waits for. The turn goes
+// yield gives the turn's slot to another, and counts the turn for nothing but the resource that it waits for. The turn goes
 // on without a slot.
-func (t *Task) Yield(resource string) {
+func (t *task) yield(resource string) {
 	t.permit.waitFor(resource)
 	t.slot.free()
 }
 
-// ReleaseTogether says that nothing happened in the turn: its batch writes the record and ends the claim, together with
+// releaseTogether says that nothing happened in the turn: its batch writes the record and ends the claim, together with
 // those of others. It reports false for a task of no batch, whose turn ends the claim itself.
-func (t *Task) ReleaseTogether() bool {
+func (t *task) releaseTogether() bool {
 	t.together = t.admit != nil
 	return t.together
 }
@@ -114,7 +117,7 @@ func (s *Scheduler) Turn(ctx context.Context, c journal.Claim) error {
 }
 
 // turn runs a turn while the claim's lease is held. ctx ends its calls.
-func (s *Scheduler) turn(ctx context.Context, t *Task) error {
+func (s *Scheduler) turn(ctx context.Context, t *task) error {
 	if t.Claim.Until.IsZero() {
 		return s.act(ctx, t)
 	}
@@ -133,13 +136,13 @@ func (s *Scheduler) turn(ctx context.Context, t *Task) error {
 }
 
 // act runs a turn, and counts it out when it is over.
-func (s *Scheduler) act(ctx context.Context, t *Task) error {
+func (s *Scheduler) act(ctx context.Context, t *task) error {
 	defer func() { t.permit.leave() }() // nil until the turn is admitted
-	return s.runner.Turn(ctx, t)
+	return s.runner.Turn(ctx, &t.Task)
 }
 
 // runTask gives one policy its turn and ends its claim. A defect that panics costs that policy a pause, and not the daemon.
-func (l *loop) runTask(ctx context.Context, t *Task) {
+func (l *loop) runTask(ctx context.Context, t *task) {
 	defer t.slot.free()
 	defer func() {
 		if p := recover(); p != nil {
@@ -151,12 +154,12 @@ func (l *loop) runTask(ctx context.Context, t *Task) {
 }
 
 // ended ends the claim of a turn that could not do so itself.
-func (l *loop) ended(ctx context.Context, t *Task, err error) {
+func (l *loop) ended(ctx context.Context, t *task, err error) {
 	if err == nil {
 		return
 	}
-	full, crowded := errors.AsType[*Crowded](err)
-	_, defect := errors.AsType[*Defect](err)
+	full, crowded := errors.AsType[*turn.Crowded](err)
+	_, defect := errors.AsType[*turn.Defect](err)
 	switch {
 	case errors.Is(err, journal.ErrLost):
 		l.log.Warn("claim lost; another replica took over", "policy", t.Claim.Policy)
@@ -174,10 +177,10 @@ func (l *loop) ended(ctx context.Context, t *Task, err error) {
 
 // fail has a failure recorded that its turn could not record: what the turn had to say is lost with it, or the journal
 // refuses it. Status shows it at once, and people are told when it goes on.
-func (l *loop) fail(ctx context.Context, t *Task, cause error) {
+func (l *loop) fail(ctx context.Context, t *task, cause error) {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	if err := l.runner.Fail(within, t, cause, defectPause); err != nil {
+	if err := l.runner.Fail(within, &t.Task, cause, defectPause); err != nil {
 		l.log.Error("failure not recorded", "policy", t.Claim.Policy, "err", err)
 		l.postpone(ctx, t, defectPause)
 	}
@@ -185,7 +188,7 @@ func (l *loop) fail(ctx context.Context, t *Task, cause error) {
 
 // postpone releases a claim unchanged. A claim that does not end by itself is tried again until it is written: nobody
 // would ever act for its policy again. When the process ends, the next one voids it.
-func (l *loop) postpone(ctx context.Context, t *Task, d time.Duration) {
+func (l *loop) postpone(ctx context.Context, t *task, d time.Duration) {
 	t.slot.free()
 	defer l.strand(t.Claim.Policy, nil)
 	for {
@@ -201,8 +204,8 @@ func (l *loop) postpone(ctx context.Context, t *Task, d time.Duration) {
 	}
 }
 
-func (l *loop) release(ctx context.Context, t *Task, d time.Duration) error {
+func (l *loop) release(ctx context.Context, t *task, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()
-	return l.leases.Release(ctx, t.Claim, t.Now().Add(d))
+	return l.leases.Release(ctx, t.Claim, t.now().Add(d))
 }

@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/turn"
 )
 
 // asleep is a reading of the clock after the machine had slept for d since the process's own clock last ran: what the
@@ -29,7 +30,7 @@ func asleep(t *testing.T, at time.Time, d time.Duration) time.Time {
 func TestClockAfterSleep(t *testing.T) {
 	t.Parallel()
 	at := time.Now()
-	task := Task{Claim: journal.Claim{Now: at.UTC()}, at: at}
+	task := &task{Task: turn.Task{Claim: journal.Claim{Now: at.UTC()}}, at: at}
 	woken := asleep(t, at, 3*time.Hour)
 	if got := task.clock(woken); got.Sub(at.Round(0)).Round(time.Second) != 3*time.Hour {
 		t.Errorf("after three hours of sleep it is %s, and the claim was made at %s", got, at)
