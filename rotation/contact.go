@@ -280,7 +280,7 @@ func adoptAs(r *run, have xai.Key, print string, as journal.KeyState) *journal.K
 	}
 	k := journal.Key{
 		Ref: ref, ID: have.ID, Policy: r.claim.Policy, Team: r.policy.Team, Name: have.Name, UserID: have.UserID,
-		Origin: journal.OfAdoption, State: as, Fingerprint: print, CreatedAt: have.Created, ExpiresAt: believed(have.Expires, have.Created),
+		Origin: journal.OfAdoption, State: as, Fingerprint: print, CreatedAt: have.Created, ExpiresAt: have.Expiry(),
 		ExposedAt: r.now(),
 	}
 	if as == journal.LiveKey {

@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation/effect"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -109,7 +110,7 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	}
 	ref := newRef()
 	r.rec.Keys = append(r.rec.Keys, journal.Key{
-		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
+		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: inventory.Prefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
 		Spec: rot.Spec, Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), UserID: r.owners[r.plan.Team],
 	})
 	rot.KeyRef = ref
@@ -173,7 +174,7 @@ func sendCreate(ctx context.Context, r *run, ref, teamName string, q xai.CreateR
 // asAsked refuses an answer that names another key than the one that was asked for: of another name, unless it is ours cut
 // short, or one that the journal knows already. Such a key is not touched; the one that was made is looked for by its name.
 func asAsked(ctx context.Context, r *run, k *journal.Key, made xai.CreatedKey) error {
-	if cut := strings.HasPrefix(k.Name, made.Name) && len(made.Name) > len(KeyPrefix); made.Name != "" && !cut {
+	if cut := strings.HasPrefix(k.Name, made.Name) && len(made.Name) > len(inventory.Prefix); made.Name != "" && !cut {
 		return reason.Errorf(reason.WrongIdentity, "xAI answered the create of %q with key %s, which is named %q: that one is not touched", k.Name, made.ID, made.Name)
 	}
 	known, err := r.engine.ledger.Key(ctx, made.ID)
@@ -193,10 +194,10 @@ func record(r *run, k *journal.Key, made xai.CreatedKey) {
 		k.Fingerprint = string(made.Secret.Fingerprint())
 		r.engine.hand.keep(r.claim.Policy, k.Ref, made.Secret)
 	}
-	if !made.Created.IsZero() {
-		k.CreatedAt = made.Created
+	if made.Created.IsZero() {
+		made.Created = k.CreatedAt
 	}
-	k.ExpiresAt = believed(made.Expires, k.CreatedAt)
+	k.CreatedAt, k.ExpiresAt = made.Created, made.Expiry()
 	r.move(k, journal.CandidateKey)
 	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
 		rot.KeyID, rot.Fingerprint = k.ID, k.Fingerprint

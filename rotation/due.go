@@ -11,14 +11,6 @@ import (
 // missedBy is how late a scheduled run must be to count as missed while nobody looked.
 const missedBy = time.Minute
 
-// believed is an expiry that may be true: one that is not later than the creation is not.
-func believed(expires, created time.Time) time.Time {
-	if !expires.After(created) {
-		return noTime
-	}
-	return expires
-}
-
 // computeDue computes when the next rotation is due, and why then.
 func computeDue(r *run) {
 	r.rec.Summarize()

@@ -19,9 +19,12 @@ import (
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/stores"
 	"rotator/xai"
+
+	"golang.org/x/sync/errgroup"
 )
 
 //go:generate go test . -run ^TestDocs$ -update
@@ -162,7 +165,8 @@ type Engine struct {
 	observe func(context.Context, Step) (context.Context, func(Step))
 	pause   func(context.Context, time.Duration) error
 
-	hand values // of keys that are not live yet
+	hand  values           // of keys that are not live yet
+	lists *inventory.Lists // of the teams' keys
 
 	mu  sync.Mutex
 	env Environment // guarded by mu
@@ -195,8 +199,27 @@ func New(o Options) *Engine {
 	if e.observe == nil {
 		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
+	e.lists = inventory.New(inventory.Options{
+		Book: o.Journal, Names: o.Journal, Notes: o.Journal, World: func() inventory.World { return world{e.environment()} },
+		Every: e.limits.Watch, Quarantine: e.limits.Quarantine, Log: e.log, Now: e.now,
+	})
 	return e
 }
+
+// world is what the inventory sees of an environment.
+type world struct{ Environment }
+
+// Team implements inventory.World.
+func (w world) Team(ctx context.Context, name string) (inventory.Team, error) {
+	t, err := w.Environment.Team(ctx, name)
+	return inventory.Team{ID: t.ID, Keys: t.Keys, About: t.About}, err
+}
+
+// Lists says what the keys in a team's list are to the rotator.
+func (e *Engine) Lists() *inventory.Lists { return e.lists }
+
+// Chores begins in group what is to be done beside turns, where it is due.
+func (e *Engine) Chores(ctx context.Context, group *errgroup.Group) { e.lists.Begin(ctx, group) }
 
 // Reload swaps the stores and teams. Turns in hand end with those they began with; others begin with the new ones.
 func (e *Engine) Reload(env Environment) {

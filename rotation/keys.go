@@ -8,17 +8,15 @@ import (
 	"github.com/google/uuid"
 
 	"rotator/policies"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
 
-// KeyPrefix begins the name of every key that the rotator creates: "rotator-<policy>-<ref>".
-const KeyPrefix = "rotator-"
-
 // keyName takes the name of a key apart that a rotator made: rotator-<policy>-<ref>. It is not ok for a name that no
 // rotator gives.
 func keyName(name string) (policy, ref string, ok bool) {
-	rest, ok := strings.CutPrefix(name, KeyPrefix)
+	rest, ok := strings.CutPrefix(name, inventory.Prefix)
 	const length = 36 // of a UUID as text
 	if cut := len(rest) - length; ok && cut > 1 && rest[cut-1] == '-' {
 		policy, ref = rest[:cut-1], rest[cut:]

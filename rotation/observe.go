@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/policies"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -210,14 +211,14 @@ func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, st
 
 // letGo reports whether a rotator's key was let go: the journal was copied and the original has it, or a human gave it up.
 func letGo(k journal.Key) bool {
-	return k.State == journal.ForgottenKey && strings.HasPrefix(k.Name, KeyPrefix)
+	return k.State == journal.ForgottenKey && strings.HasPrefix(k.Name, inventory.Prefix)
 }
 
 // othersName reports whether a key's name says that another Rotator manages it, or a policy that is not this one. A name
 // that is cut short says so too.
 func othersName(r *run, name string) bool {
 	of, _, ok := keyName(name)
-	return strings.HasPrefix(name, KeyPrefix) && !(ok && (of == r.claim.Policy || of == r.policy.RenamedFrom))
+	return strings.HasPrefix(name, inventory.Prefix) && !(ok && (of == r.claim.Policy || of == r.policy.RenamedFrom))
 }
 
 // examineAll asks each key that consumers read, or that is about to be read, who it is.

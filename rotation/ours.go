@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/xai"
 )
@@ -44,13 +45,13 @@ func orderOurs(ctx context.Context, r *run, o *journal.Order) (string, error) {
 
 // cutShort reports whether xAI lists a key under a name that may be k's cut short.
 func cutShort(r *run, have xai.Key, k *journal.Key) bool {
-	least := len(KeyPrefix+r.claim.Policy) + 1 + leastName
+	least := len(inventory.Prefix+r.claim.Policy) + 1 + leastName
 	return len(have.Name) >= least && len(have.Name) < len(k.Name) && strings.HasPrefix(k.Name, have.Name) && r.rec.KeyByID(have.ID) == nil
 }
 
 // foundKey records which key a lost create made: from here on it can be deleted by its id.
 func foundKey(r *run, k *journal.Key, have xai.Key, by, why string) {
-	k.ID, k.UserID, k.ExpiresAt = have.ID, have.UserID, believed(have.Expires, have.Created)
+	k.ID, k.UserID, k.ExpiresAt = have.ID, have.UserID, have.Expiry()
 	if !have.Created.IsZero() {
 		k.CreatedAt = have.Created
 	}

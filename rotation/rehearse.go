@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/xai"
@@ -42,7 +43,7 @@ func rehearse(ctx context.Context, r *run) (refused string, err error) {
 	}
 	ref := newRef()
 	r.rec.Keys = append(r.rec.Keys, journal.Key{
-		Ref: ref, Policy: r.claim.Policy, Team: r.policy.Team, Name: KeyPrefix + r.claim.Policy + "-" + ref, Spec: r.rec.Policy.Spec,
+		Ref: ref, Policy: r.claim.Policy, Team: r.policy.Team, Name: inventory.Prefix + r.claim.Policy + "-" + ref, Spec: r.rec.Policy.Spec,
 		Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), TryAt: r.now().Add(rehearsalSweep),
 	})
 	h := &rehearsal{run: r, team: team, ref: ref}

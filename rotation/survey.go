@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"rotator/policies"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/turn"
 	"rotator/xai"
@@ -50,7 +51,7 @@ type survey struct {
 	world Environment
 	seen  []surveyed                  // by policy name
 	held  map[string][]journal.Target // key id → the targets that hold it
-	lists map[string]xai.KeyList      // team → its keys, once they were asked for
+	told  map[string]xai.KeyList      // team → its keys, once they were asked for
 	named map[[2]string]bool          // team and policy name of the keys that are some policy's to adopt
 }
 
@@ -66,7 +67,7 @@ func (e *Engine) survey(ctx context.Context) (*survey, error) {
 		return nil, err
 	}
 	c := &survey{
-		Engine: e, world: e.environment(), held: make(map[string][]journal.Target), lists: make(map[string]xai.KeyList),
+		Engine: e, world: e.environment(), held: make(map[string][]journal.Target), told: make(map[string]xai.KeyList),
 		named: make(map[[2]string]bool),
 	}
 	names := make([]string, len(all))
@@ -154,7 +155,7 @@ func (c *survey) elsewhere(policy, keyID string) string {
 }
 
 func (c *survey) list(ctx context.Context, team string) (xai.KeyList, error) {
-	if list, ok := c.lists[team]; ok {
+	if list, ok := c.told[team]; ok {
 		return list, nil
 	}
 	t, err := c.world.Team(ctx, team)
@@ -163,7 +164,7 @@ func (c *survey) list(ctx context.Context, team string) (xai.KeyList, error) {
 	}
 	list, err := t.Keys.ListKeys(ctx, t.ID)
 	if err == nil {
-		c.lists[team] = list
+		c.told[team] = list
 	}
 	return list, err
 }
@@ -176,13 +177,13 @@ func (c *survey) strays(ctx context.Context) ([]Adoption, error) {
 		if err != nil {
 			return nil, fmt.Errorf("team %s: %w", team, err)
 		}
-		found, err := c.Inventory(ctx, list)
+		found, err := c.lists.Of(ctx, list)
 		if err != nil {
 			return nil, err
 		}
 		for _, k := range found {
 			policy, _, ok := keyName(k.Key.Name)
-			if k.Kind != KindOrphan || k.Policy != "" || ok && c.named[[2]string{team, policy}] {
+			if k.Kind != inventory.Orphan || k.Policy != "" || ok && c.named[[2]string{team, policy}] {
 				continue
 			}
 			why := "its name is not one that the rotator gives"

@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/xai"
 	"rotator/xai/xaisim"
@@ -73,17 +74,17 @@ func (b *bench) inventory() journal.Team {
 }
 
 // kinds are those of a team's keys, by their ids.
-func (b *bench) kinds() map[string]rotation.KeyKind {
+func (b *bench) kinds() map[string]inventory.Kind {
 	b.t.Helper()
 	list, err := b.mgmt.ListKeys(b.t.Context(), teamID)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	found, err := b.engine.Inventory(b.t.Context(), list)
+	found, err := b.engine.Lists().Of(b.t.Context(), list)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	kinds := make(map[string]rotation.KeyKind)
+	kinds := make(map[string]inventory.Kind)
 	for _, k := range found {
 		kinds[k.Key.ID] = k.Kind
 	}
@@ -97,7 +98,7 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 		{"a second key of the name", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			second := b.stranger(b.record("chat").Keys[0].Name)
-			if team := b.inventory(); team.Orphans != 1 || team.Managed != 1 || b.kinds()[second] != rotation.KindOrphan {
+			if team := b.inventory(); team.Orphans != 1 || team.Managed != 1 || b.kinds()[second] != inventory.Orphan {
 				b.violated("the team has %+v, the key is %s", team, b.kinds()[second])
 			}
 			if b.count(journal.OrphansSeen) != 1 {
@@ -124,7 +125,7 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 			}
 			late := b.stranger(name)
 			team := b.inventory()
-			if kinds := b.kinds(); team.Orphans != 2 || team.Error != "" || kinds[left] != rotation.KindOrphan || kinds[late] != rotation.KindOrphan {
+			if kinds := b.kinds(); team.Orphans != 2 || team.Error != "" || kinds[left] != inventory.Orphan || kinds[late] != inventory.Orphan {
 				b.violated("the team has %+v, the keys are %s and %s", team, kinds[left], kinds[late])
 			}
 		}},

@@ -18,6 +18,14 @@ type Key struct {
 	ACLs                     []string // an empty list refuses every request
 }
 
+// Expiry is when the key ends; zero: never. An expiry that is not later than the creation is not believed.
+func (k Key) Expiry() time.Time {
+	if !k.Expires.After(k.Created) {
+		return time.Time{}
+	}
+	return k.Expires
+}
+
 // CreatedKey is a key with its secret, which xAI shows this once.
 type CreatedKey struct {
 	Key

@@ -12,7 +12,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/policies"
-	"rotator/rotation"
+	"rotator/rotation/inventory"
 	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
@@ -80,7 +80,7 @@ func (f *Finder) List(ctx context.Context) error {
 			return fmt.Errorf("team %s: %w", name, err)
 		}
 		for _, k := range list.Keys {
-			if !k.Disabled && !strings.HasPrefix(k.Name, rotation.KeyPrefix) {
+			if !k.Disabled && !strings.HasPrefix(k.Name, inventory.Prefix) {
 				f.keys = append(f.keys, &foundKey{team: name, key: k})
 			}
 		}

@@ -49,7 +49,7 @@ func (p actions) keysOf(ctx context.Context, w *environment, name string) ([]api
 		}
 		return strings.Compare(x.ID, y.ID)
 	})
-	found, err := p.engine.Inventory(ctx, list)
+	found, err := p.engine.Lists().Of(ctx, list)
 	if err != nil {
 		return nil, err
 	}

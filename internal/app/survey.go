@@ -11,7 +11,7 @@ import (
 	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/policies"
-	"rotator/rotation"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/target"
 	"rotator/stores"
@@ -94,7 +94,7 @@ func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, r
 // otherRotator reports that a key which the journal does not know has a name that a rotator gives to keys of another policy.
 func otherRotator(policy *policies.Policy, name string) bool {
 	const ref = len("-01961f1c-9a5e-7c3b-8f00-0123456789ab")
-	rest, ok := strings.CutPrefix(name, rotation.KeyPrefix)
+	rest, ok := strings.CutPrefix(name, inventory.Prefix)
 	if !ok || len(rest) <= ref {
 		return false
 	}

@@ -49,6 +49,8 @@ var rules = []rule{
 		why: "the runner sends one change and records what became of it; it decides nothing"},
 	{of: "rotator/rotation/target", never: slices.Concat(sdks, concrete), nowhere: []string{"rotator/rotation/effect/...", "rotator/rotation/schedule/...", "rotator/rotation/journal/sqldb/..."},
 		why: "the reader says what a target holds; it changes nothing"},
+	{of: "rotator/rotation/inventory", never: slices.Concat(sdks, concrete), nowhere: []string{"rotator/rotation/effect/...", "rotator/rotation/schedule/...", "rotator/rotation/target/...", "rotator/rotation/journal/sqldb/..."},
+		why: "the inventory reports what xAI lists; it deletes nothing"},
 	{of: "rotator/rotation/reason", never: slices.Concat(sdks, concrete), nowhere: []string{"rotator/rotation/effect/...", "rotator/rotation/target/...", "rotator/rotation/schedule/..."},
 		why: "reasons are words, which every package of the machine uses"},
 	{of: "rotator/rotation/journal", never: []string{"rotator/stores/...", "rotator/xai/..."}, nowhere: []string{"rotator/internal/secret"},
