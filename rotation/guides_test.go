@@ -244,8 +244,9 @@ func TestGuidesAloneEveryCrash(t *testing.T) {
 	for _, s := range guidesScenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for _, f := range sample(rand.New(rand.NewPCG(20261130, 1)), deaths(s.points(t)), deathSample) {
-				s.run(t, f.arm).report(t, f.what)
+			from := s.keep(t)
+			for _, f := range sample(rand.New(rand.NewPCG(20261130, 1)), deaths(s.points(t, from)), deathSample) {
+				s.run(from, f.arm).report(t, f.what)
 				cases.Add(1)
 			}
 		})

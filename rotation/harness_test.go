@@ -311,24 +311,28 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 		if done() {
 			return true
 		}
-		claims, err := b.journal.Claim(b.t.Context(), "bench", b.clock, 1)
-		if err == nil && len(claims) == 0 {
-			claims, err = b.journal.ClaimResting(b.t.Context(), "bench", b.clock, 1)
-		}
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		if len(claims) > 0 {
-			b.turn(claims[0])
-			if os.Getenv("TURNS") != "" {
-				p := b.record(claims[0].Policy).Policy
-				fmt.Println("took:", b.clock.Format("02 15:04:05.000"), p.Name, p.Reason, p.Failures, p.NextRunAt.Sub(b.clock), p.WatchAt.Sub(b.clock), p.Error)
-			}
-			continue
-		}
 		next, rest, err := b.journal.Next(b.t.Context())
 		if err != nil {
 			b.t.Fatal(err)
+		}
+		due := func(t time.Time) bool { return !t.IsZero() && !t.After(b.clock) }
+		if due(next) || due(rest) {
+			claim := b.journal.Claim
+			if !due(next) {
+				claim = b.journal.ClaimResting
+			}
+			claims, err := claim(b.t.Context(), "bench", b.clock, 1)
+			if err != nil {
+				b.t.Fatal(err)
+			}
+			if len(claims) > 0 {
+				b.turn(claims[0])
+				if os.Getenv("TURNS") != "" {
+					p := b.record(claims[0].Policy).Policy
+					fmt.Println("took:", b.clock.Format("02 15:04:05.000"), p.Name, p.Reason, p.Failures, p.NextRunAt.Sub(b.clock), p.WatchAt.Sub(b.clock), p.Error)
+				}
+				continue
+			}
 		}
 		if next.IsZero() || !rest.IsZero() && rest.Before(next) {
 			next = rest

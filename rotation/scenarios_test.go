@@ -1,13 +1,10 @@
 package rotation_test
 
 import (
-	"testing"
 	"time"
 
-	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/stores"
-	"rotator/xai/xaisim"
 )
 
 // scenario is a life of one policy: before is set up without faults, then act runs with one fault somewhere.
@@ -163,16 +160,10 @@ func inUse(b *bench) {
 	}
 }
 
-// run lives the scenario with the fault that arm sets up once its setting stands, and checks everything at its end.
-func (s scenario) run(t *testing.T, arm func(*bench)) *bench {
-	b := newBench(t, xaisim.Options{})
-	b.observed()
-	b.limits = rotation.Limits{Watch: time.Hour}
-	b.birth()
-	_, other := b.sim.AddKey(teamID, "somebody else's", "api-key:model:*")
-	b.strange[b.idOf(other)] = true
-	s.before(b)
-	b.calls, b.trace = 0, nil
+// run lives the scenario from where it was kept, with the fault that arm sets up, and checks everything at its end.
+func (s scenario) run(from *kept, arm func(*bench)) *bench {
+	b := from.bench()
+	b.calls, b.trace, b.keep = 0, nil, false
 	arm(b)
 	s.act(b)
 	b.trap, b.keep = nil, false

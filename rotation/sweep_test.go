@@ -24,10 +24,10 @@ type fault struct {
 }
 
 // points lives the scenario without a fault and returns the points that it passes, in order.
-func (s scenario) points(t *testing.T) []string {
+func (s scenario) points(t *testing.T, from *kept) []string {
 	t.Helper()
 	var seen []string
-	b := s.run(t, func(b *bench) {
+	b := s.run(from, func(b *bench) {
 		b.keep = true
 		b.trap = func(int) error { seen = b.trace; return nil }
 	})
@@ -159,8 +159,9 @@ func sweep(t *testing.T, choose func(*rand.Rand, []string) []fault) {
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			for _, f := range choose(rand.New(rand.NewPCG(seed, 1)), s.points(t)) {
-				s.run(t, f.arm).report(t, f.what)
+			from := s.keep(t)
+			for _, f := range choose(rand.New(rand.NewPCG(seed, 1)), s.points(t, from)) {
+				s.run(from, f.arm).report(t, f.what)
 				cases.Add(1)
 			}
 		})
