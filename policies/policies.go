@@ -1,4 +1,4 @@
-// Package policies is what a rotation policy is: its format, the checks it passes at load, and when it is due.
+// Package policies is what a rotation policy is: its format, the checks it passes at load, and when its schedule runs.
 //
 // A policy says which key to keep young (its team, rights and limits), where the key is read (targets), how a successor
 // is proved (verify), how often it is replaced (schedule, max_age), and how long the old key stays (retire). Policies
@@ -8,7 +8,7 @@
 // Nothing here talks to xAI, to a store or to the journal, and nothing here ever sees a key. Still, a key may be pasted
 // into a policy by mistake, so a [Problem] quotes a value only if it is short and does not look like a credential.
 //
-// When a policy is due is a pure function of what the journal knows and of the time: see [Policy.NextDue].
+// When a policy is due, for its schedule or another cause, package rotation/due says.
 package policies
 
 import (
@@ -43,7 +43,7 @@ type Policy struct {
 	Timezone string `yaml:"timezone,omitempty" json:"timezone,omitempty" jsonschema:"minLength=1,default=UTC"`
 	// Jitter spreads policies with the same schedule: each is put off by a steady part of it that follows from its name. Default: 0s.
 	Jitter Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
-	// MaxAge is the promise to the auditor: no key in use gets older, or an alert says so.
+	// MaxAge is the promise to the auditor: no key that works gets older, or an alert says so.
 	MaxAge Duration `yaml:"max_age,omitempty" json:"max_age,omitempty"`
 	// Key says what every successor may do.
 	Key KeySpec `yaml:"key" json:"key" jsonschema:"required"`
@@ -63,7 +63,7 @@ type Policy struct {
 	File string `yaml:"-" json:"-"`
 	Line int    `yaml:"-" json:"-"`
 
-	// timetable is the compiled schedule. Parse and Load set it; without it NextDue compiles anew on every call.
+	// timetable is the compiled schedule. Parse and Load set it; without it NextRun compiles anew on every call.
 	timetable *timetable
 }
 

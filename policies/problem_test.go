@@ -97,8 +97,9 @@ func badCases() []badCase {
 		bad("shorter than overlap and soak", with(`"0 3 1 * *"`, `"0 3 * * *"`), false, `p.yaml:3: schedule "0 3 * * *" runs every 24h at times, but an old key stays for 2d (retire.overlap 24h + soak 24h); want at least 2d between two runs`),
 		bad("shorter in spring", with(`"0 3 1 * *"`, `"0 3 * * *"`)+"timezone: Europe/Berlin\nretire: {overlap: 24h, soak: 0s}\n", false, `p.yaml:3: schedule "0 3 * * *" runs every 23h at times, but an old key stays for 24h`),
 		bad("jitter as long as the interval", with(`"0 3 1 * *"`, `"@every 3d"`)+"jitter: 3d\n", false, "p.yaml:8: jitter 3d is not shorter than the 3d between two runs"),
-		bad("no time before max_age", good+"max_age: 49h\n", false, "p.yaml:8: max_age 49h leaves no time: a rotation begins 49h before it (overlap 24h + soak 24h + 1h) and at most every 1h; want at least 50h"),
-		bad("no time before max_age for the jitter", good+"max_age: 50h\njitter: 10m\n", false, "p.yaml:8: max_age 50h leaves no time: a rotation begins 49h10m before it (overlap 24h + soak 24h + 1h + jitter 10m) and at most every 1h; want at least 50h10m"),
+		bad("no time before max_age", good+"max_age: 25h\n", false, "p.yaml:8: max_age 25h leaves no time: a rotation begins 25h before it (overlap 24h + 1h) and at most every 1h; want at least 26h (overlap 24h + 1h + 1h)"),
+		bad("no time before max_age for the jitter", good+"max_age: 26h\njitter: 10m\n", false, "p.yaml:8: max_age 26h leaves no time: a rotation begins 25h10m before it (overlap 24h + 1h + jitter 10m) and at most every 1h; want at least 26h10m (overlap 24h + 1h + jitter 10m + 1h)"),
+		bad("no time before max_age until the old key is idle", good+"max_age: 49h\nretire: {require_idle: 2d}\n", false, "p.yaml:8: max_age 49h leaves no time: a rotation begins 49h before it (require_idle 2d + 1h) and at most every 1h; want at least 50h (require_idle 2d + 1h + 1h)"),
 		bad("max_age of nothing", good+"max_age: 0s\n", false, "p.yaml:8: max_age 0s leaves no time"),
 		bad("key of xAI's as an owner", good+"owner: xai-"+strings.Repeat("aB3dE5gH", 10)+"\n", false, "p.yaml:8: owner holds a key of xAI's; want no secret in this file"),
 		bad("key of xAI's in a path", with("llm/chat-prod", "llm/xai-token-"+strings.Repeat("Zy9", 26)), false, "p.yaml:7: targets[0].path holds a key of xAI's; want no secret in this file"),
@@ -180,8 +181,8 @@ func TestAccepted(t *testing.T) {
 		o    Options
 	}{
 		"interval of just overlap and soak":  {with(`"0 3 1 * *"`, `"@every 2d"`), options},
-		"max_age of just enough":             {good + "max_age: 50h\n", options},
-		"max_age of just enough, jitter too": {good + "max_age: 50h10m\njitter: 10m\n", options},
+		"max_age of just enough":             {good + "max_age: 26h\n", options},
+		"max_age of just enough, jitter too": {good + "max_age: 26h10m\njitter: 10m\n", options},
 		"AWS names of every character":       {with("store: vault, path: llm/chat-prod", `store: aws, path: "llm/_+=.@-Ab9"`), options},
 		"min_interval of just an hour":       {with(`"0 3 1 * *"`, `"@hourly"`) + "retire: {overlap: 0s, soak: 0s}\n", options},
 		"a shorter min_interval":             {with(`"0 3 1 * *"`, `"@every 5s"`) + "retire: {overlap: 2s, soak: 0s}\n", Options{Limits: Limits{MinInterval: time.Second}}},

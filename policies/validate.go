@@ -320,15 +320,20 @@ func (c *checker) maxAge() {
 	if c.failed["max_age"] || c.failed["retire"] || find(c.root, "max_age") == resolve(c.root) { // not given
 		return
 	}
-	// Jitter counts: it is taken off before the promise, and a policy whose jitter ate up the rest would always be due.
-	lead := p.Retire.Overlap + p.Retire.Soak + Duration(Margin) + p.Jitter
-	of := fmt.Sprintf("overlap %s + soak %s + 1h", p.Retire.Overlap, p.Retire.Soak)
+	// Jitter counts: it is taken off before the promise, and a policy whose jitter ate up the rest would always be due. A soak
+	// does not: an old key is off in it, and holds up no rotation.
+	lead := Duration(p.Cycle(false)) + p.Jitter
+	of := fmt.Sprintf("overlap %s + 1h", p.Retire.Overlap)
+	if p.Retire.RequireIdle > p.Retire.Overlap {
+		of = fmt.Sprintf("require_idle %s + 1h", p.Retire.RequireIdle)
+	}
 	if p.Jitter > 0 {
 		of += fmt.Sprintf(" + jitter %s", p.Jitter)
 	}
-	if need := lead + Duration(c.minInterval()); p.MaxAge < need {
+	least := Duration(c.minInterval())
+	if need := lead + least; p.MaxAge < need {
 		c.at(fmt.Sprintf("max_age %s leaves no time: a rotation begins %s before it (%s) and at most every %s",
-			p.MaxAge, lead, of, Duration(c.minInterval())), fmt.Sprintf("at least %s", need), "max_age")
+			p.MaxAge, lead, of, least), fmt.Sprintf("at least %s (%s + %s)", need, of, least), "max_age")
 	}
 }
 

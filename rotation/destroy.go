@@ -81,6 +81,7 @@ func seenOff(ctx context.Context, r *run, k *journal.Key) error {
 // seenOffNow records that a key was seen off.
 func seenOffNow(r *run, k *journal.Key) {
 	k.DisabledAt = r.clock().Later()
+	r.rec.Policy.StaysOn = false
 	r.move(k, journal.DisabledKey)
 	r.tell(journal.KeyDisabled, "key_id", k.ID)
 }
@@ -120,6 +121,7 @@ func disabledAgo(r *run, k *journal.Key) time.Duration {
 func neverOff(ctx context.Context, r *run, k *journal.Key) error {
 	if !k.NeverDisabled {
 		k.NeverDisabled = true
+		r.rec.Policy.StaysOn = true // its successors are replaced earlier
 		r.tell(journal.KeyNotDisabled, "key_id", k.ID)
 	}
 	if k.Compromised() {

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"rotator/policies"
+	"rotator/rotation/due"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -119,7 +120,7 @@ func idle(ctx context.Context, r *run) Outcome {
 	computeDue(r)
 	at := p.DueAt
 	if h := r.rec.Hold; h.Active(r.now()) {
-		if p.DueCause == string(policies.CauseExpiry) && !r.now().Before(at) {
+		if p.DueCause == string(due.Expiry) && !r.now().Before(at) {
 			if h.Scope != journal.HoldRotations {
 				return failed(reason.Errorf(reason.DueUnderHold, "key %s expires at %s, and %s is held: `rotator release %s`", p.KeyID, p.KeyExpires.Format(timeFormat), p.Name, p.Name))
 			}
@@ -136,7 +137,7 @@ func idle(ctx context.Context, r *run) Outcome {
 		trigger, at = p.WantedTrigger, p.WantedAt
 	} else if leaked(r) { // through edits, aborts, removal and return
 		trigger, at = journal.ByCompromise, r.now()
-	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(policies.CauseSchedule) {
+	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(due.Schedule) {
 		p.NotBefore = r.now().Add(r.policy.Offset()) // many runs missed together are not made up together
 	}
 	if p.NotBefore.After(at) {

@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"rotator/rotation/due"
 	"rotator/rotation/journal"
 )
 
@@ -186,7 +187,7 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 		}
 		if spec.MaxAge > 0 {
 			gauge(descLimit, spec.MaxAge.Std().Seconds(), p.Name)
-			gauge(descRetired, spec.RetirementAge().Seconds(), p.Name)
+			gauge(descRetired, due.RetirementAge(spec).Seconds(), p.Name)
 		}
 		if !p.LastSuccess.IsZero() {
 			gauge(descSuccess, unix(p.LastSuccess), p.Name)

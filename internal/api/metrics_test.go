@@ -76,7 +76,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_scheduler_last_look_timestamp_seconds 1.772366399e+09`,
 		`rotator_key_age_seconds{policy="chat-prod"} 2.592e+06`,
 		`rotator_key_age_limit_seconds{policy="chat-prod"} 3.888e+06`,
-		`rotator_key_retirement_age_seconds{policy="chat-prod"} 3.798e+06`,
+		`rotator_key_retirement_age_seconds{policy="chat-prod"} 3.8844e+06`,
 		`rotator_last_success_timestamp_seconds{policy="chat-prod"} 1.7723628e+09`,
 		`rotator_policy_waiting{policy="stuck",reason="drift"} 1`,
 		`rotator_policies{state="idle"} 2`,

@@ -10,6 +10,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/policies"
+	"rotator/rotation/due"
 	"rotator/rotation/journal"
 	"rotator/xai"
 )
@@ -99,30 +100,46 @@ func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy
 	o.inFlight(rec)
 	o.retiring(policy, rec)
 	found := p.survey(ctx, v, policy, rec)
-	oldest := rec.Policy.OldestKey
-	if live := rec.Live(); live != nil {
-		oldest = live.CreatedAt // older ones were replaced already
-	}
-	history := policies.History{
-		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess, OldestKey: oldest, KeyExpires: rec.Policy.KeyExpires,
-		TargetsEmpty: slices.ContainsFunc(found, func(f finding) bool { return f.empty }),
-	}
-	at, cause := policy.NextDue(history, now)
-	if r := rec.Rotation; r != nil && r.State.CanAbort() {
-		at = now // it goes on by itself
-	} else {
-		detail := "because of " + string(cause)
-		for i, run := range policy.Upcoming(history, now, 3) {
-			if i > 0 {
-				detail += ", then " + run.Format(time.RFC3339)
-			}
-		}
-		o.add(actRotate, at, "", "", detail)
+	facts := due.FactsOf(policy, rec)
+	facts.TargetsEmpty = slices.ContainsFunc(found, func(f finding) bool { return f.empty })
+	at := now
+	switch r := rec.Rotation; {
+	case r != nil && r.State.CanAbort(): // it goes on by itself
+	case r != nil:
+		at = o.upcoming(policy, facts.Renewed(now), rec, now) // it becomes live by itself
+	default:
+		at = o.upcoming(policy, facts, rec, now)
 	}
 	o.next(policy, rec, found, at)
 	o.warn(v, policy)
 	p.growth(ctx, v, policy, rec, lists, o)
 	return o.rows, nil
+}
+
+// upcoming outlines when the next rotations begin, and returns when the first does.
+func (o *outline) upcoming(policy *policies.Policy, facts due.Facts, rec *journal.Record, now time.Time) time.Time {
+	at, cause := facts.Next(policy, now)
+	detail := "because of " + string(cause)
+	facts.NotBefore = rec.Policy.NotBefore
+	if h := rec.Hold; h.Active(now) && !(cause == due.Expiry && h.Scope == journal.HoldRotations) {
+		if h.Until.IsZero() {
+			o.add(actRotate, at, "", "", detail+", once it is released")
+			return at
+		}
+		if h.Until.After(facts.NotBefore) {
+			facts.NotBefore = h.Until
+		}
+	}
+	for i, run := range facts.Upcoming(policy, now, 3) {
+		if i == 0 && run.After(now) {
+			at = run
+		}
+		if i > 0 {
+			detail += ", then " + run.Format(time.RFC3339)
+		}
+	}
+	o.add(actRotate, at, "", "", detail)
+	return at
 }
 
 // inFlight outlines the rotation in flight, or the last one while keys that it replaced are left.

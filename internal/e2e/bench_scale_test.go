@@ -16,6 +16,7 @@ import (
 
 	"rotator/internal/testenv/vaulttest"
 	"rotator/policies"
+	"rotator/rotation/due"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
 	"rotator/xai/xaisim"
@@ -143,8 +144,8 @@ func seed(b *testing.B, p *parts, j *sqldb.DB, loaded map[string]*policies.Polic
 				fingerprint, yesterday := string(key.Fingerprint()), now.Add(-23*time.Hour)
 				r := &rec.Policy
 				r.LastSuccess = yesterday
-				due, cause := policy.NextDue(policies.History{FirstSeen: r.FirstSeen, LastSuccess: yesterday, OldestKey: yesterday}, now)
-				r.DueAt, r.DueCause = due.Add(7*24*time.Hour), string(cause) // nothing is due while it is looked at
+				at, cause := due.Facts{FirstSeen: r.FirstSeen, LastSuccess: yesterday, OldestKey: yesterday}.Next(policy, now)
+				r.DueAt, r.DueCause = at.Add(7*24*time.Hour), string(cause) // nothing is due while it is looked at
 				r.WatchAt = now.Add(time.Minute + rand.N(15*time.Minute)).Truncate(time.Microsecond)
 				r.NextRunAt = r.WatchAt
 				rec.Keys = append(rec.Keys, journal.Key{Ref: id, ID: id, Policy: c.Policy, Team: "research", Name: "rotator-" + c.Policy, Fingerprint: fingerprint,

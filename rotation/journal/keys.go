@@ -62,6 +62,15 @@ type Key struct {
 // Compromised reports whether the key is known to others.
 func (k *Key) Compromised() bool { return !k.CompromisedAt.IsZero() }
 
+// Expiry is when the key expires; zero: never, as far as is known. An expiry that is not later than the creation is not
+// believed: the key would never be new enough.
+func (k *Key) Expiry() time.Time {
+	if !k.ExpiresAt.After(k.CreatedAt) {
+		return time.Time{}
+	}
+	return k.ExpiresAt
+}
+
 // ListedName is the name under which xAI lists the key.
 func (k *Key) ListedName() string { return cmp.Or(k.KeptName, k.Name) }
 

@@ -64,6 +64,11 @@ type Target struct {
 	Error       string
 }
 
+// Excluded reports whether a human took the target out of the rotator's hands. It is read all the same.
+func (t Target) Excluded() bool {
+	return t.Decision == Drop || t.Decision == Leave && t.DecidedFor == t.Fingerprint
+}
+
 // Sighting says that a target held a value, and may still hold it. It ends by evidence alone: then its row goes.
 type Sighting struct {
 	TargetID

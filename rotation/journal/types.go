@@ -67,6 +67,7 @@ type Policy struct {
 	NotBefore time.Time // no rotation begins by itself, and no key is made, before then: the pause after one that failed
 	WatchAt   time.Time // when targets and keys are looked at again
 	LostKeys  int       // keys lost since the last rotation that became live: each doubles the pause before the next create
+	StaysOn   bool      // xAI refused the last disable of a key of this policy: old keys work until they are deleted
 
 	// What people wanted and what is not achieved yet. WantedAt zero: nothing.
 	WantedAt      time.Time
@@ -105,10 +106,7 @@ func (r *Record) Summarize() {
 	for i := range r.Keys {
 		k := &r.Keys[i]
 		if k.State == LiveKey {
-			p.KeyID, p.Fingerprint, p.LiveSince, p.KeyExpires = k.ID, k.Fingerprint, k.LiveAt, k.ExpiresAt
-			if !k.ExpiresAt.After(k.CreatedAt) { // not believed: the key would never be new enough
-				p.KeyExpires = time.Time{}
-			}
+			p.KeyID, p.Fingerprint, p.LiveSince, p.KeyExpires = k.ID, k.Fingerprint, k.LiveAt, k.Expiry()
 		}
 		if k.State.Works() && (p.OldestKey.IsZero() || k.CreatedAt.Before(p.OldestKey)) {
 			p.OldestKey = k.CreatedAt

@@ -57,9 +57,7 @@ func (v Verdict) Err(t journal.Target) error {
 }
 
 // Excluded reports whether a human took the target out of the rotator's hands. It is read all the same.
-func Excluded(t journal.Target) bool {
-	return t.Decision == journal.Drop || t.Decision == journal.Leave && t.DecidedFor == t.Fingerprint
-}
+func Excluded(t journal.Target) bool { return t.Excluded() }
 
 // Assess judges what a target was last seen to hold. It is the one place where this is decided: the engine, plan, check,
 // status and the page all ask it. It changes nothing.

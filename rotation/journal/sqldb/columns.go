@@ -10,13 +10,13 @@ import (
 // which only the release of a claim sets: a crash in the middle leaves the policy due.
 const (
 	loaded = "name team owner spec first_seen removed_at"
-	owned  = "due_at due_cause not_before watch_at lost_keys wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
+	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
 		"reconcile_from last_success reason error since failures age_alert_at rotation_id key_id fingerprint live_since oldest_key key_expires"
 )
 
 func ownedFields(p *journal.Policy) []any {
 	return []any{
-		instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.LostKeys,
+		instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.LostKeys, flag{&p.StaysOn},
 		instant{&p.WantedAt}, (*string)(&p.WantedTrigger), &p.WantedWhy, &p.WantedBy, &p.ReconcileMark, instant{&p.ReconcileFrom},
 		instant{&p.LastSuccess}, (*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
 		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.OldestKey}, instant{&p.KeyExpires},

@@ -20,6 +20,7 @@ CREATE TABLE policies (
   not_before     BIGINT,
   watch_at       BIGINT,
   lost_keys      BIGINT NOT NULL DEFAULT 0,
+  stays_on       BIGINT NOT NULL DEFAULT 0,
   wanted_at      BIGINT,
   wanted_trigger TEXT NOT NULL DEFAULT '',
   wanted_why     TEXT NOT NULL DEFAULT '',
