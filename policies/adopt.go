@@ -17,6 +17,9 @@ type Adopt struct {
 	KeyID string
 }
 
+// Takes reports whether the policy takes over the key of that id where a target holds it.
+func (a Adopt) Takes(keyID string) bool { return a.On && (a.KeyID == "" || a.KeyID == keyID) }
+
 var (
 	adoptType = reflect.TypeFor[Adopt]()
 	keyIDForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)

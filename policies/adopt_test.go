@@ -24,3 +24,21 @@ func TestAdopt(t *testing.T) {
 		}
 	}
 }
+
+func TestCovers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ acls, of, lost string }{
+		{"api-key:model:grok-4", "api-key:model:grok-4", ""},
+		{"api-key:model:*", "api-key:model:grok-4 api-key:model:*", ""},
+		{"api-key:model:grok-4", "api-key:model:* api-key:model:grok-4", "api-key:model:*"},
+		{"api-key:model:grok-4", "api-key:model:grok-4-fast api-key:model:grok", "api-key:model:grok api-key:model:grok-4-fast"},
+		{"api-key:model:*", "api-key:endpoint:chat", "api-key:endpoint:chat"},
+		{"api-key:model:grok*", "api-key:model:grok-4", "api-key:model:grok-4"}, // xAI has * alone
+		{"*", "api-key:model:grok-4", "api-key:model:grok-4"},
+		{"api-key:model:*", "", ""},
+	} {
+		if got := strings.Join(Uncovered(strings.Fields(c.acls), strings.Fields(c.of)), " "); got != c.lost {
+			t.Errorf("%q does not cover %q of %q, want %q", c.acls, got, c.of, c.lost)
+		}
+	}
+}

@@ -54,6 +54,9 @@ type Policy struct {
 	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. {key_id: ID}
 	// names the key: no other is adopted, and where xAI does not say which key a value is, none without it. Default: false.
 	Adopt Adopt `yaml:"adopt,omitempty" json:"adopt,omitzero" jsonschema:"default=false"`
+	// AllowNarrowing lets adopt take over a key that may do more than key.acls. Without it such a key is neither adopted nor
+	// replaced: its consumers would lose the rest at the first promotion, at once and without an overlap. Default: false.
+	AllowNarrowing bool `yaml:"allow_narrowing,omitempty" json:"allow_narrowing,omitempty" jsonschema:"default=false"`
 	// Retire says when the old key is disabled and deleted.
 	Retire Retire `yaml:"retire" json:"retire"`
 	// RenamedFrom is the former name of this policy: what belongs to it (keys, history, targets) moves here.
@@ -142,6 +145,19 @@ func Decode(canonical []byte) (*Policy, error) {
 		return nil, fmt.Errorf("decode recorded policy: %w", err)
 	}
 	return p, nil
+}
+
+// Covers reports whether one of acls is acl, or has its * where acl has a name: api-key:model:* covers api-key:model:grok-4.
+func Covers(acls []string, acl string) bool {
+	return slices.ContainsFunc(acls, func(a string) bool {
+		kind, all := strings.CutSuffix(a, "*")
+		return a == acl || all && strings.HasSuffix(kind, ":") && strings.HasPrefix(acl, kind)
+	})
+}
+
+// Uncovered returns those of a key's ACLs that acls do not cover, sorted.
+func Uncovered(acls, of []string) []string {
+	return sorted(slices.DeleteFunc(slices.Clone(of), func(acl string) bool { return Covers(acls, acl) }), strings.Compare)
 }
 
 // SameRotation reports whether team, key, verification and targets are equal. Lists are compared as sets. Where it is

@@ -194,7 +194,7 @@ func (c *checker) verifyChat() {
 }
 
 func (c *checker) allows(kind, name string) bool {
-	return slices.Contains(c.p.Key.ACLs, kind+name) || slices.Contains(c.p.Key.ACLs, kind+"*")
+	return Covers(c.p.Key.ACLs, kind+name)
 }
 
 func (c *checker) target(i int) {

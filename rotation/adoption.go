@@ -185,8 +185,12 @@ func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, o
 	case err != nil && !errors.Is(err, journal.ErrNotFound):
 		return nil, err
 	}
-	if !ours(a.Key) && !mayAdopt(r, a.Key.ID) {
+	if !ours(a.Key) && !r.policy.Adopt.Takes(a.Key.ID) {
 		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not adopt it"
+		return a, nil
+	}
+	if err := narrows(r, a.Key, use.TargetID); err != nil {
+		a.Why = err.Error()
 		return a, nil
 	}
 	a.As, a.Why = AdoptCurrent, fmt.Sprintf("%s holds it: the key in use", use.TargetID)

@@ -79,12 +79,6 @@ func byPolicy(ctx context.Context, r *run, v secret.Text) (string, error) {
 	return adopt.KeyID, err
 }
 
-// mayAdopt reports whether the policy takes over the key of that id.
-func mayAdopt(r *run, keyID string) bool {
-	a := r.policy.Adopt
-	return a.On && (a.KeyID == "" || a.KeyID == keyID)
-}
-
 // contact meets the policy's targets for the first time: what each holds becomes its baseline, which a promote may
 // replace. What only a human may replace is left and reported. It changes nothing outside, and goes on past a target that
 // fails.
@@ -234,7 +228,7 @@ func adoptLive(ctx context.Context, r *run) error {
 	}
 	for _, pt := range r.policy.Targets {
 		row := *r.reader.Row(target.IDOf(pt))
-		if !mayAdopt(r, row.KeyID) || row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
+		if !r.policy.Adopt.Takes(row.KeyID) || row.KeyID == "" || row.Decision != journal.Undecided || r.rec.KeyByID(row.KeyID) != nil || row.Status != journal.TargetOK {
 			continue
 		}
 		if err := adoptKey(ctx, r, row); err != nil {
@@ -264,6 +258,9 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if othersName(r, have.Name) || known && letGo(k) {
 			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
 				row.TargetID, have.ID, have.Name, r.claim.Policy)
+		}
+		if err := narrows(r, have, row.TargetID); err != nil {
+			return err
 		}
 		adoptAs(r, have, row.Fingerprint, journal.LiveKey)
 		r.tell(journal.KeyAdopted, "key_id", have.ID, "target", row.String())

@@ -29,7 +29,7 @@ func (b *bench) untouched(id string) {
 func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 	const billing = "rotator-billing-0198c5f2-0000-7000-8000-000000000000"
 	holds := func(b *bench, name, extra string) (id string) {
-		id, v := b.sim.AddKey(teamID, name, "api-key:model:*", "api-key:endpoint:*")
+		id, v := b.sim.AddKey(teamID, name, "api-key:model:grok-4", "api-key:endpoint:chat")
 		b.stores["a"].Set("chat", field(v.Reveal()))
 		b.load(policyDoc("chat", extra+quick, targetA))
 		return id

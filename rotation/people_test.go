@@ -12,7 +12,7 @@ import (
 
 // byHand is a key that a human made and put into a target.
 func (b *bench) byHand(store string, doc func(string) string, path string) string {
-	id, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+	id, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 	b.stores[store].Set(path, doc(v.Reveal()))
 	return id
 }

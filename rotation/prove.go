@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -159,16 +158,13 @@ func modelIn(acls []string) string {
 
 // covers reports whether rights allow a verification.
 func covers(acls []string, v policies.Verify) bool {
-	has := func(names ...string) bool {
-		return slices.ContainsFunc(names, func(n string) bool { return slices.Contains(acls, n) })
-	}
 	switch v.Method {
 	case policies.MethodWhoami:
 		return true
 	case policies.MethodModels:
-		return has("api-key:endpoint:*", "api-key:endpoint:models")
+		return policies.Covers(acls, "api-key:endpoint:models")
 	}
-	return has("api-key:endpoint:*", "api-key:endpoint:chat") && has("api-key:model:*", "api-key:model:"+v.Model)
+	return policies.Covers(acls, "api-key:endpoint:chat") && policies.Covers(acls, "api-key:model:"+v.Model)
 }
 
 func verify(ctx context.Context, r *run, value secret.Text, k *journal.Key, v policies.Verify) error {

@@ -168,7 +168,7 @@ func TestTwoPoliciesMeetOneKey(t *testing.T) {
 	winners := map[string]int{}
 	for seed := range lives {
 		x := newRace(t, seed)
-		id, v := x.sim.AddKey(teamID, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+		id, v := x.sim.AddKey(teamID, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 		x.stores["a"].Set("chat", v.Reveal())
 		x.stores["b"].Set("talk", v.Reveal())
 		x.load(docs...)

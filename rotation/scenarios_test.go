@@ -55,7 +55,7 @@ func scenarios() []scenario {
 			}, inUse},
 			scenario{"ordinary rotation, " + n.name, live, func(b *bench) { rotate(b); b.rest() }, inUse},
 			scenario{"adoption, " + n.name, func(b *bench) {
-				_, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+				_, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 				b.stores["a"].Set("chat", `{"api_key":"`+v.Reveal()+`","n":1}`)
 				if len(n.targets) > 1 {
 					b.stores["b"].Set("chat", v.Reveal())

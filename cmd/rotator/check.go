@@ -63,11 +63,11 @@ func (a *cli) check(ctx context.Context, json bool) error {
 		return err
 	}
 	if !daemon {
-		p, err := a.setup().InMemory(ctx, f) // a check needs no journal
+		p, err := a.setup().OpenToCheck(ctx, f)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = p.Close() }() // in memory
+		defer func() { _ = p.Close() }() // it only reads
 		client = p.Client()
 	}
 	rows, err := client.Check(ctx)

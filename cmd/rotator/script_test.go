@@ -205,11 +205,14 @@ func cmdFields(ts *testscript.TestScript, _ bool, want []string) {
 	}
 }
 
-// cmdSimKey makes a key at the simulated xAI and writes its secret into a file; $ID is its id then: simkey NAME FILE.
+// cmdSimKey makes a key at the simulated xAI and writes its secret into a file; $ID is its id then: simkey NAME FILE [ACL...].
 func cmdSimKey(ts *testscript.TestScript, _ bool, args []string) {
 	m := ts.Value("outside").(*outside).management
-	k, err := m.CreateKey(context.Background(), simTeam,
-		xai.CreateRequest{Name: args[0], ACLs: []string{"api-key:model:grok-4", "api-key:endpoint:chat"}})
+	acls := args[2:]
+	if len(acls) == 0 {
+		acls = []string{"api-key:model:grok-4", "api-key:endpoint:chat"}
+	}
+	k, err := m.CreateKey(context.Background(), simTeam, xai.CreateRequest{Name: args[0], ACLs: acls})
 	ts.Check(err)
 	eventually(ts, "a propagated key", func() bool {
 		clusters, err := m.Propagation(context.Background(), k.ID)

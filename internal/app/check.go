@@ -46,6 +46,7 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	for _, s := range v.Specs() {
 		rows = append(rows, v.checkTargets(ctx, v.Policies[s.Name], sound)...)
 	}
+	rows = append(rows, p.checkRights(ctx, v)...)
 	rows = append(rows, v.checkDangers(ctx, sound)...)
 	return append(rows, checkTraces(v.Config.Traces)...), ctx.Err()
 }

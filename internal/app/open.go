@@ -125,6 +125,21 @@ func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, erro
 	return s.over(ctx, f, j, use{look: true})
 }
 
+// journalPatience is how long a check waits for the journal.
+const journalPatience = 10 * time.Second
+
+// OpenToCheck is a program that checks what can be checked without a daemon. The journal tells which keys are the policies'
+// already; one that is not there, or cannot be read from here, is none: a check works without.
+func (s Setup) OpenToCheck(ctx context.Context, f Files) (*Program, error) {
+	within, cancel := context.WithTimeout(ctx, journalPatience)
+	defer cancel()
+	j, err := s.OpenJournal(within, f.Config, true)
+	if err != nil {
+		return s.InMemory(ctx, f)
+	}
+	return s.over(ctx, f, j, use{claimed: true})
+}
+
 // over is a program over an open journal, which it closes when it cannot be made.
 func (s Setup) over(ctx context.Context, f Files, j journal.Journal, u use) (*Program, error) {
 	p, err := s.newProgram(ctx, f, j, u)

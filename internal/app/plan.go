@@ -12,7 +12,6 @@ import (
 	"rotator/policies"
 	"rotator/rotation/due"
 	"rotator/rotation/journal"
-	"rotator/xai"
 )
 
 // What a plan's row says would be done.
@@ -46,7 +45,7 @@ func (p actions) Plan(ctx context.Context, names []string) ([]api.PlanRow, error
 	}
 	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	rows := []api.PlanRow{}
-	lists := map[string]xai.KeyList{}
+	lists := newKeyLists(v)
 	dangers, unknown := v.dangers(ctx, v.neighbours(wanted))
 	for _, spec := range v.Specs() {
 		if !wanted(spec.Name) {
@@ -84,13 +83,10 @@ func (o *outline) add(action string, at time.Time, key, target, detail string) {
 }
 
 // planPolicy outlines what would happen to one policy.
-func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists map[string]xai.KeyList) ([]api.PlanRow, error) {
+func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists keyLists) ([]api.PlanRow, error) {
 	o := &outline{policy: policy.Name}
 	now := time.Now()
-	rec, err := p.journal.Load(ctx, policy.Name)
-	if errors.Is(err, journal.ErrNotFound) {
-		rec, err = &journal.Record{Policy: journal.Policy{Name: policy.Name, FirstSeen: now}}, nil
-	}
+	rec, err := p.recordOf(ctx, policy.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -100,6 +96,7 @@ func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy
 	o.inFlight(rec)
 	o.retiring(policy, rec)
 	found := p.survey(ctx, v, policy, rec)
+	lists.narrow(ctx, policy, found)
 	facts := due.FactsOf(policy, rec)
 	facts.TargetsEmpty = slices.ContainsFunc(found, func(f finding) bool { return f.empty })
 	at := now
@@ -112,8 +109,17 @@ func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy
 	}
 	o.next(policy, rec, found, at)
 	o.warn(v, policy)
-	p.growth(ctx, v, policy, rec, lists, o)
+	o.rights(ctx, lists, policy, rec)
 	return o.rows, nil
+}
+
+// recordOf is the journal's part of a policy; of one that the journal does not know it is empty.
+func (p actions) recordOf(ctx context.Context, policy string) (*journal.Record, error) {
+	rec, err := p.journal.Load(ctx, policy)
+	if errors.Is(err, journal.ErrNotFound) {
+		return &journal.Record{Policy: journal.Policy{Name: policy, FirstSeen: time.Now()}}, nil
+	}
+	return rec, err
 }
 
 // upcoming outlines when the next rotations begin, and returns when the first does.

@@ -22,6 +22,7 @@ import (
 type finding struct {
 	target, action, key, detail string
 	empty, adopt                bool
+	narrows                     bool // it holds a key whose consumers would lose rights
 	stranger                    bool // it holds a live key that is not this policy's
 }
 
@@ -153,7 +154,7 @@ func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, 
 		f.detail = "replaces a key that xAI does not accept"
 	case rec.KeyByID(row.KeyID) != nil:
 		f.detail = "replaces another key of this policy"
-	case policy.Adopt.On:
+	case policy.Adopt.Takes(row.KeyID):
 		f.stranger, f.adopt, f.detail = true, true, "replaces the key found there"
 	default:
 		f.stranger, f.detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
@@ -197,55 +198,6 @@ func warnings(policy *policies.Policy, dangers []danger, unknown map[string]erro
 		}
 	}
 	return o.rows
-}
-
-// growth warns when the next key may do more than the one in use.
-func (p actions) growth(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record, lists map[string]xai.KeyList, o *outline) {
-	id := rec.Policy.KeyID
-	for _, r := range o.rows {
-		if id == "" && r.KeyID != nil {
-			id = *r.KeyID // found in a target
-		}
-	}
-	if id == "" {
-		return
-	}
-	list, asked := lists[policy.Team]
-	if !asked {
-		t, err := v.environment.Team(ctx, policy.Team)
-		if err == nil {
-			list, err = t.Keys.ListKeys(ctx, t.ID)
-		}
-		if err != nil {
-			o.add(actWarning, time.Time{}, "", "", "the team's keys cannot be listed: "+err.Error())
-			return
-		}
-		lists[policy.Team] = list
-	}
-	for _, k := range list.Keys {
-		if k.ID != id {
-			continue
-		}
-		var more []string
-		for _, acl := range policy.Key.ACLs {
-			kind, _, _ := cutLast(acl)
-			if !slices.Contains(k.ACLs, acl) && !slices.Contains(k.ACLs, kind+":*") {
-				more = append(more, acl)
-			}
-		}
-		if len(more) > 0 {
-			o.add(actWarning, time.Time{}, id, "", "permissions grow by "+strings.Join(more, ", "))
-		}
-	}
-}
-
-// cutLast cuts at the last colon.
-func cutLast(s string) (before, after string, found bool) {
-	i := strings.LastIndexByte(s, ':')
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+1:], true
 }
 
 // advised is a text with what to do about it, if that is known.

@@ -54,7 +54,7 @@ func newArena(b *testing.B, names ...string) *arena {
 	}})
 	a.token = a.vaultToken(b, "llm/*")
 	for _, name := range names {
-		_, key := a.sim.AddKey(team, "of old", "api-key:model:*", "api-key:endpoint:*")
+		_, key := a.sim.AddKey(team, "of old", "api-key:model:grok-4", "api-key:endpoint:chat")
 		a.vault.Write(b, a.mount, "llm/"+name, fmt.Sprintf(`{"api_key":%q,"other":"kept"}`, key.Reveal()))
 	}
 	_, key := a.sim.AddKey(team, "probe", "api-key:model:*", "api-key:endpoint:*")

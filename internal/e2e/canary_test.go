@@ -78,7 +78,7 @@ func TestTheCanarySings(t *testing.T) {
 func TestCanary(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, xaisim.Options{})
-	_, adopted := p.sim.AddKey(team, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+	_, adopted := p.sim.AddKey(team, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 	secrets := map[string]string{
 		"management key": p.key.Reveal(), "adopted key": adopted.Reveal(),
 		"neighbour in Vault": `p+ss/w"rd&of the database in Vault`, "neighbour in the file": "password-of-the-mail-server-0123",

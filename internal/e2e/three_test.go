@@ -81,7 +81,7 @@ retire: {overlap: %s, soak: 1s}
 
 func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	p := newParts(t, xaisim.Options{Seed: rand.Uint64(), Latency: 10 * time.Millisecond})
-	_, first := p.sim.AddKey(team, "made by hand", "api-key:model:*", "api-key:endpoint:*")
+	_, first := p.sim.AddKey(team, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 	p.vault.Write(t, p.mount, "llm/chat", fmt.Sprintf(`{"api_key":%q,"db":"postgres","edits":0}`, first.Reveal()))
 	p.aws.Region(region).Put("prod/chat", fmt.Sprintf(`{"XAI_API_KEY":%q,"region":"eu","n":1.50}`, first.Reveal()))
 	p.write(t, "secrets/chat.json", fmt.Sprintf("{\n  \"key\": %q,\n  \"url\": \"https://example.com/?a=b&c\"\n}\n", first.Reveal()))

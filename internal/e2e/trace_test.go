@@ -32,7 +32,7 @@ targets: [{store: local, path: chat}]
 adopt: true
 retire: {overlap: 1s, soak: 1s}
 `)
-	_, old := p.sim.AddKey(team, "made by hand", "api-key:model:*", "api-key:endpoint:*") // for which the rotation waits
+	_, old := p.sim.AddKey(team, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat") // for which the rotation waits
 	p.write(t, "secrets/chat", old.Reveal())
 	running := d.start(t)
 	eventually(t, "a rotation is ordered", func() bool {

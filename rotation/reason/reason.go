@@ -60,6 +60,7 @@ const (
 	ExpiryTooShort   journal.Reason = "expiry_too_short"
 	DueUnderHold     journal.Reason = "due_under_hold"
 	RetireOverdue    journal.Reason = "retirement_overdue"
+	Narrowing        journal.Reason = "narrowing"
 	NotOffered       journal.Reason = "not_offered"
 )
 
@@ -121,6 +122,7 @@ var All = []Info{
 	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},
 	{DueUnderHold, true, "The live key expires soon, and a hold keeps it from being replaced.", "rotator release POLICY"},
 	{RetireOverdue, true, "An old key is still in use, or its use is not known, a week after its overlap ended.", "Find the consumer that still reads it; retire.max_wait bounds the wait."},
+	{Narrowing, true, "The key that a target holds may do more than key.acls. Its consumers would lose the rest at the first promotion, so it is neither adopted nor replaced.", "Add to key.acls what rotator status names; or set allow_narrowing: true once no consumer needs it."},
 	{NotOffered, true, "xAI does not offer a call that this needs.", "rotator check names it and says what to configure instead."},
 }
 
