@@ -7,79 +7,237 @@ import (
 	"strings"
 )
 
-// cross checks what only all policies together show: names and targets used twice, and renamed policies that still exist.
-func (l *loader) cross(docs []document) Problems {
-	var problems Problems
-	slices.SortStableFunc(docs, func(a, b document) int {
+// settle says which policies are in force: it compares the documents with each other and with what was accepted before.
+// In a conflict (a name, a target, or a former name claimed twice) the newcomer is refused.
+func (l *loader) settle(m *merge) {
+	slices.SortStableFunc(m.docs, func(a, b document) int {
 		return cmp.Or(strings.Compare(a.policy.File, b.policy.File), cmp.Compare(a.policy.Line, b.policy.Line))
 	})
-	fail := func(d document, at mark, what, want string) {
-		problems = append(problems, Problem{d.policy.File, at.line, at.column, what, want})
+	s := &settling{loader: l, merge: m, claims: make(map[string]*claim, len(m.docs)), uses: make(map[[2]string][]use)}
+	s.names()
+	s.renames()
+	s.keepUnread()
+	s.targets()
+	for name, c := range s.claims {
+		if c.policy != nil {
+			m.policies[name] = c.policy
+		}
 	}
-	names := make(map[string]*Policy, len(docs))
-	for _, d := range docs {
-		p := d.policy
-		if p.Name == "" {
-			continue
-		}
-		if first := names[p.Name]; first != nil {
-			fail(d, d.name, "the name"+quote(p.Name)+" is taken by the policy in "+place(first), "another name")
-			continue
-		}
-		names[p.Name] = p
-	}
-	renamed := map[string]*Policy{}
-	for _, d := range docs {
-		p := d.policy
-		if p.RenamedFrom == "" {
-			continue
-		}
-		if old := names[p.RenamedFrom]; old != nil && old != p {
-			fail(d, d.renamed, "renamed_from names the policy in "+place(old)+", which still exists", "a name that no policy has any more")
-		}
-		if first := renamed[p.RenamedFrom]; first != nil {
-			fail(d, d.renamed, "renamed_from is claimed by the policy in "+place(first)+" too", "one heir")
-			continue
-		}
-		renamed[p.RenamedFrom] = p
-	}
-	return append(problems, l.crossTargets(docs)...)
 }
 
-func place(p *Policy) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
+// settling is one comparison of all policies.
+type settling struct {
+	*loader
+	*merge
+	claims map[string]*claim // policy name → what stands for it
+	order  []*claim          // of sound documents, by file and line
+	uses   map[[2]string][]use
+}
 
-// crossTargets refuses two targets that are one place, in one policy or in two.
-func (l *loader) crossTargets(docs []document) Problems {
-	type use struct{ field, at string } // field "" is the whole value
-	var problems Problems
-	uses := map[[2]string][]use{} // store and path → fields
-	for _, d := range docs {
-		for i, t := range d.policy.Targets {
-			if t.Store == "" || t.Path == "" {
-				continue
-			}
-			kind := l.options.Stores[t.Store]
-			name := t.Field
-			if name == "" && (kind == "vault" || kind == "kubernetes") {
-				name = defaultField
-			}
-			where := [2]string{t.Store, t.Path}
-			at := fmt.Sprintf("%s:%d", d.policy.File, d.targets[i].line)
-			for _, u := range uses[where] {
-				problem := Problem{File: d.policy.File, Line: d.targets[i].line, Column: d.targets[i].column}
-				switch {
-				case u.field == name:
-					problem.What, problem.Want = "this target is written by "+u.at+" too", "every store, path and field once, over all policies"
-				case kind != "" && (u.field == "" || name == ""):
-					problem.What, problem.Want = "of this target and the one at "+u.at+" one is the whole secret, the other a field of it", "a field in both, or another path"
-				default:
-					continue
-				}
-				problems = append(problems, problem)
-				break
-			}
-			uses[where] = append(uses[where], use{name, at})
+// claim is what stands for a policy: its document, or what was accepted before.
+type claim struct {
+	policy *Policy  // nil: nothing is in force
+	doc    document // zero where kept
+	kept   bool     // as accepted before: no newcomer takes anything from it
+	before *Policy  // as accepted before; nil: it was not, or was not looked up
+	looked bool
+}
+
+// known reports whether a policy was accepted before.
+func (l *loader) known(name string) bool {
+	_, ok := l.options.Accepted[name]
+	return ok
+}
+
+// former is the policy of a claim as it was accepted before, nil where it was not or cannot be read.
+func (s *settling) former(name string, c *claim) *Policy {
+	if a, ok := s.options.Accepted[name]; ok && !c.looked {
+		c.before, _ = Decode([]byte(a.Canonical)) // nil where a newer program wrote it
+		if c.before != nil {
+			c.before.File = a.File
 		}
 	}
-	return problems
+	c.looked = true
+	return c.before
+}
+
+// refuse puts what was accepted before in the place of a document, and returns the claims that changed. Where a renaming is
+// refused, the policy that has the former name stays.
+func (s *settling) refuse(name, why string) []*claim {
+	c := s.claims[name]
+	if c == nil {
+		c = &claim{}
+		s.claims[name] = c
+	}
+	if s.refused[name] == "" {
+		s.refused[name] = shorten(why)
+	}
+	from := ""
+	if c.doc.policy != nil {
+		from = c.doc.policy.RenamedFrom
+	}
+	c.policy, c.kept, c.doc = s.former(name, c), true, document{}
+	if s.known(from) && s.claims[from] == nil {
+		return append(s.refuse(from, why), c)
+	}
+	return []*claim{c}
+}
+
+func (s *settling) fail(d document, at mark, what, want string) string {
+	p := Problem{d.policy.File, at.line, at.column, what, want}
+	s.found.add(0, p)
+	return p.String()
+}
+
+// names finds the one document that speaks for each name. Of several that is the one in the file that the policy was
+// accepted from, or else the one that says what was accepted; of newcomers it is none.
+func (s *settling) names() {
+	byName := make(map[string][]int, len(s.docs))
+	for i, d := range s.docs {
+		if d.policy.Name != "" {
+			byName[d.policy.Name] = append(byName[d.policy.Name], i)
+		}
+	}
+	var broken []*claim
+	for i, d := range s.docs {
+		name := d.policy.Name
+		if name == "" || byName[name][0] != i { // each name once, in the order of the files
+			continue
+		}
+		same := byName[name]
+		winner := s.rightful(name, same)
+		why := ""
+		for _, j := range same {
+			other := s.docs[same[0]]
+			if winner >= 0 {
+				other = s.docs[winner]
+			}
+			if j == winner || winner < 0 && j == same[0] {
+				continue
+			}
+			why = s.fail(s.docs[j], s.docs[j].name, "the name"+quote(name)+" is taken by the policy in "+place(other.policy), "another name")
+		}
+		if winner < 0 {
+			s.refuse(name, why)
+			continue
+		}
+		c := &claim{policy: s.docs[winner].policy, doc: s.docs[winner]}
+		s.claims[name] = c
+		if c.doc.refused == "" {
+			s.order = append(s.order, c)
+		} else {
+			broken = append(broken, c)
+		}
+	}
+	for _, c := range broken { // once all names are known
+		s.refuse(c.policy.Name, c.doc.refused)
+	}
+}
+
+// rightful is the index of the document that speaks for a name, -1 where none has the better right.
+func (s *settling) rightful(name string, same []int) int {
+	if len(same) == 1 {
+		return same[0]
+	}
+	before, known := s.options.Accepted[name]
+	if !known {
+		return -1
+	}
+	inFile := slices.DeleteFunc(slices.Clone(same), func(i int) bool { return s.docs[i].policy.File != before.File })
+	if len(inFile) == 1 {
+		return inFile[0]
+	}
+	for _, i := range same {
+		if s.docs[i].refused == "" && string(s.docs[i].policy.Canonical()) == before.Canonical {
+			return i
+		}
+	}
+	return -1
+}
+
+// renames refuses a former name that a policy still has, and one that two policies claim.
+func (s *settling) renames() {
+	heirs := map[string]*Policy{}
+	for _, c := range s.order {
+		p := c.policy
+		if c.kept || p.RenamedFrom == "" {
+			continue
+		}
+		if old := s.claims[p.RenamedFrom]; old != nil && old != c {
+			at := p.RenamedFrom
+			if old.policy != nil {
+				at = place(old.policy)
+			}
+			why := s.fail(c.doc, c.doc.renamed, "renamed_from names the policy in "+at+", which still exists", "a name that no policy has any more")
+			if s.known(p.Name) && !s.known(p.RenamedFrom) { // the renaming is long over: the old name is the newcomer
+				s.refuse(p.RenamedFrom, why)
+			} else {
+				s.refuse(p.Name, why)
+				continue
+			}
+		}
+		first := heirs[p.RenamedFrom]
+		if first == nil {
+			heirs[p.RenamedFrom] = p
+			continue
+		}
+		why := s.fail(c.doc, c.doc.renamed, "renamed_from is claimed by the policy in "+place(first)+" too", "one heir")
+		for _, name := range []string{first.Name, p.Name} {
+			if !s.known(name) {
+				s.refuse(name, why)
+			}
+		}
+	}
+}
+
+// keepUnread keeps policies that were accepted before and that are not found now, where something could not be read.
+func (s *settling) keepUnread() {
+	if !s.unsure {
+		return
+	}
+	renamed := make(map[string]bool)
+	for _, c := range s.order {
+		if !c.kept {
+			renamed[c.policy.RenamedFrom] = true
+		}
+	}
+	some := ""
+	for _, why := range s.broken {
+		if some == "" || why < some {
+			some = why
+		}
+	}
+	for name, a := range s.options.Accepted {
+		if s.claims[name] == nil && !renamed[name] {
+			s.refuse(name, cmp.Or(s.broken[a.File], "it is in no file, and not all could be read: "+some))
+		}
+	}
+}
+
+// place says where a policy is written.
+func place(p *Policy) string {
+	if p.Line == 0 {
+		return p.File + " (" + p.Name + " as accepted before)"
+	}
+	return fmt.Sprintf("%s:%d", p.File, p.Line)
+}
+
+// shorten bounds what is kept of one policy.
+func shorten(s string) string {
+	const most = 500
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
+
+// andMore is " (and N more problems)", "" for none.
+func andMore(n int) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return " (and 1 more problem)"
+	}
+	return fmt.Sprintf(" (and %d more problems)", n)
 }

@@ -1,6 +1,7 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -10,10 +11,8 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-const (
-	maxItems       = 256 // of any list: more is a mistake, or an attack with aliases
-	maxFileProblem = 100 // problems of one file that are told one by one
-)
+// maxItems of any list, and keys of any mapping: more is a mistake, or an attack with aliases.
+const maxItems = 256
 
 // decoder fills a Policy from YAML nodes, strictly: a key that is not known, given twice or missing, and a value of
 // another type are problems, each with its place. It goes by the struct tags from which the JSON Schema is generated too.
@@ -21,19 +20,41 @@ const (
 type decoder struct {
 	file     string
 	shapes   map[reflect.Type]shape
-	problems Problems
-	failed   map[string]bool // top-level keys that have a problem
+	problems Problems        // the first MaxProblems of the file
+	count    int             // of all problems of the file
+	first    string          // the first problem of the present document, "" without one
+	failed   map[string]bool // top-level keys of the present document that have a problem
 }
 
 // fail records a problem at node n. Path is the key from the policy's top, such as targets[0].path.
 func (d *decoder) fail(n *yaml.Node, path, what, want string) {
-	d.problems = append(d.problems, Problem{File: d.file, Line: n.Line, Column: n.Column, What: what, Want: want})
+	d.add(Problem{File: d.file, Line: n.Line, Column: n.Column, What: what, Want: want})
 	top, _, _ := strings.Cut(path, ".")
 	top, _, _ = strings.Cut(top, "[")
 	if d.failed == nil {
 		d.failed = map[string]bool{}
 	}
 	d.failed[top] = true
+}
+
+// failAll counts every key of a mapping as one that has a problem: none was read.
+func (d *decoder) failAll(s shape, prefix string) {
+	for _, f := range s {
+		if prefix == "" {
+			d.failed[f.key] = true
+		}
+	}
+}
+
+// add records a problem. A file can have a hundred thousand: only the first ones are kept.
+func (d *decoder) add(p Problem) {
+	d.count++
+	if d.first == "" {
+		d.first = p.String()
+	}
+	if len(d.problems) < MaxProblems {
+		d.problems = append(d.problems, p)
+	}
 }
 
 // resolve follows an alias. The library has refused aliases without an anchor, and a list that holds itself ends where a
@@ -59,9 +80,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		d.list(n, v, path)
 	case kind == reflect.Pointer:
 		to := reflect.New(v.Type().Elem())
-		before := len(d.problems)
+		before := d.count
 		d.value(n, to.Elem(), path)
-		if len(d.problems) == before {
+		if d.count == before {
 			v.Set(to)
 		}
 	default:
@@ -146,6 +167,11 @@ func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {
 	prefix := path
 	if prefix != "" {
 		prefix += "."
+	}
+	if keys := len(n.Content) / 2; keys > maxItems { // none of this is worth a line each
+		d.fail(n, path, fmt.Sprintf("%s has %d keys", cmp.Or(path, "the document"), keys), fmt.Sprintf("at most %d", maxItems))
+		d.failAll(d.shapes[v.Type()], prefix)
+		return
 	}
 	shape := d.shapes[v.Type()]
 	seen := make([]int, len(shape)) // line of each field's key

@@ -5,19 +5,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"reflect"
-	"runtime"
 	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
-	"golang.org/x/sync/errgroup"
 )
 
-// maxFile is the size of the largest file that is read, in bytes.
-const maxFile = 1 << 20
+const (
+	maxFile      = 1 << 20 // the size of the largest file that is read, in bytes
+	maxDocuments = 5000    // of one file: the shortest policies of a whole file are fewer
+
+	// MaxProblems is how many problems of a file, and of a whole load, are kept; the rest are counted.
+	MaxProblems = 100
+)
 
 // Limits are the daemon's limits that a policy must keep to.
 type Limits struct {
@@ -31,6 +32,15 @@ type Options struct {
 	// Stores and Teams that rotator.yaml knows: name → type ("vault", "aws", "file", …; of a team, anything).
 	// Nil: not known, so not checked; an empty map means that there are none.
 	Stores, Teams map[string]string
+	// Accepted are the policies in force before this load, by name. In a conflict they win over newcomers, and they stay in
+	// force where the files' word on them is refused or cannot be read.
+	Accepted map[string]Accepted
+}
+
+// Accepted is a policy as an earlier load accepted it.
+type Accepted struct {
+	File      string // that it was read from
+	Canonical string // see [Policy.Canonical]
 }
 
 // document is a policy and the places that checks over all policies report.
@@ -38,6 +48,15 @@ type document struct {
 	policy        *Policy
 	name, renamed mark
 	targets       []mark
+	refused       string // its first problem; "" of a policy that is sound by itself
+}
+
+// parsed is what a file holds.
+type parsed struct {
+	docs     []document // sound ones, and broken ones whose name is known
+	problems Problems   // at most MaxProblems
+	more     int        // problems beyond those
+	unsure   bool       // the file, or a document whose name is not known, could not be read: it may hold any policy
 }
 
 type mark struct{ line, column int }
@@ -56,136 +75,40 @@ func newLoader(o Options) *loader {
 	return &loader{options: o, shapes: shapesOf(reflect.TypeFor[Policy]())}
 }
 
-// Parse reads the policies in one file. It returns either all of them, in their order, or all problems.
+// Parse reads the policies in one file. It returns either all of them, in their order, or all problems: at most
+// MaxProblems, and then one that counts the rest.
 func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
 	l := newLoader(o)
-	docs, problems := l.parse(file, data)
-	problems = append(problems, l.cross(docs)...)
-	if len(problems) > 0 {
-		problems.sort()
+	read := l.parse(file, data)
+	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string)}
+	m.take(read)
+	l.settle(&m)
+	if problems := m.found.all(file); len(problems) > 0 {
 		return nil, problems
 	}
-	list := make([]*Policy, len(docs))
-	for i, d := range docs {
+	list := make([]*Policy, len(read.docs))
+	for i, d := range read.docs {
 		list[i] = d.policy
 	}
 	return list, nil
 }
 
-// Load reads every *.yaml and *.yml file in dir, not the folders below it. It returns either all policies, by name, or
-// nothing and a [Problems] with every problem of every file. A folder without such files holds no policies, which is
-// not an error. A mounted Kubernetes ConfigMap is read from one generation, also while it is being replaced.
-func Load(dir string, o Options) (map[string]*Policy, error) {
-	files, err := list(dir)
-	if err != nil {
-		return nil, Problems{{File: dir, What: "the folder cannot be read: " + reason(err), Want: "a readable folder of policies"}}
-	}
-	l := newLoader(o)
-	type result struct {
-		docs     []document
-		problems Problems
-	}
-	results := make([]result, len(files))
-	var group errgroup.Group
-	group.SetLimit(2 * runtime.GOMAXPROCS(0))
-	for i, f := range files {
-		group.Go(func() error {
-			data, problem := f.read()
-			if problem != nil {
-				results[i].problems = Problems{*problem}
-			} else {
-				results[i].docs, results[i].problems = l.parse(f.shown, data)
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // no function fails: problems are results
-	var docs []document
-	var problems Problems
-	for _, r := range results {
-		docs = append(docs, r.docs...)
-		problems = append(problems, r.problems...)
-	}
-	problems = append(problems, l.cross(docs)...)
-	if len(problems) > 0 {
-		problems.sort()
-		return nil, problems
-	}
-	policies := make(map[string]*Policy, len(docs))
-	for _, d := range docs {
-		policies[d.policy.Name] = d.policy
-	}
-	return policies, nil
-}
+// unreadable is a file that says nothing for certain.
+func unreadable(p Problem) parsed { return parsed{problems: Problems{p}, unsure: true} }
 
-// source is a file to read: where it is, and how problems name it.
-type source struct{ path, shown string }
-
-// list finds the files of a folder. In a ConfigMap's folder every visible file is a symlink through ..data, which is
-// switched to a new folder when the map changes: the link is followed once, so that all files are of one generation.
-func list(dir string) ([]source, error) {
-	from := dir
-	if generation, err := os.Readlink(filepath.Join(dir, "..data")); err == nil {
-		from = generation
-		if !filepath.IsAbs(generation) {
-			from = filepath.Join(dir, generation)
-		}
-	}
-	entries, err := os.ReadDir(from)
-	if err != nil {
-		return nil, err
-	}
-	var files []source
-	for _, e := range entries {
-		name := e.Name()
-		if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" || strings.HasPrefix(name, ".") || e.IsDir() {
-			continue
-		}
-		files = append(files, source{filepath.Join(from, name), filepath.Join(dir, name)})
-	}
-	return files, nil
-}
-
-func (s source) read() ([]byte, *Problem) {
-	info, err := os.Stat(s.path)
-	if err != nil {
-		return nil, &Problem{File: s.shown, What: "the file cannot be read: " + reason(err), Want: "a readable file"}
-	}
-	if !info.Mode().IsRegular() { // opening a pipe would wait for ever
-		return nil, &Problem{File: s.shown, What: "it is not a file", Want: "a file, or another name for it"}
-	}
-	f, err := os.Open(s.path)
-	if err == nil {
-		defer f.Close()
-		var data bytes.Buffer
-		data.Grow(int(min(info.Size(), maxFile)) + bytes.MinRead)
-		if _, err = data.ReadFrom(io.LimitReader(f, maxFile+1)); err == nil {
-			return data.Bytes(), nil
-		}
-	}
-	return nil, &Problem{File: s.shown, What: "the file cannot be read: " + reason(err), Want: "a readable file"}
-}
-
-// reason is an error of the operating system without the path, which the problem names already.
-func reason(err error) string {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return pathError.Err.Error()
-	}
-	return err.Error()
-}
-
-// parse reads the documents of one file and checks each by itself.
-func (l *loader) parse(file string, data []byte) (docs []document, problems Problems) {
+// parse reads the documents of one file and checks each by itself. Where one cannot be read as YAML, none counts: what
+// stands before the mistake may be cut short by it.
+func (l *loader) parse(file string, data []byte) (read parsed) {
 	if len(data) > maxFile {
-		return nil, Problems{{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"}}
+		return unreadable(Problem{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"})
 	}
 	d := &decoder{file: file, shapes: l.shapes}
 	defer func() {
 		if recover() != nil { // a reload must not end the daemon, whatever a parser does
-			docs, problems = nil, Problems{{File: file, What: "the file cannot be parsed", Want: "YAML"}}
+			read = unreadable(Problem{File: file, What: "the file cannot be parsed", Want: "YAML"})
 		}
 	}()
+	count := 0
 	stream, err := yaml.NewLoader(bytes.NewReader(data))
 	for err == nil {
 		var node yaml.Node
@@ -199,35 +122,44 @@ func (l *loader) parse(file string, data []byte) (docs []document, problems Prob
 		if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 			continue // nothing between two ---
 		}
+		if count++; count > maxDocuments {
+			return unreadable(Problem{File: file, Line: root.Line, What: fmt.Sprintf("the file has more than %d documents", maxDocuments), Want: "several files"})
+		}
 		if doc, ok := l.document(d, root); ok {
-			docs = append(docs, doc)
+			read.docs = append(read.docs, doc)
+		} else {
+			read.unsure = true
 		}
 	}
 	if err != io.EOF {
-		d.problems = append(d.problems, syntaxProblem(file, err))
-	} else if len(docs) == 0 && len(d.problems) == 0 {
-		d.problems = Problems{{File: file, What: "the file holds no policy", Want: "a policy, or no file"}}
+		read.docs, read.unsure = nil, true
+		d.add(syntaxProblem(file, err))
+	} else if count == 0 {
+		return unreadable(Problem{File: file, What: "the file holds no policy", Want: "a policy, or no file"})
 	}
 	d.problems.sort()
-	if more := len(d.problems) - maxFileProblem; more > 0 {
-		last := d.problems[maxFileProblem]
-		last.What, last.Want = fmt.Sprintf("and %d problems more from here on", more), "the ones above solved first"
-		d.problems = append(d.problems[:maxFileProblem:maxFileProblem], last)
-	}
-	return docs, d.problems
+	read.problems, read.more = d.problems, d.count-len(d.problems)
+	return read
 }
 
-// document decodes and checks one policy. It is false where there is nothing to compare with other policies.
+// document decodes and checks one policy. It is false where it is broken and does not even say which policy it is.
 func (l *loader) document(d *decoder, root *yaml.Node) (document, bool) {
 	p := &Policy{File: d.file, Line: root.Line}
 	p.Retire.Overlap, p.Retire.Soak = Duration(day), Duration(day)
-	d.failed = nil
+	d.failed, d.first = nil, ""
+	before := d.count
 	d.value(root, reflect.ValueOf(p).Elem(), "")
 	if resolve(root).Kind != yaml.MappingNode {
 		return document{}, false
 	}
 	l.validate(d, p, root)
+	if d.failed["name"] || d.failed["renamed_from"] {
+		return document{}, false
+	}
 	doc := document{policy: p, name: markOf(find(root, "name")), renamed: markOf(find(root, "renamed_from"))}
+	if broken := d.count - before; broken > 0 {
+		doc.refused = d.first + andMore(broken-1)
+	}
 	doc.targets = make([]mark, len(p.Targets))
 	for i := range p.Targets {
 		doc.targets[i] = markOf(find(root, "targets", i))

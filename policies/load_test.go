@@ -2,9 +2,11 @@ package policies
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -129,20 +131,28 @@ func TestLoad(t *testing.T) {
 	other := func(name string) string {
 		return strings.NewReplacer("name: chat-prod", "name: "+name, "llm/chat-prod", "llm/"+name).Replace(good)
 	}
-	if all, err := Load(dir, options); err != nil || len(all) != 0 {
-		t.Fatalf("an empty folder: %v, %v", all, err)
+	if all := Load(dir, options); all.Err() != nil || len(all.Policies) != 0 || all.Partial {
+		t.Fatalf("an empty folder: %+v", all)
 	}
 	write("a.yaml", good)
 	write("b.yml", other("b")+"---\n"+other("c"))
 	write("notes.txt", "no policy")
 	write(".hidden.yaml", "no policy")
-	if err := os.MkdirAll(filepath.Join(dir, "below.yaml"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "below.yaml", "deeper"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write("below.yaml/d.yaml", "no policy")
-	all, err := Load(dir, options)
-	if err != nil || len(all) != 3 || all["c"].Line != 9 || all["c"].File != filepath.Join(dir, "b.yml") {
-		t.Fatalf("three policies: %v, %v", all, err)
+	if err := os.MkdirAll(filepath.Join(dir, ".hidden"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write("below.yaml/deeper/d.yaml", other("d"))
+	write(".hidden/no.yaml", "no policy")
+	all := Load(dir, options)
+	if all.Err() != nil || len(all.Policies) != 4 || all.Policies["c"].Line != 9 || all.Policies["c"].File != filepath.Join(dir, "b.yml") ||
+		all.Policies["d"].File != filepath.Join(dir, "below.yaml/deeper/d.yaml") {
+		t.Fatalf("four policies: %+v", all)
+	}
+	if want := []string{dir, filepath.Join(dir, "below.yaml"), filepath.Join(dir, "below.yaml/deeper")}; !slices.Equal(all.Folders, want) {
+		t.Errorf("folders %v, want %v", all.Folders, want)
 	}
 
 	write("e.yaml", strings.Replace(other("e"), "llm/e", "llm/b", 1))
@@ -154,22 +164,26 @@ func TestLoad(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "i.yaml"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	all, err = Load(dir, options)
+	if err := os.Symlink("..", filepath.Join(dir, "below.yaml", "loop")); err != nil {
+		t.Fatal(err)
+	}
+	all = Load(dir, options)
 	want := []string{
+		"below.yaml/loop: the folder lies in itself",
 		"e.yaml:7: this target is written by " + filepath.Join(dir, "b.yml") + ":7 too", "f.yaml: this is not YAML", "g.yaml: the file is larger than 1 MiB",
 		"h.yaml: the file cannot be read: no such file or directory", "i.yaml: it is not a file",
 	}
-	if all != nil || err == nil {
-		t.Fatalf("loaded %v beside problems", all)
+	if names := slices.Sorted(maps.Keys(all.Policies)); !slices.Equal(names, []string{"c", "chat-prod", "d"}) || !all.Partial {
+		t.Errorf("beside problems, %v are in force; partial %t", names, all.Partial)
 	}
-	got := strings.Split(err.Error(), "\n")
+	got := strings.Split(all.Err().Error(), "\n")
 	for i, w := range want {
 		if len(got) != len(want) || !strings.HasPrefix(got[i], filepath.Join(dir, w)) {
 			t.Fatalf("problems\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 		}
 	}
-	if _, err := Load(filepath.Join(dir, "none"), options); err == nil || !strings.Contains(err.Error(), "the folder cannot be read: no such file") {
-		t.Errorf("a folder that is not there: %v", err)
+	if all := Load(filepath.Join(dir, "none"), options); !all.Partial || all.Err() == nil || !strings.Contains(all.Err().Error(), "the folder cannot be read: no such file") {
+		t.Errorf("a folder that is not there: %+v", all)
 	}
 }
 
@@ -199,18 +213,18 @@ func TestLoadConfigMap(t *testing.T) {
 	link("..data/p.yaml", "p.yaml")
 	for _, generation := range []string{"..first", "..second"} {
 		link(generation, "..data")
-		files, err := list(dir)
-		if err != nil || len(files) != 1 {
-			t.Fatalf("files %v, %v", files, err)
+		listed := list(dir)
+		if len(listed.problems) > 0 || len(listed.files) != 1 {
+			t.Fatalf("files %+v", listed)
 		}
 		link("..second", "..data")
-		if want := filepath.Join(dir, generation, "p.yaml"); files[0].path != want {
-			t.Errorf("read from %s, want %s", files[0].path, want)
+		if want := filepath.Join(dir, generation, "p.yaml"); listed.files[0].path != want {
+			t.Errorf("read from %s, want %s", listed.files[0].path, want)
 		}
 		link(generation, "..data")
-		all, err := Load(dir, options)
-		if err != nil || all["chat-prod"].Owner != strings.Trim(generation, ".") || all["chat-prod"].File != filepath.Join(dir, "p.yaml") {
-			t.Errorf("generation %s: %v, %v", generation, all, err)
+		all := Load(dir, options)
+		if p := all.Policies["chat-prod"]; all.Err() != nil || p.Owner != strings.Trim(generation, ".") || p.File != filepath.Join(dir, "p.yaml") {
+			t.Errorf("generation %s: %+v", generation, all)
 		}
 	}
 }
@@ -235,7 +249,7 @@ func TestBounded(t *testing.T) {
 		if len(list) > 0 || len(problems) == 0 {
 			t.Errorf("%s: accepted", what)
 		}
-		if len(problems) > maxFileProblem+1 {
+		if len(problems) > MaxProblems+1 {
 			t.Errorf("%s: %d problems", what, len(problems))
 		}
 		t.Logf("%s: %s", what, time.Since(begin))
@@ -290,11 +304,10 @@ func BenchmarkLoad(b *testing.B) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	cpu := cpuSeconds(b)
-	var all map[string]*Policy
+	var all Loaded
 	for b.Loop() {
-		var err error
-		if all, err = Load(dir, options); err != nil || len(all) != count {
-			b.Fatal(len(all), err)
+		if all = Load(dir, options); all.Err() != nil || len(all.Policies) != count {
+			b.Fatal(len(all.Policies), all.Err())
 		}
 	}
 	runtime.GC()

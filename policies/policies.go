@@ -2,8 +2,8 @@
 //
 // A policy says which key to keep young (its team, rights and limits), where the key is read (targets), how a successor
 // is proved (verify), how often it is replaced (schedule, max_age), and how long the old key stays (retire). Policies
-// live in YAML files, several documents to a file where that is handy. [Load] reads a folder of them and either returns
-// every policy or every problem of every file, never a part: a typing error must not make a key silently unmanaged.
+// live in YAML files, several documents to a file where that is handy. [Load] reads a folder of them. A mistake costs only
+// what it names, and a policy that was accepted before stays as it was: a typing error must not make a key silently unmanaged.
 //
 // Nothing here talks to xAI, to a store or to the journal, and nothing here ever sees a key. Still, a key may be pasted
 // into a policy by mistake, so a [Problem] quotes a value only if it is short and does not look like a credential.

@@ -153,12 +153,12 @@ func TestExamples(t *testing.T) {
 		Stores: map[string]string{"vault": "vault", "aws": "aws", "local": "file"},
 		Teams:  map[string]string{"research": "", "support": ""},
 	}
-	all, err := Load("examples", o)
-	if err != nil {
+	all := Load("examples", o)
+	if err := all.Err(); err != nil {
 		t.Fatal(err)
 	}
-	if len(all) < 4 {
-		t.Errorf("only %d examples", len(all))
+	if len(all.Policies) < 4 {
+		t.Errorf("only %d examples", len(all.Policies))
 	}
 	check := validator(t)
 	files, _ := filepath.Glob("examples/*.yaml")

@@ -35,11 +35,11 @@ func (s Setup) ReadFiles() (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
-	ps, err := policies.Load(c.Policies, c.PolicyOptions())
-	if err != nil {
+	loaded := policies.Load(c.Policies, c.PolicyOptions())
+	if err := loaded.Err(); err != nil {
 		return Files{}, err
 	}
-	return Files{c, ps}, nil
+	return Files{c, loaded.Policies}, nil
 }
 
 // userAgent is how the program names itself to xAI.

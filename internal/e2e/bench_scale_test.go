@@ -89,10 +89,11 @@ func settled(b *testing.B, n int) *daemon {
 			docs.Reset()
 		}
 	}
-	loaded, err := policies.Load(p.path("policies"), policies.Options{})
-	if err != nil {
+	all := policies.Load(p.path("policies"), policies.Options{})
+	if err := all.Err(); err != nil {
 		b.Fatal(err)
 	}
+	loaded := all.Policies
 	for i := range min(n, 100) {
 		if err := os.Mkdir(p.path("secrets", fmt.Sprint("d", i)), 0o700); err != nil {
 			b.Fatal(err)

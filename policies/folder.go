@@ -1,0 +1,133 @@
+package policies
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// largeFile is the size from which on files are parsed one after the other, in bytes.
+const largeFile = 128 << 10
+
+// Loaded is what a folder of policies says. A mistake costs only what it names.
+type Loaded struct {
+	// Policies are those in force, by name: as the files have them; and where the files' word was refused or could not be
+	// read, as they were accepted before.
+	Policies map[string]*Policy
+	// Refused says why the files' word on a policy does not count, by name. A policy that was accepted before stays as it was;
+	// any other is not in force.
+	Refused map[string]string
+	// Problems is what is wrong, sorted by file and line: at most MaxProblems. More counts the rest.
+	Problems Problems
+	More     int
+	// Partial: something could not be read that may hold any policy. One that is missing is then not counted as removed.
+	Partial bool
+	// Folders are those that were read: the folder itself and those below it.
+	Folders []string
+}
+
+// Err is nil without a problem, and else all that are kept as [Problems], the last of which counts the rest.
+func (l Loaded) Err() error {
+	if len(l.Problems) == 0 {
+		return nil
+	}
+	return l.All()
+}
+
+// All are the problems that are kept, and one more that counts the rest where there are more.
+func (l Loaded) All() Problems {
+	if l.More == 0 {
+		return l.Problems
+	}
+	return append(l.Problems[:len(l.Problems):len(l.Problems)], Problem{File: l.Problems[len(l.Problems)-1].File,
+		What: fmt.Sprintf("and %d more problems from here on", l.More), Want: "the ones above solved first"})
+}
+
+// Load reads every *.yaml and *.yml file in dir and in the folders below it. A folder without such files holds no policies,
+// which is not a problem. A mounted Kubernetes ConfigMap is read from one generation, also while it is being replaced.
+//
+// What is wrong costs only itself. A broken document, or one in conflict with a policy that was accepted before (see
+// [Options].Accepted), leaves its policy as that was accepted; a file or folder that cannot be read leaves all policies that
+// are not found elsewhere. Two newcomers in conflict are both refused.
+func Load(dir string, o Options) Loaded {
+	found := list(dir)
+	l := newLoader(o)
+	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string), broken: make(map[string]string)}
+	for _, p := range found.problems {
+		m.take(unreadable(p))
+	}
+	var group errgroup.Group
+	group.SetLimit(2 * runtime.GOMAXPROCS(0))
+	var large sync.Mutex // one large file at a time: while it is parsed, it takes a hundred times its size
+	for _, f := range found.files {
+		group.Go(func() error {
+			data, problem := f.read()
+			if len(data) > largeFile {
+				large.Lock()
+				defer large.Unlock()
+			}
+			if problem != nil {
+				m.take(unreadable(*problem))
+			} else {
+				m.take(l.parse(f.shown, data))
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // no function fails: problems are results
+	l.settle(&m)
+	m.found.problems.sort()
+	return Loaded{Policies: m.policies, Refused: m.refused, Problems: m.found.problems, More: m.found.more, Partial: m.unsure, Folders: found.folders}
+}
+
+// problemList keeps the first MaxProblems by file and line, and counts the rest.
+type problemList struct {
+	problems Problems
+	more     int
+}
+
+func (l *problemList) add(more int, problems ...Problem) {
+	l.more += more
+	l.problems = append(l.problems, problems...)
+	if over := len(l.problems) - MaxProblems; over > 0 {
+		l.problems.sort()
+		l.problems = l.problems[:MaxProblems:MaxProblems]
+		l.more += over
+	}
+}
+
+// all are the problems, and one that counts the rest.
+func (l *problemList) all(file string) Problems {
+	l.problems.sort()
+	return Loaded{Problems: l.problems, More: l.more}.All()
+}
+
+// merge collects what files hold, in whatever order they come, and then what is in force.
+type merge struct {
+	mu       sync.Mutex
+	docs     []document
+	found    problemList
+	unsure   bool
+	broken   map[string]string // file that could not be read in full → its first problem
+	policies map[string]*Policy
+	refused  map[string]string
+}
+
+func (m *merge) take(p parsed) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.docs = append(m.docs, p.docs...)
+	m.found.add(p.more, p.problems...)
+	if !p.unsure {
+		return
+	}
+	m.unsure = true
+	if m.broken == nil {
+		m.broken = make(map[string]string)
+	}
+	if len(m.broken) < MaxProblems { // enough to say why a policy was not found
+		m.broken[p.problems[0].File] = p.problems[0].String()
+	}
+}
