@@ -78,6 +78,8 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 		d.mapping(n, v, path)
 	case kind == reflect.Slice:
 		d.list(n, v, path)
+	case kind == reflect.Map:
+		d.named(n, v, path)
 	case kind == reflect.Pointer:
 		to := reflect.New(v.Type().Elem())
 		before := d.count
@@ -153,6 +155,35 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	for i, item := range n.Content {
 		d.value(item, v.Index(i), path+"["+strconv.Itoa(i)+"]")
 	}
+}
+
+// named decodes a mapping whose keys are the author's own.
+func (d *decoder) named(n *yaml.Node, v reflect.Value, path string) {
+	if n.Kind != yaml.MappingNode {
+		d.fail(n, path, path+" is "+article(n)+", not a mapping", "names and values, such as {tier: prod}")
+		return
+	}
+	if keys := len(n.Content) / 2; keys > maxItems {
+		d.fail(n, path, fmt.Sprintf("%s has %d keys", path, keys), fmt.Sprintf("at most %d", maxItems))
+		return
+	}
+	of := reflect.MakeMapWithSize(v.Type(), len(n.Content)/2)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := resolve(n.Content[i])
+		if key.Kind != yaml.ScalarNode || key.ShortTag() == "!!merge" || HoldsKey(key.Value) {
+			d.fail(key, path, path+" has a key that is no plain word", "keys written out, without merging (<<)")
+			continue
+		}
+		name := reflect.ValueOf(key.Value)
+		if of.MapIndex(name).IsValid() {
+			d.fail(key, path, fmt.Sprintf("%s%s is given twice", path, quote(key.Value)), "it once")
+			continue
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.value(n.Content[i+1], value, path+"."+key.Value)
+		of.SetMapIndex(name, value)
+	}
+	v.Set(of)
 }
 
 func (d *decoder) mapping(n *yaml.Node, v reflect.Value, path string) {

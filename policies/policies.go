@@ -37,12 +37,18 @@ type Policy struct {
 	Team string `yaml:"team" json:"team" jsonschema:"required,pattern=^[a-z0-9][a-z0-9._-]{0\\,62}$"`
 	// Owner is told when a human is needed: an address or the name of a team, free text.
 	Owner string `yaml:"owner,omitempty" json:"owner,omitempty" jsonschema:"minLength=1,maxLength=200"`
+	// Labels are names and values of your own, such as {tier: prod}. Freezes in rotator.yaml pick policies by them.
+	Labels map[string]string `yaml:"labels,omitempty" json:"labels,omitempty"`
 	// Schedule of rotations: cron with five fields ("0 3 1 * *"), @hourly to @yearly, or "@every 720h" after the last success.
 	Schedule string `yaml:"schedule" json:"schedule" jsonschema:"required,minLength=1"`
 	// Timezone in which the cron fields are read, an IANA name. Default: UTC.
 	Timezone string `yaml:"timezone,omitempty" json:"timezone,omitempty" jsonschema:"minLength=1,default=UTC"`
 	// Jitter spreads policies with the same schedule: each is put off by a steady part of it that follows from its name. Default: 0s.
 	Jitter Duration `yaml:"jitter,omitempty" json:"jitter,omitempty"`
+	// Windows are the parts of the week in which a scheduled rotation may begin, in timezone: "Mon-Fri 08:00-17:00", "Sat,Sun
+	// 22:00-04:00", "02:00-05:00". One that is due outside of them waits until the next one opens, but never longer than max_age and
+	// the key's expiry allow. Default: at any time.
+	Windows []string `yaml:"windows,omitempty" json:"windows,omitempty"`
 	// MaxAge is the promise to the auditor: no key that works gets older, or an alert says so.
 	MaxAge Duration `yaml:"max_age,omitempty" json:"max_age,omitempty"`
 	// Key says what every successor may do.

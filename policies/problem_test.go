@@ -35,7 +35,11 @@ func badCases() []badCase {
 	return []badCase{
 		// Structure: the JSON Schema refuses these too.
 		bad("unknown key", good+"teem: x\n", true, `p.yaml:8: unknown key "teem"; want team (did you mean that?)`),
-		bad("unknown key, nothing near", good+"frequency: x\n", true, `p.yaml:8: unknown key "frequency"; want one of name, team, owner, schedule, timezone, jitter, max_age, key, verify, targets, adopt, allow_narrowing, retire, renamed_from`),
+		bad("unknown key, nothing near", good+"frequency: x\n", true, `p.yaml:8: unknown key "frequency"; want one of name, team, owner, labels, schedule, timezone, jitter, windows, max_age, key, verify, targets, adopt, allow_narrowing, retire, renamed_from`),
+		bad("a window without times", good+"windows: [\"Mon-Fri\"]\n", true, `p.yaml:8: windows[0] "Mon-Fri" is no part of a week; want days and times such as`),
+		bad("a label of a wrong form", good+"labels: {tier: \"a b\"}\n", false, `p.yaml:8: labels.tier "a b" is no value of a label`),
+		bad("a label twice", good+"labels: {tier: a, tier: b}\n", true, `p.yaml:8:`),
+		bad("labels that are a list", good+"labels: [a]\n", true, "p.yaml:8: labels is a list, not a mapping; want names and values"),
 		bad("unknown key inside", good+"retire: {overlapp: 1h}\n", true, `p.yaml:8: unknown key in retire "overlapp"; want overlap (did you mean that?)`),
 		bad("File is no key", good+"File: x\n", true, `p.yaml:8: unknown key "File"`),
 		bad("all required", "owner: me\n", true, "p.yaml:1: name is missing", "p.yaml:1: team is missing", "p.yaml:1: schedule is missing", "p.yaml:1: key is missing", "p.yaml:1: targets is missing"),

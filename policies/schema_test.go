@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	generate "github.com/invopop/jsonschema"
@@ -46,6 +47,8 @@ func schemaOf(t testing.TB) []byte {
 	key, _ := s.Properties.Get("key")
 	acls, _ := key.Properties.Get("acls")
 	acls.Items.Pattern = aclForm.String()
+	windows, _ := s.Properties.Get("windows")
+	windows.Items.Pattern = strings.NewReplacer("(?:", "(").Replace(windowForm.String())
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		t.Fatal(err)

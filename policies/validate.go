@@ -68,6 +68,8 @@ func (l *loader) validate(d *decoder, p *Policy, root *yaml.Node) {
 	}
 	c.retire()
 	c.schedule()
+	c.windows()
+	c.labels()
 	c.maxAge()
 }
 

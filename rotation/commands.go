@@ -148,7 +148,8 @@ func takeOver(ctx context.Context, r *run, o *journal.Order) (string, error) {
 	if gone(ctx, err) {
 		return "", err
 	}
-	if err != nil {
+	_, waits := frozen(r, o.Trigger)
+	if err != nil || waits && r.rec.Rotation == nil {
 		return "", nil // it begins as soon as it may; until then the policy shows why it waits
 	}
 	if r.rec.Rotation != nil {

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/policies"
 	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/stores"
@@ -69,6 +70,8 @@ type Environment interface {
 	Teams() []string
 	// Stores returns the names of the stores.
 	Stores() []string
+	// Freezes returns the times in which nothing is changed that can wait.
+	Freezes() []policies.Freeze
 }
 
 // Ledger is what a turn uses of the journal.

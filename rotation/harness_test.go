@@ -64,6 +64,7 @@ type bench struct {
 	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
 
+	freezes  []policies.Freeze
 	teamless error     // why the team is not to be had
 	without  string    // the rule of the gate that every engine of this bench lacks
 	seen     *observer // nil: nobody compares the journal with what arrives outside
@@ -246,6 +247,9 @@ func (b *bench) Teams() []string { return []string{"research"} }
 
 // Stores implements rotation.Environment.
 func (b *bench) Stores() []string { return []string{"a", "b", "c"} }
+
+// Freezes implements rotation.Environment.
+func (b *bench) Freezes() []policies.Freeze { return b.freezes }
 
 // faultyJournal passes a point before and after every commit.
 type faultyJournal struct {

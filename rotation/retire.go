@@ -118,6 +118,9 @@ func released(r *run, k *journal.Key) bool {
 	switch k.Reason {
 	case reason.Held:
 		return !r.rec.Hold.Stops(r.now())
+	case reason.Frozen:
+		_, still := frozenKey(r, k)
+		return !still
 	case reason.WaitOverlap, reason.WaitSoak: // the policy says how long, and may have been edited
 		return true
 	}
@@ -158,8 +161,8 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 			return out
 		}
 	}
-	if r.rec.Hold.Stops(r.now()) {
-		return waits(r.rec.Hold.Until, reason.Held)
+	if out, ok := keptBack(r, k); ok {
+		return out
 	}
 	overdue, out, ok := idleLongEnough(ctx, r, k)
 	if !ok {
@@ -188,6 +191,14 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	return moved
 }
 
+// keptBack reports whether a hold or a freeze keeps an old key as it is.
+func keptBack(r *run, k *journal.Key) (Outcome, bool) {
+	if r.rec.Hold.Stops(r.now()) {
+		return waits(r.rec.Hold.Until, reason.Held), true
+	}
+	return frozenKey(r, k)
+}
+
 func soakOf(r *run, k *journal.Key) time.Duration {
 	if k.Compromised() {
 		return 0
@@ -200,8 +211,8 @@ func soaking(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if out, ok := deadlinePassed(ctx, r, k, k.DisabledAt.Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
 		return out
 	}
-	if r.rec.Hold.Stops(r.now()) {
-		return waits(r.rec.Hold.Until, reason.Held)
+	if out, ok := keptBack(r, k); ok {
+		return out
 	}
 	return doneOr(r, erase(ctx, r, k))
 }

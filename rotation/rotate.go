@@ -147,7 +147,13 @@ func idle(ctx context.Context, r *run) Outcome {
 		if err := objections(ctx, r); err != nil {
 			return Outcome{Wait: at, Err: err}
 		}
+		if at.Equal(r.start.At) {
+			return delayed(r)
+		}
 		return waits(at, "")
+	}
+	if out, ok := frozen(r, trigger); ok && !p.WantedAt.IsZero() {
+		return out
 	}
 	if r.engine.ordered && p.WantedAt.IsZero() && trigger != journal.ByCompromise {
 		return nothing // the daemon begins it; looking again here would find nothing to do

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"rotator/policies"
+	"rotator/rotation/due"
 	"rotator/rotation/effect"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -44,6 +45,7 @@ type run struct {
 	acls   map[string][]string  // key ref → the rights that an adopted key says it has
 	owners map[string]string    // team → the user whose management key was validated in this turn
 	notes  []note               // what the jobs of the last pass say
+	start  due.Start            // when the next rotation begins, as computed last
 }
 
 // Outcome is what a job says: it moved something, and is to be asked again; or it waits until a time (zero: for nothing
@@ -55,6 +57,8 @@ type Outcome struct {
 	Err    error
 	// Standing is the text of an earlier failure that is not tried again yet.
 	Standing string
+	// Says is what a wait is for, where the reason alone does not say it. It is no failure.
+	Says string
 }
 
 var (
@@ -224,7 +228,7 @@ func (r *run) conclude() {
 		}
 		p.Failures = 0
 	}
-	p.Error = text
+	p.Error = cmp.Or(text, n.Says)
 	if p.Reason != n.Reason {
 		p.Reason, p.Since = n.Reason, r.now()
 		if reason.NeedsHuman(n.Reason) {

@@ -26,6 +26,8 @@ type environment struct {
 	teams  map[string]*team
 	names  []string // of teams, sorted
 
+	freezes []policies.Freeze
+
 	missing error // why there are no stores and teams; nil: they are there
 }
 
@@ -57,7 +59,7 @@ func (h hooks) observeXAI(ctx context.Context, op string, class xai.Class, took 
 // newEnvironment makes all stores and clients, or tells everything that stands against it. Nobody is called yet. known says
 // which id a team had when it was last seen: it keeps it.
 func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger) (*environment, error) {
-	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams))}
+	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), freezes: c.Frozen()}
 	var problems policies.Problems
 	fail := func(what string, err error) {
 		problems = append(problems, policies.Problem{File: c.File, What: what + ": " + err.Error()})
@@ -111,6 +113,9 @@ func (w *environment) Teams() []string { return w.names }
 
 // Stores implements rotation.Environment.
 func (w *environment) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
+
+// Freezes implements rotation.Environment.
+func (w *environment) Freezes() []policies.Freeze { return w.freezes }
 
 // Team implements rotation.Environment.
 func (w *environment) Team(ctx context.Context, name string) (rotation.Team, error) {

@@ -61,6 +61,11 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	if t := c.Traces; t != nil && t.Endpoint != "" && insecure(t.Endpoint) != "" {
 		at("traces", "endpoint")("traces.endpoint "+insecure(t.Endpoint), "https://HOST:4318, or http:// on loopback")
 	}
+	for i, f := range c.Freezes {
+		if !f.From.Zero() && !f.To.Zero() && f.To.Before(f.From.Moment) {
+			at("freezes")(fmt.Sprintf("freezes[%d] ends before it begins", i), "to: a day after from, or the same")
+		}
+	}
 	d.checkTeams(c, root)
 	d.checkStores(c, root)
 }

@@ -45,6 +45,8 @@ type Config struct {
 	Teams map[string]Team `yaml:"teams" jsonschema:"required"`
 	// Stores by the names that targets use.
 	Stores map[string]Store `yaml:"stores" jsonschema:"required"`
+	// Freezes are times in which nothing is changed that can wait. Default: none.
+	Freezes []Freeze `yaml:"freezes"`
 	// Limits are the daemon's paces. Ones shorter than the defaults are refused unless both addresses of xAI are loopback: they
 	// would endanger keys that people use.
 	Limits Limits `yaml:"limits"`
@@ -87,6 +89,33 @@ type Team struct {
 	ManagementKey Reference `yaml:"management_key"`
 	// ID of the team. Default: asked of xAI. A management key of an organisation does not say, so it must be given.
 	ID string `yaml:"id"`
+}
+
+// Freeze is a time in which no rotation begins, and no key is disabled or deleted. Consumers that fail, a key that expires,
+// and a compromised key win over it.
+type Freeze struct {
+	// From is its first day, such as 2026-12-18, in each policy's own timezone; or an instant such as 2026-12-18T17:00:00Z.
+	From Moment `yaml:"from" jsonschema:"required"`
+	// To is its last day, which counts; or an instant.
+	To Moment `yaml:"to" jsonschema:"required"`
+	// Why is shown beside what waits.
+	Why string `yaml:"why" jsonschema:"required"`
+	// Labels pick the policies that it is for: those that have all of them. Default: every policy.
+	Labels Pairs `yaml:"labels"`
+	// Hard: max_age does not win over it. Default: false.
+	Hard bool `yaml:"hard"`
+}
+
+// Moment is a day, or an instant.
+type Moment struct{ policies.Moment }
+
+// Frozen returns the freezes.
+func (c *Config) Frozen() []policies.Freeze {
+	all := make([]policies.Freeze, len(c.Freezes))
+	for i, f := range c.Freezes {
+		all[i] = policies.Freeze{From: f.From.Moment, To: f.To.Moment, Why: f.Why, Labels: f.Labels, Hard: f.Hard}
+	}
+	return all
 }
 
 // Limits are the daemon's paces.

@@ -53,6 +53,9 @@ stores:
     kms_key_id: alias/k
   cluster: {type: kubernetes, server: "https://k:6443", token: "file:/t", ca_cert: k.pem, server_name: k, timeout: 5s, labels: {example.com/team: a}, annotations: {note: ""}}
   local: {type: file, dir: secrets, recipients: [age1x], identity: "file:/id", shared: true}
+freezes:
+  - {from: 2026-12-18, to: "2027-01-04", why: holidays, labels: {tier: prod}, hard: true}
+  - {from: 2026-11-26T17:00:00Z, to: 2026-11-30, why: launch}
 limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d, lease: 2s}
 notify: {webhook: {url: "env:HOOK", secret: "file:hook"}}
 traces: {endpoint: "https://collector.example:4318", headers: {authorization: "file:collector"}}
@@ -76,6 +79,13 @@ func TestEveryKey(t *testing.T) {
 		Pairs{"example.com/team": "a"}, Pairs{"note": ""}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+	if len(c.Freezes) != 2 || !c.Freezes[0].Hard || c.Freezes[0].Why != "holidays" || c.Freezes[0].Labels["tier"] != "prod" {
+		t.Errorf("freezes are %+v", c.Freezes)
+	}
+	from, to := c.Frozen()[0].Span(&policies.Policy{Timezone: "Europe/Berlin"})
+	if from.Format(time.RFC3339) != "2026-12-17T23:00:00Z" || to.Format(time.RFC3339) != "2027-01-04T23:00:00Z" {
+		t.Errorf("in Berlin a freeze is from %s to %s", from, to)
 	}
 	o := c.PolicyOptions()
 	if d := cmp.Diff(map[string]string{"vault": "vault", "aws": "aws", "local": "file", "cluster": "kubernetes"}, o.Stores); d != "" {

@@ -57,6 +57,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Pairs:
 		d.pairs(n, to, path)
 		return
+	case *Moment:
+		d.moment(n, to, path)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -144,7 +147,17 @@ func (d *decoder) special(n *yaml.Node, to any, path string) {
 	}
 }
 
-// list decodes a list of texts.
+// moment decodes a day or an instant, in quotes or without.
+func (d *decoder) moment(n *yaml.Node, to *Moment, path string) {
+	m, err := policies.ParseMoment(n.Value)
+	if n.Kind != yaml.ScalarNode || err != nil {
+		d.fail(n, path+" is neither a day nor an instant", policies.MomentWant)
+		return
+	}
+	to.Moment = m
+}
+
+// list decodes a list.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path string) {
 	if n.Kind != yaml.SequenceNode || len(n.Content) == 0 {
 		d.fail(n, path+" is "+kind(n)+", not a list with something in it", "a list, even of one: [...]")

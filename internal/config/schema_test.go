@@ -37,6 +37,8 @@ func schemaOf(t *testing.T) []byte {
 		switch typ {
 		case reflect.TypeFor[policies.Duration]():
 			return text(`^([0-9]+w)?([0-9]+d)?([0-9]*\.?[0-9]*(ns|us|µs|μs|ms|s|m|h))*$`, "15m", "24h", "7d")
+		case reflect.TypeFor[Moment]():
+			return text(`^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.+)?$`, "2026-12-18", "2026-12-18T17:00:00Z")
 		case reflect.TypeFor[Reference]():
 			return text(`^(env|file|credential):.+$`, "env:XAI_MANAGEMENT_KEY", "file:/run/secrets/key", "credential:xai")
 		case reflect.TypeFor[State]():
@@ -106,9 +108,17 @@ func TestSchemaAgrees(t *testing.T) {
 		"teams: {t: {management_key: xai-token-a}}\nstores: {s: {type: file, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: file}}", "teams: {t: {}}\nstores: {s: {type: aws, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: s3}}", base + "notify: {webhook: {url: \"https://h\"}}", base + "state: mysql://x",
+		base + "freezes: [{from: 2026-12-18, to: 2026-12-20, why: x}]", base + "freezes: [{from: soon, to: 2026-12-20, why: x}]", base + "freezes: [{from: 2026-12-18, why: x}]",
 	} {
 		var value any
 		if err := yaml.Load([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		asJSON, err := json.Marshal(value) // a day is text there, as in an editor
+		if err == nil {
+			value, err = jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 		_, problems := Parse("r.yaml", []byte(text), env(nil))

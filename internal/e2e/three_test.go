@@ -189,6 +189,8 @@ func (w world) Teams() []string { return []string{"research"} }
 
 func (w world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
 
+func (w world) Freezes() []policies.Freeze { return nil }
+
 // newWorld connects to all parts, to Vault at another address when one is given.
 func newWorld(t testing.TB, p *parts, vaultAddress string) world {
 	t.Helper()

@@ -23,13 +23,14 @@ const (
 
 // Facts are what the journal knows of a policy and its keys. A zero time means that there is none.
 type Facts struct {
-	FirstSeen    time.Time // when the policy was first loaded
-	LastSuccess  time.Time // when a rotation to a new key last went live
-	OldestKey    time.Time // creation of the live key; without one, of the oldest key that works
-	KeyExpires   time.Time // the expiry of the live key
-	NotBefore    time.Time // no rotation begins before then: the pause after one that failed, or a hold
-	TargetsEmpty bool      // a target is known to be empty, or holds an older key than the others
-	StaysOn      bool      // xAI refused to turn a key of this policy off: old keys work through their soak
+	FirstSeen    time.Time         // when the policy was first loaded
+	LastSuccess  time.Time         // when a rotation to a new key last went live
+	OldestKey    time.Time         // creation of the live key; without one, of the oldest key that works
+	KeyExpires   time.Time         // the expiry of the live key
+	NotBefore    time.Time         // no rotation begins before then: the pause after one that failed, or a hold
+	TargetsEmpty bool              // a target is known to be empty, or holds an older key than the others
+	Freezes      []policies.Freeze // of rotator.yaml; those whose labels the policy lacks do not matter
+	StaysOn      bool              // xAI refused to turn a key of this policy off: old keys work through their soak
 }
 
 // Of returns when the policy is due and why, by what its record says. See [Facts.Next].
@@ -86,25 +87,40 @@ func (f Facts) Next(p *policies.Policy, now time.Time) (at time.Time, cause Caus
 	if f.TargetsEmpty {
 		return now, NewTarget
 	}
-	earlier := func(t time.Time, c Cause) {
-		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
-			at, cause = t, c
+	for _, c := range f.causes(p, now) {
+		if at.IsZero() || c.at.Before(at) {
+			at, cause = c.at, c.cause
 		}
+	}
+	return at, cause
+}
+
+// candidate is one cause, and when it makes a policy due.
+type candidate struct {
+	at    time.Time
+	cause Cause
+}
+
+// causes are when a policy becomes due, by each cause that there is.
+func (f Facts) causes(p *policies.Policy, now time.Time) []candidate {
+	var all []candidate
+	if f.TargetsEmpty {
+		all = append(all, candidate{now, NewTarget})
 	}
 	offset := p.Offset()
 	if run := p.NextRun(f.since(now)); !run.IsZero() {
-		earlier(run.Add(offset), Schedule)
+		all = append(all, candidate{run.Add(offset), Schedule})
 	}
 	// Jitter must not break a promise: these two are spread towards the past.
 	if p.MaxAge > 0 && !f.OldestKey.IsZero() {
 		// A promise that cannot be kept, since old keys stay on through their soak, must not make a key every minute.
 		lead := min(p.Cycle(f.StaysOn)+offset, p.MaxAge.Std()-policies.Margin)
-		earlier(f.OldestKey.UTC().Round(0).Add(p.MaxAge.Std()-lead), MaxAge)
+		all = append(all, candidate{f.OldestKey.UTC().Round(0).Add(p.MaxAge.Std() - lead), MaxAge})
 	}
 	if !f.KeyExpires.IsZero() {
-		earlier(f.KeyExpires.UTC().Round(0).Add(-p.Retire.Overlap.Std()-policies.Margin-offset), Expiry)
+		all = append(all, candidate{f.KeyExpires.UTC().Round(0).Add(-p.Retire.Overlap.Std() - policies.Margin - offset), Expiry})
 	}
-	return at, cause
+	return all
 }
 
 // since is the instant from which the schedule counts.
@@ -123,7 +139,7 @@ func (f Facts) since(now time.Time) time.Time {
 func RetirementAge(p *policies.Policy) time.Duration { return p.MaxAge.Std() - policies.Margin }
 
 // Upcoming returns the next n rotations that begin if each succeeds at once and its predecessor is retired in time; what is
-// overdue comes first, at now. None begins before NotBefore. It returns fewer than n only for a policy without a valid
+// overdue comes first, at now. None begins before NotBefore, outside of a window or in a freeze that keeps it. It returns fewer than n only for a policy without a valid
 // schedule.
 func (f Facts) Upcoming(p *policies.Policy, now time.Time, n int) []time.Time {
 	at := now.UTC().Round(0)
@@ -132,7 +148,7 @@ func (f Facts) Upcoming(p *policies.Policy, now time.Time, n int) []time.Time {
 	}
 	var runs []time.Time
 	for len(runs) < n {
-		next, _ := f.Next(p, at)
+		next := f.Start(p, at).At
 		if next.IsZero() {
 			break
 		}
@@ -147,5 +163,5 @@ func (f Facts) Upcoming(p *policies.Policy, now time.Time, n int) []time.Time {
 
 // Renewed is the facts once a new key went live at an instant.
 func (f Facts) Renewed(at time.Time) Facts {
-	return Facts{FirstSeen: f.FirstSeen, LastSuccess: at, OldestKey: at, NotBefore: f.NotBefore, StaysOn: f.StaysOn}
+	return Facts{FirstSeen: f.FirstSeen, LastSuccess: at, OldestKey: at, NotBefore: f.NotBefore, Freezes: f.Freezes, StaysOn: f.StaysOn}
 }
