@@ -33,6 +33,7 @@ type Journal interface {
 	Reader
 	Words
 	Pacer
+	Places
 
 	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
 	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at
@@ -156,6 +157,17 @@ type PaceBounds struct {
 	Calm       time.Duration
 	Wave       time.Duration // refusals that come so soon after one that halved are of its wave
 	Wait       time.Duration // the longest that calls are reserved ahead; 0: any time
+}
+
+// Places lets one policy at a time write at a place that several write at, over all who use the journal. A place is a name;
+// what it names is for the policies to agree on.
+type Places interface {
+	// TakePlace gives the place to a claim until FreePlace, or until the claim ends: an owner that died has it no longer than
+	// its lease. taken is false while another policy's claim has it; nobody waits here. The same claim may take it again.
+	// ErrLost: the claim is no longer ours.
+	TakePlace(ctx context.Context, now time.Time, c Claim, place string) (taken bool, err error)
+	// FreePlace gives a place back. One that the claim does not have is no error.
+	FreePlace(ctx context.Context, c Claim, place string) error
 }
 
 // Horizon is further than any policy is put off: its targets are watched more often.

@@ -30,6 +30,7 @@ func TestPostgres(t *testing.T) {
 			"replicas never share a claim":           claimsAmongReplicas,
 			"the dead are taken over":                takeover,
 			"the living are not":                     renewal,
+			"places of the dead and of the living":   placesAmongReplicas,
 			"a locked row is skipped":                skipLocked,
 			"wakes are heard":                        wakesAmongReplicas,
 			"the dead at rest are taken over":        restingTakeover,

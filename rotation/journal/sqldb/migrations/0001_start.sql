@@ -294,6 +294,15 @@ CREATE TABLE paces (
   begin_at   BIGINT NOT NULL                -- when those may begin
 );
 
+-- Who writes at a place that several policies write at. A row counts while the claim that it names is good.
+CREATE TABLE places (
+  name   TEXT PRIMARY KEY,
+  policy TEXT NOT NULL,
+  owner  TEXT NOT NULL,
+  epoch  BIGINT NOT NULL,
+  until  BIGINT NOT NULL                    -- the claim's lease when the place was taken; 0: none
+);
+
 -- One row: the history that the database was last seen to follow. SQLite needs none.
 CREATE TABLE lineage (
   timeline     TEXT NOT NULL,
