@@ -78,6 +78,7 @@ type Environment interface {
 type Ledger interface {
 	Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, events ...journal.Event) error
 	journal.Reader
+	journal.Places
 	Meta(ctx context.Context, key string) (string, error)
 }
 

@@ -148,6 +148,12 @@ func promoting(ctx context.Context, r *run) Outcome {
 		return failed(err)
 	}
 	k = r.rec.Key(rot.KeyRef)
+	defer freePlace(ctx, r)
+	if wait, err := firstPlace(ctx, r, k, handles); err != nil {
+		return failed(err)
+	} else if !wait.IsZero() {
+		return waits(wait, reason.WaitPlace)
+	}
 	if err := prove(ctx, r, value, k, rot.Existing); err != nil {
 		if !xai.ProvesBad(err) {
 			return failed(err)
@@ -171,44 +177,35 @@ func promoting(ctx context.Context, r *run) Outcome {
 	return moved
 }
 
-// promoteAll writes every target that does not hold the key yet. The intents are written in one commit. A target that
-// fails does not stop the others: both keys work.
+// promoteAll writes every target that does not hold the key yet: those of this policy alone with one commit of all intents,
+// and then one by one those in secrets that other policies write too. A target that fails does not stop the others: both
+// keys work.
 func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, handles []target.Handle) (Outcome, bool) {
-	ref := k.Ref
-	var todo []target.Handle
-	var effects []*journal.Effect
-	var late Outcome
-	var errs []error
+	p := &promotion{run: r, ref: k.Ref, value: value}
+	var alone, shared []target.Handle
 	for _, h := range handles {
-		need, wait, err := prepare(ctx, r, r.rec.Key(ref), h)
+		place, err := "", error(nil)
+		if p.writes(h) {
+			place, err = placeOf(ctx, r, h.ID)
+		}
 		switch {
-		case gone(ctx, err):
-			return failed(err), false
 		case err != nil:
-			errs = append(errs, err)
-		case !wait.IsZero():
-			late = waits(wait, reason.WaitQuarantine)
-		case need:
-			todo = append(todo, h)
-			effects = append(effects, &journal.Effect{Key: ref, Kind: journal.EffectPromote, Target: h.ID, Expected: r.reader.Row(h.ID).Fingerprint})
-		}
-	}
-	if len(effects) > 0 {
-		if err := r.runner.Intend(ctx, effects...); err != nil {
 			return failed(err), false
+		case place == "":
+			alone = append(alone, h)
+		default:
+			shared = append(shared, h)
 		}
 	}
-	for i, h := range todo {
-		err := write(ctx, r, ref, value, h, effects[i])
-		if gone(ctx, err) {
-			return failed(err), false
-		}
-		if err != nil {
-			errs = append(errs, err)
-		}
+	err := p.at(ctx, alone...)
+	if err == nil {
+		err = p.shared(ctx, shared)
 	}
-	if err := errors.Join(errs...); err != nil {
-		if errors.Is(err, stores.ErrStale) && len(errs) == 1 {
+	if err != nil {
+		return failed(err), false
+	}
+	if err := errors.Join(p.errs...); err != nil {
+		if errors.Is(err, stores.ErrStale) && len(p.errs) == 1 {
 			since := r.now().Sub(waitingSince(r)).Abs()
 			if since > target.Lag { // this is no lag any more: people are told
 				return failed(err), false
@@ -218,7 +215,7 @@ func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, 
 		}
 		return failed(err), false
 	}
-	return late, late.Wait.IsZero()
+	return p.late, p.late.Wait.IsZero()
 }
 
 // waitingSince is since when the rotation in flight is in its state.

@@ -37,15 +37,17 @@ type run struct {
 	ended  []journal.Rotation // in the pass in hand
 	unsure error              // why it is not known whether the last commit was written
 
-	ahead  time.Duration        // of xAI's clock before the journal's
-	timed  bool                 // xAI's clock was seen in this turn
-	proofs map[string]time.Time // key ref → when it last proved itself in this turn
-	names  map[string]string    // key id → its name, as the key itself said in this turn
-	mark   *string              // of a journal that may not be the newest; nil: not asked yet in this turn
-	acls   map[string][]string  // key ref → the rights that an adopted key says it has
-	owners map[string]string    // team → the user whose management key was validated in this turn
-	notes  []note               // what the jobs of the last pass say
-	start  due.Start            // when the next rotation begins, as computed last
+	ahead  time.Duration               // of xAI's clock before the journal's
+	timed  bool                        // xAI's clock was seen in this turn
+	proofs map[string]time.Time        // key ref → when it last proved itself in this turn
+	names  map[string]string           // key id → its name, as the key itself said in this turn
+	mark   *string                     // of a journal that may not be the newest; nil: not asked yet in this turn
+	acls   map[string][]string         // key ref → the rights that an adopted key says it has
+	owners map[string]string           // team → the user whose management key was validated in this turn
+	notes  []note                      // what the jobs of the last pass say
+	start  due.Start                   // when the next rotation begins, as computed last
+	shared map[journal.TargetID]string // the places that targets share with those of other policies; nil: not asked yet
+	place  string                      // the one in hand, or ""
 }
 
 // Outcome is what a job says: it moved something, and is to be asked again; or it waits until a time (zero: for nothing

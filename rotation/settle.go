@@ -289,7 +289,16 @@ func writes(ctx context.Context, r *run) Outcome {
 			all = foremostOf(all, waits(e.QuietAt, ""))
 			continue
 		}
-		until, err := fenceOff(ctx, r, nil, h)
+		taken, err := takePlace(ctx, r, h.ID)
+		if err == nil && !taken {
+			all = foremostOf(all, waits(placePause(r), reason.WaitPlace))
+			continue
+		}
+		var until time.Time
+		if err == nil {
+			until, err = fenceOff(ctx, r, nil, h)
+			freePlace(ctx, r)
+		}
 		if gone(ctx, err) || r.unsure != nil {
 			return failed(err)
 		}
