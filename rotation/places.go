@@ -199,6 +199,12 @@ func (p *promotion) at(ctx context.Context, handles ...target.Handle) error {
 		case !wait.IsZero():
 			p.wait(wait, reason.WaitQuarantine)
 		case need:
+			if err := keepFormer(ctx, r, h); gone(ctx, err) || r.unsure != nil {
+				return err
+			} else if err != nil {
+				p.errs = append(p.errs, err)
+				continue
+			}
 			todo = append(todo, h)
 			effects = append(effects, &journal.Effect{Key: p.ref, Kind: journal.EffectPromote, Target: h.ID, Expected: r.reader.Row(h.ID).Fingerprint})
 		}

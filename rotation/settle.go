@@ -183,7 +183,7 @@ func settleAll(r *run, ref string, kind journal.EffectKind) {
 func staging(ctx context.Context, r *run) Outcome {
 	var all Outcome
 	for _, e := range slices.Clone(r.rec.Effects) {
-		if e.Kind != journal.EffectStage || !e.ClosedAt.IsZero() || e.State == journal.EffectOpen || needsStaging(r, e.Key) {
+		if e.Kind != journal.EffectStage || !e.ClosedAt.IsZero() || e.State == journal.EffectOpen || needsStaging(r, e.Key) || needsFormer(r, e) {
 			continue
 		}
 		if now := r.effect(e.ID); now == nil || !now.ClosedAt.IsZero() {

@@ -82,6 +82,15 @@ type Previous interface {
 	Previous(ctx context.Context, t Target, want secret.Fingerprint) (secret.Text, error)
 }
 
+// Forgetter is a store that keeps former values as versions of the whole secret, so that writes of its other fields push
+// them out. Where a secret has several targets, the caller keeps a former value itself before it is replaced: it stages it
+// under an attempt of its own until it is not needed any more.
+//
+// Forgets reports whether that holds for the target.
+type Forgetter interface {
+	Forgets(ctx context.Context, t Target) (bool, error)
+}
+
 // Fencer is a store that can make every write fail that was sent to a target before. It is asked after a write whose
 // answer was lost: from then on a read tells what became of it.
 //

@@ -15,7 +15,7 @@ type Effect struct {
 	QuietAt  time.Time // from then on it cannot land any more; on the later of xAI's clock and the journal's
 	AckAt    time.Time // when the other side said yes
 	ClosedAt time.Time // when nothing was left to do for it
-	Expected string    // of a promote: the fingerprint that it replaces
+	Expected string    // of a promote: the fingerprint that it replaces; of a stage that keeps a former value: its fingerprint
 	Error    string
 }
 

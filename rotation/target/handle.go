@@ -107,6 +107,18 @@ func (h Handle) Previous(ctx context.Context, want secret.Fingerprint) (secret.T
 	return v, h.wrap("read the former value of", err)
 }
 
+// Forgets reports whether writes of other fields push out the former value that Previous would return.
+func (h Handle) Forgets(ctx context.Context) (bool, error) {
+	f, ok := h.store.(stores.Forgetter)
+	if !ok {
+		return false, nil
+	}
+	ctx, done := h.begin(ctx)
+	defer done()
+	forgets, err := f.Forgets(ctx, h.at)
+	return forgets, h.wrap("look at", err)
+}
+
 // Place tells the place itself; "" where the store cannot tell, or nothing stands there yet.
 func (h Handle) Place(ctx context.Context) (string, error) {
 	p, ok := h.store.(stores.Placer)

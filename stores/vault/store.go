@@ -229,6 +229,15 @@ func (s *Store) Previous(ctx context.Context, t stores.Target, want secret.Finge
 	return secret.Text{}, s.about(err, "read former versions of", t)
 }
 
+// Forgets implements stores.Forgetter: KV 2 keeps max_versions versions of the whole secret. KV 1 keeps none of any.
+func (s *Store) Forgets(ctx context.Context, t stores.Target) (bool, error) {
+	_, e, err := s.find(ctx, t)
+	if err != nil {
+		return false, s.about(err, "look at", t)
+	}
+	return e.atomic(), nil
+}
+
 func previous(ctx context.Context, e engine, p place, want secret.Fingerprint) (secret.Text, error) {
 	versioned, ok := e.(kv2)
 	if !ok {

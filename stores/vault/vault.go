@@ -103,12 +103,13 @@ type Store struct {
 }
 
 var (
-	_ stores.Store    = (*Store)(nil)
-	_ stores.Checker  = (*Store)(nil)
-	_ stores.Previous = (*Store)(nil)
-	_ stores.Fencer   = (*Store)(nil)
-	_ stores.Placer   = (*Store)(nil)
-	_ stores.Warner   = (*Store)(nil)
+	_ stores.Store     = (*Store)(nil)
+	_ stores.Checker   = (*Store)(nil)
+	_ stores.Previous  = (*Store)(nil)
+	_ stores.Forgetter = (*Store)(nil)
+	_ stores.Fencer    = (*Store)(nil)
+	_ stores.Placer    = (*Store)(nil)
+	_ stores.Warner    = (*Store)(nil)
 )
 
 const defaultTimeout = 10 * time.Second
