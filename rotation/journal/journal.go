@@ -52,6 +52,13 @@ type Journal interface {
 	// the old name.
 	SetPolicies(ctx context.Context, now time.Time, specs []Spec) error
 
+	// TakeReading is SetPolicies for what one process read from files, some of which may be broken. Policies that it kept stay as
+	// they are, with a SpecError that is theirs until the files' word on them is accepted; a change of it wakes the policy. Of
+	// a partial reading nothing is removed. While a live replica's last reading names a policy, it is not removed either but
+	// awaited: the caller reads again later. The reading becomes the replica's Load; a set of problems that no Load has yet is told by one
+	// event.
+	TakeReading(ctx context.Context, now time.Time, r Reading) (awaited []string, err error)
+
 	// SaveTeam records what is known of a team.
 	SaveTeam(ctx context.Context, t Team) error
 
@@ -212,6 +219,10 @@ type Reader interface {
 	Events(ctx context.Context, after int64, limit int) ([]Event, error)
 	// LastEvent returns the highest id of an event, 0 when there is none.
 	LastEvent(ctx context.Context) (int64, error)
+	// Accepted returns the policies in force, by name: what the loader accepted last.
+	Accepted(ctx context.Context) ([]Spec, error)
+	// Loads returns what each live replica last read from its files, by name; where none lives, what was read last.
+	Loads(ctx context.Context) ([]Load, error)
 	// Replicas returns the replicas that beat and did not leave, by name.
 	Replicas(ctx context.Context) ([]Replica, error)
 	// HoldOf returns the policy's hold as it is now; the zero Hold when there is none.

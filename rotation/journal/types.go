@@ -48,6 +48,7 @@ func (r *Record) Clone() *Record {
 // Spec is a policy as the loader found it.
 type Spec struct {
 	Name, Team, Owner, RenamedFrom string
+	File                           string // that it was read from
 	Canonical                      string // the policy in its canonical form
 	Targets                        []TargetID
 }
@@ -56,9 +57,11 @@ type Spec struct {
 type Policy struct {
 	// Written by the loader.
 	Name, Team, Owner string
-	Spec              string    // the policy in its canonical form, as last loaded
+	Spec              string    // the policy in its canonical form, as last accepted
 	FirstSeen         time.Time // when the loader first found it
 	RemovedAt         time.Time // when it vanished from the files
+	File              string    // that the accepted policy was read from
+	SpecError         string    // why the files' word on it was refused: Spec is older than the file; "" when it is not
 
 	// Written by the policy's owner.
 	NextRunAt time.Time // when the engine looks at it again; the column that claims go by

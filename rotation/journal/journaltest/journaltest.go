@@ -17,7 +17,7 @@ import (
 // Run tries every promise of a journal. Each call of open returns a new, empty journal, which open closes in the end.
 func Run(t *testing.T, open func(t *testing.T) journal.Journal) {
 	t.Helper()
-	for _, group := range [][]promise{claims, commits, rules, keyRules, effectRules, words, lists, installations, loader, reading, rests, together, places} {
+	for _, group := range [][]promise{claims, commits, rules, keyRules, effectRules, words, lists, installations, loader, readings, reading, rests, together, places} {
 		for _, p := range group {
 			t.Run(p.name, func(t *testing.T) {
 				t.Parallel()

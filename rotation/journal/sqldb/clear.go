@@ -9,7 +9,7 @@ import (
 var errKept = errors.New("clear: not a journal in memory")
 
 // everyTable are the tables, those that refer to others before them.
-var everyTable = []string{"holds", "orders", "targets", "sightings", "effects", "keys", "rotations", "policies", "events", "chores", "teams", "meta", "replicas", "paces", "places", "lineage"}
+var everyTable = []string{"holds", "orders", "targets", "sightings", "effects", "keys", "rotations", "policies", "events", "chores", "teams", "meta", "replicas", "loads", "paces", "places", "lineage"}
 
 // Clear empties a journal in memory, for tests that live thousands of lives: opening one costs more than a rotation.
 // It refuses every other journal.

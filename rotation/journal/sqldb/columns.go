@@ -9,7 +9,7 @@ import (
 // loaded are the columns of a policy that the loader writes; owned are those of the claim's owner, but for next_run_at,
 // which only the release of a claim sets: a crash in the middle leaves the policy due.
 const (
-	loaded = "name team owner spec first_seen removed_at"
+	loaded = "name team owner spec first_seen removed_at file spec_error"
 	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
 		"reconcile_from last_success reason error since failures age_alert_at rotation_id key_id fingerprint live_since oldest_key key_expires"
 )
@@ -25,7 +25,8 @@ func ownedFields(p *journal.Policy) []any {
 
 var policies = newTable("policies", loaded+" next_run_at "+owned, func(p *journal.Policy) []any {
 	return append([]any{
-		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, instant{&p.NextRunAt},
+		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, &p.File, &p.SpecError,
+		instant{&p.NextRunAt},
 	}, ownedFields(p)...)
 })
 
@@ -126,6 +127,10 @@ var teams = newTable("teams", "name id scope management_key_id validated_at list
 			&t.Managed, &t.Unmanaged, &t.Orphans, &t.Error,
 		}
 	})
+
+var loads = newTable("loads", "replica at policies problems error digest", func(l *journal.Load) []any {
+	return []any{&l.Replica, instant{&l.At}, &l.Policies, &l.Problems, &l.Error, &l.Digest}
+})
 
 // The statements that write rows. A guard that refuses a row shows as no row changed.
 var (

@@ -129,4 +129,5 @@ func TestEveryFieldHasAColumn(t *testing.T) {
 	testColumns[journal.Order](t, orders)
 	testColumns[journal.Hold](t, holds)
 	testColumns[journal.Team](t, teams)
+	testColumns[journal.Load](t, loads)
 }

@@ -10,9 +10,9 @@ import (
 	"rotator/rotation/journal"
 )
 
-// copied names every table and its columns, in an order in which rows may be written. Claims and replicas are not copied:
-// there are none when a journal moves. Nor are paces, which are soon learned anew, places, which end with
-// their claims, and the database's own lineage.
+// copied names every table and its columns, in an order in which rows may be written. Claims, replicas and what they
+// last read are not copied: there are none when a journal moves. Nor are paces, which are soon learned anew, places, which
+// end with their claims, and the database's own lineage.
 var copied = []struct{ table, columns string }{
 	{"meta", "name, value"},
 	{"policies", policies.columns + ", wake_seq, lease_epoch"},

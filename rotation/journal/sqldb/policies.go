@@ -15,14 +15,21 @@ import (
 // not itself among specs, and the new name is not known; it waits until nobody acts for the old name any more
 // (journal.ErrBusy after half a minute). Policies that specs no longer have are told by one event. Two specs of one name are journal.ErrForbidden.
 func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Spec) error {
-	named := make(map[string]*journal.Spec, len(specs)) // policy name → its spec
-	for i := range specs {
-		if named[specs[i].Name] != nil || specs[i].Name == "" {
-			return fmt.Errorf("set policies: %w: name %q twice or empty", journal.ErrForbidden, specs[i].Name)
+	_, err := db.TakeReading(ctx, now, journal.Reading{Specs: specs})
+	return err
+}
+
+// TakeReading implements journal.Journal.
+func (db *DB) TakeReading(ctx context.Context, now time.Time, r journal.Reading) (awaited []string, err error) {
+	named := make(map[string]*journal.Spec, len(r.Specs)) // policy name → its spec
+	for i := range r.Specs {
+		name := r.Specs[i].Name
+		if _, kept := r.Kept[name]; kept || named[name] != nil || name == "" {
+			return nil, fmt.Errorf("set policies: %w: name %q twice or empty", journal.ErrForbidden, name)
 		}
-		named[specs[i].Name] = &specs[i]
+		named[name] = &r.Specs[i]
 	}
-	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
+	err = db.writeIdle(ctx, func(ctx context.Context, t tx) error {
 		if err := db.beforeLoading(ctx, t); err != nil {
 			return err
 		}
@@ -30,25 +37,18 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 		if err != nil {
 			return err
 		}
-		if err := db.renameAll(ctx, t, at, specs, named); err != nil {
+		if err := db.renameAll(ctx, t, at, r, named); err != nil {
 			return err
 		}
-		known, changed, gone, err := compareSpecs(ctx, t, named)
+		d, err := compareSpecs(ctx, t, r, named)
 		if err != nil {
 			return err
 		}
-		if err := insertSpecs(ctx, t, at, specs, known); err != nil {
+		if err := db.writeSpecs(ctx, t, at, r, named, d); err != nil {
 			return err
 		}
-		var rows [][]any
-		for _, name := range changed {
-			s := named[name]
-			rows = append(rows, []any{name, s.Team, s.Owner, s.Canonical, micros(at)})
-		}
-		if err := db.updateAll(ctx, t, changePolicies, rows, func(string) {}); err != nil {
-			return err
-		}
-		if err := insertTargets(ctx, t, specs, known, changed); err != nil {
+		gone := d.gone
+		if gone, awaited, err = db.awaitOthers(ctx, t, at, r, gone); err != nil {
 			return err
 		}
 		if len(gone) > 0 {
@@ -59,12 +59,45 @@ func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Sp
 				return err
 			}
 		}
+		if err := db.saveLoad(ctx, t, at, r, d); err != nil {
+			return err
+		}
 		return db.tell(ctx, t)
 	})
 	if err != nil {
-		return fmt.Errorf("set policies: %w", err)
+		return nil, fmt.Errorf("set policies: %w", err)
 	}
-	return nil
+	return awaited, nil
+}
+
+// writeSpecs writes what differs: new policies, changed ones, and what the loader thinks of the others.
+func (db *DB) writeSpecs(ctx context.Context, t tx, at time.Time, r journal.Reading, named map[string]*journal.Spec, d differences) error {
+	if err := insertSpecs(ctx, t, at, r.Specs, d.known); err != nil {
+		return err
+	}
+	var rows [][]any
+	for _, name := range d.changed {
+		s := named[name]
+		rows = append(rows, []any{name, s.Team, s.Owner, s.Canonical, micros(at), s.File})
+	}
+	if err := db.updateAll(ctx, t, changePolicies, rows, func(string) {}); err != nil {
+		return err
+	}
+	rows = nil
+	for _, name := range d.moved {
+		rows = append(rows, []any{name, named[name].File})
+	}
+	if err := db.updateAll(ctx, t, movePolicies, rows, func(string) {}); err != nil {
+		return err
+	}
+	rows = nil
+	for _, name := range d.doubted {
+		rows = append(rows, []any{name, r.Kept[name], micros(at)})
+	}
+	if err := db.updateAll(ctx, t, doubtPolicies, rows, func(string) {}); err != nil {
+		return err
+	}
+	return insertTargets(ctx, t, r.Specs, d.known, d.changed)
 }
 
 // vanished tells of policies that the files do not have any more. That is one event: a replica with the files of yesterday,
@@ -83,9 +116,27 @@ func vanished(at time.Time, names []string) journal.Event {
 // for one of them, and every replica that loads the same, waits until all are.
 var changePolicies = updates{
 	table: "policies",
-	names: []string{"name", "team", "owner", "spec", "now"},
-	kinds: []string{"TEXT", "TEXT", "TEXT", "TEXT", "BIGINT"},
-	set:   "team = v.column2, owner = v.column3, spec = v.column4, removed_at = NULL, " + woken("v.column5"),
+	names: []string{"name", "team", "owner", "spec", "now", "file"},
+	kinds: []string{"TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT"},
+	set:   "team = v.column2, owner = v.column3, spec = v.column4, file = v.column6, spec_error = '', removed_at = NULL, " + woken("v.column5"),
+	where: "name = v.column1",
+}
+
+// movePolicies notes the files of policies that say the same as before, which is no news to their owners.
+var movePolicies = updates{
+	table: "policies",
+	names: []string{"name", "file"},
+	kinds: []string{"TEXT", "TEXT"},
+	set:   "file = v.column2",
+	where: "name = v.column1",
+}
+
+// doubtPolicies notes why the files' word on policies was refused. Their health changes with it.
+var doubtPolicies = updates{
+	table: "policies",
+	names: []string{"name", "spec_error", "now"},
+	kinds: []string{"TEXT", "TEXT", "BIGINT"},
+	set:   "spec_error = v.column2, " + woken("v.column3"),
 	where: "name = v.column1",
 }
 
@@ -93,12 +144,12 @@ var changePolicies = updates{
 // database on the network takes a millisecond for each statement.
 func insertSpecs(ctx context.Context, t tx, at time.Time, specs []journal.Spec, known map[string]bool) error {
 	const most = 100
-	args := make([]any, 0, 1+4*most)
+	args := make([]any, 0, 1+5*most)
 	flush := func() error {
 		if len(args) <= 1 {
 			return nil
 		}
-		_, err := t.exec(ctx, insertPolicies((len(args)-1)/4), args...)
+		_, err := t.exec(ctx, insertPolicies((len(args)-1)/5), args...)
 		args = args[:0]
 		return err
 	}
@@ -110,7 +161,7 @@ func insertSpecs(ctx context.Context, t tx, at time.Time, specs []journal.Spec, 
 		if len(args) == 0 {
 			args = append(args, micros(at))
 		}
-		if args = append(args, s.Name, s.Team, s.Owner, s.Canonical); len(args) == cap(args) {
+		if args = append(args, s.Name, s.Team, s.Owner, s.Canonical, s.File); len(args) == cap(args) {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -119,15 +170,15 @@ func insertSpecs(ctx context.Context, t tx, at time.Time, specs []journal.Spec, 
 	return flush()
 }
 
-// insertPolicies is the statement for n policies: $1 is the time, and then name, team, owner and spec of each.
+// insertPolicies is the statement for n policies: $1 is the time, and then name, team, owner, spec and file of each.
 func insertPolicies(n int) string {
 	var b strings.Builder
-	b.WriteString(`INSERT INTO policies (first_seen, next_run_at, name, team, owner, spec) VALUES `)
+	b.WriteString(`INSERT INTO policies (first_seen, next_run_at, name, team, owner, spec, file) VALUES `)
 	for i := range n {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "(CAST($1 AS BIGINT), CAST($1 AS BIGINT), $%d, $%d, $%d, $%d)", 4*i+2, 4*i+3, 4*i+4, 4*i+5)
+		fmt.Fprintf(&b, "(CAST($1 AS BIGINT), CAST($1 AS BIGINT), $%d, $%d, $%d, $%d, $%d)", 5*i+2, 5*i+3, 5*i+4, 5*i+5, 5*i+6)
 	}
 	return b.String()
 }
@@ -164,36 +215,53 @@ func insertTargets(ctx context.Context, t tx, specs []journal.Spec, known map[st
 	return flush()
 }
 
-// compareSpecs reads every policy and says which are known, which differ from their spec, and which have none any more.
-func compareSpecs(ctx context.Context, t tx, named map[string]*journal.Spec) (
-	known map[string]bool, changed, gone []string, err error,
-) {
-	known = make(map[string]bool, len(named))
-	var name, team, owner, spec string
-	var removed time.Time
-	err = t.query(ctx, func(scan func(...any) error) error {
-		if err := scan(&name, &team, &owner, &spec, instant{&removed}); err != nil {
-			return err
-		}
-		s := named[name]
-		switch {
-		case s == nil && removed.IsZero():
-			gone = append(gone, name)
-		case s != nil:
-			known[s.Name] = true
-			if s.Team != team || s.Owner != owner || s.Canonical != spec || !removed.IsZero() {
-				changed = append(changed, s.Name)
-			}
-		}
-		return nil
-	}, `SELECT name, team, owner, spec, removed_at FROM policies`)
-	return known, changed, gone, err
+// differences are between what a process read and what the journal has.
+type differences struct {
+	known   map[string]bool // policies of specs that the journal has
+	kept    []string        // policies that are kept and in force
+	changed []string        // those that differ from their spec, that come back, or that were kept before
+	moved   []string        // those whose file alone differs
+	doubted []string        // those kept, for another reason than before
+	gone    []string        // those in force that the files do not name any more
 }
 
-func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, specs []journal.Spec, named map[string]*journal.Spec) error {
-	for i := range specs {
-		from, to := specs[i].RenamedFrom, specs[i].Name
-		if from == "" || named[from] != nil {
+func compareSpecs(ctx context.Context, t tx, r journal.Reading, named map[string]*journal.Spec) (differences, error) {
+	d := differences{known: make(map[string]bool, len(named))}
+	var p journal.Policy
+	err := t.query(ctx, func(scan func(...any) error) error {
+		if err := scan(&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.RemovedAt}, &p.File, &p.SpecError); err != nil {
+			return err
+		}
+		s, why, kept := named[p.Name], r.Kept[p.Name], false
+		if _, kept = r.Kept[p.Name]; !kept && s == nil && r.Partial {
+			kept, why = true, p.SpecError
+		}
+		switch {
+		case s != nil:
+			d.known[s.Name] = true
+			if s.Team != p.Team || s.Owner != p.Owner || s.Canonical != p.Spec || !p.RemovedAt.IsZero() || p.SpecError != "" {
+				d.changed = append(d.changed, s.Name)
+			} else if s.File != p.File {
+				d.moved = append(d.moved, s.Name)
+			}
+		case !p.RemovedAt.IsZero(): // it comes back when its file is good again
+		case kept:
+			d.kept = append(d.kept, p.Name)
+			if why != p.SpecError {
+				d.doubted = append(d.doubted, p.Name)
+			}
+		default:
+			d.gone = append(d.gone, p.Name)
+		}
+		return nil
+	}, `SELECT name, team, owner, spec, removed_at, file, spec_error FROM policies`)
+	return d, err
+}
+
+func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, r journal.Reading, named map[string]*journal.Spec) error {
+	for i := range r.Specs {
+		from, to := r.Specs[i].RenamedFrom, r.Specs[i].Name
+		if _, kept := r.Kept[from]; from == "" || kept || named[from] != nil {
 			continue
 		}
 		if _, err := policies.first(ctx, t, "WHERE name = $1", to); !errors.Is(err, journal.ErrNotFound) {

@@ -6,7 +6,7 @@ CREATE TABLE meta (
   value TEXT NOT NULL
 );
 
--- Name to spec, removed_at: the loader's. The rest: the owner's of the claim, but for the claim itself.
+-- Name to spec_error: the loader's. The rest: the owner's of the claim, but for the claim itself.
 CREATE TABLE policies (
   name           TEXT PRIMARY KEY,
   team           TEXT NOT NULL,
@@ -14,6 +14,8 @@ CREATE TABLE policies (
   spec           TEXT NOT NULL,
   first_seen     BIGINT,
   removed_at     BIGINT,
+  file           TEXT NOT NULL DEFAULT '',    -- that the accepted spec was read from
+  spec_error     TEXT NOT NULL DEFAULT '',    -- why the spec is older than the file; '' where it is not
   next_run_at    BIGINT,
   due_at         BIGINT,
   due_cause      TEXT NOT NULL DEFAULT '',
@@ -281,6 +283,17 @@ CREATE TABLE replicas (
   version    TEXT NOT NULL,
   started_at BIGINT,
   seen_at    BIGINT NOT NULL
+);
+
+-- What each of them last read from the files of policies.
+CREATE TABLE loads (
+  replica  TEXT PRIMARY KEY,
+  at       BIGINT NOT NULL,
+  policies BIGINT NOT NULL,                 -- in force after it
+  problems BIGINT NOT NULL,
+  error    TEXT NOT NULL,
+  digest   TEXT NOT NULL,                   -- of the set of problems; '': there is none
+  names    TEXT NOT NULL DEFAULT ''         -- of the policies that its files name, one a line, where replicas share the journal
 );
 
 -- The pace of calls that all replicas share, one row for each of xAI's teams.
