@@ -47,7 +47,8 @@ type Actions interface {
 	Adoptions(ctx context.Context, policies []string) ([]AdoptionRow, error)
 	// Check tries configuration, policies, management keys and rights in stores.
 	Check(ctx context.Context) ([]CheckRow, error)
-	// Reload reads configuration and policies again; an error (policies.Problems, or [Error]) means that nothing changed.
+	// Reload reads configuration and policies again. What an error (policies.Problems) names stays as it was, and all else is
+	// in force; after any other error nothing changed.
 	Reload(ctx context.Context) error
 }
 
@@ -67,6 +68,8 @@ type Options struct {
 	Hosts []string
 	// Stores returns the names of the stores of the configuration, whose last answers readiness tells; nil: none.
 	Stores func() []string
+	// Loaded returns how this process last read its files; nil: it reads none.
+	Loaded func() Loading
 	// Spans returns how many spans of traces had which outcome; nil: no traces are made.
 	Spans func() map[string]uint64
 	// Version of the program, and the commit that it was built from.

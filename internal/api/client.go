@@ -114,7 +114,7 @@ func (c *Client) Forget(ctx context.Context, f ForgetRequest) error {
 	return c.call(ctx, http.MethodPost, "/v1/forget", nil, f, nil)
 }
 
-// Reload reads configuration and policies again. An *[Error] with problems means that nothing changed.
+// Reload reads configuration and policies again. What an *[Error] with problems names stays as it was; all else is in force.
 func (c *Client) Reload(ctx context.Context) error {
 	return c.call(ctx, http.MethodPost, "/v1/reload", nil, nil, nil)
 }

@@ -33,6 +33,7 @@ func (c *Server) control() http.Handler {
 		"GET /v1/status":            {[]string{"policy"}, c.getStatus},
 		"GET /v1/history":           {[]string{"policy", "limit"}, c.getHistory},
 		"GET /v1/replicas":          {nil, c.getReplicas},
+		"GET /v1/loads":             {nil, c.getLoads},
 		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
 		"GET /v1/plan":              {[]string{"policy"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},

@@ -288,7 +288,7 @@ func TestActions(t *testing.T) {
 	d.ok(d.client.Reload(t.Context()))
 	a.reload = policies.Problems{{File: "a.yaml", Line: 3, What: "team is missing", Want: "it given"}}
 	err = d.client.Reload(t.Context())
-	d.fails(err, api.ExitUsage, "the policies have problems")
+	d.fails(err, api.ExitUsage, "the configuration has problems; what they name stays as it was, and all else is in force")
 	if p := err.(*api.Error).Problems; len(p) != 1 || p[0] != "a.yaml:3: team is missing; want it given" {
 		t.Errorf("problems %q", p)
 	}

@@ -27,6 +27,7 @@ type desk struct {
 	engine  *engine
 	server  *api.Server
 	client  *api.Client
+	loading atomic.Pointer[api.Loading]
 }
 
 // flaky is a journal that can be made to fail when it is asked.
@@ -73,6 +74,7 @@ func newDesk(t *testing.T, change ...func(*api.Options)) *desk {
 	d := &desk{T: t, engine: &engine{}}
 	d.at(noon)
 	d.engine.look.Store(&time.Time{})
+	d.loading.Store(&api.Loading{At: noon, Succeeded: noon, Policies: 3})
 	db, err := sqldb.Open(t.Context(), "sqlite::memory:", sqldb.Options{Now: d.now})
 	d.ok(err)
 	t.Cleanup(func() { _ = db.Close() })
@@ -80,7 +82,8 @@ func newDesk(t *testing.T, change ...func(*api.Options)) *desk {
 	o := api.Options{
 		Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Teams: func() []string { return []string{"research"} },
 		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Commit: "abc123", Now: d.now,
-		Spans: func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
+		Loaded: func() api.Loading { return *d.loading.Load() },
+		Spans:  func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
 	}
 	for _, f := range change {
 		f(&o)

@@ -49,7 +49,7 @@ func asError(err error) *Error {
 		}
 		return &e
 	case errors.As(err, &problems):
-		e := &Error{Message: "the policies have problems", Code: ExitUsage, status: http.StatusUnprocessableEntity}
+		e := &Error{Message: "the configuration has problems; what they name stays as it was, and all else is in force", Code: ExitUsage, status: http.StatusUnprocessableEntity}
 		for _, p := range problems {
 			e.Problems = append(e.Problems, p.String())
 		}

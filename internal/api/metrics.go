@@ -117,6 +117,8 @@ var (
 	descSeen      = desc("replica_last_seen_timestamp_seconds", "When a replica on a host was last seen; it is forgotten a day later, and at once when it stops.", "replica")
 	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
 	descMgmtKey   = desc("management_key_age_seconds", "How long the management key of a team has been in use here: it is at least as old.", "team")
+	descReloadOK  = desc("config_last_reload_successful", "Whether all that the files said was in force when this process last read them; what was wrong stays as it was.")
+	descReloadAt  = desc("config_last_reload_success_timestamp_seconds", "When this process last read its files and found no problem; 0 when it never did.")
 	descSpans     = desc("trace_spans_total", "Spans of traces: sent, dropped for want of room, or failed to be taken by the collector.", "outcome")
 )
 
@@ -124,7 +126,7 @@ var (
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
-		descReplicas, descSeen} {
+		descReplicas, descSeen, descReloadOK, descReloadAt} {
 		ch <- d
 	}
 }
@@ -142,6 +144,11 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		for outcome, n := range f.o.Spans() {
 			ch <- prometheus.MustNewConstMetric(descSpans, prometheus.CounterValue, float64(n), outcome)
 		}
+	}
+	if f.o.Loaded != nil {
+		l := f.o.Loaded()
+		gauge(descReloadOK, truth(l.Problems == 0 && !l.At.IsZero()))
+		gauge(descReloadAt, unix(l.Succeeded))
 	}
 	s, err := f.seen.get()
 	if err != nil {

@@ -192,7 +192,8 @@ func TestGaugesAreThereFromTheStart(t *testing.T) {
 		return found
 	}
 	before := gauges()
-	d.server = api.New(api.Options{Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Version: "v1.2.3", Commit: "abc123", Now: d.now})
+	d.server = api.New(api.Options{Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Version: "v1.2.3", Commit: "abc123", Now: d.now,
+		Loaded: func() api.Loading { return *d.loading.Load() }})
 	if diff := cmp.Diff(before, gauges()); diff != "" || len(before) < 25 {
 		t.Errorf("%d before; then %s", len(before), diff)
 	}

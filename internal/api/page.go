@@ -42,11 +42,18 @@ type view struct {
 	Version  string
 	Now      time.Time
 	Asleep   string
+	Loads    []loadView
 	Policies []policyView
 	More     int // policies that are not shown
 	Teams    []journal.Team
 	Replicas []ReplicaRow // none where there is but one process
 	Recent   []HistoryRow
+}
+
+// loadView is what replicas read from their files.
+type loadView struct {
+	LoadRow
+	Line string
 }
 
 type policyView struct {
@@ -72,6 +79,10 @@ func (c *Server) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Teams: s.teams}
+	read := loadRows(s.loads)
+	for _, l := range read {
+		v.Loads = append(v.Loads, loadView{l, l.Line(v.Now, len(read) > 1)})
+	}
 	if len(s.replicas) > 1 {
 		v.Replicas = c.replicaRows(s.replicas, s.policies)
 	}

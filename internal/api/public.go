@@ -154,7 +154,7 @@ func (c *Server) readyz(w http.ResponseWriter, r *http.Request) {
 			besides = append(besides, troubled...)
 		}
 	}
-	tell(w, missing, besides...)
+	tell(w, missing, append(besides, c.configuration()...)...)
 }
 
 // teamTrouble says what is not as it should be with a team, "" when nothing is, and whether its management key was ever good:

@@ -34,7 +34,8 @@ type StatusRow struct {
 	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
 	Hold          *HoldRow   `json:"hold"`
 	Error         *string    `json:"error"`
-	Owner         *string    `json:"owner"` // the replica that acts for it at this moment
+	SpecError     *string    `json:"spec_error"` // why what its file says was refused: it acts as accepted before; null: it acts as the file says
+	Owner         *string    `json:"owner"`      // the replica that acts for it at this moment
 	OwnedSince    *time.Time `json:"owned_since"`
 }
 
@@ -161,7 +162,7 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 	row := StatusRow{
 		Policy: p.Name, State: stateOf(s, needsHuman),
 		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
-		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error),
+		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error), SpecError: text(p.SpecError),
 		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
 	}
 	row.RotationState = text(phaseOf(s))

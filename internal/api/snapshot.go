@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	snapshotAge  = time.Second     // a snapshot serves everybody who looks within this time
+	snapshotAge  = time.Second // a snapshot serves everybody who looks within this time
+	recentAge    = 10 * time.Second
 	snapshotWait = 5 * time.Second // how long the journal may take
 )
 
@@ -25,6 +26,7 @@ type snapshot struct {
 	policies []journal.Summary
 	teams    []journal.Team
 	replicas []journal.Replica
+	loads    []journal.Load
 	keys     map[string]managementKey // team → its management key
 	ended    map[ending]int           // rotations that ended so since this process began
 	told     int64                    // the last event that ended counts
@@ -80,6 +82,16 @@ func (s *snapshots) get() (*snapshot, error) {
 	return got.(*snapshot), nil
 }
 
+// recent is a snapshot for those who cannot wait for the journal: one that was made before, nil when there is none. Another one is
+// made for the next time.
+func (s *snapshots) recent() *snapshot {
+	last := s.last.Load()
+	if last == nil || s.server.o.Now().Sub(last.at) > recentAge {
+		go s.get() //nolint:errcheck // the next one who asks hears of it
+	}
+	return last
+}
+
 func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
 	c, next := s.server, &snapshot{at: s.server.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
 	var err error
@@ -94,6 +106,9 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 		next.teams = slices.DeleteFunc(next.teams, func(t journal.Team) bool { return !slices.Contains(configured, t.Name) })
 	}
 	if next.replicas, err = c.o.Journal.Replicas(ctx); err != nil {
+		return nil, err
+	}
+	if next.loads, err = c.o.Journal.Loads(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.readManagementKeys(ctx, next, last); err != nil {
