@@ -58,7 +58,7 @@ func (a *cli) check(ctx context.Context, json bool) error {
 	if err != nil {
 		return err
 	}
-	client, daemon, err := dial(ctx, f.Config)
+	client, daemon, err := dial(ctx, f.Config.Socket)
 	if err != nil {
 		return err
 	}

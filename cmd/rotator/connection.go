@@ -9,7 +9,6 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
-	"rotator/internal/config"
 )
 
 // connection is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
@@ -20,11 +19,11 @@ type connection struct {
 }
 
 // dial connects to the daemon. ok is false, without an error, when no daemon is running.
-func dial(ctx context.Context, c *config.Config) (client *api.Client, ok bool, err error) {
-	if c.Socket == "" {
+func dial(ctx context.Context, socket string) (client *api.Client, ok bool, err error) {
+	if socket == "" {
 		return nil, false, nil
 	}
-	client = api.Dial(c.Socket)
+	client = api.Dial(socket)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	switch _, err := client.Version(ctx); {
@@ -35,18 +34,18 @@ func dial(ctx context.Context, c *config.Config) (client *api.Client, ok bool, e
 	case errors.Is(err, fs.ErrPermission):
 		return nil, false, failed(err, "The daemon's socket is not open to you: see `socket_group` in the configuration, or use sudo.")
 	default:
-		return nil, false, failed(err, "The daemon at "+c.Socket+" does not answer as it should; see its log.")
+		return nil, false, failed(err, "The daemon at "+socket+" does not answer as it should; see its log.")
 	}
 }
 
 // act reaches the journal to change something. Without a daemon, the command takes the journal itself, and acts for the
 // policies named.
 func (a *cli) act(ctx context.Context, only ...string) (*connection, error) {
-	c, err := a.setup().Configuration()
+	socket, err := a.socket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	client, ok, err := dial(ctx, c)
+	client, ok, err := dial(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
@@ -76,16 +75,20 @@ func (a *cli) actOn(ctx context.Context, names []string) (*connection, []string,
 // look reaches the journal to read it. Without a daemon it is opened beside whoever has it. A journal that does not
 // exist yet is taken as one that has just read the policies.
 func (a *cli) look(ctx context.Context) (*connection, error) {
-	c, err := a.setup().Configuration()
+	socket, err := a.socket(ctx)
 	if err != nil {
 		return nil, err
 	}
-	client, ok, err := dial(ctx, c)
+	client, ok, err := dial(ctx, socket)
 	if ok {
 		return &connection{Client: client, close: func() error { return nil }}, nil
 	}
 	if err != nil { // one that is frozen, or not ours to ask
 		a.log.Warn("the daemon does not answer; its journal is read beside it", "err", err)
+	}
+	c, err := a.setup().Configuration()
+	if err != nil {
+		return nil, err
 	}
 	p, err := a.setup().OpenToLook(ctx, c)
 	if err != nil {

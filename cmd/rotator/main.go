@@ -109,6 +109,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 	root.AddCommand(
 		a.initCommand(),
 		a.runCommand(),
+		a.reloadCommand(),
 		a.checkCommand(),
 		a.planCommand(),
 		a.rotateCommand(),

@@ -19,7 +19,7 @@ func (a *cli) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the daemon: rotate whatever is due, until it is stopped",
 		Long: `Run rotates whatever is due, serves the page and the commands, and reads configuration and policies again when they
-change or on SIGHUP. SIGTERM and SIGINT park the steps in hand within 30 seconds and end it with 0; a second one kills it.`,
+change, on SIGHUP, and on ` + "`rotator reload`" + `. A mistake in a policy's file costs only what it names: see ` + "`rotator status`" + `. SIGTERM and SIGINT park the steps in hand within 30 seconds and end it with 0; a second one kills it.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if once {
@@ -51,6 +51,9 @@ func (a *cli) runOnce(ctx context.Context) (err error) {
 			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, cmp.Or(s.Policy.Error, whatToDo(string(s.Policy.Reason))))
 			stuck++
 		}
+	}
+	if err := p.LoadProblems(); err != nil {
+		return err
 	}
 	if stuck > 0 {
 		return failed(fmt.Errorf("%d of %s did not get on", stuck, app.CountPolicies(len(all))), "`rotator status` shows why; the next run tries again.")

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -69,6 +70,9 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 	if err != nil {
 		return err
 	}
+	if !json {
+		a.tellLoads(ctx, l)
+	}
 	if err := a.print(json, rows, func(t *table) { drawStatus(t, rows, time.Now(), wide) }); err != nil {
 		return err
 	}
@@ -81,6 +85,20 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 		}
 	}
 	return nil
+}
+
+// tellLoads says how the files of policies were last read: what is wrong there is in no policy's row.
+func (a *cli) tellLoads(ctx context.Context, l *connection) {
+	loads, err := l.Loads(ctx)
+	if err != nil { // a daemon of an older version does not tell
+		a.log.Debug("it is not known how files were read", "err", err)
+	}
+	for _, row := range loads {
+		fmt.Fprintln(a.stdout, row.Line(time.Now(), len(loads) > 1))
+		for _, problem := range row.Errors {
+			fmt.Fprintln(a.stdout, "  "+problem)
+		}
+	}
 }
 
 // stuck reports whether a policy waits for a human, or is held by one.
@@ -111,6 +129,9 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		}
 		if r.Error != nil {
 			why += ": " + *r.Error
+		}
+		if r.SpecError != nil {
+			why = strings.TrimPrefix(why+"; acts as accepted before its file was refused", "; ")
 		}
 		state := r.State
 		if r.RotationState != nil && *r.RotationState != state {

@@ -61,7 +61,7 @@ func TestSystemdHears(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "rotator.yaml"), []byte("state: nowhere\nteems: 1\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	hear("READY=1\nSTATUS=not reloaded, what was in force stays: ", "rotator.yaml:1", "; ")
+	hear("READY=1\nSTATUS=configuration refused, what it names stays as it was: ", "rotator.yaml:1", "; ")
 	if err := daemon.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

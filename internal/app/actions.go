@@ -12,4 +12,6 @@ type actions struct{ *Program }
 var _ api.Actions = actions{}
 
 // Reload implements api.Actions: it reads configuration, policies and secrets again.
-func (p actions) Reload(ctx context.Context) error { return p.refresh(ctx, true, true) }
+func (p actions) Reload(ctx context.Context) error {
+	return p.refresh(ctx, refreshing{anew: true, aloud: true})
+}

@@ -16,7 +16,7 @@ const (
 
 // Adoptions implements api.Actions.
 func (p actions) Adoptions(ctx context.Context, named []string) ([]api.AdoptionRow, error) {
-	if err := p.present().environment.missing; err != nil {
+	if err := p.present().environment.err(); err != nil {
 		return nil, err
 	}
 	found, err := p.engine.Adoptions(ctx, named...)

@@ -39,7 +39,13 @@ func warned(subject, detail, do string) api.CheckRow {
 func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	v := p.present()
 	var rows []api.CheckRow
+	for _, p := range v.environment.problems {
+		rows = append(rows, checked("configuration", errors.New(p.String()), ""))
+	}
 	for _, name := range v.environment.names {
+		if v.environment.teams[name] == nil {
+			continue // told
+		}
 		rows = append(rows, v.checkTeam(ctx, name)...)
 	}
 	sound := map[string][]stores.Target{}
@@ -159,7 +165,11 @@ func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management)
 func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound map[string][]stores.Target) (rows []api.CheckRow) {
 	for _, t := range policy.Targets {
 		subject := fmt.Sprintf("target %s of %s", t, policy.Name)
-		s, _ := v.environment.Store(t.Store) // policies name only stores that there are
+		s, ok := v.environment.Store(t.Store)
+		if !ok {
+			rows = append(rows, checked(subject, errors.New(missingStore(t.Store)), "Mend the store in the configuration, and `rotator reload`."))
+			continue
+		}
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
 		err := s.(stores.Checker).Check(ctx, storeTarget(t))
 		cancel()
@@ -176,6 +186,11 @@ func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound m
 		rows = append(rows, checked(subject, err, do))
 	}
 	return rows
+}
+
+// missingStore is why nothing is known of what is in a store.
+func missingStore(name string) string {
+	return "store " + name + " is not configured, or cannot be made"
 }
 
 // storeTarget is a policy's target as its store sees it.

@@ -48,7 +48,6 @@ func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
 	if control != nil {
 		working.Go(func() { Serve(ctx, s.Log, control, p.api.Control(), 0) })
 	}
-	p.warnOfGaps(ctx)
 	working.Go(func() { p.tend(ctx) })
 	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
 	working.Go(func() { p.watch(ctx, hangup) })

@@ -16,6 +16,7 @@ import (
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/stores"
 	"rotator/xai"
 )
@@ -24,11 +25,13 @@ import (
 type environment struct {
 	stores map[string]stores.Store
 	teams  map[string]*team
-	names  []string // of teams, sorted
+	names  []string // of the configuration's teams, sorted
 
 	freezes []policies.Freeze
 
-	missing error // why there are no stores and teams; nil: they are there
+	// problems are why stores and teams of the configuration could not be made. Each costs only the policies that name it.
+	problems policies.Problems
+	kept     map[string]bool // "stores.NAME", "teams.NAME": made from an earlier configuration, since the present one's could not be made
 }
 
 var _ rotation.Environment = (*environment)(nil)
@@ -56,35 +59,70 @@ func (h hooks) observeXAI(ctx context.Context, op string, class xai.Class, took 
 	h.xai(ctx, op, string(class), took)
 }
 
-// newEnvironment makes all stores and clients, or tells everything that stands against it. Nobody is called yet. known says
-// which id a team had when it was last seen: it keeps it.
-func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger) (*environment, error) {
-	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), freezes: c.Frozen()}
-	var problems policies.Problems
-	fail := func(what string, err error) {
-		problems = append(problems, policies.Problem{File: c.File, What: what + ": " + err.Error()})
+// made is an environment to go on from, and the configuration that it was made from.
+type made struct {
+	*environment
+	config *config.Config
+	reuse  bool // what was made from the same configuration is taken over; else it is made anew, and reads its secrets again
+}
+
+// newEnvironment makes stores and clients. Nobody is called yet. known says which id a team had when it was last seen: it
+// keeps it. What cannot be made is one of the environment's problems: what was made before goes on in its place, as long as
+// its kind is the same, and else it is not there.
+func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger, before made) *environment {
+	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), kept: make(map[string]bool), freezes: c.Frozen()}
+	if before.environment == nil {
+		before.environment, before.config = &environment{}, &config.Config{}
+	}
+	fail := func(what string, err error, kept bool) {
+		p := policies.Problem{File: c.File, What: what + ": " + err.Error(), Want: "it mended; until then its policies wait"}
+		if kept {
+			p.Want = "it mended; until then the one from before stays in use"
+		}
+		w.kept[what] = kept
+		w.problems = append(w.problems, p)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Stores)) {
-		s, err := newStore(ctx, name, c.Stores[name], log)
-		if err != nil {
-			fail("stores."+name, err)
+		old, ok := before.stores[name]
+		if ok && before.reuse && !before.kept["stores."+name] {
+			w.stores[name] = old
 			continue
 		}
-		w.stores[name] = observed{s, name, h.store}
+		s, err := newStore(ctx, name, c.Stores[name], log)
+		if err == nil {
+			w.stores[name] = observed{s, name, h.store}
+			continue
+		}
+		if ok = ok && before.config.Stores[name].Type == c.Stores[name].Type; ok {
+			w.stores[name] = old
+		}
+		fail("stores."+name, err, ok)
 	}
 	probe, err := xai.NewInference(xai.InferenceOptions{URL: c.XAI.InferenceURL, TLS: xai.TLSFiles(c.XAI.TLS), UserAgent: h.agent, Observe: h.observeXAI})
 	if err != nil {
-		fail("xai.inference_url", err)
+		fail("xai.inference_url", err, false)
 	}
 	speakers := map[string]*speaker{} // reference → its speaker: pace is kept per management key
 	for _, name := range w.names {
-		t := c.Teams[name]
+		t, old := c.Teams[name], before.teams[name]
+		if old != nil && (err != nil || before.reuse && !before.kept["teams."+name]) {
+			w.teams[name], w.kept["teams."+name] = old, err != nil
+			continue
+		}
+		if err != nil {
+			continue // told already: no team can be made
+		}
 		s := speakers[t.ManagementKey.String()]
 		if s == nil {
-			if s, err = newSpeaker(c.XAI, t.ManagementKey, h, log); err != nil {
-				fail("teams."+name, err)
+			speaks, err := newSpeaker(c.XAI, t.ManagementKey, h, log)
+			if err != nil {
+				if old != nil {
+					w.teams[name] = old
+				}
+				fail("teams."+name, err, old != nil)
 				continue
 			}
+			s = speaks
 			speakers[t.ManagementKey.String()] = s
 		}
 		if t.ID != "" {
@@ -96,11 +134,11 @@ func newEnvironment(ctx context.Context, c *config.Config, known map[string]stri
 		}
 		w.teams[name] = &team{name: name, given: t.ID != "", id: id, speaker: s, probe: probe}
 	}
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	return w, nil
+	return w
 }
+
+// err is nil where all stores and teams of the configuration are there.
+func (w *environment) err() error { return asError(w.problems) }
 
 // Store implements rotation.Environment.
 func (w *environment) Store(name string) (stores.Store, bool) {
@@ -121,7 +159,10 @@ func (w *environment) Freezes() []policies.Freeze { return w.freezes }
 func (w *environment) Team(ctx context.Context, name string) (rotation.Team, error) {
 	t := w.teams[name]
 	if t == nil {
-		return rotation.Team{}, refuse("not_configured", "team %s is not in the configuration", name)
+		if slices.Contains(w.names, name) {
+			return rotation.Team{}, reason.Errorf(reason.ConfigMissing, "team %s cannot be made from the configuration; see the log", name)
+		}
+		return rotation.Team{}, reason.Errorf(reason.ConfigMissing, "team %s is not in the configuration", name)
 	}
 	id, err := t.identify(ctx)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"rotator/internal/config"
 	"rotator/internal/secret"
 	"rotator/rotation"
+	"rotator/rotation/reason"
 	"rotator/xai"
 	"rotator/xai/xaisim"
 )
@@ -59,8 +60,8 @@ func (s *scenery) hooked(teams string, known map[string]string, h hooks) *enviro
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := newEnvironment(context.Background(), c, known, h, slog.New(slog.DiscardHandler))
-	if err != nil {
+	w := newEnvironment(context.Background(), c, known, h, slog.New(slog.DiscardHandler), made{})
+	if err := w.err(); err != nil {
 		s.t.Fatal(err)
 	}
 	return w
@@ -73,8 +74,8 @@ func refused(t *testing.T, w *environment, team, want string) {
 	if err == nil || !strings.Contains(err.Error(), want) {
 		t.Fatalf("error %v, want %q", err, want)
 	}
-	if class := xai.ClassOf(err); class != xai.ClassForbidden && class != xai.ClassUnauthenticated {
-		t.Errorf("class %s waits for nobody", class)
+	if r := reason.Of(err); !reason.NeedsHuman(r) {
+		t.Errorf("reason %s waits for nobody", r)
 	}
 	if strings.Contains(err.Error(), "xai-token-") {
 		t.Error("the management key is in the error")
@@ -216,7 +217,7 @@ stores:
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = newEnvironment(context.Background(), c, nil, noHooks(), slog.New(slog.DiscardHandler))
+	err = newEnvironment(context.Background(), c, nil, noHooks(), slog.New(slog.DiscardHandler), made{}).err()
 	for _, want := range []string{"stores.f: recipient 1", "stores.v: vault: mount", "stores.w: read secret file:"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)

@@ -45,8 +45,8 @@ type Proposal struct {
 func (s Setup) Finder(ctx context.Context, c *config.Config) (*Finder, error) {
 	h := noHooks()
 	h.agent = s.userAgent()
-	e, err := newEnvironment(ctx, c, nil, h, s.Log)
-	if err != nil {
+	e := newEnvironment(ctx, c, nil, h, s.Log, made{})
+	if err := e.err(); err != nil {
 		return nil, err
 	}
 	return &Finder{environment: e, config: c}, nil

@@ -13,12 +13,9 @@ import (
 // Keys implements api.Actions.
 func (p actions) Keys(ctx context.Context, team string) ([]api.KeyRow, error) {
 	w := p.present().environment
-	if w.missing != nil {
-		return nil, w.missing
-	}
 	names := w.names
 	if team != "" {
-		if w.teams[team] == nil {
+		if !slices.Contains(w.names, team) {
 			return nil, &api.Error{Message: fmt.Sprintf("no team is named %q; there are %s", team, strings.Join(names, ", ")), Code: api.ExitUsage}
 		}
 		names = []string{team}

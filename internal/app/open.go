@@ -17,31 +17,47 @@ import (
 )
 
 // Open opens the journal to act: no other process has it from here on. only names the policies that the engine
-// acts for; without a name, all.
+// acts for; without a name, all. Broken policies, and stores and teams that cannot be made, are no error but what
+// [Program.LoadProblems] tells.
 func (s Setup) Open(ctx context.Context, only ...string) (*Program, error) {
-	f, err := s.ReadFiles()
+	c, err := s.Configuration()
 	if err != nil {
 		return nil, err
 	}
-	j, err := s.OpenJournal(ctx, f.Config, false)
+	j, err := s.OpenJournal(ctx, c, false)
 	if err != nil {
 		return nil, err
 	}
-	claimed, err := s.claimed(ctx, f.Config, j)
+	claimed, err := s.claimed(ctx, c, j)
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	p, err := s.over(ctx, f, j, use{claimed: claimed, only: only})
+	r, err := readPolicies(ctx, c, j)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	p, err := s.over(ctx, r.Files, j, use{claimed: claimed, only: only})
 	if err != nil {
 		return nil, err
 	}
-	if err := j.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
-		return nil, errors.Join(err, p.Close())
-	}
-	if err := p.tellRestored(ctx); err != nil {
+	if err := errors.Join(p.takeFirst(ctx, r), p.tellRestored(ctx)); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// takeFirst hands the first reading of a program to the journal.
+func (p *Program) takeFirst(ctx context.Context, r reading) error {
+	gaps, err := p.gaps(ctx, r.Files)
+	if err != nil {
+		return err
+	}
+	r.problems = slices.Concat(p.environment.problems, gaps)
+	if err := p.take(ctx, r); err != nil {
+		return err
+	}
+	p.tellProblems(r.all(), false)
+	return nil
 }
 
 // OpenJournal opens the journal that the configuration names: to act, alone where it is SQLite, or read-only beside others.
@@ -70,12 +86,12 @@ func (s Setup) journalOptions(of config.State) sqldb.Options {
 // use is what a program is opened for.
 type use struct {
 	look    bool     // nothing is acted on
+	strict  bool     // stores and teams that cannot be made are an error
 	claimed bool     // the journal is this installation's
 	only    []string // the policies that are acted for; none: all
 }
 
-// newProgram puts together what acts on a journal. It starts nothing. Who only looks is told where things stand also while
-// stores or teams cannot be made.
+// newProgram puts together what acts on a journal. It starts nothing.
 func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use) (*Program, error) {
 	p := &Program{setup: s, owner: owner(), log: s.Log, journal: j, files: f, swapped: make(chan struct{})}
 	if !f.Config.State.SQLite() {
@@ -85,11 +101,9 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	if err != nil {
 		return nil, err
 	}
-	if p.environment, err = newEnvironment(ctx, f.Config, known, p.hooks(), s.Log); err != nil {
-		if !u.look {
-			return nil, err
-		}
-		p.environment = &environment{missing: err}
+	p.environment = newEnvironment(ctx, f.Config, known, p.hooks(), s.Log, made{})
+	if err := p.environment.err(); err != nil && u.strict {
+		return nil, err
 	}
 	if p.traces, err = newTraces(f.Config.Traces, s.Version, p.owner, s.Log); err != nil {
 		return nil, err
@@ -101,7 +115,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	p.scheduler = newScheduler(p, j, u.only)
 	p.api = api.New(api.Options{
 		Journal: j, Scheduler: p.scheduler, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
-		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans,
+		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans, Loaded: p.lastLoad,
 		Hosts: hosts(f.Config), Version: s.Version, Commit: s.Commit, Log: s.Log,
 	})
 	return p, nil
@@ -110,19 +124,22 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 // OpenToLook opens the journal beside whoever has it, and acts on nothing. One that does not exist yet is taken as one that
 // has just read the policies. Stores, teams or policies that cannot be read are no error where there is a journal.
 func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, error) {
-	f, bad := s.ReadFiles()
 	j, err := s.OpenJournal(ctx, c, true)
-	switch {
-	case errors.Is(err, sqldb.ErrNoJournal) && bad != nil:
-		return nil, bad
-	case errors.Is(err, sqldb.ErrNoJournal):
+	if errors.Is(err, sqldb.ErrNoJournal) {
+		f, err := s.ReadFiles()
+		if err != nil {
+			return nil, err
+		}
 		return s.InMemory(ctx, f)
-	case err != nil:
-		return nil, err
-	case bad != nil: // where things stand is told also while the policies' files are broken
-		f = Files{Config: c}
 	}
-	return s.over(ctx, f, j, use{look: true})
+	if err != nil {
+		return nil, err
+	}
+	r, err := readPolicies(ctx, c, j)
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return s.over(ctx, r.Files, j, use{look: true})
 }
 
 // journalPatience is how long a check waits for the journal.
@@ -158,7 +175,7 @@ func (s Setup) InMemory(ctx context.Context, f Files) (*Program, error) {
 	if err := j.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return s.over(ctx, f, j, use{claimed: true})
+	return s.over(ctx, f, j, use{claimed: true, strict: true})
 }
 
 // Work runs the engine of a command that works alone, until the function returned is called: that waits until steps in

@@ -30,9 +30,6 @@ const (
 // Plan implements api.Actions.
 func (p actions) Plan(ctx context.Context, names []string) ([]api.PlanRow, error) {
 	v := p.present()
-	if v.environment.missing != nil {
-		return nil, v.environment.missing
-	}
 	all, err := p.journal.Summaries(ctx)
 	if err != nil {
 		return nil, err

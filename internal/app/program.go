@@ -35,11 +35,14 @@ type Program struct {
 	pacer     journal.Pacer  // nil where no other process acts
 
 	loading sync.Mutex // one reload at a time
-	refused string     // guarded by loading: the problems of the last reload that was refused
+	refused string     // guarded by loading: the digest of the problems that were told last
 
 	mu          sync.Mutex
 	files       Files         // guarded by mu
 	environment *environment  // guarded by mu
+	loaded      api.Loading   // guarded by mu: how files were last read
+	folders     []string      // guarded by mu: of policies, as last read
+	unsettled   bool          // guarded by mu: what was read is to be read again soon, though no file changes
 	swapped     chan struct{} // guarded by mu; closed when files and environment are replaced
 }
 

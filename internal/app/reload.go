@@ -4,79 +4,102 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
-	"time"
 	"unicode/utf8"
 
+	"rotator/internal/config"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
 
-// refresh reads configuration and policies again. Stores and teams are made anew, and so read their secrets again, when
-// the configuration changed or anew is asked for. Everything that can fail is done before anything changes; an error
-// means that all is as before, and is an event too. The same error again is told where aloud is set.
-func (p *Program) refresh(ctx context.Context, anew, aloud bool) error {
+// refreshing is how files are read again.
+type refreshing struct {
+	anew  bool // all stores and teams are made again, and so read their secrets again
+	aloud bool // the same problems as before are logged again
+	quiet bool // nobody asked for it: that it went well is no news
+}
+
+// refresh reads configuration and policies again, and makes stores and teams of what changed. Its error is what is wrong, as
+// policies.Problems: what is named there stays as it was, and all else is in force. Any other error means that the journal
+// did not take it, and that all is as before.
+func (p *Program) refresh(ctx context.Context, how refreshing) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
-	err := p.reload(ctx, anew)
-	ended(err)
-	if err == nil {
-		p.refused = ""
-		return nil
-	}
-	if p.refused == err.Error() && !aloud {
+	r, err := p.reload(ctx, how.anew)
+	if err != nil {
+		p.log.Error("configuration not read again", "err", err)
+		ended(err)
 		return err
 	}
-	p.refused = err.Error()
-	var problems policies.Problems
-	if errors.As(err, &problems) {
-		for _, problem := range problems {
-			p.log.Error("not reloaded", "problem", problem.String())
-		}
-	} else {
-		p.log.Error("not reloaded", "err", err)
+	all := r.all()
+	p.tellProblems(all, how.aloud)
+	ended(asError(all))
+	level := slog.LevelInfo
+	if how.quiet {
+		level = slog.LevelDebug
 	}
-	e := journal.Event{At: time.Now(), Kind: journal.ReloadRefused, Data: map[string]string{"error": shorten(p.refused, 2000)}}
-	return errors.Join(err, p.journal.Record(ctx, e))
+	p.log.Log(ctx, level, "configuration and policies read", "policies", len(r.Policies), "problems", r.count())
+	return asError(all)
 }
 
-func (p *Program) reload(ctx context.Context, anew bool) error {
-	f, err := p.setup.ReadFiles()
-	if err != nil {
-		return err
-	}
+func (p *Program) reload(ctx context.Context, anew bool) (reading, error) {
 	before := p.present()
-	w := before.environment
-	if anew || f.Config.Digest != before.Config.Digest {
-		known, err := p.knownTeams(ctx)
-		if err != nil {
-			return err
-		}
-		if w, err = newEnvironment(ctx, f.Config, known, p.hooks(), p.log); err != nil {
-			return err
-		}
+	c, err := p.setup.Configuration()
+	var broken policies.Problems
+	if errors.As(err, &broken) { // a broken configuration costs only itself: policies are read under the one in force
+		c = before.Config
+	} else if err != nil {
+		return reading{}, err
 	}
-	if problems, err := p.gaps(ctx, f, w); err != nil || len(problems) > 0 {
-		return errors.Join(err, asError(problems))
+	w, err := p.renewed(ctx, before, c, anew)
+	if err != nil {
+		return reading{}, err
 	}
-	for _, key := range before.Config.NeedsRestart(f.Config) {
+	r, err := readPolicies(ctx, c, p.journal)
+	if err != nil {
+		return reading{}, err
+	}
+	gaps, err := p.gaps(ctx, r.Files)
+	if err != nil {
+		return reading{}, err
+	}
+	r.problems = slices.Concat(broken, w.problems, gaps)
+	for _, key := range before.Config.NeedsRestart(c) {
 		p.log.Warn("the new value takes effect when the daemon is started again", "key", key)
 	}
 	// The new stores and teams first: a policy may name them. They hold all that the old policies need.
-	p.swap(f, w)
-	if err := p.journal.SetPolicies(ctx, time.Now(), f.Specs()); err != nil {
+	p.swap(r.Files, w)
+	if err := p.take(ctx, r); err != nil {
 		p.swap(before.Files, before.environment)
-		return err
+		return reading{}, err
 	}
 	p.scheduler.Wake()
-	p.log.Info("configuration and policies read", "policies", len(f.Policies))
-	return nil
+	return r, nil
 }
 
-// gaps are the stores and teams that the journal still needs and that the new configuration lacks.
-func (p *Program) gaps(ctx context.Context, f Files, w *environment) (problems policies.Problems, err error) {
+// renewed is the environment of a configuration: the one in force where nothing is to be made anew.
+func (p *Program) renewed(ctx context.Context, before view, c *config.Config, anew bool) (*environment, error) {
+	same := !anew && c.Digest == before.Config.Digest
+	if same && len(before.environment.problems) == 0 {
+		return before.environment, nil
+	}
+	known, err := p.knownTeams(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w := newEnvironment(ctx, c, known, p.hooks(), p.log, made{before.environment, before.Config, same})
+	if same && len(w.problems) == len(before.environment.problems) {
+		return before.environment, nil // tried again, and nothing came of it
+	}
+	return w, nil
+}
+
+// gaps are the stores and teams that the journal still needs and that the configuration does not name. Policies that need them
+// wait, and no others.
+func (p *Program) gaps(ctx context.Context, f Files) (problems policies.Problems, err error) {
 	lacks := func(what, name, why string) {
 		problem := policies.Problem{File: f.Config.File, What: fmt.Sprintf("%s %s is missing, and %s", what, name, why),
 			Want: "it kept until that is over, or `rotator forget`"}
@@ -89,7 +112,7 @@ func (p *Program) gaps(ctx context.Context, f Files, w *environment) (problems p
 		return nil, err
 	}
 	for _, t := range targets {
-		if _, ok := w.stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "") {
+		if _, ok := f.Config.Stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "") {
 			lacks("store", t.Store, fmt.Sprintf("target %s of %s was not forgotten", t.TargetID, t.Policy))
 		}
 	}
@@ -99,7 +122,7 @@ func (p *Program) gaps(ctx context.Context, f Files, w *environment) (problems p
 	}
 	for _, s := range all {
 		team := s.Policy.Team
-		if w.teams[team] != nil {
+		if _, ok := f.Config.Teams[team]; ok {
 			continue
 		}
 		need, err := needs(ctx, p.journal, s.Policy)
@@ -129,18 +152,6 @@ func needs(ctx context.Context, j journal.Journal, policy journal.Policy) (strin
 		}
 	}
 	return "", nil
-}
-
-// warnOfGaps says at the start what a reload would have refused: to rotate what can be is better than to rotate nothing.
-func (p *Program) warnOfGaps(ctx context.Context) {
-	v := p.present()
-	problems, err := p.gaps(ctx, v.Files, v.environment)
-	for _, problem := range problems {
-		p.log.Error("the configuration lost what the journal still needs", "problem", problem.String())
-	}
-	if err != nil {
-		p.log.Error("the journal could not be compared with the configuration", "err", err)
-	}
 }
 
 // swap puts other files and another environment in force.

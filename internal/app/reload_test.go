@@ -1,6 +1,8 @@
 package app
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,15 +21,27 @@ func TestShorten(t *testing.T) {
 
 func TestWhatIsReadAgain(t *testing.T) {
 	t.Parallel()
-	c := &config.Config{File: "./rotator.yaml", Policies: "/etc/policies"}
+	dir := t.TempDir()
+	for _, name := range []string{"new", "old", "new.d"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := &config.Config{File: "./rotator.yaml", Policies: dir}
+	folders := []string{dir, dir + "/old", dir + "/gone"}
 	for name, want := range map[string]bool{
-		"/etc/policies": true, "/etc/policies/a.yaml": true, "/etc/policies/a.yml": true, "/etc/policies/a.yaml~": false, "/etc/policies/..data": true,
-		"/etc/a.yaml": false, "rotator.yaml": true, "other.yaml": false,
+		dir: true, dir + "/a.yaml": true, dir + "/a.yml": true, dir + "/a.yaml~": false, dir + "/..data": true, dir + "/old/a.yaml": true,
+		dir + "/old/..data": true, dir + "/gone": true, dir + "/other/a.yaml": false, filepath.Dir(dir) + "/a.yaml": false, "rotator.yaml": true, "other.yaml": false,
 	} {
 		for _, op := range []fsnotify.Op{fsnotify.Create, fsnotify.Chmod} { // a file that could not be read may be readable now
-			if got := concerns(c, fsnotify.Event{Name: name, Op: op}); got != want {
+			if got := concerns(c, folders, fsnotify.Event{Name: name, Op: op}); got != want {
 				t.Errorf("%s of %s: %v, want %v", op, name, got, want)
 			}
+		}
+	}
+	for _, name := range []string{"/new", "/new.d"} {
+		if !concerns(c, folders, fsnotify.Event{Name: dir + name, Op: fsnotify.Create}) || concerns(c, folders, fsnotify.Event{Name: dir + name, Op: fsnotify.Chmod}) {
+			t.Errorf("%s: a new folder is read, and no other change of it is looked at", name)
 		}
 	}
 }

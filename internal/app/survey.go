@@ -71,7 +71,10 @@ func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, r
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	s, _ := v.environment.Store(t.Store) // policies name only stores that there are
+	s, ok := v.environment.Store(t.Store)
+	if !ok {
+		return finding{action: actWarning, detail: missingStore(t.Store)}
+	}
 	value, err := s.Current(ctx, storeTarget(t))
 	if err != nil && !errors.Is(err, stores.ErrNotFound) {
 		return finding{action: actWarning, detail: err.Error()}
@@ -122,7 +125,11 @@ func (p actions) fresh(ctx context.Context, v view, policy *policies.Policy, rec
 		}
 		return "", nil
 	}
-	who, err := v.environment.teams[policy.Team].probe.WhoAmI(ctx, value.Trimmed())
+	team := v.environment.teams[policy.Team]
+	if team == nil {
+		return "", fmt.Errorf("team %s cannot be made from the configuration", policy.Team)
+	}
+	who, err := team.probe.WhoAmI(ctx, value.Trimmed())
 	if err != nil && !xai.ProvesBad(err) {
 		return "", err
 	}

@@ -41,7 +41,7 @@ func (p *Program) announceReload() (ended func(error)) {
 	return func(err error) {
 		status := "configuration and policies read"
 		if err != nil {
-			status = "not reloaded, what was in force stays: " + strings.ReplaceAll(shorten(err.Error(), 300), "\n", "; ")
+			status = "configuration refused, what it names stays as it was: " + strings.ReplaceAll(shorten(err.Error(), 300), "\n", "; ")
 		}
 		p.tellSystemd(daemon.SdNotifyReady + "\nSTATUS=" + status)
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -30,7 +31,11 @@ func (d danger) isAbout(t policies.Target) bool {
 func (v view) dangers(ctx context.Context, targets map[string][]stores.Target) (all []danger, unknown map[string]error) {
 	unknown = map[string]error{}
 	for _, store := range slices.Sorted(maps.Keys(targets)) {
-		s, _ := v.environment.Store(store) // policies name only stores that there are
+		s, ok := v.environment.Store(store)
+		if !ok {
+			unknown[store] = errors.New(missingStore(store))
+			continue
+		}
 		within, cancel := context.WithTimeout(ctx, time.Minute*time.Duration(len(targets[store])))
 		warnings, err := s.(stores.Warner).Warnings(within, targets[store])
 		cancel()

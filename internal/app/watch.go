@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -38,10 +39,10 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	defer settled.Stop()
 	settled.Stop()
 	p.follow(watcher)
-	for anew, aloud := false, false; ; {
+	for how := (refreshing{}); ; {
 		select {
 		case e := <-changes:
-			if concerns(p.present().Config, e) {
+			if concerns(p.present().Config, p.policyFolders(), e) {
 				settled.Reset(settleTime)
 			}
 			continue
@@ -50,22 +51,25 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			continue
 		case <-again.C:
 			p.follow(watcher)
-			continue
+			if !p.isUnsettled() {
+				continue
+			}
+			how.quiet = true
 		case <-settled.C:
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration, policies and secrets")
-			anew, aloud = true, true
+			how.anew, how.aloud = true, true
 		case <-ctx.Done():
 			return
 		}
-		err := p.refresh(ctx, anew, aloud) // told already
+		err := p.refresh(ctx, how) // told already
 		p.follow(watcher)
-		aloud = false
+		how.aloud, how.quiet = false, false
 		if err != nil && !errors.As(err, new(policies.Problems)) {
 			settled.Reset(reread) // the files are not at fault, and may not change for months
 			continue
 		}
-		anew = false
+		how.anew = false
 	}
 }
 
@@ -75,21 +79,43 @@ func (p *Program) follow(w *fsnotify.Watcher) {
 		return
 	}
 	c := p.present().Config
-	for _, dir := range []string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)} {
+	for _, dir := range append([]string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)}, p.policyFolders()...) {
 		if err := w.Add(dir); err != nil {
 			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
 		}
 	}
 }
 
-// concerns reports whether what changed may be the configuration or a policy, or who may read it.
-func concerns(c *config.Config, e fsnotify.Event) bool {
+// policyFolders are the folders that policies were last read from.
+func (p *Program) policyFolders() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.folders
+}
+
+// isUnsettled reports whether files are read again though they do not change: a store that could not be made may be made now,
+// and a policy that another replica still read may be gone.
+func (p *Program) isUnsettled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.unsettled
+}
+
+// concerns reports whether what changed may be the configuration or a policy, or who may read it. folders are those that
+// policies were read from; one that is new is told of by the folder that it lies in.
+func concerns(c *config.Config, folders []string, e fsnotify.Event) bool {
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
 	switch {
-	case name == "..data", e.Name == c.Policies:
+	case name == "..data", e.Name == c.Policies, slices.Contains(folders, e.Name):
 		return true
-	case dir == c.Policies:
-		return filepath.Ext(name) == ".yaml" || filepath.Ext(name) == ".yml"
+	case dir == c.Policies || slices.Contains(folders, dir):
+		ext := filepath.Ext(name)
+		return ext == ".yaml" || ext == ".yml" || e.Has(fsnotify.Create) && isFolder(e.Name)
 	}
 	return filepath.Clean(e.Name) == filepath.Clean(c.File)
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }

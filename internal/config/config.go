@@ -25,7 +25,7 @@ type Config struct {
 	// `password=command:/PATH ARGUMENT…`; or a reference stands in place of the whole address. Default:
 	// sqlite:/var/lib/rotator/rotator.db.
 	State State `yaml:"state"`
-	// Policies is the folder of the policies, each file of which ends in .yaml. Default: /etc/rotator/policies.
+	// Policies is the folder of the policies, each file of which ends in .yaml; the folders below it are read too. Default: /etc/rotator/policies.
 	Policies string `yaml:"policies"`
 	// Installation names this deployment, such as prod-eu. A journal belongs to one installation; another one only compares keys
 	// and targets, until `rotator state claim`. Needed in a container and with PostgreSQL, unless both addresses of xAI are
