@@ -143,8 +143,8 @@ func TestDaemonOnSystemd(t *testing.T) {
 		m.Run(t, "systemctl", "reload", "rotator")
 		state(t, m, "other", "idle")
 		m.Write(t, "etc/rotator/policies/bad.yaml", "name: bad\nschedule: never\n", 0o644)
-		m.Until(t, soon, "StatusText=not reloaded, what was in force stays: /etc/rotator/policies/bad.yaml", // until the next report
-			"sh", "-ec", "systemctl reload rotator; sleep 1; systemctl show -p StatusText rotator")
+		m.Until(t, soon, "StatusText=configuration refused, what it names stays as it was: /etc/rotator/policies/bad.yaml", // until the next report
+			"sh", "-ec", "! systemctl reload rotator; sleep 1; systemctl show -p StatusText rotator")
 		m.Until(t, soon, "bad.yaml", "journalctl", "--no-pager", "-p", "warning", "-u", "rotator")
 		if err := os.Remove(filepath.Join(m.Root, "etc/rotator/policies/bad.yaml")); err != nil {
 			t.Fatal(err)
