@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 )
@@ -94,7 +95,33 @@ alone is unlikely to help; it is tried all the same, and the reason clears itsel
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.Reason, human, cell(r.Means), cell(r.Do))
 	}
+	b.WriteString(`
+## Health
+
+One word says how a policy is: in ` + "`rotator health`, `rotator status` (`health`, `health_reason` and `remedy` of `-o json`)" + `, on the
+page and in the metric ` + "`rotator_policy_health`" + `. The first line that applies counts. The policy's owner stores it with each commit,
+and also from when it will be overdue; whoever shows it compares that with the clock, so that a dead daemon shows too. People are
+notified when a policy becomes ` + "`action_required` or `overdue`" + `, and when it no longer is.
+
+| health | when |
+|---|---|
+`)
+	for _, h := range health.All {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", h, healthRows[h])
+	}
 	return b.String()
+}
+
+// healthRows are when a policy is how.
+var healthRows = map[health.Health]string{
+	health.Overdue: "A key that works is older than `max_age`; a rotation is due, wanted or under way, or the retirement of a key is late, for an hour, " +
+		"holds not counted; or a compromised key is accepted 15 minutes after its report.",
+	health.ActionRequired: "A reason stands that waits for a human; consumers read a key that is dead; the journal is being compared after a restore; or the " +
+		"policy was removed and keys of it are left.",
+	health.Degraded: "A step failed three times in a row; a target was not read, or the live key did not prove itself, for two watches (`limits.watch`, 15 " +
+		"minutes each); the policy's file has an error and an older version is in force; the policy is held; or no key of it is live yet.",
+	health.Progressing: "A rotation is due, wanted or under way, or old keys are being retired, in time.",
+	health.OK:          "Within two watches the live key proved itself and was read in every target. Nothing is due.",
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }

@@ -17,7 +17,11 @@ func computeDue(r *run) {
 	facts := due.FactsOf(r.policy, r.rec)
 	facts.Freezes = r.env.Freezes()
 	r.start = facts.Start(r.policy, r.now())
-	r.rec.Policy.DueAt, r.rec.Policy.DueCause = r.start.At, string(r.start.Cause)
+	at, cause, p := r.start.At, r.start.Cause, &r.rec.Policy
+	if cause == due.NewTarget && p.DueCause == string(cause) && !p.DueAt.IsZero() && p.DueAt.Before(at) {
+		at = p.DueAt // since it was empty: how long it waits counts
+	}
+	p.DueAt, p.DueCause = at, string(cause)
 }
 
 // delayed is the wait for a rotation that begins later than it is due.

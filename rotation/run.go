@@ -12,6 +12,7 @@ import (
 	"rotator/policies"
 	"rotator/rotation/due"
 	"rotator/rotation/effect"
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -211,8 +212,8 @@ func (r *run) foremost() note {
 	return best
 }
 
-// failuresTold is how many times in a row something fails before it is told to people: a hiccup is no news.
-const failuresTold = 3
+// failuresTold is how many times in a row something fails before it is told to people.
+const failuresTold = health.FailuresTold
 
 // conclude writes into the policy's row how the turn ended, and when it is looked at again.
 func (r *run) conclude() {
@@ -240,6 +241,7 @@ func (r *run) conclude() {
 	if p.Failures == failuresTold && !reason.NeedsHuman(n.Reason) {
 		r.tell(journal.Failed, "reason", string(n.Reason), "error", text)
 	}
+	r.rate()
 	p.NextRunAt = r.agenda()
 }
 
@@ -253,6 +255,9 @@ const (
 func (r *run) agenda() time.Time {
 	now := r.now()
 	at := now.Add(r.engine.limits.Watch)
+	if late := r.rec.Policy.OverdueAt; late.After(now) { // people are told at once
+		at = minTime(at, late)
+	}
 	if watch := r.rec.Policy.WatchAt; watch.After(now) {
 		at = minTime(at, watch)
 	} else { // a pass broke off before it: zero would mean never
@@ -312,6 +317,7 @@ func (r *run) tell(k journal.Kind, data ...string) {
 
 // commit writes what changed, with the events that tell of it. After ErrLost nothing more may be touched.
 func (r *run) commit(ctx context.Context, release bool) error {
+	r.rate()
 	err := r.engine.ledger.Commit(ctx, r.claim, r.rec, release, r.events...)
 	switch {
 	case err == nil:

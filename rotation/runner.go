@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/turn"
@@ -71,6 +72,9 @@ func (e *Engine) Fail(ctx context.Context, task *turn.Task, cause error, pause t
 	}
 	p.Failures++
 	p.Error, p.NextRunAt = cause.Error(), now.Add(pause)
+	if spec, err := policies.Decode([]byte(p.Spec)); err == nil {
+		rate(rec, spec, e.environment().Freezes(), e.limits.Watch, now)
+	}
 	var tell []journal.Event
 	if p.Failures == failuresTold {
 		tell = append(tell, journal.Event{At: now, Policy: task.Claim.Policy, Rotation: p.RotationID, Kind: journal.Failed,

@@ -85,3 +85,14 @@ func Frozen(all []policies.Freeze, p *policies.Policy, cause Cause, t time.Time)
 	}
 	return longest, ok
 }
+
+// Thawed is the first instant from t on at which no freeze keeps a policy from what has that cause.
+func Thawed(all []policies.Freeze, p *policies.Policy, cause Cause, t time.Time) time.Time {
+	for {
+		z, ok := Frozen(all, p, cause, t)
+		if !ok {
+			return t
+		}
+		_, t = z.Span(p)
+	}
+}

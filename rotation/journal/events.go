@@ -50,6 +50,7 @@ const (
 	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
 	JournalRestored Kind = "journal_restored"
 	JournalClaimed  Kind = "journal_claimed" // an installation took over a journal that belonged to another
+	HealthChanged   Kind = "health_changed"  // a policy became action_required or overdue, or is no longer: Data has from, to and the reason
 	Reconciled      Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
 	Healed          Kind = "healed"          // consumers read a key that works again
 	NamesShortened  Kind = "names_cut"       // xAI keeps names shorter than asked
@@ -60,7 +61,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, Healed, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
 	return false

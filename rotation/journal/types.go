@@ -89,6 +89,15 @@ type Policy struct {
 	Since       time.Time // since when Reason stands
 	Failures    int       // turns in a row in which the job that Reason speaks of failed
 	AgeAlertAt  time.Time // when age over limit was last told
+	HeldAt      time.Time // when the owner last saw a hold in force: until then nothing was late
+
+	// How it is, as the owner said at its last commit. Whoever shows it asks health.Shown, which knows what time did since.
+	Health        PolicyHealth
+	HealthReason  Reason
+	OverdueAt     time.Time // from when it is overdue, unless its owner writes something else; zero: never
+	OverdueReason Reason    // why then
+	ProvedAt      time.Time // the oldest of the last reads of all targets and the live key's last proof; zero: one is lacking
+	StaleAt       time.Time // from when that is too old to say that all is well
 
 	// Made from keys and rotations by [Record.Summarize] at every commit; nobody else writes them.
 	RotationID  string    // in flight
@@ -146,6 +155,9 @@ func (r *Record) Live() *Key {
 	}
 	return nil
 }
+
+// PolicyHealth is one word for how a policy is: a closed list, which package health has.
+type PolicyHealth string
 
 // Reason says why a policy waits: a closed list, documented in docs/reasons.md.
 type Reason string

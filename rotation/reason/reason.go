@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/stores"
 	"rotator/xai"
@@ -130,6 +131,19 @@ var All = []Info{
 	{RetireOverdue, true, "An old key is still in use, or its use is not known, a week after its overlap ended.", "Find the consumer that still reads it; retire.max_wait bounds the wait."},
 	{Narrowing, true, "The key that a target holds may do more than key.acls. Its consumers would lose the rest at the first promotion, so it is neither adopted nor replaced.", "Add to key.acls what rotator status names; or set allow_narrowing: true once no consumer needs it."},
 	{NotOffered, true, "xAI does not offer a call that this needs.", "rotator check names it and says what to configure instead."},
+
+	// Of a policy's health alone.
+	{health.CompromisedAccepted, false, "xAI still accepts a key that was reported compromised more than 15 minutes ago.", "rotator status POLICY says what its rotation or its deletion waits for."},
+	{health.OverAge, false, "A key that works is older than max_age promises.", "rotator status POLICY says what its rotation or its retirement waits for; rotator rotate POLICY when nothing does."},
+	{health.RotationLate, false, "A rotation has been due, wanted or under way for more than an hour.", "rotator status POLICY says what it waits for; without a reason, see whether the daemon runs."},
+	{health.RetirementLate, false, "An old key should have been off, or deleted, more than an hour ago.", "rotator status POLICY says what its retirement waits for."},
+	{health.KeyDead, true, "Consumers read a key that xAI refuses or has blocked.", "Nothing if a rotation is under way; else see the error, and whether the team is blocked at xAI."},
+	{health.Removed, true, "The policy is in no file any more, and keys of it are left.", "Put the policy back, or rotator forget POLICY, which leaves its keys as they are."},
+	{health.Failing, false, "A step failed three times in a row.", "See the error; it is tried again by itself."},
+	{health.NotWatched, false, "A target was not read, or the live key did not prove itself, for two watches.", "See whether the daemon runs, and whether xAI and the store answer: rotator health."},
+	{health.SpecRefused, false, "The policy's file has an error; the last version without one is in force.", "Correct the file: rotator reload shows every problem."},
+	{health.Unproved, false, "The live key did not prove itself yet, or a target does not hold it.", "Nothing; rotator status POLICY says more if it stays."},
+	{health.NeverRotated, false, "No key of this policy is live yet: what its targets hold is not watched.", "Nothing; or rotator rotate POLICY, or adopt: true in the policy, without waiting for its schedule."},
 }
 
 // NeedsHuman reports whether the reason waits for a human.

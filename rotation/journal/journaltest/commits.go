@@ -23,6 +23,8 @@ var commits = []promise{
 		rec.Policy.Reason, rec.Policy.Error, rec.Policy.Failures, rec.Policy.LostKeys = "backoff", "store is down", 4, 2
 		rec.Policy.WantedAt, rec.Policy.WantedTrigger, rec.Policy.WantedWhy, rec.Policy.WantedBy = now(), journal.ByHand, "leaked", "me"
 		rec.Policy.ReconcileMark, rec.Policy.ReconcileFrom = "a mark", now()
+		rec.Policy.Health, rec.Policy.HealthReason, rec.Policy.OverdueAt, rec.Policy.OverdueReason = "degraded", "held", now().Add(time.Hour), "over_age"
+		rec.Policy.ProvedAt, rec.Policy.StaleAt, rec.Policy.HeldAt, rec.Policy.StaysOn = now(), now().Add(time.Minute), now(), true
 		rec.Policy.NextRunAt, rec.Policy.AgeAlertAt = now().Add(time.Hour), now()
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		got := k.load("a")

@@ -141,6 +141,7 @@ var rests = []promise{
 		for i, rec := range recs {
 			rec.Policy.NextRunAt, rec.Policy.WatchAt = next, next
 			rec.Policy.Error = fmt.Sprint("seen ", i)
+			rec.Policy.Health, rec.Policy.ProvedAt, rec.Policy.StaleAt = "ok", now(), next
 			rec.Targets[0].SeenAt, rec.Targets[0].KeyID = next, fmt.Sprint("key ", i)
 			rec.Keys[0].Health = journal.HealthOK
 			done[i] = journal.Outcome{Claim: claims[i], Record: rec}

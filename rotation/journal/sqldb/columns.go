@@ -11,7 +11,8 @@ import (
 const (
 	loaded = "name team owner spec first_seen removed_at file spec_error"
 	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
-		"reconcile_from last_success reason error since failures age_alert_at rotation_id key_id fingerprint live_since oldest_key key_expires"
+		"reconcile_from last_success reason error since failures age_alert_at held_at health " +
+		"health_reason overdue_at overdue_reason proved_at stale_at rotation_id key_id fingerprint live_since oldest_key key_expires"
 )
 
 func ownedFields(p *journal.Policy) []any {
@@ -19,6 +20,7 @@ func ownedFields(p *journal.Policy) []any {
 		instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.LostKeys, flag{&p.StaysOn},
 		instant{&p.WantedAt}, (*string)(&p.WantedTrigger), &p.WantedWhy, &p.WantedBy, &p.ReconcileMark, instant{&p.ReconcileFrom},
 		instant{&p.LastSuccess}, (*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
+		instant{&p.HeldAt}, (*string)(&p.Health), (*string)(&p.HealthReason), instant{&p.OverdueAt}, (*string)(&p.OverdueReason), instant{&p.ProvedAt}, instant{&p.StaleAt},
 		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.OldestKey}, instant{&p.KeyExpires},
 	}
 }

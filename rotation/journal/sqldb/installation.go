@@ -148,7 +148,8 @@ func startAfresh(ctx context.Context, t tx, at time.Time) error {
 			contact_at = NULL, empty_from = NULL, empty_at = NULL, seen_at = NULL, error = ''`,
 		`UPDATE policies SET due_at = NULL, due_cause = '', not_before = NULL, watch_at = NULL, lost_keys = 0, stays_on = 0,
 			wanted_at = NULL, wanted_trigger = '', wanted_why = '', wanted_by = '', reconcile_from = NULL, last_success = NULL,
-			reason = '', error = '', since = NULL, failures = 0, age_alert_at = NULL,
+			reason = '', error = '', since = NULL, failures = 0, age_alert_at = NULL, held_at = NULL,
+			health = '', health_reason = '', overdue_at = NULL, overdue_reason = '', proved_at = NULL, stale_at = NULL,
 			rotation_id = '', key_id = '', fingerprint = '', live_since = NULL, oldest_key = NULL, key_expires = NULL`,
 	} {
 		if _, err := t.exec(ctx, s); err != nil {

@@ -35,6 +35,13 @@ CREATE TABLE policies (
   since          BIGINT,
   failures       BIGINT NOT NULL DEFAULT 0,
   age_alert_at   BIGINT,
+  held_at        BIGINT,                      -- when the owner last saw a hold in force
+  health         TEXT NOT NULL DEFAULT '' CHECK (health IN ('', 'ok', 'progressing', 'degraded', 'action_required', 'overdue')),
+  health_reason  TEXT NOT NULL DEFAULT '',
+  overdue_at     BIGINT,                      -- from when the policy is overdue, unless its owner writes something else
+  overdue_reason TEXT NOT NULL DEFAULT '',
+  proved_at      BIGINT,                      -- the oldest of the last reads of all targets and the live key's last proof
+  stale_at       BIGINT,                      -- from when that is too old
   -- made from keys and rotations at every commit
   rotation_id    TEXT NOT NULL DEFAULT '',
   key_id         TEXT NOT NULL DEFAULT '',

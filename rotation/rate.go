@@ -1,0 +1,36 @@
+package rotation
+
+import (
+	"time"
+
+	"rotator/policies"
+	"rotator/rotation/health"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+)
+
+// rate says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
+// over.
+func (r *run) rate() {
+	if from, to := rate(r.rec, r.policy, r.env.Freezes(), r.engine.limits.Watch, r.now()); health.Alarming(from) != health.Alarming(to) || health.Alarming(to) && from != to {
+		p := &r.rec.Policy
+		r.tell(journal.HealthChanged, "from", string(from), "to", string(to), "reason", string(p.HealthReason), "error", p.Error)
+	}
+}
+
+// rate writes the health of a record's policy into its row, and returns what it was and what it is.
+func rate(rec *journal.Record, policy *policies.Policy, freezes []policies.Freeze, watch time.Duration, now time.Time) (from, to journal.PolicyHealth) {
+	p := &rec.Policy
+	if rec.Hold.Active(now) {
+		p.HeldAt = now
+	}
+	f := health.FactsOf(policy, rec, freezes, reason.NeedsHuman, watch, now)
+	from = p.Health
+	p.Health, p.HealthReason, _ = health.Of(f, now)
+	p.OverdueAt, p.OverdueReason = f.OverdueAt()
+	p.ProvedAt, p.StaleAt = noTime, f.StaleAt()
+	if f.Proved {
+		p.ProvedAt = f.SeenAt
+	}
+	return from, p.Health
+}
