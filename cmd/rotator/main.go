@@ -36,8 +36,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, config.Env{}))
 }
 
-// run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits
-// for a human or is held.
+// run is the whole program. It returns the exit code: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs
+// a human, is overdue or is held.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, env config.Env) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -86,7 +86,7 @@ func (a *cli) root() *cobra.Command {
 		Long: `Rotator keeps xAI (Grok) API keys young. For each key that is due it creates a successor, writes it to the secret
 stores where its consumers read it, proves it, and only then retires the old key.
 
-Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits for a human or is held.`,
+Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a human, is overdue or is held.`,
 		Version:       versionLine(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -114,6 +114,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy waits f
 		a.planCommand(),
 		a.rotateCommand(),
 		a.statusCommand(),
+		a.healthCommand(),
 		a.historyCommand(),
 		a.abortCommand(),
 		a.rollbackCommand(),

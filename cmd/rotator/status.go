@@ -101,14 +101,29 @@ func (a *cli) tellLoads(ctx context.Context, l *connection) {
 	}
 }
 
-// stuck reports whether a policy waits for a human, or is held by one.
-func stuck(r api.StatusRow) bool { return r.State == api.StateBlocked || r.Hold != nil }
+// stuck reports whether a policy waits for a human, is held by one, or is late.
+func stuck(r api.StatusRow) bool {
+	return r.State == api.StateBlocked || r.Hold != nil || alarming(r)
+}
+
+// alarming reports whether people have to look at a policy now.
+func alarming(r api.StatusRow) bool {
+	return r.Health == api.HealthOverdue || r.Health == api.HealthActionRequired
+}
+
+// healthCell is a policy's health, and why where nothing else says it.
+func healthCell(r api.StatusRow) string {
+	if r.HealthReason == nil || or(r.HealthReason) == or(r.Reason) {
+		return r.Health
+	}
+	return r.Health + " (" + *r.HealthReason + ")"
+}
 
 // drawStatus fills the table; a wide one says which replica acts for a policy at this moment.
 func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
-	head := []string{"POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "WAITS FOR"}
+	head := []string{"POLICY", "STATE", "KEY", "AGE", "MAX AGE", "NEXT RUN", "HEALTH", "WAITS FOR"}
 	if wide {
-		head = slices.Insert(head, 6, "IN HAND OF", "SINCE")
+		head = slices.Insert(head, 7, "IN HAND OF", "SINCE")
 	}
 	t.row(head...)
 	for _, r := range rows {
@@ -137,9 +152,9 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		if r.RotationState != nil && *r.RotationState != state {
 			state += " (" + *r.RotationState + ")"
 		}
-		cells := []string{r.Policy, state, or(r.KeyID), humanSeconds(r.Age), humanSeconds(r.MaxAge), in(r.NextRun, now), why}
+		cells := []string{r.Policy, state, or(r.KeyID), humanSeconds(r.Age), humanSeconds(r.MaxAge), in(r.NextRun, now), healthCell(r), why}
 		if wide {
-			cells = slices.Insert(cells, 6, or(r.Owner), ago(r.OwnedSince, now))
+			cells = slices.Insert(cells, 7, or(r.Owner), ago(r.OwnedSince, now))
 		}
 		t.row(cells...)
 	}

@@ -60,3 +60,11 @@ func (a *lastAnswers) troubled(stores []string, now time.Time) (words []string, 
 	}
 	return words, gone
 }
+
+// asked reports whether a store answered, or failed to, since this process began.
+func (a *lastAnswers) asked(store string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, asked := a.of[store]
+	return asked
+}

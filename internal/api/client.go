@@ -75,6 +75,11 @@ func (c *Client) Check(ctx context.Context) (rows []CheckRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/check", nil)
 }
 
+// Health tells at one look how everything is that the journal knows.
+func (c *Client) Health(ctx context.Context) (rows []HealthRow, err error) {
+	return rows, c.get(ctx, &rows, "/v1/health", nil)
+}
+
 // Present is the id of the last event: [Client.Events] after it returns what happens from now on.
 func (c *Client) Present(ctx context.Context) (int64, error) {
 	var e Events

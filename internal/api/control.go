@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
 
@@ -38,6 +39,7 @@ func (c *Server) control() http.Handler {
 		"GET /v1/plan":              {[]string{"policy"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},
+		"GET /v1/health":            {nil, c.getHealth},
 		"GET /v1/events":            {[]string{"after", "policy"}, c.getEvents},
 		"POST /v1/orders":           {nil, c.postOrder},
 		"GET /v1/orders/{id}":       {nil, c.getOrder},
@@ -184,8 +186,25 @@ func (c *Server) statusRows(found []journal.Summary) []StatusRow {
 	now := c.o.Now()
 	for i, s := range found {
 		rows[i] = statusRow(s, now, c.needsHuman)
+		rows[i].Remedy = c.remedy(rows[i])
 	}
 	return rows
+}
+
+// remedy says what to do about a policy that is not well: what its own reason asks of people, else what its health does.
+func (c *Server) remedy(row StatusRow) *string {
+	why := row.HealthReason
+	if row.Reason != nil && c.needsHuman(journal.Reason(*row.Reason)) {
+		why = row.Reason
+	}
+	if why == nil || row.Health == string(health.OK) {
+		return nil
+	}
+	do := c.reasons[journal.Reason(*why)].Do
+	if do == "Nothing." {
+		return nil
+	}
+	return text(strings.ReplaceAll(do, "POLICY", row.Policy))
 }
 
 func (c *Server) getHistory(r *http.Request) (any, error) {

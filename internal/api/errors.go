@@ -12,7 +12,7 @@ import (
 const (
 	ExitFailed  = 1 // it did not work
 	ExitUsage   = 2 // what was asked for, or the configuration, is wrong
-	ExitWaiting = 3 // a named policy waits for a human or is held
+	ExitWaiting = 3 // a named policy needs a human, is overdue or is held
 )
 
 // ErrNoDaemon: nobody answers at the socket.

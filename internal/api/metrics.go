@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"rotator/rotation/due"
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
 
@@ -16,7 +17,7 @@ const failuresStuck = 3
 
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
-// How many series there are is bounded by the configuration: per policy four, one more while it waits for a human, and one
+// How many series there are is bounded by the configuration: per policy ten, one more while it waits for a human, and one
 // while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
 // outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
 // facts: take their max, not their sum.
@@ -105,6 +106,8 @@ var (
 	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
 	descSuccess   = desc("last_success_timestamp_seconds", "When a rotation of a policy last became live.", "policy")
 	descWaiting   = desc("policy_waiting", "1 for a policy that waits for a human, with the reason.", "policy", "reason")
+	descHealth    = desc("policy_health", "1 for the health that a policy has, 0 for each other: ok, progressing, degraded, action_required or overdue.", "policy", "health")
+	descOf        = desc("policy_info", "Always 1: the team of a policy, and its owner.", "policy", "team", "owner")
 	descPolicies  = desc("policies", "Policies by state: a state of a rotation in flight, overlap, soaking, idle, blocked or removed.", "state")
 	descHeld      = desc("policies_held", "Policies that a human holds.")
 	descStuck     = desc("steps_stuck", "Policies whose step failed three times in a row or waits for a human.")
@@ -124,7 +127,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting,
+	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
 		descReplicas, descSeen, descReloadOK, descReloadAt} {
 		ch <- d
@@ -189,6 +192,11 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 	for _, sum := range s.policies {
 		p, spec := sum.Policy, specOf(sum.Policy)
 		states[stateOf(sum, f.needsHuman)]++
+		is, _ := health.Shown(&p, sum.Hold, now)
+		for _, h := range health.All {
+			gauge(descHealth, truth(h == is), p.Name, string(h))
+		}
+		gauge(descOf, 1, p.Name, p.Team, p.Owner)
 		if age, ok := ageOf(p, now); ok {
 			gauge(descAge, age.Seconds(), p.Name)
 		}

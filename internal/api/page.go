@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
 
@@ -107,14 +108,18 @@ func (c *Server) policyViews(found []journal.Summary) []policyView {
 	views := make([]policyView, len(found))
 	for i, row := range c.statusRows(found) {
 		p := found[i].Policy
-		info := c.reasons[p.Reason]
+		why := p.Reason
+		if why == "" && row.HealthReason != nil {
+			why = journal.Reason(*row.HealthReason)
+		}
+		info := c.reasons[why]
 		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means,
 			Do: strings.ReplaceAll(info.Do, "POLICY", p.Name)}
 		if phase := phaseOf(found[i]); phase != "" && row.State != phase {
 			v.Also = phase
 		}
 		v.TooOld = row.Age != nil && row.MaxAge != nil && *row.Age > *row.MaxAge
-		v.Alarming = v.TooOld || row.State == StateBlocked || p.Failures >= failuresStuck
+		v.Alarming = v.TooOld || health.Alarming(health.Health(row.Health)) || row.State == StateBlocked || p.Failures >= failuresStuck
 		views[i] = v
 	}
 	slices.SortStableFunc(views, func(a, b policyView) int { return cmp.Compare(order(a), order(b)) })

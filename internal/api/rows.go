@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rotator/policies"
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
 
@@ -18,9 +19,21 @@ const (
 	StateRemoved = "removed" // the policy vanished from the files and was not forgotten
 )
 
+// How a policy is, in one word: the worst first.
+const (
+	HealthOverdue        = string(health.Overdue)
+	HealthActionRequired = string(health.ActionRequired)
+	HealthDegraded       = string(health.Degraded)
+	HealthProgressing    = string(health.Progressing)
+	HealthOK             = string(health.OK)
+)
+
 // StatusRow is where a policy stands.
 type StatusRow struct {
 	Policy        string     `json:"policy"`
+	Health        string     `json:"health"`         // ok, progressing, degraded, action_required or overdue
+	HealthReason  *string    `json:"health_reason"`  // why: one of the closed list; null when all is well
+	Remedy        *string    `json:"remedy"`         // what to do about it; null: nothing
 	State         string     `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
 	RotationState *string    `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
 	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
@@ -165,6 +178,8 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error), SpecError: text(p.SpecError),
 		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
 	}
+	word, why := health.Shown(&p, s.Hold, now)
+	row.Health, row.HealthReason = string(word), text(string(why))
 	row.RotationState = text(phaseOf(s))
 	if s.Rotation != nil {
 		row.Rotation = text(s.Rotation.ID)
