@@ -70,3 +70,23 @@ type warns struct{ stores.Store }
 func (warns) Warnings(_ context.Context, targets []stores.Target) ([]stores.Warning, error) {
 	return []stores.Warning{{Targets: targets, Text: "careful"}}, nil
 }
+
+// TestObservedPassesOnForgets: so that former values are kept beside what would lose them.
+func TestObservedPassesOnForgets(t *testing.T) {
+	t.Parallel()
+	for store, want := range map[stores.Store]bool{memstore.New(): false, forgets{memstore.New()}: true} {
+		var s stores.Store = observed{store, "s", nil}
+		f, ok := s.(stores.Forgetter)
+		if !ok {
+			t.Fatal("what a store forgets is hidden")
+		}
+		if got, err := f.Forgets(t.Context(), stores.Target{Path: "a"}); got != want || err != nil {
+			t.Errorf("%T forgets: %t, %v", store, got, err)
+		}
+	}
+}
+
+// forgets is a store that keeps no former value for long.
+type forgets struct{ stores.Store }
+
+func (forgets) Forgets(context.Context, stores.Target) (bool, error) { return true, nil }

@@ -209,3 +209,12 @@ func (o observed) Place(ctx context.Context, t stores.Target) (place string, err
 	defer func(begun time.Time) { o.tell(ctx, "place", begun, err) }(time.Now())
 	return p.Place(ctx, t)
 }
+
+// Forgets implements stores.Forgetter; a store without it forgets nothing. It is a question about the store, and no call.
+func (o observed) Forgets(ctx context.Context, t stores.Target) (bool, error) {
+	f, ok := o.Store.(stores.Forgetter)
+	if !ok {
+		return false, nil
+	}
+	return f.Forgets(ctx, t)
+}

@@ -145,4 +145,26 @@ var staging = []test{
 			s.clean(t, target)
 		}
 	}},
+	{name: "what is staged outlives the promotions of another field", needs: stagesFields, run: func(t *testing.T, s *suite, target stores.Target) {
+		a, old := attempt(), s.key()
+		s.human(t, target, old)
+		s.is(t, s.Store.Stage(t.Context(), target, a, old), nil) // as a former value is kept that is about to be replaced
+		another := target
+		another.Field = "another"
+		var was secret.Text
+		for range 11 {
+			b, value := attempt(), s.key()
+			s.is(t, s.Store.Promote(t.Context(), another, b, value, was.Fingerprint()), nil)
+			s.is(t, s.Store.Discard(t.Context(), another, b), nil)
+			was = value
+		}
+		s.staged(t, target, a, old)
+		s.current(t, target, old)
+		for range 2 {
+			s.is(t, s.Store.Discard(t.Context(), target, a), nil)
+			s.staged(t, target, a, secret.Text{})
+			s.clean(t, target)
+		}
+		s.current(t, another, was)
+	}},
 }

@@ -115,6 +115,7 @@ type test struct {
 func isStructured(s *suite) bool  { return s.structured }
 func holdsText(s *suite) bool     { return s.structured && s.Whole != nil }
 func canStage(s *suite) bool      { return s.CanStage }
+func stagesFields(s *suite) bool  { return s.structured && s.CanStage }
 func cannotStage(s *suite) bool   { return !s.CanStage }
 func hasCheck(s *suite) bool      { _, ok := s.Store.(stores.Checker); return ok }
 func keepsPrevious(s *suite) bool { return s.KeepsPrevious }

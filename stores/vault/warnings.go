@@ -14,8 +14,6 @@ import (
 type retention struct {
 	MaxVersions int    `json:"max_versions"` // 0: not said here
 	DeleteAfter string `json:"delete_version_after"`
-
-	hidden bool // the token may not read it
 }
 
 // defaultVersions is how many versions KV 2 keeps where neither the secret nor the mount says.
@@ -74,49 +72,20 @@ func (s *Store) warnings(ctx context.Context, fields []stores.Target, mount **re
 	if after != "" && after != "0s" {
 		warn("delete_version_after is "+after+": Vault deletes each version after that time, also the one in use", "Turn it off for this secret.")
 	}
-	s.warnOfVersions(p, len(distinct(fields)), own, **mount, warn)
+	if kept := own.versions(**mount); len(fields) == 1 && kept < 2 { // where there are several, former keys are staged: see Forgets
+		warn(fmt.Sprintf("max_versions is %d: no former value is kept, and there is no rollback", kept),
+			fmt.Sprintf("Set max_versions of %s/%s to 2 or more.", s.mount, p.path))
+	}
 	return all, nil
-}
-
-// warnOfVersions compares the versions that are kept with those that an overlap takes. Each promotion writes one version
-// of the whole secret: a former value is kept through an overlap only if the other fields' promotions do not push it out.
-func (s *Store) warnOfVersions(p place, fields int, own, mount retention, warn func(text, do string)) {
-	kept, needed := own.versions(mount), fields+1
-	if kept >= needed {
-		return
-	}
-	set := fmt.Sprintf("Set max_versions of %s/%s to %d or more, or give the keys secrets of their own.", s.mount, p.path, 2*fields+1)
-	if fields == 1 {
-		warn(fmt.Sprintf("max_versions is %d: no former value is kept, and there is no rollback", kept), set)
-		return
-	}
-	known := ""
-	if own.hidden || mount.hidden {
-		known = "as far as the token may read, "
-		set += fmt.Sprintf(" If more are kept already, give the token %q on %s/metadata/%s and %s/config.", "read", s.mount, p.path, s.mount)
-	}
-	warn(fmt.Sprintf("%d keys are fields of this secret, and each promotion writes a version of all of it: %d promotions in one overlap "+
-		"+ 1 former version = %d versions, but %smax_versions is %d. The former keys of at least %d are lost then, and with them the rollback",
-		fields, fields, needed, known, kept, needed-kept), set)
-}
-
-// distinct are the targets without those of a field that is there already: several policies, or one by two spellings.
-func distinct(targets []stores.Target) [][]stores.Target {
-	return stores.Together(targets, func(t stores.Target) string {
-		if t.Field == "" {
-			return "value"
-		}
-		return t.Field
-	})
 }
 
 // retention reads what is kept at a path of the API. Where nothing is there, or it is hidden, nothing is said.
 func (s *Store) retention(ctx context.Context, path string) (kept retention, err error) {
 	got, err := s.call(ctx, http.MethodGet, path, nil, nil)
 	switch {
-	case errors.Is(err, stores.ErrDenied):
-		return retention{hidden: true}, nil
-	case err != nil || got.nothing():
+	case errors.Is(err, stores.ErrDenied), err == nil && got.nothing():
+		return retention{}, nil
+	case err != nil:
 		return retention{}, err
 	}
 	err = got.data(&kept)

@@ -53,9 +53,9 @@ func TestWarningsOfEngines(t *testing.T) {
 	}
 }
 
-// TestManyFieldsInOneSecret: the versions that an overlap takes are compared with those that Vault keeps, the secret's own
-// number, else the mount's, else 10.
-func TestManyFieldsInOneSecret(t *testing.T) {
+// TestFewVersions: a secret of one key that keeps one version has no way back; keys that share a secret are staged before they
+// are replaced, however few versions are kept.
+func TestFewVersions(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name          string
@@ -63,16 +63,12 @@ func TestManyFieldsInOneSecret(t *testing.T) {
 		secret, mount int // max_versions; 0: not set
 		want          string
 	}{
-		{"the default is enough", 9, 0, 0, ""},
-		{"the default is not", 10, 0, 0, "10: 10 keys are fields of this secret, and each promotion writes a version of all of it: " +
-			"10 promotions in one overlap + 1 former version = 11 versions, but max_versions is 10. The former keys of at least 1 are lost"},
-		{"fifteen", 15, 0, 0, "= 16 versions, but max_versions is 10. The former keys of at least 6"},
-		{"the mount's", 15, 0, 16, ""},
-		{"the mount's is not", 4, 0, 4, "= 5 versions, but max_versions is 4"},
-		{"the secret's", 15, 16, 0, ""},
-		{"the secret's is not", 15, 12, 0, "max_versions is 12"},
-		{"the larger of both", 15, 2, 16, ""},
-		{"one field", 1, 1, 0, "1: max_versions is 1: no former value is kept"},
+		{"the default", 1, 0, 0, ""},
+		{"one of the secret's", 1, 1, 0, "1: max_versions is 1: no former value is kept"},
+		{"one of the mount's", 1, 0, 1, "1: max_versions is 1: no former value is kept"},
+		{"the larger of both", 1, 1, 16, ""},
+		{"fifteen keys", 15, 0, 0, ""},
+		{"fifteen keys, few versions", 15, 2, 0, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -84,7 +80,11 @@ func TestManyFieldsInOneSecret(t *testing.T) {
 			if tc.secret > 0 {
 				set(t, r, "metadata/llm/chat", map[string]any{"max_versions": tc.secret})
 			}
-			got := texts(t, r.store, append(fields(tc.fields), stores.Target{Path: "llm/other", Field: "key-0"}))
+			var other []stores.Target
+			if tc.mount == 0 {
+				other = append(other, stores.Target{Path: "llm/other", Field: "key-0"})
+			}
+			got := texts(t, r.store, append(fields(tc.fields), other...))
 			if (got == "") != (tc.want == "") || !strings.Contains(got, tc.want) {
 				t.Errorf("got %q, want %q", got, tc.want)
 			}
@@ -92,45 +92,46 @@ func TestManyFieldsInOneSecret(t *testing.T) {
 	}
 }
 
-// TestTheSumIsRight: with one version less than the sum the first former value is lost, with the sum it is kept.
-func TestTheSumIsRight(t *testing.T) {
+// TestForgets: what Forgets says is so, and what is staged stays where a former value does not.
+func TestForgets(t *testing.T) {
 	t.Parallel()
-	const n = 3
-	for kept, lost := range map[int]bool{n: true, n + 1: false} {
-		r := newRig(t, 2, Options{})
-		set(t, r, "metadata/llm/chat", map[string]any{"max_versions": kept})
-		r.seed(t, `{"key-0":"old-0","key-1":"old-1","key-2":"old-2"}`)
-		for _, target := range fields(n) {
-			now, err := r.store.Current(t.Context(), target)
-			is(t, errors.Join(err, r.store.Promote(t.Context(), target, attempt, newKey, now.Fingerprint())), nil)
-		}
-		_, err := r.store.Previous(t.Context(), fields(n)[0], secret.New("old-0").Fingerprint())
-		if errors.Is(err, stores.ErrNotFound) != lost || (texts(t, r.store, fields(n)) != "") != lost {
-			t.Errorf("with %d versions: %v, and the warning is %q", kept, err, texts(t, r.store, fields(n)))
+	for version, want := range map[int]bool{1: false, 2: true} {
+		r := newRig(t, version, Options{})
+		if got, err := r.store.Forgets(t.Context(), r.target); got != want || err != nil {
+			t.Errorf("KV %d forgets: %t, %v", version, got, err)
 		}
 	}
+	r := newRig(t, 2, Options{})
+	set(t, r, "metadata/llm/chat", map[string]any{"max_versions": 3})
+	r.seed(t, `{"key-0":"old-0","key-1":"old-1","key-2":"old-2","key-3":"old-3"}`)
+	old := secret.New("old-0")
+	is(t, r.store.Stage(t.Context(), fields(1)[0], attempt, old), nil)
+	for _, target := range fields(4) {
+		now, err := r.store.Current(t.Context(), target)
+		is(t, errors.Join(err, r.store.Promote(t.Context(), target, attempt, newKey, now.Fingerprint())), nil)
+	}
+	_, err := r.store.Previous(t.Context(), fields(1)[0], old.Fingerprint())
+	is(t, err, stores.ErrNotFound)
+	if v, err := r.store.Staged(t.Context(), fields(1)[0], attempt); err != nil || !v.Equal(old) {
+		t.Errorf("staged: %v", err)
+	}
+	is(t, r.store.Discard(t.Context(), fields(1)[0], attempt), nil)
+	_, err = r.store.Staged(t.Context(), fields(1)[0], attempt)
+	is(t, err, stores.ErrNotFound)
 }
 
-// TestHiddenRetention: what the least rights do not show is taken for the default, and the warning names the rights that
-// show more.
+// TestHiddenRetention: what the least rights do not show is taken for the default.
 func TestHiddenRetention(t *testing.T) {
 	t.Parallel()
 	server := vaulttest.Shared(t)
 	o := Options{Mount: server.Mount(t, 2)}
-	least := document(t, o, fields(12)...)
-	s := granting(t, server, o, least)
-	got := texts(t, s, fields(12))
-	for _, want := range []string{"as far as the token may read, max_versions is 10", `"read" on ` + o.Mount + "/metadata/llm/chat and " + o.Mount + "/config"} {
-		if !strings.Contains(got, want) {
-			t.Errorf("%q does not say %q", got, want)
-		}
-	}
-	if got := texts(t, s, fields(2)); got != "" {
+	least := document(t, o, fields(1)...)
+	set(t, &rig{Server: server, mount: o.Mount}, "metadata/llm/chat", map[string]any{"max_versions": 1})
+	if got := texts(t, granting(t, server, o, least), fields(1)); got != "" {
 		t.Error(got)
 	}
 	more := granting(t, server, o, least+fmt.Sprintf("path \"%[1]s/metadata/llm/chat\" { capabilities = [\"read\"] }\npath \"%[1]s/config\" { capabilities = [\"read\"] }\n", o.Mount))
-	set(t, &rig{Server: server, mount: o.Mount}, "metadata/llm/chat", map[string]any{"max_versions": 13})
-	if got := texts(t, more, fields(12)); got != "" {
+	if got := texts(t, more, fields(1)); !strings.Contains(got, "max_versions is 1") {
 		t.Error(got)
 	}
 }
