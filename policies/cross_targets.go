@@ -13,13 +13,14 @@ type use struct {
 	field     string  // "" is the whole value
 	at        string  // where it is written, in words
 	mark      mark    // the same; zero where it is kept
-	rank      int
+	target    Target
+	right     int  // of the claim to the target, once somebody asked
 	contested bool // refused together with another newcomer: a third one has no better right
 }
 
 // The right to a target, the better the higher.
 const (
-	newPolicy   = iota
+	newPolicy   = iota + 1
 	knownPolicy // accepted before, without this target
 	hadTarget   // accepted before, with this target
 	keptPolicy  // in force as it was accepted before
@@ -51,7 +52,7 @@ func (s *settling) occupy(c *claim) (back []*claim) {
 		if t.Store == "" || t.Path == "" {
 			continue
 		}
-		u := use{claim: c, policy: p, field: s.fieldOf(t), rank: s.rank(c, t), at: place(p)}
+		u := use{claim: c, policy: p, field: s.fieldOf(t), target: t, at: place(p)}
 		if !c.kept {
 			u.mark = c.doc.targets[i]
 			u.at = fmt.Sprintf("%s:%d", p.File, u.mark.line)
@@ -60,18 +61,18 @@ func (s *settling) occupy(c *claim) (back []*claim) {
 		for k := range s.uses[where] {
 			other := &s.uses[where][k]
 			what, want := s.clash(u, *other, t.Store)
-			if what == "" || other.claim.policy != other.policy && !(other.contested && u.rank <= other.rank) {
+			if what == "" || other.claim.policy != other.policy && !(other.contested && s.rank(&u) <= s.rank(other)) {
 				continue
 			}
-			if c.kept && other.rank == keptPolicy {
+			if c.kept && s.rank(other) == keptPolicy {
 				continue // both were in force before
 			}
 			// Refusing ends this claim as it is: its other targets are not looked at any more.
 			switch {
-			case other.claim == c || u.rank < other.rank:
+			case other.claim == c || s.rank(&u) < s.rank(other):
 				why := s.fail(c.doc, u.mark, what, want)
 				return append(back, s.refuse(p.Name, why)...)
-			case u.rank == other.rank:
+			case s.rank(&u) == s.rank(other):
 				why := s.fail(c.doc, u.mark, what, want)
 				u.contested, other.contested = true, true
 				s.uses[where] = append(s.uses[where], u)
@@ -98,8 +99,15 @@ func (s *settling) fieldOf(t Target) string {
 	return t.Field
 }
 
-// rank is how good the right of a claim to a target is.
-func (s *settling) rank(c *claim, t Target) int {
+// rank is how good the right of a claim to a target is. It is asked only in a conflict: what was accepted before is decoded for it.
+func (s *settling) rank(u *use) int {
+	if u.right == 0 {
+		u.right = s.rankOf(u.claim, u.target)
+	}
+	return u.right
+}
+
+func (s *settling) rankOf(c *claim, t Target) int {
 	if c.kept {
 		return keptPolicy
 	}
