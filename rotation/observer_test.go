@@ -1,11 +1,13 @@
 package rotation_test
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/stores/memstore"
 	"rotator/xai/xaisim"
@@ -27,6 +29,8 @@ type observer struct {
 	stored int                        // changes that stores made
 	lates  int                        // changes that landed after their answer was lost
 	wrote  map[journal.EffectKind]int // changes that arrived
+	shown  map[string]journal.Policy  // policy → its row, as committed
+	dead   map[string]time.Time       // policy → since when a consumer of it reads a key that xAI refuses
 }
 
 // observed has an observer watch this world from now on.
@@ -34,6 +38,7 @@ func (b *bench) observed() {
 	b.seen = &observer{
 		b: b, rows: map[string]journal.Effect{}, refs: map[string]string{}, names: map[string]string{},
 		paths: map[[2]string]bool{}, busy: map[string]bool{}, wrote: map[journal.EffectKind]int{},
+		shown: map[string]journal.Policy{}, dead: map[string]time.Time{},
 	}
 	b.sim.OnEffect(b.seen.effect)
 	b.sim.OnCall(b.seen.call)
@@ -49,6 +54,27 @@ func (o *observer) forget() {
 		clear(o.rows)
 		clear(o.refs)
 		clear(o.busy)
+		clear(o.shown)
+	}
+}
+
+// reads is told at every look whether a consumer of a policy reads a key that xAI refuses. It checks I5: such a policy is not
+// shown as ok for more than two watches, whoever broke the key.
+func (o *observer) reads(policy string, refused bool) {
+	if o == nil {
+		return
+	}
+	since, was := o.dead[policy]
+	switch {
+	case !refused:
+		delete(o.dead, policy)
+	case !was:
+		o.dead[policy] = o.b.clock
+	case o.b.clock.Sub(since) >= 2*cmp.Or(o.b.limits.Watch, 15*time.Minute):
+		row, known := o.shown[policy]
+		if h, _ := health.Shown(&row, journal.Hold{}, o.b.clock); known && h == health.OK {
+			o.b.violated("I5: %s is ok, and a consumer of it has read a dead key since %s", policy, since)
+		}
 	}
 }
 
@@ -103,8 +129,10 @@ func (o *observer) commits(rec *journal.Record) (written func()) {
 	if rec.Base != nil {
 		o.moves(rec)
 	}
+	row := rec.Policy
 	effects, keys, targets := slices.Clone(rec.Effects), slices.Clone(rec.Keys), slices.Clone(rec.Targets)
 	return func() {
+		o.shown[row.Name] = row
 		o.busy[rec.Policy.Name] = rec.Rotation != nil || len(unsettled(rec))+len(rec.Retired) > 0
 		for _, e := range effects {
 			o.rows[e.ID] = e

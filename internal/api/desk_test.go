@@ -208,11 +208,13 @@ func (d *desk) office() {
 		}
 		p := &rec.Policy
 		p.LastSuccess, p.Reason, p.DueAt = noon.Add(-time.Hour), "overlap", noon.Add(735*time.Hour)
+		p.Health, p.HealthReason, p.StaleAt = "progressing", "overlap", noon.Add(time.Minute)
 	}, journal.Event{At: noon, Policy: "chat-prod", Rotation: "rot-2", Kind: journal.Promoted, Data: map[string]string{"key_id": "key-2"}})
 	d.edit("embed", func(rec *journal.Record) {
 		rec.Keys = []journal.Key{key("embed", "9", journal.LiveKey, noon.Add(-48*time.Hour))}
 		p := &rec.Policy
 		p.LastSuccess, p.DueAt, p.Reason = noon.Add(-48*time.Hour), noon.Add(711*time.Hour), "held"
+		p.Health, p.StaleAt = "ok", noon.Add(time.Minute)
 		p.Error = `store local: permission denied <script>alert("x")</script>`
 	})
 	d.ok(d.journal.SetHold(d.Context(), noon, "embed", journal.Hold{Reason: "audit", By: "ann", At: noon.Add(-time.Hour),
@@ -224,6 +226,7 @@ func (d *desk) office() {
 		rec.Keys = []journal.Key{key("stuck", "5", journal.LiveKey, noon.Add(-2000*time.Hour))}
 		p := &rec.Policy
 		p.Reason, p.Error, p.Failures, p.LastSuccess = "drift", "local:stuck holds another value", 7, noon.Add(-2000*time.Hour)
+		p.Health, p.HealthReason, p.OverdueAt, p.OverdueReason = "action_required", "drift", noon.Add(time.Hour), "over_age"
 		for _, path := range []string{"stuck", "other", "fine"} {
 			rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: "stuck", Status: journal.TargetDrift})
 		}

@@ -33,10 +33,10 @@ type StatusRow struct {
 	Policy        string     `json:"policy"`
 	Health        string     `json:"health"`         // ok, progressing, degraded, action_required or overdue
 	HealthReason  *string    `json:"health_reason"`  // why: one of the closed list; null when all is well
-	Remedy        *string    `json:"remedy"`         // what to do about it; null: nothing
 	State         string     `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
 	RotationState *string    `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
 	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
+	Remedy        *string    `json:"remedy"`         // what to do about it; null: nothing
 	KeyID         *string    `json:"key_id"`         // of the key that consumers read
 	Fingerprint   *string    `json:"fingerprint"`
 	LiveSince     *time.Time `json:"live_since"`

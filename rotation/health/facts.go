@@ -48,19 +48,20 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 	if at.IsZero() || unstoppable(rec, trigger) {
 		return at
 	}
-	if at.Before(p.HeldAt) {
-		at = p.HeldAt
+	switch h := rec.Hold; {
+	case !h.Active(now):
+		at = later(at, p.HeldAt)
+	case rec.Rotation != nil && rec.Rotation.State == journal.Promoting: // which goes on under a hold
+		at = later(at, rec.Rotation.PromotingAt)
+	case h.Until.IsZero():
+		return time.Time{}
+	default:
+		at = later(at, h.Until)
 	}
-	if rec.Rotation == nil {
-		at = due.Thawed(freezes, policy, due.Cause(trigger), at)
+	if rec.Rotation != nil {
+		return at
 	}
-	if h := rec.Hold; h.Active(now) {
-		if h.Until.IsZero() {
-			return time.Time{}
-		}
-		return later(at, h.Until)
-	}
-	return at
+	return due.Thawed(freezes, policy, due.Cause(trigger), at)
 }
 
 // unstoppable reports whether no hold stops a rotation: it gives consumers a key that works, or takes one away that is known
@@ -72,7 +73,7 @@ func unstoppable(rec *journal.Record, t journal.Trigger) bool {
 	case journal.ByExpiry:
 		return rec.Hold.Scope == journal.HoldRotations
 	}
-	return rec.Rotation != nil && rec.Rotation.State == journal.Promoting
+	return false
 }
 
 // jobs gathers what the jobs say: the most failures in a row, and a reason that waits for people.

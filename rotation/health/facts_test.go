@@ -137,6 +137,14 @@ func TestTroubles(t *testing.T) {
 			r.Hold = journal.Hold{At: minute(-500), Scope: journal.HoldRotations}
 			r.Policy.DueAt, r.Policy.DueCause = minute(-60), "expiry"
 		}, health.Overdue, health.RotationLate},
+		{"released, and its rotation promotes", func(_ *policies.Policy, r record) {
+			r.Policy.DueAt, r.Policy.HeldAt = minute(-600), minute(-1)
+			r.Rotation = &journal.Rotation{State: journal.Promoting, StartedAt: minute(-1), PromotingAt: minute(-1)}
+		}, health.Progressing, ""},
+		{"held, and its rotation promotes for an hour all the same", func(_ *policies.Policy, r record) {
+			r.Hold.At, r.Policy.HeldAt = minute(-60), start
+			r.Rotation = &journal.Rotation{State: journal.Promoting, StartedAt: minute(-61), PromotingAt: minute(-60)}
+		}, health.Overdue, health.RotationLate},
 		{"due an hour ago, and just released", func(_ *policies.Policy, r record) {
 			r.Policy.DueAt, r.Policy.HeldAt = minute(-600), minute(-1)
 		}, health.Progressing, ""},

@@ -141,7 +141,7 @@ var All = []Info{
 	{health.Removed, true, "The policy is in no file any more, and keys of it are left.", "Put the policy back, or rotator forget POLICY, which leaves its keys as they are."},
 	{health.Failing, false, "A step failed three times in a row.", "See the error; it is tried again by itself."},
 	{health.NotWatched, false, "A target was not read, or the live key did not prove itself, for two watches.", "See whether the daemon runs, and whether xAI and the store answer: rotator health."},
-	{health.SpecRefused, false, "The policy's file has an error; the last version without one is in force.", "Correct the file: rotator reload shows every problem."},
+	{health.SpecRefused, false, "The policy's file has an error; the last version without one is in force.", "Correct the file: rotator check shows every problem."},
 	{health.Unproved, false, "The live key did not prove itself yet, or a target does not hold it.", "Nothing; rotator status POLICY says more if it stays."},
 	{health.NeverRotated, false, "No key of this policy is live yet: what its targets hold is not watched.", "Nothing; or rotator rotate POLICY, or adopt: true in the policy, without waiting for its schedule."},
 }
