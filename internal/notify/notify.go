@@ -112,7 +112,7 @@ type sink interface {
 	send(ctx context.Context, e journal.Event) error
 }
 
-// logSink tells events in the daemon's log, as warnings but for the one that tells of success.
+// logSink tells events in the daemon's log, as warnings but for those that tell of success.
 type logSink struct{ log *slog.Logger }
 
 func (s logSink) send(ctx context.Context, e journal.Event) error {
@@ -124,7 +124,7 @@ func (s logSink) send(ctx context.Context, e journal.Event) error {
 		facts = append(facts, "rotation", e.Rotation)
 	}
 	level := slog.LevelWarn
-	if e.Kind == journal.Promoted {
+	if e.Kind == journal.Promoted || e.Kind == journal.HealthChanged && (e.Data["to"] == "ok" || e.Data["to"] == "progressing") {
 		level = slog.LevelInfo
 	}
 	s.log.Log(ctx, level, "event", append(facts, "data", e.Data)...)

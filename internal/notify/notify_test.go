@@ -46,6 +46,24 @@ func TestUrgentEventsArriveInOrder(t *testing.T) {
 	})
 }
 
+// TestRecoveryIsNoWarning: a policy that became overdue is a warning in the log, one that is well again is not.
+func TestRecoveryIsNoWarning(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
+		for i, to := range []string{"overdue", "ok", "action_required", "progressing"} {
+			l.events = append(l.events, journal.Event{ID: int64(i + 1), At: time.Now(), Kind: journal.HealthChanged, Data: map[string]string{"to": to}})
+		}
+		stop := run(t, l, r, w)
+		defer stop()
+		time.Sleep(time.Second)
+		want(t, r, 1, 2, 3, 4)
+		for begin, times := range map[string]int{"level=INFO msg=event": 2, "level=WARN msg=event": 2} {
+			if n := strings.Count(w.said(), begin); n != times {
+				t.Errorf("%q stands %d times in the log, want %d:\n%s", begin, n, times, w.said())
+			}
+		}
+	})
+}
+
 func TestWhatIsAbsentIsNull(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
 		l.events = []journal.Event{{ID: 1, At: time.Now(), Kind: journal.OrphansSeen}}
