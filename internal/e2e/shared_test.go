@@ -32,7 +32,7 @@ func TestManyKeysInOneSecret(t *testing.T) {
 	running, end := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
 	for _, owner := range []string{"one", "two"} {
-		engine := rotation.New(rotation.Options{Journal: j, Environment: w, Owner: owner, Limits: rotation.Limits{MaxBackoff: time.Second}})
+		engine := newScheduler(owner, rotation.Options{Journal: j, Environment: w, Limits: rotation.Limits{MaxBackoff: time.Second}})
 		go func() { ended <- engine.Run(running) }()
 	}
 	keys := func() map[string]string {
