@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,14 +87,20 @@ func (a *cli) each(ctx context.Context, names []string, do func(*connection, str
 	return nil
 }
 
-// parseUntil reads the end of a hold: a time, or a duration from now on.
+// parseUntil reads the value of --until: a length of time from now on, an instant, or a day, which counts.
 func parseUntil(s string, now time.Time) (time.Time, error) {
-	if at, err := time.Parse(time.RFC3339, s); err == nil {
-		return at, nil
+	if years, ok := strings.CutSuffix(s, "y"); ok {
+		if n, err := strconv.Atoi(years); err == nil && n > 0 && n <= 10 {
+			return now.AddDate(n, 0, 0), nil
+		}
 	}
-	d, err := policies.ParseDuration(s)
+	if d, err := policies.ParseDuration(s); err == nil {
+		return now.Add(d.Std()), nil
+	}
+	m, err := policies.ParseMoment(s)
 	if err != nil {
-		return time.Time{}, usage(errors.New("--until is neither a time nor a duration"), "Give a time such as 2026-12-01T08:00:00Z, or a duration such as 12h or 3d.")
+		return time.Time{}, usage(errors.New("--until is neither a time nor a duration"), "Give a time such as 2026-12-01T08:00:00Z, a day such as 2026-12-01, or a duration such as 12h, 3d or 1y.")
 	}
-	return now.Add(d.Std()), nil
+	_, end := policies.Freeze{From: m, To: m}.Span(&policies.Policy{})
+	return end, nil
 }

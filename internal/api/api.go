@@ -40,8 +40,9 @@ type Scheduler interface {
 type Actions interface {
 	// Keys lists the keys of a team, of every team when it is "".
 	Keys(ctx context.Context, team string) ([]KeyRow, error)
-	// Plan says what would happen to the policies, to all when there are none, and touches nothing.
-	Plan(ctx context.Context, policies []string) ([]PlanRow, error)
+	// Plan foretells what would happen to the policies named, all when none is: the next rotation of each or, with until,
+	// every one that begins before then. It touches nothing.
+	Plan(ctx context.Context, policies []string, until time.Time) ([]PlanRow, error)
 	// Adoptions says which keys the policies, all when there are none, would adopt after the journal was lost, and touches
 	// nothing.
 	Adoptions(ctx context.Context, policies []string) ([]AdoptionRow, error)

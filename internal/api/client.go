@@ -60,9 +60,14 @@ func (c *Client) Keys(ctx context.Context, team string) (rows []KeyRow, err erro
 	return rows, c.get(ctx, &rows, "/v1/keys", values("team", team))
 }
 
-// Plan says what would happen to the policies, to all when none is named.
-func (c *Client) Plan(ctx context.Context, policies ...string) (rows []PlanRow, err error) {
-	return rows, c.get(ctx, &rows, "/v1/plan", url.Values{"policy": policies})
+// Plan says what would happen to the policies, to all when none is named: the next rotation of each or, with until, every one
+// that begins before then.
+func (c *Client) Plan(ctx context.Context, until time.Time, policies ...string) (rows []PlanRow, err error) {
+	q := url.Values{"policy": policies}
+	if !until.IsZero() {
+		q.Set("until", until.UTC().Format(time.RFC3339))
+	}
+	return rows, c.get(ctx, &rows, "/v1/plan", q)
 }
 
 // Adoptions says which keys the policies, all when none is named, would adopt after the journal was lost.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"rotator/rotation/health"
 	"rotator/rotation/journal"
@@ -36,7 +37,7 @@ func (c *Server) control() http.Handler {
 		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/loads":             {nil, c.getLoads},
 		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
-		"GET /v1/plan":              {[]string{"policy"}, c.getPlan},
+		"GET /v1/plan":              {[]string{"policy", "until"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},
 		"GET /v1/health":            {nil, c.getHealth},
@@ -268,8 +269,15 @@ func (c *Server) getKeys(r *http.Request) (any, error) {
 }
 
 func (c *Server) getPlan(r *http.Request) (any, error) {
+	var until time.Time
+	if text := r.URL.Query().Get("until"); text != "" {
+		var err error
+		if until, err = time.Parse(time.RFC3339, text); err != nil {
+			return nil, usage("until must be an instant in RFC 3339")
+		}
+	}
 	return act(c, func(a Actions) ([]PlanRow, error) {
-		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"])
+		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"], until)
 		for i := range rows {
 			rows[i].At = whole(rows[i].At)
 		}

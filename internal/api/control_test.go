@@ -26,8 +26,8 @@ func (a *actions) Keys(_ context.Context, team string) ([]api.KeyRow, error) {
 	return nil, nil
 }
 
-func (a *actions) Plan(_ context.Context, named []string) ([]api.PlanRow, error) {
-	a.asked = append(a.asked, "plan "+strings.Join(named, "+"))
+func (a *actions) Plan(_ context.Context, named []string, until time.Time) ([]api.PlanRow, error) {
+	a.asked = append(a.asked, "plan "+strings.Join(named, "+")+" until "+until.Format(time.TimeOnly))
 	at := noon.Add(1500 * time.Millisecond).In(time.FixedZone("", 7200))
 	return []api.PlanRow{{Policy: "a", Action: "create", At: &at}}, nil
 }
@@ -270,7 +270,7 @@ func TestActions(t *testing.T) {
 	if keys == nil {
 		t.Error("no keys are null, want an empty list")
 	}
-	plan, err := d.client.Plan(t.Context(), "a", "b")
+	plan, err := d.client.Plan(t.Context(), noon, "a", "b")
 	d.ok(err)
 	d.policies("a")
 	adoptions, err := d.client.Adoptions(t.Context(), "a")
@@ -294,7 +294,7 @@ func TestActions(t *testing.T) {
 	}
 	a.reload = &api.Error{Message: "team research is still needed", Code: api.ExitFailed}
 	d.fails(d.client.Reload(t.Context()), api.ExitFailed, "team research is still needed")
-	if want := []string{"keys research", "plan a+b", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
+	if want := []string{"keys research", "plan a+b until 12:00:00", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
 		t.Errorf("asked %q, want %q", a.asked, want)
 	}
 }

@@ -5,12 +5,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
-	"time"
 
 	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/plan"
 	"rotator/xai"
 )
 
@@ -48,46 +48,46 @@ func (l keyLists) key(ctx context.Context, team, id string) (*xai.Key, error) {
 }
 
 // narrow has findings wait whose key the policy would adopt although its consumers would lose rights, as the engine does.
-func (l keyLists) narrow(ctx context.Context, policy *policies.Policy, found []finding) {
-	for i, f := range found {
-		if !f.adopt || policy.AllowNarrowing {
+func (l keyLists) narrow(ctx context.Context, policy *policies.Policy, all []finding) {
+	for i, f := range all {
+		if !f.Adopt || policy.AllowNarrowing {
 			continue
 		}
-		k, err := l.key(ctx, policy.Team, f.key)
+		k, err := l.key(ctx, policy.Team, f.KeyID)
 		if err != nil || k == nil { // planning its rights tells that the team's keys cannot be listed
 			continue
 		}
 		if lost := rotation.Narrowing(policy, *k); len(lost) > 0 {
-			found[i] = finding{target: f.target, action: actWait, key: f.key, detail: rotation.NarrowingText(f.key, lost), narrows: true}
+			all[i] = finding{Finding: plan.Finding{Target: f.Target, Action: plan.Wait, KeyID: f.KeyID, Detail: rotation.NarrowingText(f.KeyID, lost)}, narrows: true}
 		}
 	}
 }
 
-// rights warns when the next key may do more than the one in use, or less.
-func (o *outline) rights(ctx context.Context, l keyLists, policy *policies.Policy, rec *journal.Record) {
+// rights warns when the next key may do more than the one in use, or less. rows are the plan so far.
+func (l keyLists) rights(ctx context.Context, policy *policies.Policy, rec *journal.Record, rows []plan.Row) (more []plan.Row) {
 	id := rec.Policy.KeyID
-	for _, r := range o.rows {
-		if id == "" && r.KeyID != nil {
-			id = *r.KeyID // found in a target
+	for _, r := range rows {
+		if id == "" && r.KeyID != "" {
+			id = r.KeyID // found in a target
 		}
 	}
 	if id == "" {
-		return
+		return nil
 	}
 	k, err := l.key(ctx, policy.Team, id)
 	if err != nil {
-		o.add(actWarning, time.Time{}, "", "", "the team's keys cannot be listed: "+err.Error())
-		return
+		return []plan.Row{{Action: plan.Warning, Detail: "the team's keys cannot be listed: " + err.Error()}}
 	}
 	if k == nil {
-		return
+		return nil
 	}
-	if more := policies.Uncovered(k.ACLs, policy.Key.ACLs); len(more) > 0 {
-		o.add(actWarning, time.Time{}, id, "", "permissions grow by "+strings.Join(more, ", "))
+	if grow := policies.Uncovered(k.ACLs, policy.Key.ACLs); len(grow) > 0 {
+		more = append(more, plan.Row{Action: plan.Warning, KeyID: id, Detail: "permissions grow by " + strings.Join(grow, ", ")})
 	}
-	if less := policies.Uncovered(policy.Key.ACLs, k.ACLs); len(less) > 0 {
-		o.add(actWarning, time.Time{}, id, "", "permissions shrink by "+strings.Join(less, ", "))
+	if shrink := policies.Uncovered(policy.Key.ACLs, k.ACLs); len(shrink) > 0 {
+		more = append(more, plan.Row{Action: plan.Warning, KeyID: id, Detail: "permissions shrink by " + strings.Join(shrink, ", ")})
 	}
+	return more
 }
 
 // checkRights says which policies would adopt a key that may do more than their next one, and which live keys may.
@@ -111,7 +111,7 @@ func (p actions) checkRights(ctx context.Context, v view) (rows []api.CheckRow) 
 		lists.narrow(ctx, policy, found)
 		for _, f := range found {
 			if f.narrows {
-				rows = append(rows, checked("target "+f.target+" of "+policy.Name, errors.New(f.detail), "Until then the key is neither adopted nor replaced."))
+				rows = append(rows, checked("target "+f.Target+" of "+policy.Name, errors.New(f.Detail), "Until then the key is neither adopted nor replaced."))
 			}
 		}
 	}

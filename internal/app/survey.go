@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"rotator/internal/api"
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
+	"rotator/rotation/plan"
 	"rotator/rotation/target"
 	"rotator/stores"
 	"rotator/xai"
@@ -20,41 +20,34 @@ import (
 
 // finding is what a target holds now, and what the next rotation would do there.
 type finding struct {
-	target, action, key, detail string
-	empty, adopt                bool
-	narrows                     bool // it holds a key whose consumers would lose rights
-	stranger                    bool // it holds a live key that is not this policy's
+	plan.Finding
+	narrows  bool // it holds a key whose consumers would lose rights
+	stranger bool // it holds a live key that is not this policy's
 }
 
-// at is when it would be done.
-func (f finding) at(due time.Time) time.Time {
-	if f.action == actPromote {
-		return due
-	}
-	return time.Time{}
-}
+func found(f plan.Finding) finding { return finding{Finding: f} }
 
 // survey reads every target of the policy, and asks keys that the journal does not know who they are.
 func (p actions) survey(ctx context.Context, v view, policy *policies.Policy, rec *journal.Record) []finding {
-	found := make([]finding, len(policy.Targets))
+	all := make([]finding, len(policy.Targets))
 	for i, t := range policy.Targets {
-		found[i] = p.inspect(ctx, v, policy, rec, t)
-		found[i].target = t.String()
+		all[i] = p.inspect(ctx, v, policy, rec, t)
+		all[i].Target = t.String()
 	}
-	differ(policy.Name, found)
-	return found
+	differ(policy.Name, all)
+	return all
 }
 
 // differ has targets that hold different live keys wait: a human says which of them may be replaced.
-func differ(policy string, found []finding) {
-	first := slices.IndexFunc(found, func(f finding) bool { return f.stranger })
-	if first < 0 || !slices.ContainsFunc(found, func(f finding) bool { return f.stranger && f.key != found[first].key }) {
+func differ(policy string, all []finding) {
+	first := slices.IndexFunc(all, func(f finding) bool { return f.stranger })
+	if first < 0 || !slices.ContainsFunc(all, func(f finding) bool { return f.stranger && f.KeyID != all[first].KeyID }) {
 		return
 	}
-	for i, f := range found {
+	for i, f := range all {
 		if f.stranger {
-			found[i] = finding{target: f.target, action: actWait, key: f.key,
-				detail: fmt.Sprintf("the targets hold different live keys: `rotator resolve %s --target %s --overwrite` lets this one be replaced", policy, f.target)}
+			all[i] = found(plan.Finding{Target: f.Target, Action: plan.Wait, KeyID: f.KeyID,
+				Detail: fmt.Sprintf("the targets hold different live keys: `rotator resolve %s --target %s --overwrite` lets this one be replaced", policy, f.Target)})
 		}
 	}
 }
@@ -67,21 +60,21 @@ func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, r
 		row = rec.Targets[i]
 	}
 	if row.Decision == journal.Drop || row.Decision == journal.Leave {
-		return finding{action: actLeave, key: row.KeyID, detail: "a human said " + string(row.Decision)}
+		return found(plan.Finding{Action: plan.Leave, KeyID: row.KeyID, Detail: "a human said " + string(row.Decision)})
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	s, ok := v.environment.Store(t.Store)
 	if !ok {
-		return finding{action: actWarning, detail: missingStore(t.Store)}
+		return found(plan.Finding{Action: plan.Warning, Detail: missingStore(t.Store)})
 	}
 	value, err := s.Current(ctx, storeTarget(t))
 	if err != nil && !errors.Is(err, stores.ErrNotFound) {
-		return finding{action: actWarning, detail: err.Error()}
+		return found(plan.Finding{Action: plan.Warning, Detail: err.Error()})
 	}
 	name, err := p.fresh(ctx, v, policy, rec, &row, value)
 	if err != nil {
-		return finding{action: actWarning, detail: "the key there cannot be asked who it is: " + err.Error()}
+		return found(plan.Finding{Action: plan.Warning, Detail: "the key there cannot be asked who it is: " + err.Error()})
 	}
 	facts := target.Facts{Policy: policy.Name, Ours: rec.Keys, Live: rec.Live(), Effects: rec.Effects}
 	if r := rec.Rotation; r != nil && r.State == journal.Promoting {
@@ -139,32 +132,32 @@ func (p actions) fresh(ctx context.Context, v view, policy *policies.Policy, rec
 
 // prospect says what the next rotation would do at a target.
 func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, facts target.Facts) finding {
-	f := finding{action: actPromote, key: row.KeyID}
+	f := found(plan.Finding{Action: plan.Promote, KeyID: row.KeyID})
 	verdict := target.Assess(row, nil, facts)
 	if !verdict.MayReplace {
-		f.action = actWait
-		f.detail = "it " + strings.TrimPrefix(verdict.Err(row).Error(), row.TargetID.String()+" ")
+		f.Action = plan.Wait
+		f.Detail = "it " + strings.TrimPrefix(verdict.Err(row).Error(), row.TargetID.String()+" ")
 		if facts.Owner != "" {
-			f.detail = "it holds a key of policy " + facts.Owner + ": give that to one policy only, or " + verdict.Do
+			f.Detail = "it holds a key of policy " + facts.Owner + ": give that to one policy only, or " + verdict.Do
 		}
 		return f
 	}
 	live := rec.Live()
 	switch {
 	case row.Fingerprint == "":
-		f.empty, f.detail = true, "nothing is there yet"
+		f.Empty, f.Detail = true, "nothing is there yet"
 	case live != nil && row.KeyID == live.ID:
-		f.detail = "replaces the key in use"
+		f.Detail = "replaces the key in use"
 	case row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint:
-		f.detail = "replaces what is there, as a human said"
+		f.Detail = "replaces what is there, as a human said"
 	case row.KeyID == "":
-		f.detail = "replaces a key that xAI does not accept"
+		f.Detail = "replaces a key that xAI does not accept"
 	case rec.KeyByID(row.KeyID) != nil:
-		f.detail = "replaces another key of this policy"
+		f.Detail = "replaces another key of this policy"
 	case policy.Adopt.Takes(row.KeyID):
-		f.stranger, f.adopt, f.detail = true, true, "replaces the key found there"
+		f.stranger, f.Adopt, f.Detail = true, true, "replaces the key found there"
 	default:
-		f.stranger, f.detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
+		f.stranger, f.Detail = true, "replaces a key that is then left alone (adopt: true would retire it)"
 	}
 	return f
 }
@@ -180,31 +173,31 @@ var cacheTimes = map[string]struct {
 	"kubernetes": {2 * time.Minute, "the kubelet brings a mounted Secret within about 2 minutes"},
 }
 
-// warn adds what is risky in the policy itself.
-func (o *outline) warn(v view, policy *policies.Policy) {
+// risks are what is risky in the policy itself.
+func risks(v view, policy *policies.Policy) (rows []plan.Row) {
 	for _, t := range policy.Targets {
 		if c := cacheTimes[v.Config.Stores[t.Store].Type]; policy.Retire.Overlap.Std() < c.time {
-			o.add(actWarning, time.Time{}, "", t.String(), fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who))
+			rows = append(rows, plan.Row{Action: plan.Warning, Target: t.String(), Detail: fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who)})
 		}
 	}
+	return rows
 }
 
-// warnings are the stores' warnings about the policy's targets, as rows of its plan. An error of a store is shown once, with
+// warnings are the stores' warnings about the policy's targets. An error of a store is shown once, with
 // the first policy, and removed from unknown.
-func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) []api.PlanRow {
-	o := &outline{policy: policy.Name}
+func warnings(policy *policies.Policy, dangers []danger, unknown map[string]error) (rows []plan.Row) {
 	for _, t := range policy.Targets {
 		for _, d := range dangers {
 			if d.isAbout(t) {
-				o.add(actWarning, time.Time{}, "", t.String(), advised(d.Text, d.Do))
+				rows = append(rows, plan.Row{Action: plan.Warning, Target: t.String(), Detail: advised(d.Text, d.Do)})
 			}
 		}
 		if err := unknown[t.Store]; err != nil {
-			o.add(actWarning, time.Time{}, "", t.String(), brief(err))
+			rows = append(rows, plan.Row{Action: plan.Warning, Target: t.String(), Detail: brief(err)})
 			delete(unknown, t.Store)
 		}
 	}
-	return o.rows
+	return rows
 }
 
 // advised is a text with what to do about it, if that is known.

@@ -66,7 +66,7 @@ func TestDangers(t *testing.T) {
 	var plan []string
 	for _, name := range []string{"a", "b", "c", "d"} {
 		for _, r := range warnings(v.Policies[name], dangers, unknown) {
-			plan = append(plan, r.Policy+" "+text(r.Target)+" "+text(r.Detail))
+			plan = append(plan, name+" "+r.Target+" "+r.Detail)
 		}
 	}
 	if want := "a s:one#x crowded. Move.|a s:one#x old|a s:one#x first; and 2 more|b s:one#y crowded. Move.|d s:one#z crowded. Move."; strings.Join(plan, "|") != want {

@@ -80,7 +80,7 @@ func targetsMiss(p *policies.Policy, rec *journal.Record) bool {
 //
 // A time that is not after now means due. What was missed while nobody looked is due once, at its own time in the past:
 // whoever finds many policies overdue spreads them by [policies.Policy.Offset]. The result is in UTC and depends on nothing
-// but f, p and now; NotBefore is for [Upcoming]. It is the zero time only for a policy without a valid schedule, which
+// but f, p and now; NotBefore is for [Facts.Starts]. It is the zero time only for a policy without a valid schedule, which
 // policies.Parse and policies.Load never return.
 func (f Facts) Next(p *policies.Policy, now time.Time) (at time.Time, cause Cause) {
 	now = now.UTC().Round(0)
@@ -138,28 +138,37 @@ func (f Facts) since(now time.Time) time.Time {
 // the hour that is kept for it, and the old key goes when it should.
 func RetirementAge(p *policies.Policy) time.Duration { return p.MaxAge.Std() - policies.Margin }
 
-// Upcoming returns the next n rotations that begin if each succeeds at once and its predecessor is retired in time; what is
-// overdue comes first, at now. None begins before NotBefore, outside of a window or in a freeze that keeps it. It returns fewer than n only for a policy without a valid
-// schedule.
-func (f Facts) Upcoming(p *policies.Policy, now time.Time, n int) []time.Time {
+// Starts returns the next rotations that begin if each succeeds at once and its predecessor is retired in time; what is
+// overdue comes first, at now. None begins before NotBefore, outside of a window, or in a freeze that keeps it. It returns
+// those that begin before until or, if that is zero, the next n; and fewer for a policy without a valid schedule.
+func (f Facts) Starts(p *policies.Policy, now, until time.Time, n int) []Start {
 	at := now.UTC().Round(0)
 	if f.NotBefore.After(at) {
 		at = f.NotBefore.UTC().Round(0)
 	}
-	var runs []time.Time
-	for len(runs) < n {
-		next := f.Start(p, at).At
-		if next.IsZero() {
+	if !until.IsZero() {
+		n = maxStarts
+	}
+	var all []Start
+	for len(all) < n {
+		next := f.Start(p, at)
+		if next.At.IsZero() {
 			break
 		}
-		if next.After(at) {
-			at = next
+		if next.At.Before(at) {
+			next.At = at
 		}
-		runs = append(runs, at)
+		if at = next.At; !until.IsZero() && !at.Before(until) {
+			break
+		}
+		all = append(all, next)
 		f = f.Renewed(at)
 	}
-	return runs
+	return all
 }
+
+// maxStarts bounds what is foretold: an hourly schedule over a year.
+const maxStarts = 10_000
 
 // Renewed is the facts once a new key went live at an instant.
 func (f Facts) Renewed(at time.Time) Facts {

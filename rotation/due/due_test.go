@@ -124,33 +124,41 @@ func TestJitterIsSteadyAndBreaksNoPromise(t *testing.T) {
 	}
 }
 
+// upcoming are the times of the next n rotations.
+func upcoming(f Facts, p *policies.Policy, now time.Time, n int) (runs []time.Time) {
+	for _, s := range f.Starts(p, now, time.Time{}, n) {
+		runs = append(runs, s.At)
+	}
+	return runs
+}
+
 func TestUpcoming(t *testing.T) {
 	t.Parallel()
 	now := instant(t, "2026-05-20T00:00:00Z")
 	p := policies.Policy{Name: "chat-prod", Schedule: "0 3 1 * *", Timezone: "Europe/Berlin"}
 	h := Facts{LastSuccess: instant(t, "2026-03-15T00:00:00Z")} // the run of April was missed
 	want := []string{"2026-05-20T00:00:00Z", "2026-06-01T01:00:00Z", "2026-07-01T01:00:00Z"}
-	got := h.Upcoming(&p, now, len(want))
+	got := upcoming(h, &p, now, len(want))
 	for i, w := range want {
 		if len(got) != len(want) || !got[i].Equal(instant(t, w)) {
 			t.Fatalf("upcoming %v, want %v", got, want)
 		}
 	}
 	p.Schedule, p.MaxAge = "@yearly", of(30*day) // age comes first, each time
-	got = (Facts{LastSuccess: now, OldestKey: now}).Upcoming(&p, now, 3)
+	got = upcoming((Facts{LastSuccess: now, OldestKey: now}), &p, now, 3)
 	for i, at := range got {
 		if want := now.Add(time.Duration(i+1) * (30*day - time.Hour)); !at.Equal(want) {
 			t.Errorf("run %d at %s, want %s", i, at, want)
 		}
 	}
-	if got := (Facts{}).Upcoming(&policies.Policy{}, now, 3); len(got) != 0 {
+	if got := upcoming(Facts{}, &policies.Policy{}, now, 3); len(got) != 0 {
 		t.Errorf("without a schedule: %v", got)
 	}
 }
 
 // TestNoKeyOutlivesMaxAge lives through the cycles of policies that just pass the checks of package policies: a rotation
 // takes up to half an hour, an old key works until its overlap and its idle time are over, and through its soak where xAI
-// turns no keys off. No key that works gets older than the promise, and what Upcoming foretells is what begins.
+// turns no keys off. No key that works gets older than the promise, and what Starts foretells is what begins.
 func TestNoKeyOutlivesMaxAge(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -163,7 +171,7 @@ func TestNoKeyOutlivesMaxAge(t *testing.T) {
 		p.MaxAge = of(p.Cycle(staysOn)+time.Hour) + p.Jitter + of(span("slack", 300))
 		began := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 		f := Facts{LastSuccess: began, OldestKey: began, StaysOn: staysOn}
-		foretold := f.Upcoming(&p, began, 12)
+		foretold := upcoming(f, &p, began, 12)
 		stays := max(p.Retire.Overlap, p.Retire.RequireIdle).Std()
 		if staysOn {
 			stays += p.Retire.Soak.Std()
@@ -223,7 +231,7 @@ func TestUpcomingWaits(t *testing.T) {
 	t.Parallel()
 	now := instant(t, "2026-05-20T00:00:00Z")
 	p := policies.Policy{Name: "chat", Schedule: "@every 12h"}
-	runs := Facts{LastSuccess: now.Add(-2 * day), NotBefore: now.Add(7 * time.Hour)}.Upcoming(&p, now, 2)
+	runs := upcoming(Facts{LastSuccess: now.Add(-2 * day), NotBefore: now.Add(7 * time.Hour)}, &p, now, 2)
 	if len(runs) != 2 || !runs[0].Equal(now.Add(7*time.Hour)) || !runs[1].Equal(now.Add(19*time.Hour)) {
 		t.Errorf("foretold %v", runs)
 	}
