@@ -40,6 +40,9 @@ func TestNarrowing(t *testing.T) {
 				b.violated("%q does not say %s", said, acl)
 			}
 		}
+		if n := b.count(journal.WaitsForHuman); n != 1 {
+			b.violated("people were told %d times", n)
+		}
 		if b.held() != id || b.gone(id) || b.sim.Calls()["create"] > 0 || b.count(journal.KeyAdopted) > 0 {
 			b.violated("a key was made or adopted, or %s is not what consumers read", id)
 		}

@@ -33,6 +33,9 @@ func observe(ctx context.Context, r *run) Outcome {
 	if p.RemovedAt.IsZero() {
 		if err := contact(ctx, r, r.policy); gone(ctx, err) {
 			return failed(err)
+		} else if reason.Is(err, reason.Narrowing) { // all could be read
+			p.WatchAt = minTime(p.WatchAt, r.now().Add(narrowingPace))
+			all = foremostOf(all, Outcome{Err: err, Wait: p.WatchAt})
 		} else if err != nil {
 			trouble(err)
 		}
@@ -68,6 +71,9 @@ func observe(ctx context.Context, r *run) Outcome {
 	return all
 }
 
+// narrowingPace is the pause between two looks at a key whose rights are more than the policy's: people may change either.
+const narrowingPace = 5 * time.Minute
+
 // standingTarget shows on why a target could not be read, until it is read again.
 func standingTarget(ctx context.Context, r *run) Outcome {
 	p := r.rec.Policy
@@ -75,6 +81,9 @@ func standingTarget(ctx context.Context, r *run) Outcome {
 		if row.Error != "" && row.Decision != journal.Drop && row.Error == p.Error {
 			return stands(p.WatchAt, p.Reason, p.Error)
 		}
+	}
+	if p.Reason == reason.Narrowing && r.rec.Live() == nil && !r.policy.AllowNarrowing {
+		return stands(p.WatchAt, p.Reason, p.Error)
 	}
 	if err := reconciling(ctx, r); err != nil {
 		return Outcome{Wait: p.WatchAt, Reason: reason.Of(err), Standing: err.Error()}
