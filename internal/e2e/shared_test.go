@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"rotator/internal/testenv/postgrestest"
 	"rotator/rotation"
 	"rotator/rotation/journal"
+	"rotator/rotation/journal/sqldb"
 	"rotator/xai/xaisim"
 )
 
@@ -17,6 +19,28 @@ import (
 // by two replicas. Each promotion costs one version, and all of them can be rolled back although Vault keeps ten versions.
 func TestManyKeysInOneSecret(t *testing.T) {
 	t.Parallel()
+	t.Run("SQLite", func(t *testing.T) {
+		t.Parallel()
+		manyKeys(t, func(p *parts) []*sqldb.DB { j := openJournal(t, p); return []*sqldb.DB{j, j} })
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		url := postgrestest.Start(t).Database(t)
+		manyKeys(t, func(*parts) (replicas []*sqldb.DB) {
+			for range 2 {
+				j, err := sqldb.Open(t.Context(), url, sqldb.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = j.Close() })
+				replicas = append(replicas, j)
+			}
+			return replicas
+		})
+	})
+}
+
+func manyKeys(t *testing.T, open func(*parts) []*sqldb.DB) {
 	const n = 15
 	p := newParts(t, xaisim.Options{Latency: 5 * time.Millisecond})
 	p.vault.Write(t, p.mount, "llm/chat", `{"db":"postgres"}`)
@@ -26,13 +50,14 @@ func TestManyKeysInOneSecret(t *testing.T) {
 		docs = append(docs, fmt.Sprintf("name: p%02d\nteam: research\nschedule: \"@every 720h\"\nkey: {acls: %s}\nretire: {overlap: 1h, soak: 1h}\n"+
 			"targets: [{store: aws, path: prod/shared, field: f%02[1]d}, {store: vault, path: llm/chat, field: f%02[1]d}]\n", i, acls))
 	}
-	j := openJournal(t, p)
+	replicas := open(p)
+	j := replicas[0]
 	load(t, j, strings.Join(docs, "---\n"))
 	w := newWorld(t, p, "")
 	running, end := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
-	for _, owner := range []string{"one", "two"} {
-		engine := newScheduler(owner, rotation.Options{Journal: j, Environment: w, Limits: rotation.Limits{MaxBackoff: time.Second}})
+	for i, owner := range []string{"one", "two"} {
+		engine := newScheduler(owner, rotation.Options{Journal: replicas[i], Environment: w, Limits: rotation.Limits{MaxBackoff: time.Second}})
 		go func() { ended <- engine.Run(running) }()
 	}
 	keys := func() map[string]string {
