@@ -167,7 +167,7 @@ type PaceBounds struct {
 }
 
 // Places lets one policy at a time write at a place that several write at, over all who use the journal. A place is a name;
-// what it names is for the policies to agree on.
+// the caller decides what it names.
 type Places interface {
 	// TakePlace gives the place to a claim until FreePlace, or until the claim ends: an owner that died has it no longer than
 	// its lease. taken is false while another policy's claim has it; nobody waits here. The same claim may take it again.

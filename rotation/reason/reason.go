@@ -90,7 +90,7 @@ var All = []Info{
 	{WaitQuarantine, false, "An earlier change without an answer may still take effect; the next one waits until it cannot.", "Nothing."},
 	{WaitLost, false, "A new key's value was lost before it was staged; the next create waits a while.", "Nothing; if it happens again and again, see the events."},
 	{WaitAbsence, false, "A target held the old key and does not show it any more. That is believed after a minute; of a target that is empty, after a day.", "Nothing."},
-	{WaitPlace, false, "Another policy writes another field of the same secret; each has its turn.", "Nothing."},
+	{WaitPlace, false, "Another policy writes another field of the same secret at the moment; they write one after the other.", "Nothing."},
 	{StoreLags, false, "A store answers reads with a state that is older than our last write.", "Nothing; reads catch up within seconds."},
 	{StoreUnavailable, false, "A store did not answer, or not understandably.", "Look at the store; it is tried again by itself."},
 	{XAIUnavailable, false, "xAI did not answer, or not understandably.", "Nothing; it is tried again by itself."},

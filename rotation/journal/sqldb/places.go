@@ -31,8 +31,8 @@ func (db *DB) TakePlace(ctx context.Context, now time.Time, c journal.Claim, pla
 	})
 	if err == nil && !taken {
 		err = db.ask(ctx, func(ctx context.Context, t tx) error {
-			var one64 int64
-			held, err := one(ctx, t, []any{&one64}, `SELECT 1 FROM policies WHERE name = $1`+heldBy(2, 3)+" AND "+db.same(), c.Policy, c.Epoch, c.Owner)
+			var epoch int64
+			held, err := one(ctx, t, []any{&epoch}, `SELECT lease_epoch FROM policies WHERE name = $1`+heldBy(2, 3)+" AND "+db.same(), c.Policy, c.Epoch, c.Owner)
 			if err == nil && !held {
 				err = journal.ErrLost
 			}
