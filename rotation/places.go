@@ -20,6 +20,9 @@ import (
 // is therefore between the intent of a write and its read-back, over all replicas: the journal gives it the place until it
 // is done, or until its claim ends. A turn has one place at most, and nobody waits for one with a claim in hand, so no two
 // policies ever wait for each other.
+//
+// Staging takes no place. It leaves the document alone that promotions compare, and a turn that waited with a new key's only
+// copy in memory would lose the key to whichever replica has the next turn.
 
 // The pauses of a policy that finds its place taken.
 const (
