@@ -282,6 +282,16 @@ func TestYesterdaysFiles(t *testing.T) {
 	if s := look(t, b); len(s.removed) > 0 || len(s.loads) != 2 || s.loads[0].Policies == s.loads[1].Policies {
 		t.Errorf("with yesterday's files beside it: removed %v, loads %+v", s.removed, s.loads)
 	}
+	// One that was not seen for a while finds its policies removed, and brings them back.
+	if err := b.journal.SetPolicies(t.Context(), time.Now(), []journal.Spec{{Name: "chat", Team: "research"}}); err != nil {
+		t.Fatal(err)
+	}
+	if !a.isForgotten(t.Context()) {
+		t.Error("it does not see that its policies were removed")
+	}
+	if err := a.refresh(t.Context(), refreshing{quiet: true}); err != nil || a.isForgotten(t.Context()) {
+		t.Errorf("its policies stay removed: %v", err)
+	}
 	today.write("policies/chat.yaml", "")
 	if err := a.Client().Reload(t.Context()); err != nil {
 		t.Fatal(err)

@@ -51,7 +51,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			continue
 		case <-again.C:
 			p.follow(watcher)
-			if !p.isUnsettled() {
+			if !p.isUnsettled() && !p.isForgotten(ctx) {
 				continue
 			}
 			how.quiet = true
@@ -99,6 +99,19 @@ func (p *Program) isUnsettled() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.unsettled
+}
+
+// isForgotten reports whether another replica removed a policy that is in the files here: it did not see this one for a while.
+func (p *Program) isForgotten(ctx context.Context) bool {
+	v := p.present()
+	if v.Config.State.SQLite() {
+		return false
+	}
+	names, err := p.journal.Vanished(ctx)
+	if err != nil {
+		p.log.Debug("removed policies not read", "err", err)
+	}
+	return slices.ContainsFunc(names, func(name string) bool { return v.Policies[name] != nil })
 }
 
 // concerns reports whether what changed may be the configuration or a policy, or who may read it. folders are those that

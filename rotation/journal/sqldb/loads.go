@@ -29,6 +29,24 @@ func (db *DB) Accepted(ctx context.Context) (all []journal.Spec, err error) {
 	return all, nil
 }
 
+// Vanished implements journal.Reader.
+func (db *DB) Vanished(ctx context.Context) (names []string, err error) {
+	err = db.ask(ctx, func(ctx context.Context, t tx) error {
+		names = nil
+		return t.query(ctx, func(scan func(...any) error) error {
+			var name string
+			err := scan(&name)
+			names = append(names, name)
+			return err
+		}, `SELECT name FROM policies WHERE removed_at IS NOT NULL`)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("vanished policies: %w", err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
 // Loads implements journal.Reader.
 func (db *DB) Loads(ctx context.Context) (all []journal.Load, err error) {
 	var last []journal.Load
