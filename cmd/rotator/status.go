@@ -146,7 +146,7 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 			why += ": " + *r.Error
 		}
 		if r.SpecError != nil {
-			why = strings.TrimPrefix(why+"; acts as accepted before its file was refused", "; ")
+			why = strings.TrimPrefix(why+"; uses the last accepted version: its file was refused", "; ")
 		}
 		state := r.State
 		if r.RotationState != nil && *r.RotationState != state {

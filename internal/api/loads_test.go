@@ -54,7 +54,7 @@ func TestLoads(t *testing.T) {
 		api.Loading{At: noon, Succeeded: noon, Policies: 1, Problems: 2, Error: bad.Error})
 	ready("ok\nconfiguration: 2 problems; what they name stays as it was: chat.yaml:3: unknown key <b>\n")
 	shows("/", `<p class="alarm" role="alert">configuration: read 2s ago, 1 policy in force, 2 problems<br><code>chat.yaml:3: unknown key &lt;b&gt;</code><br>`,
-		"It acts as accepted before: <code>chat.yaml:3: unknown key &lt;b&gt;</code>")
+		"Uses the last accepted version: <code>chat.yaml:3: unknown key &lt;b&gt;</code>")
 	shows("/metrics", "rotator_config_last_reload_successful 0\n", "rotator_config_last_reload_success_timestamp_seconds 1.7")
 	rows, err := d.client.Loads(t.Context())
 	d.ok(err)

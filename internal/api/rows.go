@@ -47,7 +47,7 @@ type StatusRow struct {
 	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
 	Hold          *HoldRow   `json:"hold"`
 	Error         *string    `json:"error"`
-	SpecError     *string    `json:"spec_error"` // why what its file says was refused: it acts as accepted before; null: it acts as the file says
+	SpecError     *string    `json:"spec_error"` // why what its file says was refused: it uses the last accepted version; null: it acts as the file says
 	Owner         *string    `json:"owner"`      // the replica that acts for it at this moment
 	OwnedSince    *time.Time `json:"owned_since"`
 }

@@ -75,9 +75,9 @@ func newEnvironment(ctx context.Context, c *config.Config, known map[string]stri
 		before.environment, before.config = &environment{}, &config.Config{}
 	}
 	fail := func(what string, err error, kept bool) {
-		p := policies.Problem{File: c.File, What: what + ": " + err.Error(), Want: "it mended; until then its policies wait"}
+		p := policies.Problem{File: c.File, What: what + ": " + err.Error(), Want: "it fixed; its policies wait until then"}
 		if kept {
-			p.Want = "it mended; until then the one from before stays in use"
+			p.Want = "it fixed; the one from before stays in use until then"
 		}
 		w.kept[what] = kept
 		w.problems = append(w.problems, p)
