@@ -165,6 +165,8 @@ func TestManyProblems(t *testing.T) {
 	for i := range 6 {
 		files[fmt.Sprintf("%d.yaml", i)] = strings.Repeat("---\na: 1\n", maxFile/9)
 		files[fmt.Sprintf("%d-fewer.yaml", i)] = strings.Repeat("---\na: 1\n", maxDocuments)
+	}
+	for i := range 2 {
 		files[fmt.Sprintf("%d-keys.yaml", i)] = named("a") + strings.Repeat("x: y\n", 200_000)
 	}
 	for i := range 300 {
