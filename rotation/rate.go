@@ -12,10 +12,15 @@ import (
 // rate says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
 // over.
 func (r *run) rate() {
-	if from, to := rate(r.rec, r.policy, r.env.Freezes(), r.engine.limits.Watch, r.now()); health.Alarming(from) != health.Alarming(to) || health.Alarming(to) && from != to {
+	if from, to := rate(r.rec, r.policy, r.env.Freezes(), r.engine.limits.Watch, r.now()); toldOf(from, to) {
 		p := &r.rec.Policy
 		r.tell(journal.HealthChanged, "from", string(from), "to", string(to), "reason", string(p.HealthReason), "error", p.Error)
 	}
+}
+
+// toldOf reports whether people are told that a policy's health changed.
+func toldOf(from, to journal.PolicyHealth) bool {
+	return from != to && (health.Alarming(from) || health.Alarming(to))
 }
 
 // rate writes the health of a record's policy into its row, and returns what it was and what it is.

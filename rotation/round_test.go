@@ -9,6 +9,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/rotation"
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/stores"
@@ -115,6 +116,8 @@ func TestPanicInRound(t *testing.T) {
 		b.watched(15*time.Minute+10*time.Second, "p3")
 		if p := b.record("p3").Policy; p.Reason != reason.Internal || p.Failures < 3 || b.count(journal.Failed) != 1 {
 			b.violated("p3 waits for %q after %d failures, told %d times", p.Reason, p.Failures, b.count(journal.Failed))
+		} else if p.Health != health.Degraded || p.HealthReason != reason.Internal {
+			b.violated("p3 is %s (%s)", p.Health, p.HealthReason)
 		}
 		delete(b.worn, "a")
 		b.engine.Reload(b)
@@ -122,6 +125,8 @@ func TestPanicInRound(t *testing.T) {
 		b.watched(15*time.Minute + 10*time.Second)
 		if p := b.record("p3").Policy; p.Reason != "" || p.Failures > 0 {
 			b.violated("p3 still waits for %q", p.Reason)
+		} else if p.Health != health.OK {
+			b.violated("p3 is %s (%s)", p.Health, p.HealthReason)
 		}
 	})
 }

@@ -72,10 +72,13 @@ func (e *Engine) Fail(ctx context.Context, task *turn.Task, cause error, pause t
 	}
 	p.Failures++
 	p.Error, p.NextRunAt = cause.Error(), now.Add(pause)
-	if spec, err := policies.Decode([]byte(p.Spec)); err == nil {
-		rate(rec, spec, e.environment().Freezes(), e.limits.Watch, now)
-	}
 	var tell []journal.Event
+	if spec, err := policies.Decode([]byte(p.Spec)); err == nil {
+		if from, to := rate(rec, spec, e.environment().Freezes(), e.limits.Watch, now); toldOf(from, to) {
+			tell = append(tell, journal.Event{At: now, Policy: task.Claim.Policy, Rotation: p.RotationID, Kind: journal.HealthChanged,
+				Data: map[string]string{"from": string(from), "to": string(to), "reason": string(p.HealthReason), "error": p.Error}})
+		}
+	}
 	if p.Failures == failuresTold {
 		tell = append(tell, journal.Event{At: now, Policy: task.Claim.Policy, Rotation: p.RotationID, Kind: journal.Failed,
 			Data: map[string]string{"reason": string(reason.Internal), "error": p.Error}})
