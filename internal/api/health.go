@@ -64,7 +64,27 @@ func (c *Server) getHealth(r *http.Request) (any, error) {
 	if err != nil {
 		return rows, nil
 	}
-	return append(append(append(rows, c.teamHealth(known)...), c.storeHealth()...), c.policyHealth(found)...), nil
+	return slices.Concat(rows, c.loadHealth(ctx), c.teamHealth(known), c.storeHealth(), c.policyHealth(found)), nil
+}
+
+// loadHealth tells of what replicas last read from their files and refused.
+func (c *Server) loadHealth(ctx context.Context) (rows []HealthRow) {
+	all, err := c.o.Journal.Loads(ctx)
+	if err != nil {
+		c.o.Log.Warn("health is incomplete", "err", err)
+		return nil
+	}
+	for _, l := range loadRows(all) {
+		if l.OK {
+			continue
+		}
+		detail, remedy := l.Line(c.o.Now(), false), "Correct the files, then rotator reload."
+		if len(l.Errors) > 0 {
+			detail += ": " + l.Errors[0]
+		}
+		rows = append(rows, HealthRow{Kind: KindConfiguration, Name: "as read by " + strings.Join(l.Replicas, ", "), Health: HealthRefused, Detail: &detail, Remedy: &remedy})
+	}
+	return rows
 }
 
 // trouble is the row with what is wrong; ok without.

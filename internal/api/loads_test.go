@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,6 +65,12 @@ func TestLoads(t *testing.T) {
 	want := []api.LoadRow{{Replicas: []string{"alpha"}, Policies: 1, Problems: 2, Errors: strings.Split(bad.Error, "\n")}}
 	if diff := cmp.Diff(want, rows); diff != "" {
 		t.Errorf("loads (-want +got):\n%s", diff)
+	}
+	healthy, err := d.client.Health(t.Context())
+	d.ok(err)
+	i := slices.IndexFunc(healthy, func(r api.HealthRow) bool { return r.Kind == api.KindConfiguration })
+	if i < 0 || !healthy[i].Broken() || healthy[i].Name != "as read by alpha" || !strings.HasSuffix(*healthy[i].Detail, "2 problems: chat.yaml:3: unknown key <b>") {
+		t.Errorf("health does not tell of the refused files: %+v", healthy)
 	}
 	status, err := d.client.Status(t.Context())
 	d.ok(err)

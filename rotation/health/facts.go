@@ -13,13 +13,13 @@ import (
 // unretiredAfter is how long the use of an old key, or silence about it, may hold up its retirement without a max_wait.
 const unretiredAfter = 7 * 24 * time.Hour
 
-// FactsOf gathers the facts from a policy's record, as it stands at now, under the freezes of the configuration. human says which reasons wait for people; watch is
-// the time between two looks.
+// FactsOf gathers the facts from a policy's record, as it stands at now, under the freezes of the configuration. human says
+// which reasons wait for people; watch is the time between two looks.
 func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze, human func(journal.Reason) bool, watch time.Duration, now time.Time) Facts {
 	row := &rec.Policy
 	f := Facts{
 		Reconciling: !row.ReconcileFrom.IsZero(), Removed: !row.RemovedAt.IsZero(), Reason: row.Reason, Failures: row.Failures,
-		Held: rec.Hold.Active(now), HeldUntil: rec.Hold.Until, Watch: watch,
+		SpecError: row.SpecError != "", Held: rec.Hold.Active(now), HeldUntil: rec.Hold.Until, Watch: watch,
 	}
 	if !f.Held {
 		f.HeldUntil = time.Time{}

@@ -215,3 +215,14 @@ func TestFrozenIsNotLate(t *testing.T) {
 		t.Errorf("a compromised key is due at %s, to be retired at %s", f.DueAt, f.RetireAt)
 	}
 }
+
+// TestSpecRefused: a policy that acts as an older file said is degraded.
+func TestSpecRefused(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 12, 20, 0, 0, 0, 0, time.UTC)
+	rec := &journal.Record{Policy: journal.Policy{Name: "chat", FirstSeen: now, SpecError: "chat.yaml:3: unknown key"}}
+	f := health.FactsOf(&policies.Policy{Name: "chat"}, rec, nil, func(journal.Reason) bool { return false }, time.Hour, now)
+	if got, why, _ := health.Of(f, now); !f.SpecError || got != health.Degraded || why != health.SpecRefused {
+		t.Errorf("health %s because of %s", got, why)
+	}
+}
