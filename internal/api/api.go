@@ -26,6 +26,39 @@ type ReasonInfo struct {
 	Do     string
 }
 
+// View is where things stand, by the journal. The methods are those of [journal.Reader].
+type View interface {
+	Summaries(ctx context.Context, policies ...string) ([]journal.Summary, error)
+	Rotations(ctx context.Context, policy string, limit int) ([]journal.Rotation, error)
+	Events(ctx context.Context, after int64, limit int) ([]journal.Event, error)
+	Teams(ctx context.Context) ([]journal.Team, error)
+	Replicas(ctx context.Context) ([]journal.Replica, error)
+}
+
+// Marks are single facts of the journal. The methods are those of [journal.Journal].
+type Marks interface {
+	HoldOf(ctx context.Context, policy string) (journal.Hold, error)
+	LastEvent(ctx context.Context) (int64, error)
+	Loads(ctx context.Context) ([]journal.Load, error)
+	Meta(ctx context.Context, key string) (string, error)
+	Lease() time.Duration
+}
+
+// Inbox takes what people say. The methods are those of [journal.Words].
+type Inbox interface {
+	Place(ctx context.Context, o journal.Order) (int64, error)
+	OrderByID(ctx context.Context, id int64) (journal.Order, error)
+	SetHold(ctx context.Context, now time.Time, policy string, h journal.Hold, e journal.Event) error
+	Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error
+}
+
+// Journal is the part of the journal that the server needs. It can neither claim a policy nor commit.
+type Journal interface {
+	View
+	Marks
+	Inbox
+}
+
 // Scheduler is the part of the engine that the server needs: it is woken after every word of a human, and tells
 // from its last looks whether it lives and may act.
 type Scheduler interface {
@@ -55,7 +88,7 @@ type Actions interface {
 
 // Options are what a Server is made of.
 type Options struct {
-	Journal journal.Journal
+	Journal Journal
 	// Scheduler is nil in a program that schedules nothing; it then never counts as healthy.
 	Scheduler Scheduler
 	// Actions is nil where they cannot be done; asking for them is then refused.

@@ -90,7 +90,7 @@ func metricsTable(t *testing.T) string {
 
 // crowd is a journal of many policies, each as talkative as one can be.
 type crowd struct {
-	journal.Journal
+	api.Journal
 	n int
 }
 
