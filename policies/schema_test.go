@@ -19,7 +19,7 @@ import (
 
 //go:generate go test -run TestSchemaIsUpToDate -update .
 
-var update = flag.Bool("update", false, "write policy.schema.json and the keys in docs/configuration.md anew")
+var update = flag.Bool("update", false, "rewrite policy.schema.json and the keys in docs/configuration.md")
 
 const schemaFile = "policy.schema.json"
 

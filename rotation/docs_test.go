@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/reason"
 )
 
-var update = flag.Bool("update", false, "write docs/states.md and docs/reasons.md anew")
+var update = flag.Bool("update", false, "rewrite docs/states.md and docs/reasons.md")
 
 // TestDocs keeps the pages that are made from the tables in step with them.
 func TestDocs(t *testing.T) {
@@ -39,9 +39,9 @@ const made = "<!-- Made by `go generate ./rotation`. Do not edit. -->\n"
 func statesPage() string {
 	var b strings.Builder
 	b.WriteString("# The states of a rotation and of a key\n\n" + made + `
-Every step records its intent, acts outside, and records the effect. A process that dies between any two of them leaves a
-journal from which the same step, taken by whoever comes next, finds out what happened: a crash, a retry and a takeover
-by another replica are the same code.
+Each change outside is written to the journal before it is sent, and its result after. A process that dies in between leaves a
+journal from which whoever takes the next turn finds out what happened. A crash, a retry and a takeover by another replica
+run the same code.
 
 ` + "```mermaid\nstateDiagram-v2\n  [*] --> planned\n  [*] --> live: keys adopt\n")
 	for _, s := range journal.States {

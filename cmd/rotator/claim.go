@@ -34,7 +34,7 @@ Stop the daemons first, and start them again afterwards.`,
 		RunE:    func(c *cobra.Command, _ []string) error { return a.claim(c.Context(), f) },
 	}
 	c.Flags().BoolVar(&f.moved, "moved", false, "the original is gone: go on in its place")
-	c.Flags().BoolVar(&f.asCopy, "copy", false, "the original is in use: begin anew beside it")
+	c.Flags().BoolVar(&f.asCopy, "copy", false, "the original is still in use: start over beside it, and touch none of its keys")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record (required)")
 	c.MarkFlagsMutuallyExclusive("moved", "copy")
 	return c

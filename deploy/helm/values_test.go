@@ -19,7 +19,7 @@ import (
 
 //go:generate go test -run TestReadme -update .
 
-var update = flag.Bool("update", false, "write the values in the chart's README.md anew")
+var update = flag.Bool("update", false, "rewrite the values in the chart's README.md")
 
 // TestReadme: the chart's page lists every value with its default and what values.yaml says of it.
 func TestReadme(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 )
 
 //go:generate go test . -run ^TestRunbooks$ -update
-var update = flag.Bool("update", false, "write the reasons in docs/runbooks.md anew")
+var update = flag.Bool("update", false, "rewrite the reasons in docs/runbooks.md")
 
 const runbooks = "https://example.com/rotator/docs/runbooks.md#"
 

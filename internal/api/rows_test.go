@@ -14,7 +14,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-var update = flag.Bool("update", false, "write testdata anew")
+var update = flag.Bool("update", false, "rewrite testdata")
 
 // golden compares what people's scripts read, byte for byte.
 func golden(t *testing.T, name string, v any) {
