@@ -65,9 +65,12 @@ func parseWindow(text string) (w window, err error) {
 // a policy without windows, whose rotations may begin at any time. Of windows that overlap it is the one that opens first.
 // Times are read in the policy's time zone; the result is in UTC.
 func (p *Policy) Window(t time.Time) (opens, closes time.Time) {
+	if len(p.Windows) == 0 {
+		return time.Time{}, time.Time{}
+	}
 	t = t.UTC().Round(0)
 	zone, err := openZone(p.Timezone)
-	if len(p.Windows) == 0 || err != nil {
+	if err != nil {
 		return time.Time{}, time.Time{}
 	}
 	midnight := clock(t, zone.loc).Truncate(24 * time.Hour)

@@ -78,8 +78,10 @@ func Frozen(all []policies.Freeze, p *policies.Policy, cause Cause, t time.Time)
 	}
 	var until time.Time
 	for _, z := range all {
-		from, to := z.Span(p)
-		if p.Matches(z.Labels) && (z.Hard || cause != MaxAge) && !from.After(t) && to.After(t) && to.After(until) {
+		if !p.Matches(z.Labels) || !z.Hard && cause == MaxAge {
+			continue
+		}
+		if from, to := z.Span(p); !from.After(t) && to.After(t) && to.After(until) {
 			longest, until, ok = z, to, true
 		}
 	}
