@@ -99,6 +99,7 @@ func (s *settling) names() {
 		}
 	}
 	var broken []*claim
+	heirless := make(map[string]string) // former name of a document that is refused → why
 	for i, d := range s.docs {
 		name := d.policy.Name
 		if name == "" || byName[name][0] != i { // each name once, in the order of the files
@@ -117,6 +118,11 @@ func (s *settling) names() {
 			}
 			why = s.fail(s.docs[j], s.docs[j].name, "the name"+quote(name)+" is taken by the policy in "+place(other.policy), "another name")
 		}
+		for _, j := range same {
+			if from := s.docs[j].policy.RenamedFrom; j != winner && from != "" && why != "" {
+				heirless[from] = why
+			}
+		}
 		if winner < 0 {
 			s.refuse(name, why)
 			continue
@@ -131,6 +137,11 @@ func (s *settling) names() {
 	}
 	for _, c := range broken { // once all names are known
 		s.refuse(c.policy.Name, c.doc.refused)
+	}
+	for from, why := range heirless { // a renaming that is refused leaves the policy as it was
+		if s.known(from) && s.claims[from] == nil {
+			s.refuse(from, why)
+		}
 	}
 }
 

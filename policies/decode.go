@@ -180,7 +180,11 @@ func (d *decoder) named(n *yaml.Node, v reflect.Value, path string) {
 			continue
 		}
 		value := reflect.New(v.Type().Elem()).Elem()
-		d.value(n.Content[i+1], value, path+"."+key.Value)
+		item := path
+		if plain := strings.Trim(quote(key.Value), ` "`); plain != "" { // else it may be a credential in the wrong place
+			item += "." + plain
+		}
+		d.value(n.Content[i+1], value, item)
 		of.SetMapIndex(name, value)
 	}
 	v.Set(of)

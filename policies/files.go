@@ -73,6 +73,10 @@ func (l *listing) add(path, shown string, above []os.FileInfo) {
 			l.add(at, as, above)
 		case ext == ".yaml" || ext == ".yml":
 			l.files = append(l.files, source{at, as})
+		case e.Type()&os.ModeSymlink != 0:
+			if _, err := os.Stat(at); err != nil { // it may be a folder of policies
+				l.problems = append(l.problems, Problem{File: as, What: "the link leads nowhere: " + reason(err), Want: "a folder that can be reached, or no link"})
+			}
 		}
 	}
 }

@@ -49,8 +49,8 @@ func ParseMoment(text string) (Moment, error) {
 // Zero reports that there is no moment.
 func (m Moment) Zero() bool { return !m.day && m.at.IsZero() }
 
-// Before reports whether m is over before n begins, wherever it is read.
-func (m Moment) Before(n Moment) bool { return m.end(time.UTC).Before(n.begin(time.UTC)) }
+// Before reports whether m is over when n begins: a freeze from n to m would never be in force.
+func (m Moment) Before(n Moment) bool { return !m.end(time.UTC).After(n.begin(time.UTC)) }
 
 func (m Moment) begin(loc *time.Location) time.Time {
 	if m.day {

@@ -188,3 +188,54 @@ func TestManyProblems(t *testing.T) {
 	runtime.ReadMemStats(&after)
 	t.Logf("%s, %d MB from the system", time.Since(begin), after.Sys>>20)
 }
+
+// TestRefusedRenaming: a renaming that loses its name leaves the policy that it was to rename as it was.
+func TestRefusedRenaming(t *testing.T) {
+	t.Parallel()
+	renamed := strings.Replace(named("a"), "name: a\n", "name: b\nrenamed_from: a\n", 1)
+	for what, c := range map[string]struct{ before, files map[string]string }{
+		"two newcomers have the new name": {
+			map[string]string{"a.yaml": named("a")},
+			map[string]string{"a.yaml": renamed, "copy.yaml": strings.Replace(named("c"), "name: c", "name: b", 1)},
+		},
+		"the new name is another policy's": {
+			map[string]string{"a.yaml": named("a"), "b.yaml": named("b")},
+			map[string]string{"a.yaml": renamed, "b.yaml": named("b")},
+		},
+	} {
+		_, loaded := folder(t, c.files, accepted(t, c.before))
+		if p := loaded.Policies["a"]; p == nil || loaded.Refused["a"] == "" || len(loaded.Problems) == 0 {
+			t.Errorf("%s: a is %v, refused for %q; problems %v", what, p, loaded.Refused["a"], loaded.Problems)
+		}
+	}
+}
+
+// TestLinkThatLeadsNowhere: it may be a folder that is not mounted, so that no policy counts as removed.
+func TestLinkThatLeadsNowhere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.Symlink(filepath.Join(dir, "gone"), filepath.Join(dir, "search")); err != nil {
+		t.Fatal(err)
+	}
+	loaded := Load(dir, options)
+	if !loaded.Partial || len(loaded.Problems) != 1 || !strings.Contains(loaded.Problems[0].What, "the link leads nowhere") {
+		t.Errorf("partial %t, problems %v", loaded.Partial, loaded.Problems)
+	}
+}
+
+// TestLabelsAreToldInOrder: the same files have the same problems each time, and no credential in them.
+func TestLabelsAreToldInOrder(t *testing.T) {
+	t.Parallel()
+	const token = "hvs.CAESIJ3fakefakefakefakefake7Q"
+	text := good + "labels: {\"z z\": a, \"a a\": b, \"m m\": c, " + token + ": 5}\n"
+	first := ""
+	for range 20 {
+		_, problems := Parse("p.yaml", []byte(text), options)
+		if first == "" {
+			first = problems.Error()
+		}
+		if problems.Error() != first || strings.Contains(first, token) {
+			t.Fatalf("problems\n%s\nand at first\n%s", problems, first)
+		}
+	}
+}

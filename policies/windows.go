@@ -2,6 +2,7 @@ package policies
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -113,10 +114,10 @@ var (
 
 // labels checks the labels of a policy.
 func (c *checker) labels() {
-	for key, value := range c.p.Labels {
-		switch {
+	for _, key := range slices.Sorted(maps.Keys(c.p.Labels)) {
+		switch value := c.p.Labels[key]; {
 		case !labelKeyForm.MatchString(key):
-			c.at("labels: "+quote(key)+" is no name of a label", "at most 63 letters, digits, '.', '_', '/' and '-'", "labels")
+			c.at("labels:"+quote(key)+" is no name of a label", "at most 63 letters, digits, '.', '_', '/' and '-'", "labels")
 		case value != "" && !labelValueForm.MatchString(value):
 			c.at("labels."+key+quote(value)+" is no value of a label", "at most 63 letters, digits, '.', '_' and '-'", "labels", key)
 		}

@@ -63,7 +63,7 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	}
 	for i, f := range c.Freezes {
 		if !f.From.Zero() && !f.To.Zero() && f.To.Before(f.From.Moment) {
-			at("freezes")(fmt.Sprintf("freezes[%d] ends before it begins", i), "to: a day after from, or the same")
+			at("freezes")(fmt.Sprintf("freezes[%d] ends before it begins", i), "to: the day of from, or a later one; an instant after it")
 		}
 	}
 	d.checkTeams(c, root)
