@@ -18,7 +18,7 @@ func computeDue(r *run) {
 	facts.Freezes = r.env.Freezes()
 	r.start = facts.Start(r.policy, r.now())
 	at, cause, p := r.start.At, r.start.Cause, &r.rec.Policy
-	if cause == due.NewTarget && p.DueCause == string(cause) && !p.DueAt.IsZero() && p.DueAt.Before(at) {
+	if cause == due.NewTarget && r.start.Delay == "" && p.DueCause == string(cause) && !p.DueAt.IsZero() && p.DueAt.Before(at) {
 		at = p.DueAt // since it was empty: how long it waits counts
 	}
 	p.DueAt, p.DueCause = at, string(cause)

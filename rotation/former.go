@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"rotator/internal/secret"
 	"rotator/rotation/journal"
 	"rotator/rotation/target"
 	"rotator/stores"
@@ -33,8 +34,11 @@ func keepFormer(ctx context.Context, r *run, h target.Handle) error {
 	if err != nil || !target.Is(v, print) { // what it holds now is looked at before it is replaced
 		return err
 	}
+	if !secret.Fingerprint(print).Is(v) {
+		v = v.Trimmed() // what the fingerprint is of
+	}
 	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectStage, Target: h.ID, Expected: print}, func(ctx context.Context) error {
-		return h.Stage(ctx, ref, v.Trimmed())
+		return h.Stage(ctx, ref, v)
 	})
 	if errors.Is(err, stores.ErrNoStaging) {
 		return nil

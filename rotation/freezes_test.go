@@ -86,6 +86,30 @@ func TestFreezes(t *testing.T) {
 			b.until("2026-03-06 02:00")
 			replaced(b, old, true, "after the freeze")
 		}},
+		{"a key that dies while an order waits", xaisim.Options{}, func(b *bench) {
+			b.lives(quick, targetA)
+			old := b.key()
+			b.freeze("2026-03-02", "2026-03-20", true)
+			b.until("2026-03-03 12:00")
+			b.order(order(journal.ByHand))
+			b.run(time.Hour)
+			replaced(b, old, false, "in the freeze")
+			b.exempt[old] = true
+			b.sim.DeleteKey(old)
+			b.run(3 * time.Hour)
+			replaced(b, old, true, "after the key died")
+		}},
+		{"max_age while an order waits", xaisim.Options{}, func(b *bench) {
+			b.lives("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
+			old := b.key()
+			b.freeze("2026-03-10", "2026-04-05", false)
+			b.until("2026-03-12 12:00")
+			b.order(order(journal.ByHand))
+			b.run(time.Hour)
+			replaced(b, old, false, "in the freeze")
+			b.until("2026-03-20 13:00")
+			replaced(b, old, true, "before it would be too old")
+		}},
 		{"an old key stays on", xaisim.Options{}, func(b *bench) {
 			b.lives("retire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()

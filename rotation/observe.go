@@ -319,6 +319,7 @@ func healthOf(ctx context.Context, r *run, v secret.Text, k *journal.Key) (journ
 	case who.KeyBlocked, who.TeamBlocked:
 		return journal.HealthBlocked, nil
 	case !k.ExpiresAt.IsZero() && k.ExpiresAt.Sub(r.now()) < r.policy.Retire.Overlap.Std()+policies.Margin:
+		markProved(r, k)
 		return journal.HealthExpiring, nil
 	}
 	markProved(r, k)

@@ -249,8 +249,7 @@ func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, 
 		return false, failed(err), false
 	}
 	if err == nil && !busy {
-		k.IdleFrom = noTime
-		return false, nothing, true
+		return false, nothing, true // IdleFrom stays: since then it is not late
 	}
 	if k.IdleFrom.IsZero() {
 		k.IdleFrom = now

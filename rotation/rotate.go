@@ -82,10 +82,8 @@ func heldBack(r *run, t journal.Trigger) bool {
 	switch t {
 	case journal.ByHealing, journal.ByRollback, journal.ByCompromise:
 		return false
-	case journal.ByBadKey:
-		return !consumersFail(r)
 	}
-	return true
+	return !consumersFail(r) // for whatever reason it began
 }
 
 // changed says why a rotation that has promoted nothing is not what is wanted any more: its policy was edited or removed,
@@ -137,7 +135,7 @@ func idle(ctx context.Context, r *run) Outcome {
 		trigger, at = p.WantedTrigger, p.WantedAt
 	} else if leaked(r) { // through edits, aborts, removal and return
 		trigger, at = journal.ByCompromise, r.now()
-	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(due.Schedule) {
+	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(due.Schedule) && len(r.policy.Windows) == 0 {
 		p.NotBefore = r.now().Add(r.policy.Offset()) // many runs missed together are not made up together
 	}
 	if p.NotBefore.After(at) {
@@ -153,7 +151,10 @@ func idle(ctx context.Context, r *run) Outcome {
 		return waits(at, "")
 	}
 	if out, ok := frozen(r, trigger); ok && !p.WantedAt.IsZero() {
-		return out
+		if r.now().Before(r.start.At) {
+			return out
+		}
+		trigger = journal.Trigger(r.start.Cause) // what wins over the freeze: nobody who asks is worse off
 	}
 	if r.engine.ordered && p.WantedAt.IsZero() && trigger != journal.ByCompromise {
 		return nothing // the daemon begins it; looking again here would find nothing to do

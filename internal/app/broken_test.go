@@ -282,6 +282,17 @@ func TestYesterdaysFiles(t *testing.T) {
 	if s := look(t, b); len(s.removed) > 0 || len(s.loads) != 2 || s.loads[0].Policies == s.loads[1].Policies {
 		t.Errorf("with yesterday's files beside it: removed %v, loads %+v", s.removed, s.loads)
 	}
+	// What one reads again and again does not undo what the other read meanwhile.
+	today.write("policies/chat.yaml", policyText("chat")+"owner: today\n")
+	if err := a.Client().Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.refresh(t.Context(), refreshing{quiet: true}); err != nil {
+		t.Fatal(err)
+	}
+	if rec, err := b.journal.Load(t.Context(), "chat"); err != nil || rec.Policy.Owner != "today" {
+		t.Errorf("%v: an edit was undone by yesterday's files: %+v", err, rec.Policy)
+	}
 	// One that was not seen for a while finds its policies removed, and brings them back.
 	if err := b.journal.SetPolicies(t.Context(), time.Now(), []journal.Spec{{Name: "chat", Team: "research"}}); err != nil {
 		t.Fatal(err)

@@ -35,15 +35,17 @@ type Program struct {
 	pacer     journal.Pacer  // nil where no other process acts
 
 	loading sync.Mutex // one reload at a time
+	awaited []string   // guarded by loading: the policies that other replicas keep in force
 	refused string     // guarded by loading: the digest of the problems that were told last
 
 	mu          sync.Mutex
-	files       Files         // guarded by mu
-	environment *environment  // guarded by mu
-	loaded      api.Loading   // guarded by mu: how files were last read
-	folders     []string      // guarded by mu: of policies, as last read
-	unsettled   bool          // guarded by mu: what was read is to be read again soon, though no file changes
-	swapped     chan struct{} // guarded by mu; closed when files and environment are replaced
+	files       Files             // guarded by mu
+	given       map[string]string // guarded by mu: policy → what the files said of it when the journal last took them
+	environment *environment      // guarded by mu
+	loaded      api.Loading       // guarded by mu: how files were last read
+	folders     []string          // guarded by mu: of policies, as last read
+	unsettled   bool              // guarded by mu: what was read is to be read again soon, though no file changes
+	swapped     chan struct{}     // guarded by mu; closed when files and environment are replaced
 }
 
 // newScheduler makes the scheduler that gives the program's engine its turns.

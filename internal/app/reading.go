@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,15 +88,23 @@ func digest(all policies.Problems) string {
 func (p *Program) take(ctx context.Context, r reading) error {
 	now := time.Now()
 	given := r.forJournal(p.owner)
+	given.Again = p.again(given.Specs)
 	awaited, err := p.journal.TakeReading(ctx, now, given)
 	if err != nil {
 		return err
 	}
-	for _, name := range awaited {
-		p.log.Info("policy not removed: another replica still reads it", "policy", name)
+	if !slices.Equal(awaited, p.awaited) {
+		p.awaited = awaited
+		for _, name := range awaited {
+			p.log.Info("policy not removed: another replica still reads it", "policy", name)
+		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.given = make(map[string]string, len(given.Specs))
+	for _, s := range given.Specs {
+		p.given[s.Name] = s.Canonical
+	}
 	p.loaded.At, p.loaded.Policies, p.loaded.Problems, p.loaded.Error = now, len(r.Policies), given.Load.Problems, given.Load.Error
 	if given.Load.OK() {
 		p.loaded.Succeeded = now
@@ -103,6 +112,20 @@ func (p *Program) take(ctx context.Context, r reading) error {
 	p.unsettled = len(awaited) > 0 || len(p.environment.problems) > 0
 	p.folders = r.loaded.Folders
 	return nil
+}
+
+// again names the policies that these files say the same of as when they were last read here. A replica whose files are older
+// than another's must not say so again and again.
+func (p *Program) again(specs []journal.Spec) map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	same := make(map[string]bool)
+	for _, s := range specs {
+		if before, ok := p.given[s.Name]; ok && before == s.Canonical {
+			same[s.Name] = true
+		}
+	}
+	return same
 }
 
 // lastLoad is how files were last read here.

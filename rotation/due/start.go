@@ -33,6 +33,9 @@ func (f Facts) Start(p *policies.Policy, now time.Time) Start {
 	for _, c := range f.causes(p, now) {
 		s := Start{At: c.at, Cause: c.cause, Due: c.at}
 		f.delay(p, &s, now)
+		if s.Cause == Expiry && !s.At.After(now) {
+			return s // nothing keeps it, whatever else is due
+		}
 		if s.Cause == NewTarget && s.Delay == "" {
 			return s // it is what is looked for, whatever else is overdue
 		}

@@ -68,8 +68,11 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 // to others. A key that expires is replaced under a hold of rotations alone.
 func unstoppable(rec *journal.Record, t journal.Trigger) bool {
 	switch t {
-	case journal.ByHealing, journal.ByRollback, journal.ByCompromise, journal.ByBadKey:
+	case journal.ByHealing, journal.ByRollback, journal.ByCompromise:
 		return true
+	case journal.ByBadKey:
+		live := rec.Live()
+		return live == nil || dead(live)
 	case journal.ByExpiry:
 		return rec.Hold.Scope == journal.HoldRotations
 	}
@@ -144,7 +147,7 @@ func retireAt(p *policies.Policy, rec *journal.Record, k *journal.Key, freezes [
 		at = k.DisabledAt.Add(soak)
 	case k.RetireFrom.IsZero(): // never exposed, or shut off by hand
 		return at
-	case k.State == journal.RetiringKey && !k.IdleFrom.IsZero():
+	case (k.State == journal.RetiringKey || k.State == journal.DeletingKey) && !k.IdleFrom.IsZero():
 		wait := unretiredAfter
 		if p.Retire.MaxWait > 0 {
 			wait = p.Retire.MaxWait.Std()
@@ -156,7 +159,9 @@ func retireAt(p *policies.Policy, rec *journal.Record, k *journal.Key, freezes [
 	if k.NeverDisabled && k.DisabledAt.IsZero() {
 		at = later(at, k.RetireFrom.Add(overlap+soak))
 	}
-	if !k.Compromised() {
+	if k.Compromised() {
+		at = later(at, k.CompromisedAt) // it was in time until then
+	} else {
 		at = due.Thawed(freezes, p, due.Schedule, at)
 	}
 	switch h := rec.Hold; {

@@ -172,6 +172,22 @@ var readings = []promise{
 		k.equal("removed", []bool{k.removed("a"), k.removed("b"), k.removed("c")}, []bool{false, true, false})
 		k.equal("vanished told", k.told(journal.PolicyRemoved), 1)
 	}},
+	{"what was said before is not said again", func(k *kit) {
+		old := read("r", "a", "b")
+		k.loads(old)
+		edited := read("r", "a", "b")
+		edited.Specs[0].Canonical = "edited elsewhere"
+		k.loads(edited)
+		again := read("r", "a", "b")
+		again.Again = map[string]bool{"a": true, "b": true}
+		k.loads(again)
+		k.equal("spec", k.load("a").Policy.Spec, "edited elsewhere")
+		k.loads(read("r", "b"))
+		k.equal("removed", k.removed("a"), true)
+		k.loads(again)
+		k.equal("removed", k.removed("a"), false)
+		k.equal("spec of one that comes back", k.load("a").Policy.Spec, old.Specs[0].Canonical)
+	}},
 	{"many policies are kept at once", func(k *kit) {
 		var names []string
 		for i := range 300 {

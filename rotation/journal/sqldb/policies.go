@@ -239,9 +239,11 @@ func compareSpecs(ctx context.Context, t tx, r journal.Reading, named map[string
 		switch {
 		case s != nil:
 			d.known[s.Name] = true
-			if s.Team != p.Team || s.Owner != p.Owner || s.Canonical != p.Spec || !p.RemovedAt.IsZero() || p.SpecError != "" {
+			switch {
+			case r.Again[s.Name] && p.RemovedAt.IsZero():
+			case s.Team != p.Team || s.Owner != p.Owner || s.Canonical != p.Spec || !p.RemovedAt.IsZero() || p.SpecError != "":
 				d.changed = append(d.changed, s.Name)
-			} else if s.File != p.File {
+			case s.File != p.File:
 				d.moved = append(d.moved, s.Name)
 			}
 		case !p.RemovedAt.IsZero(): // it comes back when its file is good again
