@@ -39,7 +39,12 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 			return nil, err
 		}
 		of = append(of, warnings(v.Policies[spec.Name], dangers, unknown)...)
-		rows = append(rows, planRows(spec.Name, of)...)
+		if rows = append(rows, planRows(spec.Name, of)...); len(rows) > maxPlanRows {
+			return nil, &api.Error{Message: fmt.Sprintf("the plan has more than %d rows: name policies, or give a nearer --until", maxPlanRows), Code: api.ExitUsage}
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 	}
 	for _, s := range all {
 		if name := s.Policy.Name; v.Policies[name] == nil && wanted(name) {
@@ -49,6 +54,9 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 	}
 	return rows, ctx.Err()
 }
+
+// maxPlanRows bounds a plan, which is made in memory: hourly schedules of many policies over years.
+const maxPlanRows = 100_000
 
 // planPolicy foretells what would happen to one policy.
 func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists keyLists, until time.Time) ([]plan.Row, error) {

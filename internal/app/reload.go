@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"unicode/utf8"
@@ -100,11 +101,16 @@ func (p *Program) renewed(ctx context.Context, before view, c *config.Config, an
 // gaps are the stores and teams that the journal still needs and that the configuration does not name. Policies that need them
 // wait, and no others.
 func (p *Program) gaps(ctx context.Context, f Files) (problems policies.Problems, err error) {
-	lacks := func(what, name, why string) {
-		problem := policies.Problem{File: f.Config.File, What: fmt.Sprintf("%s %s is missing, and %s", what, name, why),
-			Want: "it kept until that is over, or `rotator forget`"}
-		if !slices.Contains(problems, problem) {
-			problems = append(problems, problem)
+	type gap struct {
+		first string // the first that needs it
+		more  int    // others that do
+	}
+	missing := make(map[string]*gap) // "store NAME", "team NAME"
+	lacks := func(what, why string) {
+		if g := missing[what]; g != nil {
+			g.more++
+		} else {
+			missing[what] = &gap{first: why}
 		}
 	}
 	targets, err := p.journal.Targets(ctx)
@@ -113,7 +119,7 @@ func (p *Program) gaps(ctx context.Context, f Files) (problems policies.Problems
 	}
 	for _, t := range targets {
 		if _, ok := f.Config.Stores[t.Store]; !ok && (t.Decision != journal.Drop || t.KeyID != "") {
-			lacks("store", t.Store, fmt.Sprintf("target %s of %s was not forgotten", t.TargetID, t.Policy))
+			lacks("store "+t.Store, fmt.Sprintf("target %s of %s was not forgotten", t.TargetID, t.Policy))
 		}
 	}
 	all, err := p.journal.Summaries(ctx)
@@ -122,7 +128,7 @@ func (p *Program) gaps(ctx context.Context, f Files) (problems policies.Problems
 	}
 	for _, s := range all {
 		team := s.Policy.Team
-		if _, ok := f.Config.Teams[team]; ok {
+		if _, ok := f.Config.Teams[team]; ok || missing["team "+team] != nil {
 			continue
 		}
 		need, err := needs(ctx, p.journal, s.Policy)
@@ -130,8 +136,16 @@ func (p *Program) gaps(ctx context.Context, f Files) (problems policies.Problems
 			return nil, err
 		}
 		if need != "" {
-			lacks("team", team, need)
+			lacks("team "+team, need)
 		}
+	}
+	for _, what := range slices.Sorted(maps.Keys(missing)) {
+		g := missing[what]
+		text := fmt.Sprintf("%s is missing, and %s", what, g.first)
+		if g.more > 0 {
+			text += fmt.Sprintf(" (and %d more)", g.more)
+		}
+		problems = append(problems, policies.Problem{File: f.Config.File, What: text, Want: "it kept until that is over, or `rotator forget`"})
 	}
 	return problems, nil
 }
