@@ -9,9 +9,9 @@ import (
 	"rotator/rotation/reason"
 )
 
-// rate says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
+// rateRun says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
 // over.
-func (r *run) rate() {
+func rateRun(r *run) {
 	if from, to := rate(r.rec, r.policy, r.env.Freezes(), r.engine.limits.Watch, r.now()); toldOf(from, to) {
 		p := &r.rec.Policy
 		r.tell(journal.HealthChanged, "from", string(from), "to", string(to), "reason", string(p.HealthReason), "error", p.Error)

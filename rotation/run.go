@@ -241,7 +241,7 @@ func (r *run) conclude() {
 	if p.Failures == failuresTold && !reason.NeedsHuman(n.Reason) {
 		r.tell(journal.Failed, "reason", string(n.Reason), "error", text)
 	}
-	r.rate()
+	rateRun(r)
 	p.NextRunAt = r.agenda()
 }
 
@@ -317,7 +317,7 @@ func (r *run) tell(k journal.Kind, data ...string) {
 
 // commit writes what changed, with the events that tell of it. After ErrLost nothing more may be touched.
 func (r *run) commit(ctx context.Context, release bool) error {
-	r.rate()
+	rateRun(r)
 	err := r.engine.ledger.Commit(ctx, r.claim, r.rec, release, r.events...)
 	switch {
 	case err == nil:
