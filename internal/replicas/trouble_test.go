@@ -50,7 +50,7 @@ func TestDatabaseTrouble(t *testing.T) {
 	a.ready(http.StatusServiceUnavailable, "there is no database")
 	c.names = append(c.names, "p002")
 	c.schedule(720 * time.Hour)
-	eventually(t, "both read that there is a policy more", func() bool { return c.said("not reloaded") >= 2 })
+	eventually(t, "both read that there is a policy more", func() bool { return c.said("configuration not read again") >= 2 })
 	c.postgres.Restart(t)
 	a.ready(http.StatusOK, "the database is back")
 	b.ready(http.StatusOK, "the database is back")
