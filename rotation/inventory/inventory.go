@@ -183,22 +183,41 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 	return errors.Join(append(errs, l.tellOrphans(ctx, known.Name, orphans))...)
 }
 
-// list lists a team's keys and says what each is. A key that is listed and counts as gone may have been deleted
-// while the list was on its way, and clocks of replicas cannot tell. So the team is listed again before such a key is
-// believed to be there.
-func (l *Lists) list(ctx context.Context, team Team) (list xai.KeyList, found []Key, err error) {
-	for range 2 {
-		if list, err = team.Keys.ListKeys(ctx, team.ID); err != nil {
-			return list, nil, err
+// list lists a team's keys and says what each is. A key that is listed and counts as gone may have been deleted while the list
+// was on its way, and clocks of replicas cannot tell. So the team is listed again, and a key is believed to be there only if
+// it counted as gone before that list was asked for.
+func (l *Lists) list(ctx context.Context, team Team) (xai.KeyList, []Key, error) {
+	list, found, err := l.listOnce(ctx, team)
+	if err != nil {
+		return list, nil, err
+	}
+	gone := make(map[string]bool)
+	for _, k := range found {
+		if k.Reopen {
+			gone[k.Ref] = true
 		}
-		if found, err = l.Of(ctx, list); err != nil {
-			return list, nil, err
-		}
-		if !slices.ContainsFunc(found, func(k Key) bool { return k.Reopen }) {
-			break
+	}
+	if len(gone) == 0 {
+		return list, found, nil
+	}
+	if list, found, err = l.listOnce(ctx, team); err != nil {
+		return list, nil, err
+	}
+	for i, k := range found {
+		if k.Reopen && !gone[k.Ref] { // the next look at the team tells
+			found[i].Reopen, found[i].Kind = false, InDoubt
 		}
 	}
 	return list, found, nil
+}
+
+func (l *Lists) listOnce(ctx context.Context, team Team) (xai.KeyList, []Key, error) {
+	list, err := team.Keys.ListKeys(ctx, team.ID)
+	if err != nil {
+		return list, nil, err
+	}
+	found, err := l.Of(ctx, list)
+	return list, found, err
 }
 
 func listedKey(k xai.Key) journal.ListedKey {
