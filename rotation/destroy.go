@@ -169,7 +169,7 @@ func goneForGood(r *run, k *journal.Key) {
 			e.ClosedAt = r.now()
 		}
 	}
-	k.DeletedAt = r.now()
+	k.DeletedAt = r.xaiNow()
 	r.move(k, journal.DeletedKey)
 	r.engine.hand.drop(k.Ref)
 	r.tell(journal.KeyDeleted, "key_id", k.ID)
@@ -228,10 +228,10 @@ func refusedTwice(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 		k.BadSince = noTime
 		return false, nil
 	}
-	if k.BadSince.IsZero() || k.BadSince.After(r.now()) {
-		k.BadSince = r.now()
+	if now := r.clock().Later(); k.BadSince.IsZero() || k.BadSince.After(now) {
+		k.BadSince = now
 	}
-	return r.now().Sub(k.BadSince) >= badTwice, nil
+	return r.clock().Passed(k.BadSince.Add(badTwice)), nil
 }
 
 // couldShow reports whether a list could have shown a key that a create without an answer may have made: it shows another

@@ -227,7 +227,7 @@ func sighted(r *run, id journal.TargetID, k *journal.Key) bool {
 // emptyTooShort reports that a target that reads empty may not be empty: a store that answers with nothing while it starts
 // looks the same.
 func emptyTooShort(r *run, row journal.Target) bool {
-	return row.EmptyFrom.IsZero() || r.now().Sub(row.EmptyFrom) < target.EmptyFor
+	return row.EmptyFrom.IsZero() || !r.clock().Passed(row.EmptyFrom.Add(target.EmptyFor))
 }
 
 // holdsKey refuses since a target holds the key. One that was believed to have been read by nobody was promoted by

@@ -145,7 +145,11 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 			return err
 		}
 	}
-	list, found, err := l.list(ctx, team)
+	list, err := team.Keys.ListKeys(ctx, team.ID)
+	if err != nil {
+		return err
+	}
+	found, err := l.Of(ctx, list)
 	if err != nil {
 		return err
 	}
@@ -181,43 +185,6 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 		}
 	}
 	return errors.Join(append(errs, l.tellOrphans(ctx, known.Name, orphans))...)
-}
-
-// list lists a team's keys and says what each is. A key that is listed and counts as gone may have been deleted while the list
-// was on its way, and clocks of replicas cannot tell. So the team is listed again, and a key is believed to be there only if
-// it counted as gone before that list was asked for.
-func (l *Lists) list(ctx context.Context, team Team) (xai.KeyList, []Key, error) {
-	list, found, err := l.listOnce(ctx, team)
-	if err != nil {
-		return list, nil, err
-	}
-	gone := make(map[string]bool)
-	for _, k := range found {
-		if k.Reopen {
-			gone[k.Ref] = true
-		}
-	}
-	if len(gone) == 0 {
-		return list, found, nil
-	}
-	if list, found, err = l.listOnce(ctx, team); err != nil {
-		return list, nil, err
-	}
-	for i, k := range found {
-		if k.Reopen && !gone[k.Ref] { // the next look at the team tells
-			found[i].Reopen, found[i].Kind = false, InDoubt
-		}
-	}
-	return list, found, nil
-}
-
-func (l *Lists) listOnce(ctx context.Context, team Team) (xai.KeyList, []Key, error) {
-	list, err := team.Keys.ListKeys(ctx, team.ID)
-	if err != nil {
-		return list, nil, err
-	}
-	found, err := l.Of(ctx, list)
-	return list, found, err
 }
 
 func listedKey(k xai.Key) journal.ListedKey {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"rotator/rotation/journal"
 	"rotator/xai"
@@ -66,7 +67,7 @@ func (l *Lists) Of(ctx context.Context, list xai.KeyList) ([]Key, error) {
 	}
 	out := make([]Key, 0, len(list.Keys))
 	for _, k := range list.Keys {
-		out = append(out, l.classify(k, byID, open))
+		out = append(out, l.classify(k, list.Date, byID, open))
 	}
 	return out, nil
 }
@@ -92,13 +93,16 @@ func (l *Lists) open(ctx context.Context, named []journal.Key) (map[string]journ
 	return open, err
 }
 
-func (l *Lists) classify(listed xai.Key, byID, open map[string]journal.Key) Key {
+// classify says what a key is that a list of a date shows. A list may have been asked for before the key was deleted, and lags
+// behind. Replicas' clocks do not agree on how long ago that was, so xAI's own clock is asked: a list without a date, or one
+// that is not much younger than the delete, shows nothing.
+func (l *Lists) classify(listed xai.Key, date time.Time, byID, open map[string]journal.Key) Key {
 	k := Key{Key: listed, Kind: Unmanaged}
 	if ours, ok := byID[listed.ID]; ok && ours.State != journal.ForgottenKey {
 		k.Policy, k.Ref = ours.Policy, ours.Ref
 		switch ours.State {
 		case journal.DeletedKey:
-			if l.o.Now().Sub(ours.DeletedAt) > l.o.Quarantine { // xAI said that it was gone
+			if date.Sub(ours.DeletedAt) > l.o.Quarantine { // xAI said that it was gone
 				k.Kind, k.Reopen = Orphan, true
 			} else {
 				k.Kind = InDoubt

@@ -30,7 +30,7 @@ type Key struct {
 	RetireFrom time.Time // when another key became live, on the later of xAI's clock and the journal's
 	IdleFrom   time.Time // since when only its use holds up the retirement
 	DisabledAt time.Time // when it was seen off, on the later of the two clocks
-	DeletedAt  time.Time // when its absence was proved
+	DeletedAt  time.Time // when its absence was proved, on xAI's clock: lists that are not younger say nothing of the key
 
 	ReplacedBy     string // the ref of the key that became live in its place
 	RetireRotation string // the rotation that replaced it
