@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -169,7 +170,7 @@ func goneForGood(r *run, k *journal.Key) {
 			e.ClosedAt = r.now()
 		}
 	}
-	k.DeletedAt = r.xaiNow()
+	k.DeletedAt = cmp.Or(r.clock().XAI, r.now()) // every turn that destroys knows xAI's clock
 	r.move(k, journal.DeletedKey)
 	r.engine.hand.drop(k.Ref)
 	r.tell(journal.KeyDeleted, "key_id", k.ID)

@@ -78,9 +78,9 @@ func (j racedJournal) Keys(ctx context.Context, ids []string) ([]journal.Key, er
 	return j.faultyJournal.Keys(ctx, ids)
 }
 
-func (j racedJournal) Targets(ctx context.Context) ([]journal.Target, error) {
+func (j racedJournal) Targets(ctx context.Context, policies ...string) ([]journal.Target, error) {
 	defer j.x.yield()
-	return j.faultyJournal.Targets(ctx)
+	return j.faultyJournal.Targets(ctx, policies...)
 }
 
 func (j racedJournal) SightingsOf(ctx context.Context, keyID, print string) ([]journal.Sighting, error) {

@@ -343,9 +343,6 @@ func (r *run) clock() effect.Clock {
 	return c
 }
 
-// xaiNow is xAI's clock, or ours where no answer of this turn told it.
-func (r *run) xaiNow() time.Time { return cmp.Or(r.clock().XAI, r.now()) }
-
 // dated notes xAI's clock, as the Date of an authenticated answer tells it. A zero date says nothing.
 func (r *run) dated(at time.Time) {
 	if !at.IsZero() {

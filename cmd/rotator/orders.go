@@ -239,7 +239,7 @@ func (l *connection) arrive(ctx context.Context, e *errand) (bool, error) {
 func (e *errand) human(now time.Time) {
 	why := or(e.row.Reason)
 	held := e.row.Hold != nil && why == string(reason.Held)
-	if !held && e.row.State != api.StateBlocked || e.row.Owner != nil { // a step is under way: it may clear it
+	if !held && e.row.State != api.StateBlocked || e.row.Replica != nil { // a step is under way: it may clear it
 		e.stuck = time.Time{}
 		return
 	}

@@ -165,7 +165,7 @@ func TestOnlyAHumanHelps(t *testing.T) {
 	began, replica, reason := time.Now(), "host/1", "foreign_value"
 	stuck, moving := api.StatusRow{State: api.StateBlocked, Reason: &reason}, api.StatusRow{State: "planned"}
 	tried := stuck
-	tried.Owner = &replica
+	tried.Replica = &replica
 	e := &errand{request: api.OrderRequest{Policy: "chat"}}
 	for _, look := range []struct {
 		at   time.Duration

@@ -154,7 +154,7 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		}
 		cells := []string{r.Policy, state, or(r.KeyID), humanSeconds(r.Age), humanSeconds(r.MaxAge), in(r.NextRun, now), healthCell(r), why}
 		if wide {
-			cells = slices.Insert(cells, 7, or(r.Owner), ago(r.OwnedSince, now))
+			cells = slices.Insert(cells, 7, or(r.Replica), ago(r.ReplicaSince, now))
 		}
 		t.row(cells...)
 	}

@@ -44,6 +44,11 @@ type Marks interface {
 	Lease() time.Duration
 }
 
+// Map is what targets were last seen to hold. The method is that of [journal.Reader].
+type Map interface {
+	Targets(ctx context.Context, policies ...string) ([]journal.Target, error)
+}
+
 // Inbox takes what people say. The methods are those of [journal.Words].
 type Inbox interface {
 	Place(ctx context.Context, o journal.Order) (int64, error)
@@ -55,6 +60,7 @@ type Inbox interface {
 // Journal is the part of the journal that the server needs. It can neither claim a policy nor commit.
 type Journal interface {
 	View
+	Map
 	Marks
 	Inbox
 }

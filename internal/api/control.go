@@ -179,7 +179,34 @@ func (c *Server) getStatus(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.statusRows(found), nil
+	names := make([]string, len(found))
+	for i, s := range found {
+		names[i] = s.Policy.Name
+	}
+	if len(names) == 0 {
+		return []StatusRow{}, nil
+	}
+	all, err := c.o.Journal.Targets(r.Context(), names...)
+	if err != nil {
+		return nil, err
+	}
+	return withTargets(c.statusRows(found), targetsOf(all)), nil
+}
+
+// targetsOf are what the policies' targets were last seen to hold, by the policies' names.
+func targetsOf(all []journal.Target) map[string][]StatusTarget {
+	of := make(map[string][]StatusTarget)
+	for _, t := range all {
+		of[t.Policy] = append(of[t.Policy], statusTarget(t))
+	}
+	return of
+}
+
+func withTargets(rows []StatusRow, of map[string][]StatusTarget) []StatusRow {
+	for i := range rows {
+		rows[i].Targets = append([]StatusTarget{}, of[rows[i].Policy]...)
+	}
+	return rows
 }
 
 func (c *Server) statusRows(found []journal.Summary) []StatusRow {

@@ -207,7 +207,7 @@ func (d *desk) office() {
 			old("chat-prod", "0", noon.Add(-720*time.Hour), noon.Add(-time.Hour)), old("chat-prod", "1", noon.Add(-360*time.Hour), noon.Add(-time.Hour)),
 		}
 		p := &rec.Policy
-		p.LastSuccess, p.Reason, p.DueAt = noon.Add(-time.Hour), "overlap", noon.Add(735*time.Hour)
+		p.LastSuccess, p.Reason, p.DueAt, p.DueCause = noon.Add(-time.Hour), "overlap", noon.Add(735*time.Hour), "schedule"
 		p.Health, p.HealthReason, p.StaleAt = "progressing", "overlap", noon.Add(time.Minute)
 	}, journal.Event{At: noon, Policy: "chat-prod", Rotation: "rot-2", Kind: journal.Promoted, Data: map[string]string{"key_id": "key-2"}})
 	d.edit("embed", func(rec *journal.Record) {
@@ -230,7 +230,8 @@ func (d *desk) office() {
 		for _, path := range []string{"stuck", "other", "fine"} {
 			rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: "stuck", Status: journal.TargetDrift})
 		}
-		rec.Targets[2].Status = journal.TargetOK
+		rec.Targets[2].Status, rec.Targets[2].KeyID, rec.Targets[2].SeenAt = journal.TargetOK, "key-5", noon.Add(-time.Minute)
+		rec.Targets[1].RemovedAt = noon.Add(-time.Hour)
 	})
 	d.policies("chat-prod", "embed", "fresh", "stuck")
 	d.ok(d.journal.SaveTeam(d.Context(), journal.Team{Name: "research", ID: "team-1", ValidatedAt: noon, ListedAt: noon,

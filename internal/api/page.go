@@ -59,7 +59,6 @@ type loadView struct {
 
 type policyView struct {
 	StatusRow
-	Owner    string
 	Also     string // the state of its rotation, where State says something else
 	Means    string // what the reason means
 	Do       string // what to do about it
@@ -113,7 +112,7 @@ func (c *Server) policyViews(found []journal.Summary) []policyView {
 			why = journal.Reason(*row.HealthReason)
 		}
 		info := c.reasons[why]
-		v := policyView{StatusRow: row, Owner: p.Owner, Means: info.Means,
+		v := policyView{StatusRow: row, Means: info.Means,
 			Do: strings.ReplaceAll(info.Do, "POLICY", p.Name)}
 		if phase := phaseOf(found[i]); phase != "" && row.State != phase {
 			v.Also = phase

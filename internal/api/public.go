@@ -89,7 +89,11 @@ func (c *Server) seenStatus(r *http.Request) (any, error) {
 			}
 		}
 	}
-	return c.statusRows(found), nil
+	targets, err := s.targets()
+	if err != nil {
+		return nil, err
+	}
+	return withTargets(c.statusRows(found), targets), nil
 }
 
 // healthz answers whether this process does its work: nothing but a restart helps when it does not.

@@ -58,11 +58,11 @@ func TestReplicas(t *testing.T) {
 		rows, err := d.client.Status(t.Context(), named...)
 		d.ok(err)
 		a, c := rows[0], rows[len(rows)-1]
-		if a.Policy != "a" || value(a.Owner) != "alpha/1/x" || !a.OwnedSince.Equal(noon.Add(30*time.Second)) {
-			t.Errorf("%s is in hand of %s since %v", a.Policy, value(a.Owner), a.OwnedSince)
+		if a.Policy != "a" || value(a.Replica) != "alpha/1/x" || !a.ReplicaSince.Equal(noon.Add(30*time.Second)) {
+			t.Errorf("%s is in hand of %s since %v", a.Policy, value(a.Replica), a.ReplicaSince)
 		}
-		if c.Policy != "c" || c.Owner != nil || c.OwnedSince != nil {
-			t.Errorf("nobody acts for %s: %s, %v", c.Policy, value(c.Owner), c.OwnedSince)
+		if c.Policy != "c" || c.Replica != nil || c.ReplicaSince != nil {
+			t.Errorf("nobody acts for %s: %s, %v", c.Policy, value(c.Replica), c.ReplicaSince)
 		}
 	}
 

@@ -30,26 +30,41 @@ const (
 
 // StatusRow is where a policy stands.
 type StatusRow struct {
-	Policy        string     `json:"policy"`
-	Health        string     `json:"health"`         // ok, progressing, degraded, action_required or overdue
-	HealthReason  *string    `json:"health_reason"`  // why: one of the closed list; null when all is well
-	State         string     `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
-	RotationState *string    `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
-	Reason        *string    `json:"reason"`         // why nothing moves: one of the closed list
-	Remedy        *string    `json:"remedy"`         // what to do about it; null: nothing
-	KeyID         *string    `json:"key_id"`         // of the key that consumers read
-	Fingerprint   *string    `json:"fingerprint"`
-	LiveSince     *time.Time `json:"live_since"`
-	Age           *int64     `json:"age"` // seconds since the oldest key that is still accepted was created
-	MaxAge        *int64     `json:"max_age"`
-	NextRun       *time.Time `json:"next_run"`
-	Rotation      *string    `json:"rotation"`      // id of the rotation in flight, or of the last one while old keys are left
-	WaitingUntil  *time.Time `json:"waiting_until"` // when what Reason names is tried again or over
-	Hold          *HoldRow   `json:"hold"`
-	Error         *string    `json:"error"`
-	SpecError     *string    `json:"spec_error"` // why what its file says was refused: it uses the last accepted version; null: it acts as the file says
-	Owner         *string    `json:"owner"`      // the replica that acts for it at this moment
-	OwnedSince    *time.Time `json:"owned_since"`
+	Policy        string            `json:"policy"`
+	Team          string            `json:"team"`
+	Owner         *string           `json:"owner"` // whom its file names as responsible
+	Labels        map[string]string `json:"labels"`
+	Health        string            `json:"health"`         // ok, progressing, degraded, action_required or overdue
+	HealthReason  *string           `json:"health_reason"`  // why: one of the closed list; null when all is well
+	State         string            `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
+	RotationState *string           `json:"rotation_state"` // as State, also while that says blocked or removed; null when idle
+	Reason        *string           `json:"reason"`         // why nothing moves: one of the closed list
+	Remedy        *string           `json:"remedy"`         // what to do about it; null: nothing
+	KeyID         *string           `json:"key_id"`         // of the key that consumers read
+	Fingerprint   *string           `json:"fingerprint"`
+	LiveSince     *time.Time        `json:"live_since"`
+	Age           *int64            `json:"age"` // seconds since the oldest key that is still accepted was created
+	MaxAge        *int64            `json:"max_age"`
+	NextRun       *time.Time        `json:"next_run"`
+	NextCause     *string           `json:"next_cause"`    // why then: schedule, max_age, expiry or new_target
+	Rotation      *string           `json:"rotation"`      // id of the rotation in flight, or of the last one while old keys are left
+	WaitingUntil  *time.Time        `json:"waiting_until"` // when what Reason names is tried again or over
+	Hold          *HoldRow          `json:"hold"`
+	Error         *string           `json:"error"`
+	SpecError     *string           `json:"spec_error"` // why what its file says was refused: it uses the last accepted version; null: it acts as the file says
+	Targets       []StatusTarget    `json:"targets"`    // what its file names, and what it left and still watches
+	Replica       *string           `json:"replica"`    // that acts for it at this moment
+	ReplicaSince  *time.Time        `json:"replica_since"`
+}
+
+// StatusTarget is what was last seen in a target.
+type StatusTarget struct {
+	Target string     `json:"target"`  // store:path#field
+	Status *string    `json:"status"`  // ok, empty, drift, foreign, missing, unreadable, other_policy, other_rotator or same_place; null: never read
+	Holds  *string    `json:"holds"`   // the id of the key that was last seen there; null: none that the journal knows
+	ReadAt *time.Time `json:"read_at"` // when it was last read; null: never
+	Left   bool       `json:"left"`    // its policy no longer names it
+	Error  *string    `json:"error"`   // why it could not be read
 }
 
 // HoldRow is a hold that is in force.
@@ -173,10 +188,16 @@ type VersionRow struct {
 func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
 	p, spec := s.Policy, specOf(s.Policy)
 	row := StatusRow{
-		Policy: p.Name, State: stateOf(s, needsHuman),
+		Policy: p.Name, Team: p.Team, Owner: text(p.Owner), Labels: spec.Labels, State: stateOf(s, needsHuman),
 		Reason: text(string(p.Reason)), KeyID: text(p.KeyID), Fingerprint: text(p.Fingerprint),
 		LiveSince: instant(p.LiveSince), NextRun: instant(nextRun(s)), Error: text(p.Error), SpecError: text(p.SpecError),
-		Owner: text(s.Owner), OwnedSince: instant(s.OwnedSince),
+		Replica: text(s.Owner), ReplicaSince: instant(s.OwnedSince),
+	}
+	if row.Labels == nil {
+		row.Labels = map[string]string{}
+	}
+	if row.NextRun != nil {
+		row.NextCause = text(p.DueCause)
 	}
 	word, why := health.Shown(&p, s.Hold, now)
 	row.Health, row.HealthReason = string(word), text(string(why))
@@ -303,6 +324,13 @@ func unretired(s journal.Summary, retire policies.Retire, now time.Time) (n int)
 		}
 	}
 	return n
+}
+
+func statusTarget(t journal.Target) StatusTarget {
+	return StatusTarget{
+		Target: t.TargetID.String(), Status: text(string(t.Status)), Holds: text(t.KeyID), ReadAt: instant(t.SeenAt),
+		Left: !t.RemovedAt.IsZero(), Error: text(t.Error),
+	}
 }
 
 func historyRow(r journal.Rotation) HistoryRow {

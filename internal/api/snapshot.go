@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,9 @@ type snapshot struct {
 	keys     map[string]managementKey // team → its management key
 	ended    map[ending]int           // rotations that ended so since this process began
 	told     int64                    // the last event that ended counts
+
+	// targets reads the target map, once: few of those who look ask for it, and it is long.
+	targets func() (map[string][]StatusTarget, error)
 }
 
 // managementKey is the key that speaks for a team.
@@ -92,8 +96,19 @@ func (s *snapshots) recent() *snapshot {
 	return last
 }
 
+func (s *snapshots) readTargets() (map[string][]StatusTarget, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), snapshotWait)
+	defer cancel()
+	all, err := s.server.o.Journal.Targets(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	return targetsOf(all), nil
+}
+
 func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
 	c, next := s.server, &snapshot{at: s.server.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
+	next.targets = sync.OnceValues(s.readTargets)
 	var err error
 	if next.policies, err = c.o.Journal.Summaries(ctx); err != nil {
 		return nil, err

@@ -37,10 +37,10 @@ func (r *replica) hands(policy string) string {
 	if err != nil || len(rows) != 1 {
 		r.Fatalf("%+v, %v", rows, err)
 	}
-	if rows[0].Owner == nil || rows[0].OwnedSince == nil {
+	if rows[0].Replica == nil || rows[0].ReplicaSince == nil {
 		return ""
 	}
-	return *rows[0].Owner
+	return *rows[0].Replica
 }
 
 // TestWhoHoldsWhat: every replica shows the same of all. What one that was killed had in hand, another takes over; the

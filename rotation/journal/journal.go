@@ -200,8 +200,8 @@ type Reader interface {
 	Summaries(ctx context.Context, policies ...string) ([]Summary, error)
 	// Rotations returns rotations newest first, of one policy or of all (""), at most limit (0: 100).
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
-	// Targets returns the whole target map.
-	Targets(ctx context.Context) ([]Target, error)
+	// Targets returns the targets of the policies named, also left ones; the whole target map when none is.
+	Targets(ctx context.Context, policies ...string) ([]Target, error)
 	// SightingsOf returns every sighting of a key, by its id or its fingerprint, over all policies.
 	SightingsOf(ctx context.Context, keyID, fingerprint string) ([]Sighting, error)
 	// UnidentifiedSightings returns every sighting over all policies that is not of a key that the journal knows: parts and values

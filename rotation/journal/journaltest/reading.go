@@ -166,6 +166,12 @@ var reading = []promise{
 		all, err := k.j.Targets(k.Context())
 		k.ok(err)
 		k.equal("targets", len(all), 4)
+		all, err = k.j.Targets(k.Context(), "b", "nobody")
+		k.ok(err)
+		k.equal("b's targets", len(all), 2)
+		for _, t := range all {
+			k.equal("whose", t.Policy, "b")
+		}
 	}},
 	{"keys are found by their ids and by their names, for ever", func(k *kit) {
 		c, rec := k.start("a")

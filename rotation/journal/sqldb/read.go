@@ -153,8 +153,13 @@ func bySighting(a, b journal.Sighting) int {
 }
 
 // Targets implements journal.Reader.
-func (db *DB) Targets(ctx context.Context) ([]journal.Target, error) {
-	found, err := rows(ctx, db, targets, "")
+func (db *DB) Targets(ctx context.Context, policies ...string) ([]journal.Target, error) {
+	of, args := "", []any(nil)
+	if len(policies) > 0 {
+		condition, named := db.oneOf(1, policies)
+		of, args = "WHERE policy "+condition, []any{named}
+	}
+	found, err := rows(ctx, db, targets, of, args...)
 	slices.SortFunc(found, byTarget)
 	return found, err
 }
