@@ -81,9 +81,7 @@ func (a *cli) adopt(ctx context.Context, in io.Reader, names []string, f adoptFl
 
 // adoptions asks what would be adopted. A journal that is not there yet is none that has to be made for it.
 func (a *cli) adoptions(ctx context.Context, names []string) (rows []api.AdoptionRow, err error) {
-	if _, err := a.setup().ReadFiles(); err != nil {
-		return nil, err
-	}
+	a.warnOfFiles()
 	l, err := a.look(ctx)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
+	"rotator/policies"
 )
 
 // connection is how a command reaches the journal: through the daemon that has it, or by itself. Both speak the same API.
@@ -95,6 +96,20 @@ func (a *cli) look(ctx context.Context) (*connection, error) {
 		return nil, err
 	}
 	return &connection{Client: p.Client(), alone: p, close: p.Close}, nil
+}
+
+// warnOfFiles tells what is refused of the files as they are now: the answer is about what is in force.
+func (a *cli) warnOfFiles() {
+	_, err := a.setup().ReadFiles()
+	var problems policies.Problems
+	switch {
+	case errors.As(err, &problems):
+		for _, p := range problems {
+			a.log.Warn("file refused; this is about what is in force without it", "problem", p)
+		}
+	case err != nil:
+		a.log.Warn("files could not be read; this is about what is in force", "err", err)
+	}
 }
 
 // work runs the engine of a command that works alone, until the function returned is called. With a daemon there is nothing

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -35,14 +36,27 @@ func (a *cli) keys(ctx context.Context, team string, json bool) (err error) {
 	if err != nil {
 		return err
 	}
-	return a.print(json, rows, func(t *table) {
-		t.row("KEY", "KIND", "POLICY", "CREATED", "DISABLED", "NAME")
+	err = a.print(json, rows, func(t *table) {
+		t.row("TEAM", "KEY", "KIND", "POLICY", "CREATED", "DISABLED", "NAME")
 		for _, r := range rows {
+			if r.Error != nil {
+				continue
+			}
 			disabled := ""
 			if r.Disabled {
 				disabled = "yes"
 			}
-			t.row(r.KeyID, r.Kind, or(r.Policy), when(r.Created), disabled, r.Name)
+			t.row(r.Team, or(r.KeyID), or(r.Kind), or(r.Policy), when(r.Created), disabled, or(r.Name))
 		}
 	})
+	var refused []error
+	for _, r := range rows {
+		if r.Error != nil {
+			refused = append(refused, errors.New(*r.Error))
+		}
+	}
+	if err == nil && refused != nil {
+		err = failed(fmt.Errorf("not every team's keys could be listed: %w", errors.Join(refused...)), "`rotator check` tries each team.")
+	}
+	return err
 }

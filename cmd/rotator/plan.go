@@ -44,9 +44,7 @@ With --until it says every rotation that begins before then, if each succeeds at
 }
 
 func (a *cli) plan(ctx context.Context, names []string, until time.Time, json, calendar bool) (err error) {
-	if _, err := a.setup().ReadFiles(); err != nil {
-		return err
-	}
+	a.warnOfFiles()
 	l, err := a.look(ctx)
 	if err != nil {
 		return err

@@ -77,7 +77,7 @@ type Scheduler interface {
 
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.
 type Actions interface {
-	// Keys lists the keys of a team, of every team when it is "".
+	// Keys lists the keys of a team, of every team when it is "". One that cannot be listed then is a row with an error.
 	Keys(ctx context.Context, team string) ([]KeyRow, error)
 	// Plan foretells what would happen to the policies named, all when none is: the next rotation of each or, with until,
 	// every one that begins before then. It touches nothing.

@@ -90,14 +90,16 @@ type HistoryRow struct {
 	Error     *string    `json:"error"`
 }
 
-// KeyRow is one key of a team, as xAI lists it.
+// KeyRow is one key of a team, as xAI lists it; or a team whose keys could not be listed, and why.
 type KeyRow struct {
-	KeyID    string     `json:"key_id"`
-	Name     string     `json:"name"`
-	Kind     string     `json:"kind"` // managed, predecessor, in_doubt, orphan or unmanaged
+	Team     string     `json:"team"`
+	KeyID    *string    `json:"key_id"`
+	Name     *string    `json:"name"`
+	Kind     *string    `json:"kind"` // managed, predecessor, in_doubt, orphan or unmanaged
 	Policy   *string    `json:"policy"`
 	Created  *time.Time `json:"created"`
 	Disabled bool       `json:"disabled"`
+	Error    *string    `json:"error"` // why the team's keys could not be listed
 }
 
 // PlanRow is one thing that would happen to a policy.

@@ -23,8 +23,11 @@ func (p actions) Keys(ctx context.Context, team string) ([]api.KeyRow, error) {
 	rows := []api.KeyRow{}
 	for _, name := range names {
 		of, err := p.keysOf(ctx, w, name)
-		if err != nil {
+		switch {
+		case err != nil && (team != "" || ctx.Err() != nil):
 			return nil, err
+		case err != nil:
+			of = []api.KeyRow{{Team: name, Error: optional(err.Error())}}
 		}
 		rows = append(rows, of...)
 	}
@@ -52,7 +55,7 @@ func (p actions) keysOf(ctx context.Context, w *environment, name string) ([]api
 	}
 	rows := make([]api.KeyRow, len(found))
 	for i, k := range found {
-		rows[i] = api.KeyRow{KeyID: k.Key.ID, Name: k.Key.Name, Kind: string(k.Kind), Disabled: k.Key.Disabled, Policy: optional(k.Policy)}
+		rows[i] = api.KeyRow{Team: name, KeyID: optional(k.Key.ID), Name: optional(k.Key.Name), Kind: optional(string(k.Kind)), Disabled: k.Key.Disabled, Policy: optional(k.Policy)}
 		if at := k.Key.Created.UTC(); !at.IsZero() {
 			rows[i].Created = &at
 		}

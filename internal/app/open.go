@@ -11,6 +11,7 @@ import (
 	"rotator/internal/api"
 	"rotator/internal/config"
 	"rotator/internal/secret"
+	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -126,11 +127,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, error) {
 	j, err := s.OpenJournal(ctx, c, true)
 	if errors.Is(err, sqldb.ErrNoJournal) {
-		f, err := s.ReadFiles()
-		if err != nil {
-			return nil, err
-		}
-		return s.InMemory(ctx, f)
+		return s.InMemory(ctx, Files{c, policies.Load(c.Policies, c.PolicyOptions()).Policies})
 	}
 	if err != nil {
 		return nil, err
