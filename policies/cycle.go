@@ -45,10 +45,10 @@ func (p *Policy) Offset() time.Duration {
 }
 
 // Cycle is the time from the start of a rotation until the key that it replaces has stopped working: an hour for the
-// rotation itself, then the overlap, or require_idle where that is longer. An old key is off in its soak, except where xAI
+// rotation itself, the canary's time, then the overlap, or require_idle where that is longer. An old key is off in its soak, except where xAI
 // does not turn keys off: staysOn says that, and the soak counts too.
 func (p *Policy) Cycle(staysOn bool) time.Duration {
-	d := Margin + max(p.Retire.Overlap, p.Retire.RequireIdle).Std()
+	d := Margin + p.Canary.For.Std() + max(p.Retire.Overlap, p.Retire.RequireIdle).Std()
 	if staysOn {
 		d += p.Retire.Soak.Std()
 	}

@@ -57,6 +57,8 @@ type Policy struct {
 	Verify Verify `yaml:"verify,omitempty" json:"verify"`
 	// Targets are the places where consumers read the key. All of them hold the same key.
 	Targets []Target `yaml:"targets" json:"targets" jsonschema:"required,minItems=1"`
+	// Canary gives a new key to one target first. Default: all targets get it at once.
+	Canary Canary `yaml:"canary,omitempty" json:"canary,omitzero"`
 	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. {key_id: ID}
 	// names the key: no other is adopted, and where xAI does not say which key a value is, none without it. Default: false.
 	Adopt Adopt `yaml:"adopt,omitempty" json:"adopt,omitzero" jsonschema:"default=false"`
@@ -111,6 +113,19 @@ type Target struct {
 	// Mode of the file in quotes, such as "0640". Stores of type file only; default: kept as it is, 0600 when new.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"pattern=^0?[0-7]{3}$"`
 }
+
+// Canary is the target that gets a new key first, and for how long alone. The others follow once billing says that its consumers use the
+// new key, or when the time is over. A new key that fails meanwhile is taken back from that one target. A key that is replaced
+// because it fails, expires or is known to others waits for no canary.
+type Canary struct {
+	// Target is one of targets: store:path, or store:path#field where it has a field.
+	Target string `yaml:"target" json:"target" jsonschema:"required,minLength=1"`
+	// For is how long the others wait at the longest.
+	For Duration `yaml:"for" json:"for" jsonschema:"required"`
+}
+
+// Wanted reports whether there is a canary.
+func (c Canary) Wanted() bool { return c.Target != "" }
 
 // String is "store:path#field", without "#" when the field is the store's default. It names the target in the journal,
 // on the command line and in events.

@@ -16,6 +16,9 @@ targets:
   - {store: vault, path: llm/chat-prod, field: api_key}
 `
 
+// two is good with another target.
+const two = good + "  - {store: local, path: chat}\n"
+
 var options = Options{
 	Stores: map[string]string{"vault": "vault", "aws": "aws", "local": "file", "cluster": "kubernetes"},
 	Teams:  map[string]string{"research": "", "support": ""},
@@ -35,7 +38,7 @@ func badCases() []badCase {
 	return []badCase{
 		// Structure: the JSON Schema refuses these too.
 		bad("unknown key", good+"teem: x\n", true, `p.yaml:8: unknown key "teem"; want team (did you mean that?)`),
-		bad("unknown key, nothing near", good+"frequency: x\n", true, `p.yaml:8: unknown key "frequency"; want one of name, team, owner, labels, schedule, timezone, jitter, windows, max_age, key, verify, targets, adopt, allow_narrowing, retire, renamed_from`),
+		bad("unknown key, nothing near", good+"frequency: x\n", true, `p.yaml:8: unknown key "frequency"; want one of name, team, owner, labels, schedule, timezone, jitter, windows, max_age, key, verify, targets, canary, adopt, allow_narrowing, retire, renamed_from`),
 		bad("a window without times", good+"windows: [\"Mon-Fri\"]\n", true, `p.yaml:8: windows[0] "Mon-Fri" is no part of a week; want days and times such as`),
 		bad("a label of a wrong form", good+"labels: {tier: \"a b\"}\n", false, `p.yaml:8: labels.tier "a b" is no value of a label`),
 		bad("a label twice", good+"labels: {tier: a, tier: b}\n", true, `p.yaml:8:`),
@@ -104,6 +107,14 @@ func badCases() []badCase {
 		bad("no time before max_age", good+"max_age: 25h\n", false, "p.yaml:8: max_age 25h leaves no time: a rotation begins 25h before it (overlap 24h + 1h) and at most every 1h; want at least 26h (overlap 24h + 1h + 1h)"),
 		bad("no time before max_age for the jitter", good+"max_age: 26h\njitter: 10m\n", false, "p.yaml:8: max_age 26h leaves no time: a rotation begins 25h10m before it (overlap 24h + 1h + jitter 10m) and at most every 1h; want at least 26h10m (overlap 24h + 1h + jitter 10m + 1h)"),
 		bad("no time before max_age until the old key is idle", good+"max_age: 49h\nretire: {require_idle: 2d}\n", false, "p.yaml:8: max_age 49h leaves no time: a rotation begins 49h before it (require_idle 2d + 1h) and at most every 1h; want at least 50h (require_idle 2d + 1h + 1h)"),
+		bad("no time before max_age for the canary", two+"canary: {target: local:chat, for: 2h}\nmax_age: 27h\n", false, "p.yaml:10: max_age 27h leaves no time: a rotation begins 27h before it (overlap 24h + 1h + canary 2h) and at most every 1h; want at least 28h (overlap 24h + 1h + canary 2h + 1h)"),
+		bad("a canary that is no target", two+"canary: {target: local:chta, for: 1h}\n", false, `p.yaml:9: canary.target "local:chta" is no target of this policy; want one of vault:llm/chat-prod#api_key, local:chat (did you mean local:chat?)`),
+		bad("a canary without its field", two+"canary: {target: vault:llm/chat-prod, for: 1h}\n", false, `p.yaml:9: canary.target "vault:llm/chat-prod" is no target of this policy`),
+		bad("a canary that is alone", good+"canary: {target: \"vault:llm/chat-prod#api_key\", for: 1h}\n", false, "p.yaml:8: canary: the policy has one target"),
+		bad("a canary for a moment", two+"canary: {target: local:chat, for: 10s}\n", false, "p.yaml:9: canary.for 10s is out of bounds; want 1m to 7d"),
+		bad("a canary for ever", two+"canary: {target: local:chat, for: 8d}\n", false, "p.yaml:9: canary.for 8d is out of bounds; want 1m to 7d"),
+		bad("a canary without a time", two+"canary: {target: local:chat}\n", true, "p.yaml:9: canary.for is missing"),
+		bad("an interval that the canary eats up", strings.Replace(two, `"0 3 1 * *"`, `"@every 2d"`, 1)+"canary: {target: local:chat, for: 1h}\n", false, "old key stays for 49h (retire.overlap 24h + soak 24h + canary.for 1h)"),
 		bad("max_age of nothing", good+"max_age: 0s\n", false, "p.yaml:8: max_age 0s leaves no time"),
 		bad("key of xAI's as an owner", good+"owner: xai-"+strings.Repeat("aB3dE5gH", 10)+"\n", false, "p.yaml:8: owner holds a key of xAI's; want no secret in this file"),
 		bad("key of xAI's in a path", with("llm/chat-prod", "llm/xai-token-"+strings.Repeat("Zy9", 26)), false, "p.yaml:7: targets[0].path holds a key of xAI's; want no secret in this file"),
@@ -187,6 +198,7 @@ func TestAccepted(t *testing.T) {
 		"interval of just overlap and soak":  {with(`"0 3 1 * *"`, `"@every 2d"`), options},
 		"max_age of just enough":             {good + "max_age: 26h\n", options},
 		"max_age of just enough, jitter too": {good + "max_age: 26h10m\njitter: 10m\n", options},
+		"a canary":                           {two + "canary: {target: \"vault:llm/chat-prod#api_key\", for: 90m}\n", options},
 		"AWS names of every character":       {with("store: vault, path: llm/chat-prod", `store: aws, path: "llm/_+=.@-Ab9"`), options},
 		"min_interval of just an hour":       {with(`"0 3 1 * *"`, `"@hourly"`) + "retire: {overlap: 0s, soak: 0s}\n", options},
 		"a shorter min_interval":             {with(`"0 3 1 * *"`, `"@every 5s"`) + "retire: {overlap: 2s, soak: 0s}\n", Options{Limits: Limits{MinInterval: time.Second}}},

@@ -67,6 +67,7 @@ func (l *loader) validate(d *decoder, p *Policy, root *yaml.Node) {
 		c.target(i)
 	}
 	c.retire()
+	c.canary()
 	c.schedule()
 	c.windows()
 	c.labels()
@@ -300,6 +301,11 @@ func (c *checker) schedule() {
 	}
 	p.timetable = t
 	least, stay := c.minInterval(), (p.Retire.Overlap + p.Retire.Soak).Std()
+	of := fmt.Sprintf("retire.overlap %s + soak %s", p.Retire.Overlap, p.Retire.Soak)
+	if p.Canary.Wanted() {
+		stay += p.Canary.For.Std()
+		of += fmt.Sprintf(" + canary.for %s", p.Canary.For)
+	}
 	limit := least
 	if !c.failed["retire"] {
 		limit = max(limit, stay)
@@ -309,11 +315,36 @@ func (c *checker) schedule() {
 		c.at(fmt.Sprintf("schedule%s runs every %s at times, the limit min_interval is %s", quote(p.Schedule), Duration(shortest), Duration(least)),
 			fmt.Sprintf("at least %s between two runs", Duration(least)), "schedule")
 	case shortest < limit:
-		c.at(fmt.Sprintf("schedule%s runs every %s at times, but an old key stays for %s (retire.overlap %s + soak %s)",
-			quote(p.Schedule), Duration(shortest), Duration(stay), p.Retire.Overlap, p.Retire.Soak),
+		c.at(fmt.Sprintf("schedule%s runs every %s at times, but an old key stays for %s (%s)",
+			quote(p.Schedule), Duration(shortest), Duration(stay), of),
 			fmt.Sprintf("at least %s between two runs, or a shorter overlap or soak", Duration(stay)), "schedule")
 	case p.Jitter.Std() >= shortest:
 		c.at(fmt.Sprintf("jitter %s is not shorter than the %s between two runs", p.Jitter, Duration(shortest)), "a shorter jitter", "jitter")
+	}
+}
+
+// canary checks that the canary is one of several targets, and that its time makes sense.
+func (c *checker) canary() {
+	canary := c.p.Canary
+	if !canary.Wanted() || c.failed["canary"] {
+		return
+	}
+	var names []string
+	for _, t := range c.p.Targets {
+		names = append(names, t.String())
+	}
+	switch {
+	case !slices.Contains(names, canary.Target):
+		want := "one of " + strings.Join(names, ", ")
+		if near := suggest(canary.Target, names); near != "" {
+			want += " (did you mean " + near + "?)"
+		}
+		c.at("canary.target"+quote(canary.Target)+" is no target of this policy", want, "canary", "target")
+	case len(names) < 2:
+		c.at("canary: the policy has one target", "two targets or more; without, leave canary out", "canary")
+	}
+	if least, most := Duration(time.Minute), Duration(7*24*time.Hour); canary.For < least || canary.For > most {
+		c.at(fmt.Sprintf("canary.for %s is out of bounds", canary.For), fmt.Sprintf("%s to %s", least, most), "canary", "for")
 	}
 }
 
@@ -328,6 +359,9 @@ func (c *checker) maxAge() {
 	of := fmt.Sprintf("overlap %s + 1h", p.Retire.Overlap)
 	if p.Retire.RequireIdle > p.Retire.Overlap {
 		of = fmt.Sprintf("require_idle %s + 1h", p.Retire.RequireIdle)
+	}
+	if p.Canary.Wanted() {
+		of += fmt.Sprintf(" + canary %s", p.Canary.For)
 	}
 	if p.Jitter > 0 {
 		of += fmt.Sprintf(" + jitter %s", p.Jitter)

@@ -147,6 +147,16 @@ func promoting(ctx context.Context, r *run) Outcome {
 	if err != nil {
 		return failed(err)
 	}
+	first, alone := canaryOf(r, handles)
+	if alone && !rot.CanaryFrom.IsZero() {
+		if out, over := canaryOver(ctx, r); !over {
+			return out
+		}
+		alone = false
+	}
+	if alone {
+		handles = []target.Handle{first}
+	}
 	k = r.rec.Key(rot.KeyRef)
 	defer freePlace(ctx, r)
 	if wait, err := firstPlace(ctx, r, k, handles); err != nil {
@@ -166,6 +176,10 @@ func promoting(ctx context.Context, r *run) Outcome {
 	}
 	if out, ok := promoteAll(ctx, r, k, value, handles); !ok {
 		return out
+	}
+	if alone {
+		beginCanary(r, first)
+		return moved
 	}
 	if was := r.rec.Base.Rotation; was == nil || was.State != journal.Promoting {
 		return moved // nothing had to be written, and one commit takes a rotation one step

@@ -118,6 +118,15 @@ func scenarios() []scenario {
 		b.stores["c"].Set("other", `{"key":"moved"}`)
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 		b.rest()
+	}, inUse}, scenario{"canary", func(b *bench) {
+		b.load(policyDoc("chat", withCanary, three...))
+		b.run(time.Hour)
+	}, func(b *bench) {
+		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
+		b.rest()
+	}, inUse}, scenario{"rollback from a canary", func(b *bench) { b.onCanary() }, func(b *bench) {
+		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
+		b.rest()
 	}, inUse})
 	return out
 }

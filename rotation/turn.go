@@ -57,7 +57,7 @@ func (r *run) recall() error {
 	if err != nil {
 		return reason.Errorf(reason.Internal, "rotation %s in the journal: %w", rot.ID, err)
 	}
-	plan.Retire = r.policy.Retire
+	plan.Retire, plan.Canary = r.policy.Retire, r.policy.Canary
 	r.plan = plan
 	return nil
 }

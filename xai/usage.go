@@ -44,6 +44,14 @@ func (u Usage) UsedSince(keyID string, t time.Time) (used, known bool) {
 	return false, true
 }
 
+// SurelyUsedFrom reports whether the answer clearly says that the key was used in an hour that began at t or later. Where it says
+// nothing, or not clearly, it is false.
+func (u Usage) SurelyUsedFrom(keyID string, t time.Time) bool {
+	return !u.Limited && slices.ContainsFunc(u.keys[keyID], func(p usagePoint) bool {
+		return p.used && !p.time.Equal(unread) && !p.time.Before(t)
+	})
+}
+
 // Newest returns the beginning of the last hour that the answer has a point for, of this key. seen is false when the answer
 // never names the key. A point may be a zero, and the last one may still grow: billing lags. The time is zero when a point
 // could not be read.

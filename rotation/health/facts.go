@@ -48,10 +48,17 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 	if at.IsZero() || unstoppable(rec, trigger) {
 		return at
 	}
+	if rot := rec.Rotation; rot != nil && !rot.CanaryFrom.IsZero() { // the others were to wait
+		end := rot.CanaryOver
+		if end.IsZero() {
+			end = rot.CanaryFrom.Add(policy.Canary.For.Std())
+		}
+		at = later(at, end)
+	}
 	switch h := rec.Hold; {
 	case !h.Active(now):
 		at = later(at, p.HeldAt)
-	case rec.Rotation != nil && rec.Rotation.State == journal.Promoting: // which goes on under a hold
+	case rec.Rotation != nil && rec.Rotation.State == journal.Promoting && !onCanary(rec.Rotation): // which goes on under a hold
 		at = later(at, rec.Rotation.PromotingAt)
 	case h.Until.IsZero():
 		return time.Time{}
@@ -63,6 +70,9 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 	}
 	return due.Thawed(freezes, policy, due.Cause(trigger), at)
 }
+
+// onCanary reports whether one target alone holds the key of a rotation, and a hold keeps it so.
+func onCanary(rot *journal.Rotation) bool { return !rot.CanaryFrom.IsZero() && rot.CanaryOver.IsZero() }
 
 // unstoppable reports whether no hold stops a rotation: it gives consumers a key that works, or takes one away that is known
 // to others. A key that expires is replaced under a hold of rotations alone.

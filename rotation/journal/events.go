@@ -17,6 +17,8 @@ const (
 	KeyStaged       Kind = "staged"             // every target holds the successor beside the current value
 	KeyVerified     Kind = "verified"           // the staged bytes were proved
 	PromoteBegun    Kind = "promoting"          // the point of no return
+	CanaryBegun     Kind = "canary"             // one target holds the successor, and the others wait
+	CanaryEnded     Kind = "canary_over"        // the others are next: Data says why
 	TargetPromoted  Kind = "target_promoted"    // a target reads back the successor
 	Promoted        Kind = "promoted"           // consumers read the successor everywhere: the rotation is live
 	KeyDisabled     Kind = "key_disabled"       // an old key is off

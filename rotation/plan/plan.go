@@ -204,17 +204,24 @@ func (o *outline) next(at time.Time) {
 		}
 	}
 	o.add(Row{Action: Create, At: at, Detail: keyDetail(o.Policy.Key)})
+	last := at // when the last target gets the key
+	if o.canary() {
+		last = at.Add(o.Policy.Canary.For.Std())
+	}
 	for _, f := range o.Found {
 		r := Row{Action: f.Action, KeyID: f.KeyID, Target: f.Target, Detail: f.Detail}
 		if f.Action == Promote {
-			r.At = at
+			r.At = last
+			if o.canary() && f.Target == o.Policy.Canary.Target {
+				r.At, r.Detail = at, strings.TrimPrefix(r.Detail+"; the canary: the others follow once its consumers use the key, or when its time is over", "; ")
+			}
 		}
 		o.add(r)
 	}
 	if !slices.ContainsFunc(o.Found, func(f Finding) bool { return f.Action != Leave }) {
 		o.add(Row{Action: Wait, Detail: "every target was left or dropped: edit the policy's targets, or resolve one with --overwrite"})
 	}
-	off := due.Thawed(o.Freezes, o.Policy, due.Schedule, at.Add(o.Policy.Retire.Overlap.Std()))
+	off := due.Thawed(o.Freezes, o.Policy, due.Schedule, last.Add(o.Policy.Retire.Overlap.Std()))
 	soak := o.Policy.Retire.Soak.Std()
 	for _, id := range old {
 		if soak > 0 {
@@ -222,6 +229,18 @@ func (o *outline) next(at time.Time) {
 		}
 		o.add(Row{Action: Delete, At: due.Thawed(o.Freezes, o.Policy, due.Schedule, off.Add(soak)), KeyID: id})
 	}
+}
+
+// canary reports whether one target gets the next key first: only where consumers have a key meanwhile.
+func (o *outline) canary() bool {
+	empty := slices.ContainsFunc(o.Found, func(f Finding) bool { return f.Empty })
+	writes := 0
+	for _, f := range o.Found {
+		if f.Action == Promote {
+			writes++
+		}
+	}
+	return o.Policy.Canary.Wanted() && o.Record.Policy.KeyID != "" && !empty && writes > 1
 }
 
 func keyDetail(k policies.KeySpec) string {

@@ -55,6 +55,26 @@ func TestOf(t *testing.T) {
 12-01 03:00 promote k1 a:chat replaces the key in use
 12-01 05:00 disable k1
 12-01 09:00 delete k1`},
+		"a canary": {func(q *plan.Question) {
+			q.Record.Policy.LastSuccess, q.Policy.Canary = monday, policies.Canary{Target: "a:chat", For: hours(1)}
+			q.Found = append(q.Found, plan.Finding{Target: "b:chat", Action: plan.Promote, KeyID: "k1"})
+		}, `
+12-01 03:00 rotate   because of schedule, then 2026-12-02T03:00:00Z, then 2026-12-03T03:00:00Z
+12-01 03:00 create   api-key:model:*
+12-01 03:00 promote k1 a:chat replaces the key in use; the canary: the others follow once its consumers use the key, or when its time is over
+12-01 04:00 promote k1 b:chat
+12-01 06:00 disable k1
+12-01 10:00 delete k1`},
+		"a canary where a target waits for its first key": {func(q *plan.Question) {
+			q.Record.Policy.LastSuccess, q.Policy.Canary = monday, policies.Canary{Target: "a:chat", For: hours(1)}
+			q.Found = append(q.Found, plan.Finding{Target: "b:chat", Action: plan.Promote, Empty: true})
+		}, `
+11-30 12:00 rotate   because of new_target, then 2026-12-01T03:00:00Z, then 2026-12-02T03:00:00Z
+11-30 12:00 create   api-key:model:*
+11-30 12:00 promote k1 a:chat replaces the key in use
+11-30 12:00 promote  b:chat
+11-30 14:00 disable k1
+11-30 18:00 delete k1`},
 		"every one for three days": {func(q *plan.Question) {
 			q.Record.Policy.LastSuccess, q.Until = monday, monday.Add(72*time.Hour)
 			q.Found = nil

@@ -23,6 +23,7 @@ const (
 	WaitPropagation  journal.Reason = "propagation"
 	WaitProof        journal.Reason = "proof"
 	WaitQuarantine   journal.Reason = "late_effect"
+	WaitCanary       journal.Reason = "canary"
 	WaitLost         journal.Reason = "key_lost"
 	WaitAbsence      journal.Reason = "absence"
 	WaitPlace        journal.Reason = "place_taken"
@@ -91,6 +92,7 @@ var All = []Info{
 	{WaitLost, false, "A new key's value was lost before it was staged; the next create waits a while.", "Nothing; if it happens again and again, see the events."},
 	{WaitAbsence, false, "A target held the old key and does not show it any more. That is believed after a minute; of a target that is empty, after a day.", "Nothing."},
 	{WaitPlace, false, "Another policy writes another field of the same secret at the moment; they write one after the other.", "Nothing."},
+	{WaitCanary, false, "One target has the new key. The others get it once its consumers use it, or when canary.for is over.", "Nothing. rotator rollback POLICY takes the key back; without canary in the policy's file the others get it now."},
 	{StoreLags, false, "A store answers reads with a state that is older than our last write.", "Nothing; reads catch up within seconds."},
 	{StoreUnavailable, false, "A store did not answer, or not understandably.", "Look at the store; it is tried again by itself."},
 	{XAIUnavailable, false, "xAI did not answer, or not understandably.", "Nothing; it is tried again by itself."},

@@ -170,7 +170,7 @@ func mark(r *journal.Rotation, marks []journal.Mark, at time.Time) {
 		case journal.MarkKey:
 			r.KeyRef, r.KeyID, r.Fingerprint = "ref-of-"+r.ID, "key-of-"+r.ID, "print-of-"+r.ID
 		case journal.MarkPromoting:
-			r.PromotingAt = at
+			r.PromotingAt, r.CanaryFrom, r.CanaryOver = at, at.Add(time.Second), at.Add(time.Minute)
 		case journal.MarkLive:
 			r.LiveAt = at
 		case journal.MarkEnded:

@@ -38,13 +38,13 @@ var ownedPolicies = newTable("policies", "name "+owned, func(p *journal.Policy) 
 })
 
 var rotations = newTable("rotations", `id policy state trigger why said_by spec key_ref key_id fingerprint existing old_key_ids tries
-	started_at entered_at staged_at verified_at promoting_at live_at ended_at try_at failures reason error`,
+	started_at entered_at staged_at verified_at promoting_at canary_from canary_over live_at ended_at try_at failures reason error`,
 	func(r *journal.Rotation) []any {
 		return []any{
 			&r.ID, &r.Policy, (*string)(&r.State), (*string)(&r.Trigger), &r.Why, &r.By, &r.Spec, &r.KeyRef, &r.KeyID,
 			&r.Fingerprint, flag{&r.Existing}, (*string)(&r.OldKeyIDs), &r.Tries,
 			instant{&r.StartedAt}, instant{&r.EnteredAt}, instant{&r.StagedAt}, instant{&r.VerifiedAt}, instant{&r.PromotingAt},
-			instant{&r.LiveAt}, instant{&r.EndedAt}, instant{&r.TryAt}, &r.Failures, (*string)(&r.Reason), &r.Error,
+			instant{&r.CanaryFrom}, instant{&r.CanaryOver}, instant{&r.LiveAt}, instant{&r.EndedAt}, instant{&r.TryAt}, &r.Failures, (*string)(&r.Reason), &r.Error,
 		}
 	})
 

@@ -81,6 +81,8 @@ CREATE TABLE rotations (
   staged_at    BIGINT,
   verified_at  BIGINT,
   promoting_at BIGINT,
+  canary_from  BIGINT,
+  canary_over  BIGINT,
   live_at      BIGINT,
   ended_at     BIGINT,
   try_at       BIGINT,
