@@ -65,9 +65,11 @@ func (a *cli) runDemo(ctx context.Context, length time.Duration) (err error) {
 		return usage(fmt.Errorf("--for %s: it must last longer", length), "Give a time such as 40s.")
 	}
 	if a.logLevel == "" {
-		if a.log, err = newLogger(a.stderr, a.env, a.logFormat, "error", false); err != nil {
+		log, err := newLogger(a.stderr, a.env, a.logFormat, "error", false)
+		if err != nil {
 			return err
 		}
+		a.logAs(log)
 	}
 	dir, err := os.MkdirTemp("", "rotator-demo-")
 	if err != nil {

@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"rotator/internal/config"
+	"rotator/internal/logging"
 )
 
 // newLogger logs to w: for people on a terminal, in colours unless $NO_COLOR is set (no-color.org), as key=value elsewhere, or
 // as JSON. Where $JOURNAL_STREAM says that w leads to systemd's journal, lines bear their level as that reads it, and leave
-// the time to it.
-func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (*slog.Logger, error) {
+// the time to it. Whoever logs is not blocked by a w that nobody reads.
+func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (*logging.Log, error) {
 	least := slog.LevelWarn
 	if daemon {
 		least = slog.LevelInfo
@@ -29,17 +30,37 @@ func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (
 			return nil, fmt.Errorf("--log-level %s is not known: want debug, info, warn or error", level)
 		}
 	}
+	options := &slog.HandlerOptions{Level: least}
+	handler := func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, options) }
 	switch {
 	case format == "json":
-		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: least})), nil
+		handler = func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, options) }
 	case format != "text":
 		return nil, fmt.Errorf("--log-format %s is not known: want text or json", format)
 	case terminal(w):
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: least, TimeFormat: time.TimeOnly, NoColor: env.Get("NO_COLOR") != "" || env.Get("TERM") == "dumb"})), nil
+		colors := &tint.Options{Level: least, TimeFormat: time.TimeOnly, NoColor: env.Get("NO_COLOR") != "" || env.Get("TERM") == "dumb"}
+		handler = func(w io.Writer) slog.Handler { return tint.NewTextHandler(w, colors) }
 	case journald(w, env.Get("JOURNAL_STREAM")):
-		return slog.New(slog.NewTextHandler(leveled{w}, &slog.HandlerOptions{Level: least, ReplaceAttr: timeless})), nil
+		options.ReplaceAttr = timeless
+		handler = func(w io.Writer) slog.Handler { return slog.NewTextHandler(leveled{w}, options) }
 	}
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: least})), nil
+	return logging.New(w, handler), nil
+}
+
+// logAs makes the command log as log does, and ends the log that it had.
+func (a *cli) logAs(log *logging.Log) {
+	a.endLog()
+	a.logs, a.log = log, log.Logger
+}
+
+// flushTime bounds how long the end of the program waits for its log to be written.
+const flushTime = time.Second
+
+// endLog writes what is left of the log, as far as somebody reads it.
+func (a *cli) endLog() {
+	if a.logs != nil {
+		a.logs.Close(flushTime)
+	}
 }
 
 // journald reports whether w is the stream that systemd.exec(5) names by its device and inode.

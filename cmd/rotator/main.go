@@ -6,6 +6,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,6 +23,7 @@ import (
 
 	"rotator/internal/app"
 	"rotator/internal/config"
+	"rotator/internal/logging"
 )
 
 func main() {
@@ -53,6 +55,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(out)
 	root.SetErr(stderr)
+	defer a.endLog() // also when the command panics
 	c, err := root.ExecuteContextC(ctx)
 	switch {
 	case err == nil && a.serves:
@@ -64,6 +67,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err != nil && !a.started:
 		err = usage(err, "Usage: "+c.UseLine()+"; `rotator help` lists the commands, `rotator help COMMAND` its flags")
 	}
+	if a.serves { // its last word is for the log, which may have no reader
+		var last bytes.Buffer
+		code := report(&last, err)
+		_, _ = a.logs.Write(last.Bytes())
+		return code
+	}
+	a.endLog() // before what is printed beside it
 	return report(stderr, err)
 }
 
@@ -76,7 +86,8 @@ type cli struct {
 
 	configFlag, logFormat, logLevel string
 
-	log *slog.Logger
+	log  *slog.Logger
+	logs *logging.Log // what log writes to; nil before flags were understood
 }
 
 func (a *cli) root() *cobra.Command {
@@ -95,9 +106,10 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		PersistentPreRunE: func(c *cobra.Command, _ []string) error {
 			log, err := newLogger(a.stderr, a.env, a.logFormat, a.logLevel, c.Name() == "run")
 			if err == nil {
+				a.logAs(log)
 				err = cmp.Or(c.ValidateRequiredFlags(), c.ValidateFlagGroups()) // cobra would do it later, when an error is no misuse any more
 			}
-			a.log, a.started = log, err == nil
+			a.started = err == nil
 			return err
 		},
 	}
@@ -147,7 +159,11 @@ func aCommand(c *cobra.Command, args []string) error {
 
 // setup is what opens the journal and acts on it.
 func (a *cli) setup() app.Setup {
-	return app.Setup{Config: a.configFlag, Env: a.env, Log: a.log, Version: programVersion(), Commit: programCommit()}
+	s := app.Setup{Config: a.configFlag, Env: a.env, Log: a.log, Version: programVersion(), Commit: programCommit()}
+	if a.logs != nil {
+		s.Unlogged = a.logs.Dropped
+	}
+	return s
 }
 
 // userName says who gives an order.

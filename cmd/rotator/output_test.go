@@ -289,6 +289,7 @@ func TestTerminals(t *testing.T) {
 			t.Fatal(err)
 		}
 		log.Warn("w")
+		log.Close(time.Minute)
 		b := make([]byte, 1000)
 		n, err := shown.Read(b)
 		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colours {
@@ -319,6 +320,7 @@ func TestLogger(t *testing.T) {
 	}
 	log.Info("a command is quiet")
 	log.Warn("heard")
+	log.Close(time.Minute)
 	if got := b.String(); strings.Contains(got, "quiet") || !strings.Contains(got, `"msg":"heard"`) {
 		t.Error(got)
 	}
@@ -346,6 +348,7 @@ func TestLogOfTheJournal(t *testing.T) {
 		log.Info("i")
 		log.With("policy", "chat").Warn("level=ERROR")
 		log.Error("e")
+		log.Close(time.Minute)
 	}
 	got, err := os.ReadFile(f.Name())
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/app"
+	"rotator/internal/logging"
 	"rotator/rotation/reason"
 )
 
@@ -63,5 +64,7 @@ func (a *cli) runOnce(ctx context.Context) (err error) {
 
 func (a *cli) runDaemon(ctx context.Context) error {
 	a.serves = true
-	return a.setup().Run(ctx, func(at net.Addr) { fmt.Fprintf(a.stdout, "listening on http://%s\n", at) })
+	out := logging.NewQueue(a.stdout, logging.Options{}) // often the same pipe as the log, and as little read
+	defer out.Close(flushTime)
+	return a.setup().Run(ctx, func(at net.Addr) { fmt.Fprintf(out, "listening on http://%s\n", at) })
 }

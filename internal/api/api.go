@@ -112,6 +112,8 @@ type Options struct {
 	Loaded func() Loading
 	// Spans returns how many spans of traces had which outcome; nil: no traces are made.
 	Spans func() map[string]uint64
+	// Unlogged returns how many lines of the log were dropped; nil: none ever are.
+	Unlogged func() uint64
 	// Version of the program, and the commit that it was built from.
 	Version, Commit string
 	// Now is the clock; nil is time.Now.

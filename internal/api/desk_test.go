@@ -82,8 +82,9 @@ func newDesk(t *testing.T, change ...func(*api.Options)) *desk {
 	o := api.Options{
 		Journal: d.journal, Scheduler: d.engine, Reasons: reasons, Teams: func() []string { return []string{"research"} },
 		Hosts: []string{"rotator.example"}, Version: "v1.2.3", Commit: "abc123", Now: d.now,
-		Loaded: func() api.Loading { return *d.loading.Load() },
-		Spans:  func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
+		Loaded:   func() api.Loading { return *d.loading.Load() },
+		Unlogged: func() uint64 { return 12 },
+		Spans:    func() map[string]uint64 { return map[string]uint64{"sent": 7, "dropped": 3, "failed": 0} },
 	}
 	for _, f := range change {
 		f(&o)

@@ -116,7 +116,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	p.scheduler = newScheduler(p, j, u.only)
 	p.api = api.New(api.Options{
 		Journal: j, Scheduler: p.scheduler, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
-		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans, Loaded: p.lastLoad,
+		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans, Loaded: p.lastLoad, Unlogged: s.Unlogged,
 		Hosts: hosts(f.Config), Version: s.Version, Commit: s.Commit, Log: s.Log,
 	})
 	return p, nil

@@ -20,6 +20,8 @@ type Setup struct {
 	Config string
 	Env    config.Env
 	Log    *slog.Logger
+	// Unlogged returns how many lines of the log were dropped; nil: none ever are.
+	Unlogged func() uint64
 	// Version of the program, and the commit that it was built from.
 	Version, Commit string
 }
