@@ -76,6 +76,7 @@ func (s Setup) OpenJournal(ctx context.Context, c *config.Config, readOnly bool)
 func (s Setup) journalOptions(of config.State) sqldb.Options {
 	return sqldb.Options{
 		Program: "rotator " + s.Version,
+		Log:     s.Log,
 		Address: func(ctx context.Context) (string, error) {
 			address, err := of.Address(ctx)
 			return address.Reveal(), err

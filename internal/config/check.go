@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"rotator/internal/pgaddress"
 	"rotator/internal/transport"
 	"rotator/policies"
 )
@@ -199,6 +200,11 @@ func (d *decoder) state(n *yaml.Node, to *State, ref Reference, isRef bool) {
 		if set || len(q["password"]) > 1 || q.Has("password") && !isRef && !isCommand || q.Has("sslpassword") {
 			d.fail(n, "state holds a password", "?password=file:PATH, env:NAME, credential:NAME or command:/PATH; or such a reference, but no command, in place of the whole address")
 			return
+		}
+		for _, f := range pgaddress.Check(n.Value) {
+			if f.Verdict == pgaddress.Refused {
+				d.fail(n, "in state, "+f.String(), "it changed or left out")
+			}
 		}
 		to.text, to.password, to.command = n.Value, password, command
 	default:

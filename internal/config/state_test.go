@@ -49,3 +49,20 @@ func TestStateByReference(t *testing.T) {
 		t.Errorf("a password that is not there: %v", err)
 	}
 }
+
+// TestParametersOfTheAddress: a parameter that cannot be honored, or is not known, is refused when the file is read, by name.
+func TestParametersOfTheAddress(t *testing.T) {
+	t.Parallel()
+	for params, want := range map[string]string{
+		"sslmode=verify-full&keepalives_idle=60&gssencmode=prefer&pool_max_conns=4": "",
+		"sslmode=verify-full&sslcrl=/crl.pem":                                       "rotator.yaml:1: in state, the parameter sslcrl is refused",
+		"sslmod=verify-full":                                                        "the parameter sslmod is refused: it is no parameter that is known (did you mean sslmode?)",
+		"gssencmode=require":                                                        "the parameter gssencmode is refused",
+	} {
+		text := "state: postgres://u@h/d?" + params + "\nteams: {t: {id: a}}\nstores: {s: {type: file, dir: /s, shared: true}}"
+		_, err := Parse("rotator.yaml", []byte(text), env(nil))
+		if err == nil && want != "" || err != nil && (want == "" || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v", params, err)
+		}
+	}
+}

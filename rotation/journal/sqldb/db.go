@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type Options struct {
 	Refused func(address string)
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
+	// Log is told what is no error and should be known (nil: nothing is).
+	Log *slog.Logger
 
 	migrations fs.FS  // nil: those of this program
 	limits     string // of a transaction in PostgreSQL; "": those of this program
@@ -118,6 +121,9 @@ type tx interface {
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Program == "" {
 		o.Program = "rotator"

@@ -30,6 +30,9 @@ type postgresDB struct {
 	seen     atomic.Pointer[memory] // nil: nothing yet
 }
 
+// connectTimeout bounds an attempt to connect where the address does not.
+const connectTimeout = 5 * time.Second
+
 // The numbers of our advisory locks.
 const (
 	lockSchema = 0x726f7401 // migrations and the loader: one replica at a time
@@ -41,11 +44,12 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	if err != nil {
 		return nil, err
 	}
+	tellIgnored(o.Log, url)
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.StatementCacheCapacity, cfg.DescriptionCacheCapacity = 0, 0
 	cfg.RuntimeParams["client_encoding"] = "UTF8" // the role's otherwise; poolers know this one
 	if cfg.ConnectTimeout == 0 {
-		cfg.ConnectTimeout = 5 * time.Second
+		cfg.ConnectTimeout = connectTimeout
 	}
 	e := &postgresDB{
 		connector: connector{cfg, o}, dur: o.Lease, total: 2 * time.Minute, limits: cmp.Or(o.limits, limits), look: o.ReadOnly, known: known,
