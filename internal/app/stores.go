@@ -90,7 +90,7 @@ func awsOptions(c *config.AWS) aws.Options {
 func fileOptions(c *config.File) file.Options {
 	o := file.Options{Dir: c.Dir, Recipients: c.Recipients}
 	if !c.Identity.IsZero() {
-		o.Identity = c.Identity.Read
+		o.Identity = c.Identity.ReadLines
 	}
 	return o
 }

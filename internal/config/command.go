@@ -42,7 +42,7 @@ func parseCommand(text string) (c *Command, ok bool) {
 	return &Command{args: args, now: time.Now, turn: make(chan struct{}, 1)}, true
 }
 
-// Read returns what the program prints, without white space around it: an answer of the last minute, or a new one. Its
+// Read returns what the program prints, a line of text, see [secret.FromLine]: an answer of the last minute, or a new one. Its
 // error names the program and never what it printed.
 func (c *Command) Read(ctx context.Context) (secret.Text, error) {
 	select {
@@ -55,11 +55,11 @@ func (c *Command) Read(ctx context.Context) (secret.Text, error) {
 		return c.answer, nil
 	}
 	asked := c.now()
-	text, err := c.run(ctx)
+	answer, err := c.run(ctx)
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("read secret command:%s: %w", c.args[0], err)
 	}
-	c.answer, c.asked, c.until = secret.New(text), asked, asked.Add(commandFresh)
+	c.answer, c.asked, c.until = answer, asked, asked.Add(commandFresh)
 	return c.answer, nil
 }
 
@@ -76,13 +76,13 @@ func (c *Command) refused(was func(answer secret.Text) bool) {
 	}
 }
 
-func (c *Command) run(ctx context.Context) (string, error) {
+func (c *Command) run(ctx context.Context) (secret.Text, error) {
 	info, err := os.Stat(c.args[0])
 	if err != nil {
-		return "", pathless(err)
+		return secret.Text{}, pathless(err)
 	}
 	if info.Mode().Perm()&0o022 != 0 {
-		return "", fmt.Errorf("its mode %04o lets others write it; chmod 0755", info.Mode().Perm())
+		return secret.Text{}, fmt.Errorf("its mode %04o lets others write it; chmod 0755", info.Mode().Perm())
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it took longer than %v", commandLimit))
 	defer cancel()
@@ -92,20 +92,20 @@ func (c *Command) run(ctx context.Context) (string, error) {
 	run.WaitDelay = time.Second // its children may outlive it with its output open
 	switch err := run.Run(); {
 	case ctx.Err() != nil:
-		return "", context.Cause(ctx)
+		return secret.Text{}, context.Cause(ctx)
 	case out.left < 0: // the program may have died of it
-		return "", errTooLong
+		return secret.Text{}, errTooLong
 	case err != nil:
-		return "", pathless(err)
+		return secret.Text{}, pathless(err)
 	}
-	text := strings.TrimSpace(out.text.String())
-	switch {
-	case text == "":
-		return "", errors.New("it printed nothing")
-	case strings.ContainsAny(text, "\r\n\x00"):
-		return "", errors.New("it printed more than one line")
+	if strings.TrimSpace(out.text.String()) == "" {
+		return secret.Text{}, errors.New("it printed nothing")
 	}
-	return text, nil
+	answer, err := secret.FromLine(out.text.String())
+	if err != nil {
+		return secret.Text{}, fmt.Errorf("what it printed is no credential: %w", err)
+	}
+	return answer, nil
 }
 
 var errTooLong = errors.New("it printed more than 64 KiB")

@@ -109,7 +109,7 @@ func TestCommandThatFails(t *testing.T) {
 	for what, c := range map[string]struct{ line, want string }{
 		"fails":         {program(t, "echo "+hidden+"; echo "+hidden+" >&2; exit 3"), "exit status 3"},
 		"says nothing":  {program(t, "echo "), "printed nothing"},
-		"says two":      {program(t, "echo "+hidden+"; echo "+hidden), "more than one line"},
+		"says two":      {program(t, "echo "+hidden+"; echo "+hidden), "it has a line break at byte"},
 		"says much":     {program(t, "while :; do echo "+hidden+"; done"), "more than 64 KiB"},
 		"is not there":  {"/nowhere/program", "no such file"},
 		"is everyone's": {open, "lets others write it"},

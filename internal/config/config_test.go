@@ -211,6 +211,7 @@ func TestReferences(t *testing.T) {
 	write("newline", "s3cret\n", 0o600)
 	write("newlines", "s3cret\n\n", 0o600)
 	write("crlf", "s3cret\r\n", 0o600)
+	write("inner", "s3c\nret", 0o600)
 	write("readable", "s3cret\n", 0o644)
 	write("group", "s3cret\n", 0o640)
 	write("writable", "s3cret\n", 0o620)
@@ -219,7 +220,7 @@ func TestReferences(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := env(map[string]string{"A": "s3cret", "EMPTY": "", "CREDENTIALS_DIRECTORY": dir, "XAI_MANAGEMENT_API_KEY": "s3cret"})
+	e := env(map[string]string{"A": "s3cret", "EMPTY": "", "CRLF": "s3cret\r", "MARK": "\ufeffs3cret", "INNER": "s3c\nret", "CREDENTIALS_DIRECTORY": dir, "XAI_MANAGEMENT_API_KEY": "s3cret"})
 	for _, tc := range []struct{ ref, want, warn, err string }{
 		{ref: "env:A", want: "s3cret"},
 		{ref: "env:XAI_MANAGEMENT_KEY", want: "s3cret"},
@@ -227,12 +228,17 @@ func TestReferences(t *testing.T) {
 		{ref: "env:EMPTY", err: "it is empty"},
 		{ref: "file:plain", want: "s3cret"},
 		{ref: "file:newline", want: "s3cret"},
-		{ref: "file:newlines", want: "s3cret\n"},
+		{ref: "file:newlines", want: "s3cret"},
+		{ref: "file:inner", err: "read secret file:" + dir + "/inner: it has a line break at byte 4; want a single line"},
+		{ref: "env:CRLF", want: "s3cret"},
+		{ref: "env:MARK", want: "s3cret"},
+		{ref: "env:INNER", err: "read secret env:INNER: it has a line break at byte 4"},
+		{ref: "credential:inner", err: "read secret credential:inner: it has a line break at byte 4"},
 		{ref: "file:crlf", want: "s3cret"},
 		{ref: "file:readable", want: "s3cret", warn: "everybody"},
 		{ref: "file:group", want: "s3cret"},
 		{ref: "file:writable", err: "lets others write it"},
-		{ref: "file:empty", err: "it is empty"},
+		{ref: "file:empty", err: "nothing but white space"},
 		{ref: "file:large", err: "larger than 64 KiB"},
 		{ref: "file:missing", err: "no such file"},
 		{ref: "file:.", err: "not a file"},

@@ -58,13 +58,22 @@ func (r Reference) String() string {
 	return r.kind + ":" + r.name
 }
 
-// Read returns the secret as it is now: files are read again each time, without one newline at their end. Its error
+// Read returns the secret as it is now: files are read again each time. It is a line of text, see [secret.FromLine]. Its error
 // names the place and never the content. A file that others may write is refused: they could put their own key there.
 func (r Reference) Read(ctx context.Context) (secret.Text, error) {
+	return r.readAs(ctx, secret.FromLine)
+}
+
+// ReadLines is Read for a secret of several lines.
+func (r Reference) ReadLines(ctx context.Context) (secret.Text, error) {
+	return r.readAs(ctx, secret.FromLines)
+}
+
+func (r Reference) readAs(ctx context.Context, form func(string) (secret.Text, error)) (secret.Text, error) {
 	if err := ctx.Err(); err != nil {
 		return secret.Text{}, err
 	}
-	v, _, err := r.read()
+	v, _, err := r.read(form)
 	if err != nil {
 		return secret.Text{}, fmt.Errorf("read secret %s: %w", r, err)
 	}
@@ -73,69 +82,70 @@ func (r Reference) Read(ctx context.Context) (secret.Text, error) {
 
 // Check reads the secret and says what is questionable about its place, "" when nothing is.
 func (r Reference) Check() (warning string, err error) {
-	_, warning, err = r.read()
+	_, warning, err = r.read(secret.FromLine)
 	if err != nil {
 		return "", fmt.Errorf("read secret %s: %w", r, err)
 	}
 	return warning, nil
 }
 
-func (r Reference) read() (v secret.Text, warning string, err error) {
+func (r Reference) read(form func(string) (secret.Text, error)) (v secret.Text, warning string, err error) {
+	var text string
 	switch r.kind {
 	case "env":
-		text, set := r.env.lookup(r.name)
+		var set bool
+		text, set = r.env.lookup(r.name)
 		if !set && r.name == managementKey {
 			text, set = r.env.lookup(managementAPIKey)
 		}
 		if !set {
 			return v, "", errors.New("the variable is not set")
 		}
-		v = secret.New(text)
 	case "file":
-		v, warning, err = readFile(r.name)
+		text, warning, err = readFile(r.name)
 	case "credential":
 		dir := r.env.Get("CREDENTIALS_DIRECTORY")
 		if dir == "" {
 			return v, "", errors.New("CREDENTIALS_DIRECTORY is not set: systemd sets it for units with LoadCredential=")
 		}
-		v, _, err = readFile(filepath.Join(dir, r.name)) // systemd sees to the modes
+		text, _, err = readFile(filepath.Join(dir, r.name)) // systemd sees to the modes
 	default:
 		err = errors.New("no reference")
 	}
-	if err == nil && v.Empty() {
-		err = errors.New("it is empty")
+	if err != nil {
+		return v, "", err
 	}
+	v, err = form(text)
 	return v, warning, err
 }
 
-func readFile(path string) (v secret.Text, warning string, err error) {
+func readFile(path string) (text, warning string, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for who writes to it
 	if err != nil {
-		return v, "", pathless(err)
+		return "", "", pathless(err)
 	}
 	defer func() { _ = f.Close() }() // only read
 	info, err := f.Stat()
 	if err != nil {
-		return v, "", pathless(err)
+		return "", "", pathless(err)
 	}
 	mode := info.Mode()
 	switch {
 	case !mode.IsRegular():
-		return v, "", errors.New("it is not a file")
+		return "", "", errors.New("it is not a file")
 	case mode.Perm()&0o022 != 0:
-		return v, "", fmt.Errorf("its mode %04o lets others write it; chmod 0600", mode.Perm())
+		return "", "", fmt.Errorf("its mode %04o lets others write it; chmod 0600", mode.Perm())
 	case mode.Perm()&0o004 != 0:
 		warning = fmt.Sprintf("everybody on this machine may read it (mode %04o); chmod 0600", mode.Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {
-		return v, "", pathless(err)
+		return "", "", pathless(err)
 	}
 	if len(data) > maxSecret {
-		return v, "", errors.New("it is larger than 64 KiB")
+		return "", "", errors.New("it is larger than 64 KiB")
 	}
-	text := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	return secret.New(text), warning, nil
+	return string(data), warning, nil
 }
 
 // pathless is an error of the operating system without the path, which the reference names already.

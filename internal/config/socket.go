@@ -1,11 +1,13 @@
 package config
 
 import (
+	"encoding/binary"
 	"io"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"unicode/utf16"
 )
 
 // topLine is a line of a file of YAML that gives a top-level key a plain or quoted value.
@@ -28,7 +30,7 @@ func SocketOf(file string) (socket string, ok bool) {
 		return "", false
 	}
 	values := map[string]string{"state": "sqlite:/var/lib/rotator/rotator.db"}
-	for _, m := range topLine.FindAllStringSubmatch(string(data), -1) {
+	for _, m := range topLine.FindAllStringSubmatch(plain(data), -1) {
 		values[m[1]] = m[2] + m[3] + m[4]
 	}
 	path, sqlite := strings.CutPrefix(values["state"], "sqlite:")
@@ -39,4 +41,21 @@ func SocketOf(file string) (socket string, ok bool) {
 		socket = path + ".sock"
 	}
 	return absolute(filepath.Dir(abs), socket), socket != ""
+}
+
+// plain is a file's text as an editor on another system may have saved it: without a byte-order mark, as UTF-8, and with
+// newlines alone at the ends of lines.
+func plain(data []byte) string {
+	text := string(data)
+	for mark, order := range map[string]binary.ByteOrder{"\xff\xfe": binary.LittleEndian, "\xfe\xff": binary.BigEndian} {
+		if strings.HasPrefix(text, mark) {
+			units := make([]uint16, len(data)/2)
+			for i := range units {
+				units[i] = order.Uint16(data[2*i:])
+			}
+			text = string(utf16.Decode(units))
+		}
+	}
+	text = strings.TrimPrefix(text, "\uFEFF")
+	return strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
 }
