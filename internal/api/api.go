@@ -41,6 +41,7 @@ type Marks interface {
 	LastEvent(ctx context.Context) (int64, error)
 	Loads(ctx context.Context) ([]journal.Load, error)
 	Meta(ctx context.Context, key string) (string, error)
+	Size(ctx context.Context) (int64, error)
 	Lease() time.Duration
 }
 

@@ -17,7 +17,7 @@ const failuresStuck = 3
 
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
-// How many series there are is bounded by the configuration: per policy ten, one more while it waits for a human, and one
+// How many series there are is bounded by the configuration: per policy eleven, one more while it waits for a human, and one
 // while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
 // outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
 // facts: take their max, not their sum.
@@ -101,6 +101,9 @@ var (
 	descInfo      = desc("build_info", "The program that runs.", "version", "commit", "goversion")
 	descLook      = desc("scheduler_last_look_timestamp_seconds", "When the scheduler last looked for policies that are due.")
 	descUp        = desc("journal_up", "Whether the journal answers and takes what is written; while it does not answer, what it knows is not told.")
+	descSize      = desc("journal_size_bytes", "What the journal takes: an SQLite file with its write-ahead log, or the tables and indexes in PostgreSQL.")
+	descBackup    = desc("last_backup_timestamp_seconds", "When the journal was last backed up, as far as it knows; not told before the first time.")
+	descNext      = desc("policy_next_run_timestamp_seconds", "When the next rotation of a policy is due; not told while none is foreseen.", "policy")
 	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
 	descLimit     = desc("key_age_limit_seconds", "The age that a policy promises its keys not to reach (max_age).", "policy")
 	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
@@ -130,7 +133,8 @@ var (
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
-		descReplicas, descSeen, descReloadOK, descReloadAt, descUnlogged} {
+		descReplicas, descSeen, descReloadOK, descReloadAt, descUnlogged,
+		descSize, descBackup, descNext} {
 		ch <- d
 	}
 }
@@ -164,6 +168,10 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(descUp, truth(f.acts()))
+	gauge(descSize, float64(s.size))
+	if !s.backup.IsZero() {
+		gauge(descBackup, unix(s.backup))
+	}
 	f.ofPolicies(s, gauge)
 	f.ofReplicas(s, gauge)
 	for _, t := range s.teams {
@@ -201,6 +209,9 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 			gauge(descHealth, truth(h == is), p.Name, string(h))
 		}
 		gauge(descOf, 1, p.Name, p.Team, p.Owner)
+		if next := nextRun(sum); !next.IsZero() {
+			gauge(descNext, unix(next), p.Name)
+		}
 		if age, ok := ageOf(p, now); ok {
 			gauge(descAge, age.Seconds(), p.Name)
 		}

@@ -104,6 +104,8 @@ func TestMetrics(t *testing.T) {
 		`rotator_steps_total{outcome="waits",state="staged"} 1`,
 		`rotator_trace_spans_total{outcome="dropped"} 3`,
 		`rotator_log_lines_dropped_total 12`,
+		`rotator_policy_next_run_timestamp_seconds{policy="chat-prod"} 1.7750124e+09`,
+		`rotator_last_backup_timestamp_seconds 1.7722728e+09`,
 		`rotator_step_duration_seconds_count{state="idle"} 1`,
 		`rotator_step_duration_seconds_bucket{state="staged",le="1"} 1`,
 		`rotator_step_waits_total{reason="propagation"} 1`,

@@ -30,6 +30,8 @@ type snapshot struct {
 	loads    []journal.Load
 	keys     map[string]managementKey // team → its management key
 	ended    map[ending]int           // rotations that ended so since this process began
+	size     int64                    // of the journal, in bytes
+	backup   time.Time                // when the last one was made; zero: none that is known of
 	told     int64                    // the last event that ended counts
 
 	// targets reads the target map, once: few of those who look ask for it, and it is long.
@@ -129,7 +131,15 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 	if err := s.readManagementKeys(ctx, next, last); err != nil {
 		return nil, err
 	}
-	for outcome, reached := range endings { // those that did not happen yet are told as 0
+	if next.size, err = c.o.Journal.Size(ctx); err != nil {
+		return nil, err
+	}
+	made, err := c.o.Journal.Meta(ctx, journal.MetaBackup)
+	if err != nil {
+		return nil, err
+	}
+	next.backup, _ = time.Parse(time.RFC3339, made) // zero when it is no time: then nothing is told
+	for outcome, reached := range endings {         // those that did not happen yet are told as 0
 		for _, state := range reached {
 			next.ended[ending{outcome, state}] = 0
 		}

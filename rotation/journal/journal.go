@@ -90,7 +90,7 @@ type Journal interface {
 	ClaimInstallation(ctx context.Context, now time.Time, name string, asCopy bool, e Event) error
 
 	// Backup writes a consistent copy to the file path, which must not exist. Whoever opens the copy finds
-	// [MetaRestored] set.
+	// [MetaRestored] set. [MetaBackup] of both is set too, where the journal may be written.
 	Backup(ctx context.Context, path string) error
 
 	Close() error
@@ -107,6 +107,9 @@ const (
 	MetaRestored     = "restored"
 	MetaRestoredTold = MetaRestored + "/told"
 )
+
+// MetaBackup is when the last backup of the journal was made, RFC 3339. Whoever backs up a database by other means may set it.
+const MetaBackup = "last_backup"
 
 // Outcome is a claim that ends, and the record that its owner changed.
 type Outcome struct {
@@ -227,6 +230,8 @@ type Reader interface {
 	Loads(ctx context.Context) ([]Load, error)
 	// Replicas returns the replicas that beat and did not leave, by name.
 	Replicas(ctx context.Context) ([]Replica, error)
+	// Size returns how many bytes the journal takes where it is kept, indexes and what waits to be merged into it included.
+	Size(ctx context.Context) (int64, error)
 	// HoldOf returns the policy's hold as it is now; the zero Hold when there is none.
 	HoldOf(ctx context.Context, policy string) (Hold, error)
 }

@@ -43,8 +43,11 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 		return err
 	}
 	copied := (&url.URL{Scheme: "file", Path: absolute(part.Name()), RawQuery: "mode=rw&_pragma=synchronous(FULL)"}).String()
-	if err := execOn(ctx, copied, setMeta, journal.MetaRestored, restoredNow()); err != nil {
-		return err
+	made := time.Now().UTC().Format(time.RFC3339)
+	for name, value := range map[string]string{journal.MetaRestored: restoredNow(), journal.MetaBackup: made} {
+		if err := execOn(ctx, copied, setMeta, name, value); err != nil {
+			return err
+		}
 	}
 	if err := part.Sync(); err != nil {
 		return err
@@ -53,7 +56,22 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	if err := os.Link(part.Name(), path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	if err := syncFolder(filepath.Dir(path)); err != nil {
+		return err
+	}
+	if err := e.noteBackup(ctx, made); err != nil { // the backup is made all the same
+		e.log.Warn("the journal does not know of its backup; rotator_last_backup_timestamp_seconds stays as it was", "err", err)
+	}
+	return nil
+}
+
+// noteBackup writes in the journal when it was backed up, beside the process that has it: one row, in one statement, which
+// that process reads and never writes. A journal that cannot be written from here stays as it is.
+func (e *sqliteDB) noteBackup(ctx context.Context, made string) error {
+	if e.still != nil {
+		return nil
+	}
+	return execOn(ctx, e.dsn("mode=rw&_pragma=busy_timeout(5000)&_pragma=synchronous(FULL)"), setMeta, journal.MetaBackup, made)
 }
 
 // restoredNow is a mark of [journal.MetaRestored] that no other has: what was matched after an earlier restore is not

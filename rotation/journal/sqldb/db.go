@@ -104,6 +104,8 @@ type engine interface {
 	// lockRow is appended to a SELECT whose row must stay as it is until the transaction ends.
 	lockRow() string
 	backup(ctx context.Context, path string) error
+	// size is how many bytes the journal takes.
+	size(ctx context.Context) (int64, error)
 	close() error
 }
 

@@ -95,7 +95,7 @@ func TestSettingsOfTheWriter(t *testing.T) {
 	t.Parallel()
 	_, url := newFile(t)
 	db := open(t, url)
-	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1"} {
+	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "journal_size_limit": "8388608"} {
 		var got string
 		err := db.engine.(*sqliteDB).group.s.conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got)
 		if err != nil || got != want {
@@ -278,7 +278,14 @@ func TestBackup(t *testing.T) {
 	if v, err := db.Meta(t.Context(), journal.MetaRestored); v != "" || err != nil {
 		t.Errorf("the journal itself is marked %q, %v", v, err)
 	}
+	noted, err := db.Meta(t.Context(), journal.MetaBackup)
+	if at, wrong := time.Parse(time.RFC3339, noted); err != nil || wrong != nil || time.Since(at) > time.Minute {
+		t.Errorf("the journal was backed up at %q, %v", noted, err)
+	}
 	restored := open(t, "sqlite:"+copied)
+	if v, err := restored.Meta(t.Context(), journal.MetaBackup); v != noted || err != nil {
+		t.Errorf("the copy was made at %q, %v; want %q", v, err, noted)
+	}
 	mark, err := restored.Meta(t.Context(), journal.MetaRestored)
 	if mark == "" || err != nil {
 		t.Errorf("the copy is marked %q, %v", mark, err)

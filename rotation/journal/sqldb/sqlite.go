@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"net/url"
 	"os"
@@ -22,11 +23,13 @@ import (
 // sqliteDB is a journal in one file, for one process.
 type sqliteDB struct {
 	path    string
+	log     *slog.Logger
 	pool    *sql.DB
 	readers *sql.DB       // read-only, nil in memory
 	idle    chan *session // of readers; a reader never waits for the writer
 	made    int           // of readers
 	group   *group        // nil when only reading
+	wal     *walKeeper    // nil when only reading, and in memory
 	still   fs.FileInfo   // of a file that is read as one that does not change; else nil
 	lock    *os.File
 	files   map[string]fs.FileInfo // the database and its lock as they were opened to write, by path
@@ -37,7 +40,7 @@ type sqliteDB struct {
 const nReaders = 4
 
 func openSQLite(ctx context.Context, path string, known schema, o Options) (_ engine, err error) {
-	e := &sqliteDB{}
+	e := &sqliteDB{log: o.Log}
 	defer func() {
 		if err != nil {
 			_ = e.close()
@@ -61,10 +64,14 @@ func openSQLite(ctx context.Context, path string, known schema, o Options) (_ en
 		}
 		// FULL: a commit is on the disk before anything is done that relies on it.
 		err := e.openWriter(ctx, e.dsn("_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"+
-			"&_pragma=foreign_keys(1)&_pragma=journal_size_limit(67108864)"), known, o)
+			fmt.Sprintf("&_pragma=foreign_keys(1)&_pragma=journal_size_limit(%d)", walKept)), known, o)
 		if err != nil {
 			return nil, err
 		}
+		if e.wal, err = e.newWALKeeper(ctx, o.Log); err != nil {
+			return nil, err
+		}
+		e.wal.run()
 	}
 	return e, e.openReaders(ctx, known)
 }
@@ -282,6 +289,9 @@ func claimInFile(which string) string {
 // close waits for those who read and for what is being written, and gives the lock back last.
 func (e *sqliteDB) close() error {
 	var errs []error
+	if e.wal != nil {
+		errs = append(errs, e.wal.close())
+	}
 	if e.group != nil {
 		errs = append(errs, e.group.close())
 	}
