@@ -51,6 +51,9 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	sound := map[string][]stores.Target{}
 	for _, s := range v.Specs() {
 		rows = append(rows, v.checkTargets(ctx, v.Policies[s.Name], sound)...)
+		if text := v.Policies[s.Name].EitherDay(time.Now()); text != "" {
+			rows = append(rows, warned("schedule of "+s.Name, text, "Leave one of the two at *, unless both are meant; `rotator plan "+s.Name+" --until 90d` shows every run."))
+		}
 	}
 	rows = append(rows, p.checkRights(ctx, v)...)
 	rows = append(rows, v.checkDangers(ctx, sound)...)

@@ -180,6 +180,9 @@ func risks(v view, policy *policies.Policy) (rows []plan.Row) {
 			rows = append(rows, plan.Row{Action: plan.Warning, Target: t.String(), Detail: fmt.Sprintf("an overlap of %s is short: %s", policy.Retire.Overlap, c.who)})
 		}
 	}
+	if text := policy.EitherDay(time.Now()); text != "" {
+		rows = append(rows, plan.Row{Action: plan.Warning, Detail: text})
+	}
 	return rows
 }
 
