@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rotator/internal/secret"
@@ -164,7 +165,7 @@ func promoting(ctx context.Context, r *run) Outcome {
 	} else if !wait.IsZero() {
 		return waits(wait, reason.WaitPlace)
 	}
-	if err := prove(ctx, r, value, k, rot.Existing); err != nil {
+	if err := prove(ctx, r, value, k, rot.Existing || someHold(r, handles, k)); err != nil {
 		if !xai.ProvesBad(err) {
 			return failed(err)
 		}
@@ -189,6 +190,11 @@ func promoting(ctx context.Context, r *run) Outcome {
 	}
 	goLive(r)
 	return moved
+}
+
+// someHold reports whether a target was seen to hold the key: consumers rely on it, and both keys have to work until every target has it.
+func someHold(r *run, handles []target.Handle, k *journal.Key) bool {
+	return slices.ContainsFunc(handles, func(h target.Handle) bool { return r.reader.Row(h.ID).KeyID == k.ID })
 }
 
 // promoteAll writes every target that does not hold the key yet: those of this policy alone with one commit of all intents,

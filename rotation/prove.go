@@ -176,7 +176,10 @@ func verify(ctx context.Context, r *run, value secret.Text, k *journal.Key, v po
 		_, err := team.Probe.Models(ctx, value)
 		return err
 	}
-	return team.Probe.Chat(ctx, value, v.Model)
+	if err := team.Probe.Chat(ctx, value, v.Model); err != nil {
+		return fmt.Errorf("model %s: %w", v.Model, err)
+	}
+	return nil
 }
 
 // authorized reports that xAI knew the key that was sent, and looked at its rights: only the call was not allowed.
