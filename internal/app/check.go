@@ -51,6 +51,7 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	sound := map[string][]stores.Target{}
 	for _, s := range v.Specs() {
 		rows = append(rows, v.checkTargets(ctx, v.Policies[s.Name], sound)...)
+		rows = append(rows, v.checkVerify(ctx, v.Policies[s.Name])...)
 		if text := v.Policies[s.Name].EitherDay(time.Now()); text != "" {
 			rows = append(rows, warned("schedule of "+s.Name, text, "Leave one of the two at *, unless both are meant; `rotator plan "+s.Name+" --until 90d` shows every run."))
 		}
@@ -152,10 +153,13 @@ func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management)
 				lacking = append(lacking, acl)
 			}
 		}
+		if verify := "api-key:model:" + policy.Verify.Model; policy.Verify.Method == policies.MethodChat && !slices.Contains(has, verify) && !slices.Contains(policy.Key.ACLs, verify) {
+			lacking = append(lacking, "the model "+policy.Verify.Model+" that verify names")
+		}
 		subject := "key of " + policy.Name
 		if len(lacking) > 0 {
 			rows = append(rows, checked(subject, fmt.Errorf("team %s does not have %s", team, strings.Join(lacking, ", ")),
-				"Edit key.acls, or have xAI give the team what it names."))
+				"Edit key.acls and verify, or have xAI give the team what they name."))
 			continue
 		}
 		rows = append(rows, checked(subject, nil, ""))
