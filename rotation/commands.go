@@ -43,6 +43,9 @@ func commands(ctx context.Context, r *run) Outcome {
 }
 
 func obey(ctx context.Context, r *run, o *journal.Order) (refused string, err error) {
+	if err := r.engine.observing(); err != nil && !onlyRecords(o) {
+		return err.Error(), nil
+	}
 	switch o.Kind {
 	case journal.OrderRotate:
 		return orderRotate(ctx, r, o)

@@ -81,6 +81,9 @@ func ready(ctx context.Context, r *run) ([]target.Handle, error) {
 		if err := replaceable(ctx, r, h); err != nil {
 			return nil, err
 		}
+		if err := r.engine.observing(); err != nil { // a check may write a probe
+			return nil, err
+		}
 		if err := h.Check(ctx); err != nil {
 			return nil, err
 		}

@@ -4,7 +4,8 @@
 // until all of them wait: commands.go carries out what people say; settle.go and switches.go find out what became of changes whose answer
 // was lost; observe.go reads targets and asks keys who they are; heal.go sees to it that consumers read a key that works;
 // rotate.go takes the rotation in flight a step further (create.go, verify.go, promote.go) or begins one that is due; and
-// retire.go takes each old key a step closer to its end. run.go is the turn.
+// retire.go takes each old key a step closer to its end. run.go is the turn. In observe mode all of them only look, and say
+// what they would do: mode.go.
 //
 // Every change outside goes through package effect: the intent is committed, then the call is made, then its outcome is
 // recorded. A crash between any two of them leaves a row from which the next turn finds out what happened. Every disable and
@@ -72,6 +73,8 @@ type Environment interface {
 	Stores() []string
 	// Freezes returns the times in which nothing is changed that can wait.
 	Freezes() []policies.Freeze
+	// Observes reports observe mode: nothing may be changed at xAI or in a store.
+	Observes() bool
 }
 
 // Ledger is what a turn uses of the journal.

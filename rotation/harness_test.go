@@ -65,6 +65,7 @@ type bench struct {
 	strange map[string]bool // key ids of somebody else: never to be touched (I3)
 
 	freezes  []policies.Freeze
+	looksTo  time.Time // until then the mode is observe
 	teamless error     // why the team is not to be had
 	without  string    // the rule of the gate that every engine of this bench lacks
 	seen     *observer // nil: nobody compares the journal with what arrives outside
@@ -175,6 +176,7 @@ func (b *bench) point(what string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls++
+	b.onlyLooks(what)
 	if b.keep {
 		b.trace = append(b.trace, what)
 	}

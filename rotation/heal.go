@@ -26,6 +26,9 @@ func heal(ctx context.Context, r *run) Outcome {
 	if err := reconciling(ctx, r); err != nil {
 		return nothing // rotate says so
 	}
+	if r.engine.observing() != nil {
+		return would("give consumers a key that works: " + why)
+	}
 	if isHealing(r) {
 		return nothing
 	}

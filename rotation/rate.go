@@ -12,7 +12,7 @@ import (
 // rateRun says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
 // over.
 func rateRun(r *run) {
-	if from, to := rate(r.rec, r.policy, r.env.Freezes(), r.engine.limits.Watch, r.now()); toldOf(from, to) {
+	if from, to := rate(r.rec, r.policy, r.env, r.engine.limits.Watch, r.now()); toldOf(from, to) {
 		p := &r.rec.Policy
 		r.tell(journal.HealthChanged, "from", string(from), "to", string(to), "reason", string(p.HealthReason), "error", p.Error)
 	}
@@ -24,12 +24,15 @@ func toldOf(from, to journal.PolicyHealth) bool {
 }
 
 // rate writes the health of a record's policy into its row, and returns what it was and what it is.
-func rate(rec *journal.Record, policy *policies.Policy, freezes []policies.Freeze, watch time.Duration, now time.Time) (from, to journal.PolicyHealth) {
+func rate(rec *journal.Record, policy *policies.Policy, env Environment, watch time.Duration, now time.Time) (from, to journal.PolicyHealth) {
 	p := &rec.Policy
-	if rec.Hold.Active(now) {
+	if rec.Hold.Active(now) || env.Observes() || p.HealthReason == reason.ObserveMode { // or was a moment ago
 		p.HeldAt = now
 	}
-	f := health.FactsOf(policy, rec, freezes, reason.NeedsHuman, watch, now)
+	f := health.FactsOf(policy, rec, env.Freezes(), reason.NeedsHuman, watch, now)
+	if env.Observes() {
+		f = f.Observed()
+	}
 	from = p.Health
 	p.Health, p.HealthReason, _ = health.Of(f, now)
 	p.OverdueAt, p.OverdueReason = f.OverdueAt()

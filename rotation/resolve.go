@@ -94,6 +94,9 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 	if live == nil || r.rec.Rotation != nil || !namedTargets(r)[id] || r.reader.Row(id).Fingerprint == live.Fingerprint {
 		return "", nil
 	}
+	if r.engine.observing() != nil {
+		return "", nil // the decision stands: what was decided on is replaced when the mode is rotate
+	}
 	switch err := reconciling(ctx, r); {
 	case gone(ctx, err):
 		return "", err

@@ -17,6 +17,9 @@ const overdueAfter = 7 * 24 * time.Hour
 // retire takes every key that is not wanted any more a step further, each at its own pace. It never holds a rotation up,
 // and a key whose retirement is stuck never holds up another.
 func retire(ctx context.Context, r *run) Outcome {
+	if r.engine.observing() != nil {
+		return wouldRetire(r)
+	}
 	if err := strays(ctx, r); gone(ctx, err) {
 		return failed(err)
 	}

@@ -20,6 +20,9 @@ func rotate(ctx context.Context, r *run) Outcome {
 	if rot == nil {
 		return idle(ctx, r)
 	}
+	if r.engine.observing() != nil {
+		return standsStill(ctx, r)
+	}
 	if r.postponed(rot.TryAt) && !stirred(r) {
 		return stands(rot.TryAt, rot.Reason, rot.Error)
 	}
@@ -138,7 +141,7 @@ func idle(ctx context.Context, r *run) Outcome {
 		trigger, at = p.WantedTrigger, p.WantedAt
 	} else if leaked(r) { // through edits, aborts, removal and return
 		trigger, at = journal.ByCompromise, r.now()
-	} else if missed := r.now().Sub(at); missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(due.Schedule) && len(r.policy.Windows) == 0 {
+	} else if missed := r.now().Sub(at); r.engine.observing() == nil && missed > missedBy && p.NotBefore.IsZero() && p.DueCause == string(due.Schedule) && len(r.policy.Windows) == 0 {
 		p.NotBefore = r.now().Add(r.policy.Offset()) // many runs missed together are not made up together
 	}
 	if p.NotBefore.After(at) {
@@ -161,6 +164,9 @@ func idle(ctx context.Context, r *run) Outcome {
 	}
 	if r.engine.ordered && p.WantedAt.IsZero() && trigger != journal.ByCompromise {
 		return nothing // the daemon begins it; looking again here would find nothing to do
+	}
+	if r.engine.observing() != nil {
+		return wouldRotate(ctx, r, trigger, at)
 	}
 	if err := mayCreate(ctx, r); err != nil {
 		return failed(err)

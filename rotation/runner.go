@@ -74,7 +74,7 @@ func (e *Engine) Fail(ctx context.Context, task *turn.Task, cause error, pause t
 	p.Error, p.NextRunAt = cause.Error(), now.Add(pause)
 	var tell []journal.Event
 	if spec, err := policies.Decode([]byte(p.Spec)); err == nil {
-		if from, to := rate(rec, spec, e.environment().Freezes(), e.limits.Watch, now); toldOf(from, to) {
+		if from, to := rate(rec, spec, e.environment(), e.limits.Watch, now); toldOf(from, to) {
 			tell = append(tell, journal.Event{At: now, Policy: task.Claim.Policy, Rotation: p.RotationID, Kind: journal.HealthChanged,
 				Data: map[string]string{"from": string(from), "to": string(to), "reason": string(p.HealthReason), "error": p.Error}})
 		}
@@ -100,7 +100,7 @@ func (e *Engine) Moving(ctx context.Context) (bool, error) {
 		switch {
 		case len(e.only) > 0 && !slices.Contains(e.only, s.Policy.Name):
 		case s.Policy.NextRunAt.IsZero() || reason.NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
-		case s.Rotation == nil:
+		case s.Rotation == nil || e.environment().Observes(): // which goes on with no rotation
 			if !s.Policy.NextRunAt.After(e.now()) {
 				return true, nil
 			}

@@ -86,7 +86,12 @@ func scenarios() []scenario {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
 				b.runUntil(time.Hour, func() bool { return b.state() == journal.Verified })
 				b.lose()
-			}, func(b *bench) { b.adopt(); b.rest() }, inUse},
+			}, func(b *bench) {
+				b.adopt()
+				b.run(b.looksTo.Sub(b.clock)) // in observe mode that was refused
+				b.adopt()
+				b.rest()
+			}, inUse},
 			scenario{"target added, " + n.name, live, func(b *bench) {
 				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added, field: k}`}, n.targets...)...))
 				b.rest()

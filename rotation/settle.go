@@ -20,7 +20,11 @@ const settlePace = time.Minute
 // failure never holds a rotation up.
 func settle(ctx context.Context, r *run) Outcome {
 	var all Outcome
-	for _, part := range []func(context.Context, *run) Outcome{creates, staging, switches, writes} {
+	parts := []func(context.Context, *run) Outcome{creates, staging, switches, writes}
+	if r.engine.observing() != nil {
+		parts = parts[:1] // what is owed stays owed
+	}
+	for _, part := range parts {
 		out := part(ctx, r)
 		if gone(ctx, out.Err) || r.unsure != nil {
 			return out

@@ -38,6 +38,7 @@ func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h
 	r.runner = effect.New(effect.Options{
 		Record: rec, Bounds: effect.Bounds{Call: e.limits.Call, Quarantine: e.limits.Quarantine},
 		Commit: func(ctx context.Context) error { return r.commit(ctx, false) }, Guard: r.guard, Clock: r.clock,
+		ReadOnly: e.observing,
 	})
 	return r
 }

@@ -95,8 +95,8 @@ type Options struct {
 	// Guard refuses once the claim may have been lost.
 	Guard func() error
 	Clock func() Clock
-	// ReadOnly refuses every intent.
-	ReadOnly error
+	// ReadOnly returns why nothing may be changed now: then every intent and every call is refused. nil: nothing is.
+	ReadOnly func() error
 }
 
 // Runner is the one way from the engine to the world outside.
@@ -117,13 +117,20 @@ func New(o Options) *Runner {
 // Book returns the book of the record's effects.
 func (r *Runner) Book() Book { return Book(r.Record.Effects) }
 
+// allowed returns why nothing may be sent: the process only observes, or the claim may have been lost.
+func (r *Runner) allowed() error {
+	if r.ReadOnly != nil {
+		if err := r.ReadOnly(); err != nil {
+			return err
+		}
+	}
+	return r.Guard()
+}
+
 // Intend records effects, with whatever else changed in the record, in one commit. It sets their ids and times. Nothing
 // may be sent when it fails.
 func (r *Runner) Intend(ctx context.Context, effects ...*journal.Effect) error {
-	if r.ReadOnly != nil {
-		return r.ReadOnly
-	}
-	if err := r.Guard(); err != nil {
+	if err := r.allowed(); err != nil {
 		return err
 	}
 	now := r.Clock()
@@ -154,11 +161,11 @@ func (r *Runner) Send(ctx context.Context, id string, call func(context.Context)
 		r.close(e, journal.EffectWithdrawn)
 		return ErrWithdrawn
 	}
-	if err := r.Guard(); err != nil {
+	if err := r.allowed(); err != nil {
 		r.close(e, journal.EffectWithdrawn)
 		return err
 	}
-	ctx, cancel := context.WithTimeout(guard.With(ctx, r.Guard), r.Bounds.Call)
+	ctx, cancel := context.WithTimeout(guard.With(ctx, r.allowed), r.Bounds.Call)
 	defer cancel()
 	err := call(ctx)
 	switch e = r.effect(id); {

@@ -40,6 +40,7 @@ const (
 
 	held        journal.Reason = "held"             // also a reason why a policy waits
 	reconciling journal.Reason = "restored_journal" // likewise
+	observeMode journal.Reason = "observe_mode"     // likewise
 )
 
 const (
@@ -77,9 +78,12 @@ type Facts struct {
 	// Progressing.
 	Moving bool // a rotation is in flight or wanted, or keys are being retired
 
+	Observing bool // observe mode: see [Facts.Observed]
+
 	// OK.
 	Live   bool // a key is live
 	Proved bool // it proved itself, and every target was read and holds it; how long ago SeenAt says
+	Known  bool // every target was read and holds a key that xAI accepted, live or not
 
 	Watch time.Duration // between two looks at targets and keys
 }
@@ -130,6 +134,11 @@ func (f Facts) at(now time.Time) (Health, journal.Reason) {
 	case f.Held && !past(f.HeldUntil):
 		return Degraded, held
 
+	case f.Observing && f.Moving:
+		return Degraded, observeMode
+	case f.Observing && (f.Removed || f.Proved || !f.Live && f.Known):
+		return OK, observeMode
+
 	case f.Moving || past(f.DueAt):
 		return Progressing, f.Reason
 	case f.Removed || f.Proved:
@@ -138,6 +147,13 @@ func (f Facts) at(now time.Time) (Health, journal.Reason) {
 		return Degraded, Unproved
 	}
 	return Degraded, NeverRotated
+}
+
+// Observed returns the facts in observe mode. What the rotator may not do there is not late. A key is as old as it is all the
+// same, and known to others for as long: those stay overdue.
+func (f Facts) Observed() Facts {
+	f.Observing, f.DueAt, f.RetireAt = true, time.Time{}, time.Time{}
+	return f
 }
 
 // StaleAt is from when the evidence is too old to say that all is well.
@@ -197,7 +213,7 @@ func Shown(p *journal.Policy, h journal.Hold, now time.Time) (Health, journal.Re
 		return Degraded, NotWatched
 	case h.Active(now):
 		return Degraded, held
-	case p.Health == OK && p.RemovedAt.IsZero() && past(p.DueAt):
+	case p.Health == OK && p.HealthReason != observeMode && p.RemovedAt.IsZero() && past(p.DueAt):
 		return Progressing, p.Reason
 	}
 	return p.Health, p.HealthReason

@@ -89,7 +89,7 @@ type Policy struct {
 	Since       time.Time // since when Reason stands
 	Failures    int       // turns in a row in which the job that Reason speaks of failed
 	AgeAlertAt  time.Time // when age over limit was last told
-	HeldAt      time.Time // when the owner last saw a hold in force: until then nothing was late
+	HeldAt      time.Time // when the owner last saw a hold in force, or was in observe mode: until then nothing was late
 
 	// How it is, as the owner said at its last commit. Whoever shows it asks health.Shown, which knows what time did since.
 	Health        PolicyHealth

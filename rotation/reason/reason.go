@@ -20,6 +20,7 @@ const (
 	WaitIdle         journal.Reason = "old_key_in_use"
 	WaitWindow       journal.Reason = "window"
 	Frozen           journal.Reason = "freeze"
+	ObserveMode      journal.Reason = "observe_mode"
 	WaitPropagation  journal.Reason = "propagation"
 	WaitProof        journal.Reason = "proof"
 	WaitQuarantine   journal.Reason = "late_effect"
@@ -87,6 +88,7 @@ var All = []Info{
 	{WaitIdle, false, "The overlap is over, but the old key was used lately (retire.require_idle), or its use is not known.", "Find the consumer that still reads the old key; after retire.max_wait it is told as an event."},
 	{WaitWindow, false, "A scheduled rotation is due outside of the policy's windows.", "Nothing; it begins when the next window opens, and rotator rotate POLICY begins it now."},
 	{Frozen, false, "A freeze in rotator.yaml is in force: no rotation begins, and no old key is disabled or deleted.", "Nothing. A failing key, one that expires, and a compromised one are replaced all the same; max_age wins too, unless the freeze is hard."},
+	{ObserveMode, false, "The configuration says mode: observe. Keys and targets are read and compared, and nothing is changed at xAI or in a store.", "Set mode: rotate in rotator.yaml, then rotator reload; rotator plan shows what happens then."},
 	{WaitPropagation, false, "Not every cluster of xAI knows the new key yet.", "Nothing."},
 	{WaitProof, false, "The key did not prove itself yet, and is not proved bad either.", "Nothing."},
 	{WaitQuarantine, false, "An earlier change without an answer may still take effect; the next one waits until it cannot.", "Nothing."},

@@ -1,0 +1,92 @@
+package rotation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+)
+
+// Observe mode. Targets and keys are read and compared as always, and keys, ages and drift are recorded and told. Nothing is
+// changed at xAI or in a store: the runner refuses every effect. That alone keeps the promise; what is here keeps jobs from
+// asking in vain, and says what they would do. A rotation in flight, and each old key, stays where it is until the mode is
+// rotate again.
+
+// observing returns why nothing may be changed outside; nil: the mode is rotate. A reload that changes the mode holds at once,
+// also for turns in hand.
+func (e *Engine) observing() error {
+	if !e.environment().Observes() {
+		return nil
+	}
+	return reason.Errorf(reason.ObserveMode, "observe mode: nothing is changed at xAI or in a store; set `mode: rotate` in rotator.yaml first")
+}
+
+// would is the wait of a job that is kept from doing something. It ends with the mode, so that nothing is tried meanwhile.
+func would(do string) Outcome {
+	return Outcome{Reason: reason.ObserveMode, Says: "would " + do}
+}
+
+// onlyRecords reports whether an order changes what the journal says, and nothing outside.
+func onlyRecords(o *journal.Order) bool {
+	switch o.Kind {
+	case journal.OrderAbort, journal.OrderPropagation:
+		return true
+	case journal.OrderResolve:
+		return o.Decision != journal.Adopt
+	}
+	return false
+}
+
+// wouldRotate says since when a rotation is due, unless people have to look at a target first.
+func wouldRotate(ctx context.Context, r *run, trigger journal.Trigger, since time.Time) Outcome {
+	if err := objections(ctx, r); err != nil {
+		return Outcome{Err: err, Wait: r.now().Add(r.engine.limits.Watch)}
+	}
+	text := fmt.Sprintf("rotate, due since %s (%s)", since.UTC().Format(timeFormat), trigger)
+	if live := r.rec.Live(); live != nil {
+		text += ", and retire key " + live.ID
+		if live.Origin == journal.OfAdoption {
+			text += ", which was adopted"
+		}
+	}
+	return would(text)
+}
+
+// standsStill says where the rotation in flight stopped, unless people have to look at a target first.
+func standsStill(ctx context.Context, r *run) Outcome {
+	if err := objections(ctx, r); err != nil {
+		return Outcome{Err: err, Wait: r.now().Add(r.engine.limits.Watch)}
+	}
+	rot := r.rec.Rotation
+	return would(fmt.Sprintf("go on with rotation %s, which is %s since %s", rot.ID, rot.State, rot.EnteredAt.UTC().Format(timeFormat)))
+}
+
+// wouldRetire says which old keys would be disabled or deleted by now, as far as the journal's clock tells.
+func wouldRetire(r *run) (all Outcome) {
+	for i := range r.rec.Keys {
+		k := &r.rec.Keys[i]
+		if !unwanted(r, k) {
+			continue
+		}
+		do, since, why := "delete", time.Time{}, reason.WaitSoak
+		switch k.State {
+		case journal.RetiringKey:
+			since = k.RetireFrom.Add(overlapOf(r, k))
+			if k.NeverDisabled {
+				since = since.Add(soakOf(r, k))
+			} else if r.policy.Retire.Soak.Std() > 0 {
+				do, why = "disable", reason.WaitOverlap
+			}
+		case journal.DisabledKey:
+			since = k.DisabledAt.Add(r.policy.Retire.Soak.Std())
+		}
+		if since.After(r.now()) {
+			all = foremostOf(all, waits(since, why))
+			continue
+		}
+		all = foremostOf(all, would(do+" key "+k.ID))
+	}
+	return all
+}
