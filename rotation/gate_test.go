@@ -12,7 +12,7 @@ import (
 // forge writes into the journal what no step would.
 func (b *bench) forge(change func(*journal.Record)) {
 	b.t.Helper()
-	if err := b.journal.Hasten(b.t.Context(), b.clock.Add(-100*24*time.Hour)); err != nil {
+	if err := b.journal.Hasten(b.t.Context(), b.clock.Add(-100*24*time.Hour), journal.Horizon); err != nil {
 		b.t.Fatal(err)
 	}
 	claims, err := b.journal.Claim(b.t.Context(), "forger", b.clock, 1)

@@ -349,7 +349,7 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 			next = rest
 		}
 		if next.After(b.clock.Add(journal.Horizon)) { // as the scheduler's chores do
-			if err := b.journal.Hasten(b.t.Context(), b.clock); err != nil {
+			if err := b.journal.Hasten(b.t.Context(), b.clock, journal.Horizon); err != nil {
 				b.t.Fatal(err)
 			}
 			continue

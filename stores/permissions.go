@@ -11,6 +11,8 @@ type Permissions interface {
 	// Permissions returns the least rights with which targets can be checked and rotated, the same for the same targets in
 	// any order. An error is about a target for which the store has no such rights to give.
 	Permissions(targets []Target) ([]Document, error)
+	// ReadPermissions is Permissions for a login that only reads the targets: for observe mode.
+	ReadPermissions(targets []Target) ([]Document, error)
 }
 
 // Document is rights in the store's own language, to be given by who may give them.

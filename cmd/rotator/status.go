@@ -50,13 +50,13 @@ func (a *cli) replicas(ctx context.Context, names []string, json bool) (err erro
 }
 
 func drawReplicas(t *table, rows []api.ReplicaRow, now time.Time) {
-	t.row("REPLICA", "HOST", "VERSION", "SINCE", "LAST SEEN", "ACTS FOR")
+	t.row("REPLICA", "HOST", "VERSION", "MODE", "SINCE", "LAST SEEN", "ACTS FOR")
 	for _, r := range rows {
 		seen := ago(r.LastSeen, now)
 		if r.Stale {
 			seen += " (stale)"
 		}
-		t.row(r.Replica, or(r.Host), or(r.Version), ago(r.Since, now), seen, strings.Join(r.Policies, ", "))
+		t.row(r.Replica, or(r.Host), or(r.Version), or(r.Mode), ago(r.Since, now), seen, strings.Join(r.Policies, ", "))
 	}
 }
 
@@ -71,6 +71,7 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 		return err
 	}
 	if !json {
+		a.tellMode(ctx, l)
 		a.tellLoads(ctx, l)
 	}
 	if err := a.print(json, rows, func(t *table) { drawStatus(t, rows, time.Now(), wide) }); err != nil {
@@ -85,6 +86,23 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 		}
 	}
 	return nil
+}
+
+// tellMode says that nothing is changed, where that is so, and who does it all the same.
+func (a *cli) tellMode(ctx context.Context, l *connection) {
+	if who, err := l.Version(ctx); err != nil || who.Mode != api.ModeObserve {
+		return // rotate is no news
+	}
+	fmt.Fprintln(a.stdout, "mode: observe; nothing is changed at xAI or in a store")
+	all, err := l.Replicas(ctx)
+	if err != nil {
+		a.log.Debug("it is not known which replicas there are", "err", err)
+	}
+	for _, r := range all {
+		if or(r.Mode) == api.ModeRotate && !r.Stale {
+			fmt.Fprintf(a.stdout, "  replica %s rotates, and acts for all policies\n", r.Replica)
+		}
+	}
 }
 
 // tellLoads says how the files of policies were last read: what is wrong there is in no policy's row.

@@ -115,6 +115,8 @@ type Options struct {
 	Spans func() map[string]uint64
 	// Unlogged returns how many lines of the log were dropped; nil: none ever are.
 	Unlogged func() uint64
+	// Mode returns the mode of this process, rotate or observe; nil: rotate.
+	Mode func() string
 	// Version of the program, and the commit that it was built from.
 	Version, Commit string
 	// Now is the clock; nil is time.Now.
@@ -136,6 +138,9 @@ type Server struct {
 func New(o Options) *Server {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Mode == nil {
+		o.Mode = func() string { return ModeRotate }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

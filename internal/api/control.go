@@ -214,6 +214,7 @@ func (c *Server) statusRows(found []journal.Summary) []StatusRow {
 	now := c.o.Now()
 	for i, s := range found {
 		rows[i] = statusRow(s, now, c.needsHuman)
+		rows[i].Mode = c.o.Mode()
 		rows[i].Remedy = c.remedy(rows[i])
 	}
 	return rows
@@ -341,5 +342,5 @@ func (c *Server) postReload(r *http.Request) (any, error) {
 }
 
 func (c *Server) getVersion(*http.Request) (any, error) {
-	return VersionRow{Version: c.o.Version, Started: instant(c.started)}, nil
+	return VersionRow{Version: c.o.Version, Started: instant(c.started), Mode: c.o.Mode()}, nil
 }

@@ -29,6 +29,8 @@ const (
 	KindStore         = "store"
 	KindPolicy        = "policy"
 
+	observeMode = journal.Reason("observe_mode") // why a daemon changes nothing
+
 	// ReasonNotWatched is the reason of a policy that nobody looked at for two watches.
 	ReasonNotWatched = string(health.NotWatched)
 
@@ -44,7 +46,11 @@ func (r HealthRow) Broken() bool { return r.Health == HealthDown || r.Health == 
 func (c *Server) getHealth(r *http.Request) (any, error) {
 	var rows []HealthRow
 	if c.o.Scheduler != nil {
-		rows = append(rows, trouble(HealthRow{Kind: KindDaemon, Name: c.o.Version}, c.asleep()))
+		row := HealthRow{Kind: KindDaemon, Name: c.o.Version}
+		if c.o.Mode() == ModeObserve {
+			row.Reason = text(string(observeMode))
+		}
+		rows = append(rows, trouble(row, c.asleep()))
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), snapshotWait)
 	defer cancel()

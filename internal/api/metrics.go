@@ -99,6 +99,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descInfo      = desc("build_info", "The program that runs.", "version", "commit", "goversion")
+	descMode      = desc("mode", "1 for the mode of this process, 0 for the other: rotate, or observe, in which nothing is changed outside.", "mode")
 	descLook      = desc("scheduler_last_look_timestamp_seconds", "When the scheduler last looked for policies that are due.")
 	descUp        = desc("journal_up", "Whether the journal answers and takes what is written; while it does not answer, what it knows is not told.")
 	descSize      = desc("journal_size_bytes", "What the journal takes: an SQLite file with its write-ahead log, or the tables and indexes in PostgreSQL.")
@@ -131,7 +132,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
+	for _, d := range []*prometheus.Desc{descInfo, descMode, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
 		descReplicas, descSeen, descReloadOK, descReloadAt, descUnlogged,
 		descSize, descBackup, descNext} {
@@ -145,6 +146,9 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(descInfo, 1, f.o.Version, f.o.Commit, runtime.Version())
+	for _, mode := range []string{ModeRotate, ModeObserve} {
+		gauge(descMode, truth(mode == f.o.Mode()), mode)
+	}
 	if f.o.Scheduler != nil {
 		gauge(descLook, unix(f.o.Scheduler.LastLook()))
 	}

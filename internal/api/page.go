@@ -43,6 +43,7 @@ type view struct {
 	Version  string
 	Now      time.Time
 	Asleep   string
+	Observes bool // nothing is changed outside
 	Loads    []loadView
 	Policies []policyView
 	More     int // policies that are not shown
@@ -78,7 +79,7 @@ func (c *Server) page(w http.ResponseWriter, r *http.Request) {
 		tell(w, []string{"the journal does not answer; see the log"})
 		return
 	}
-	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Teams: s.teams}
+	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Observes: c.o.Mode() == ModeObserve, Teams: s.teams}
 	read := loadRows(s.loads)
 	for _, l := range read {
 		v.Loads = append(v.Loads, loadView{l, l.Line(v.Now, len(read) > 1)})

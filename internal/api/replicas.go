@@ -18,6 +18,7 @@ type ReplicaRow struct {
 	Replica  string     `json:"replica"` // host/process/random: unique among all that ever share the journal
 	Host     *string    `json:"host"`    // null: an older version, which is known by what it acts for alone
 	Version  *string    `json:"version"`
+	Mode     *string    `json:"mode"`  // rotate or observe; null where the version is
 	Since    *time.Time `json:"since"` // when it began
 	LastSeen *time.Time `json:"last_seen"`
 	Age      *int64     `json:"age"`      // seconds since it was last seen
@@ -47,7 +48,11 @@ func (c *Server) replicaRows(known []journal.Replica, all []journal.Summary) []R
 	}
 	rows := make([]ReplicaRow, 0, len(known))
 	for _, r := range known {
-		rows = append(rows, ReplicaRow{Replica: r.Name, Host: text(r.Host), Version: text(r.Version), Since: instant(r.StartedAt),
+		mode := ModeRotate
+		if r.Observes {
+			mode = ModeObserve
+		}
+		rows = append(rows, ReplicaRow{Replica: r.Name, Host: text(r.Host), Version: text(r.Version), Mode: &mode, Since: instant(r.StartedAt),
 			LastSeen: instant(r.SeenAt), Age: seconds(r.Unseen), Stale: r.Unseen > journal.StaleAfter, Policies: append([]string{}, held[r.Name]...)})
 		delete(held, r.Name)
 	}

@@ -19,6 +19,12 @@ const (
 	StateRemoved = "removed" // the policy vanished from the files and was not forgotten
 )
 
+// The modes of a process.
+const (
+	ModeRotate  = "rotate"
+	ModeObserve = "observe" // nothing is changed at xAI or in a store
+)
+
 // How a policy is, in one word: the worst first.
 const (
 	HealthOverdue        = string(health.Overdue)
@@ -34,6 +40,7 @@ type StatusRow struct {
 	Team          string            `json:"team"`
 	Owner         *string           `json:"owner"` // whom its file names as responsible
 	Labels        map[string]string `json:"labels"`
+	Mode          string            `json:"mode"`           // of the process that answers: rotate, or observe, in which nothing is changed outside
 	Health        string            `json:"health"`         // ok, progressing, degraded, action_required or overdue
 	HealthReason  *string           `json:"health_reason"`  // why: one of the closed list; null when all is well
 	State         string            `json:"state"`          // idle, a state of a rotation in flight, overlap, soaking, blocked or removed
@@ -184,6 +191,7 @@ type TargetRow struct {
 type VersionRow struct {
 	Version string     `json:"version"`
 	Started *time.Time `json:"started"`
+	Mode    string     `json:"mode"` // rotate or observe; "" from an older version
 }
 
 // statusRow tells of a policy as it stands at now. needsHuman says which reasons wait for a human.

@@ -105,7 +105,7 @@ func (v view) checkTeam(ctx context.Context, name string) (rows []api.CheckRow) 
 	if skew := time.Since(mk.Date).Abs(); !mk.Date.IsZero() && skew > 5*time.Minute {
 		rows = append(rows, checked("clock", fmt.Errorf("it and xAI's differ by %s: nothing would be disabled or deleted", skew.Round(time.Second)), "Set this machine's clock."))
 	}
-	if lacking := lackingRights(mk.ACLs); len(lacking) > 0 {
+	if lacking := lackingRights(mk.ACLs, rightsIn(v.Config.Mode)); len(lacking) > 0 {
 		rows = append(rows, warned(subject, "the management key does not name "+strings.Join(lacking, ", "),
 			"Give it these rights in xAI's console, if calls are refused: their names are not documented for certain."))
 	} else {
@@ -114,12 +114,12 @@ func (v view) checkTeam(ctx context.Context, name string) (rows []api.CheckRow) 
 	return append(rows, v.checkACLs(ctx, name, t.ID, m)...)
 }
 
-// lackingRights lists those of rightsUsed that the ACLs of a management key do not name.
-func lackingRights(acls []string) (lacking []string) {
+// lackingRights lists those of the rights used that the ACLs of a management key do not name.
+func lackingRights(acls []string, used []keyRight) (lacking []string) {
 	if len(acls) == 0 || slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, "*") }) {
 		return nil
 	}
-	for _, r := range rightsUsed {
+	for _, r := range used {
 		if !slices.ContainsFunc(acls, func(a string) bool { return strings.HasSuffix(a, ":"+r.name) }) {
 			lacking = append(lacking, r.name)
 		}

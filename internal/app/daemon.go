@@ -52,7 +52,11 @@ func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
 	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
 	working.Go(func() { p.watch(ctx, hangup) })
 	working.Go(func() { p.reportToSystemd(ctx) })
-	s.Log.Info("rotating", "version", s.Version, "policies", len(v.Policies), "state", v.Config.State.String(), "config", v.Config.File)
+	doing := "rotating"
+	if v.environment.Observes() {
+		doing = "observing; nothing is changed at xAI or in a store"
+	}
+	s.Log.Info(doing, "version", s.Version, "policies", len(v.Policies), "state", v.Config.State.String(), "config", v.Config.File)
 	err = p.scheduler.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	s.Log.Info("stopped")
 	return err

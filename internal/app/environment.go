@@ -28,6 +28,7 @@ type environment struct {
 	names  []string // of the configuration's teams, sorted
 
 	freezes []policies.Freeze
+	mode    config.Mode
 
 	// problems are why stores and teams of the configuration could not be made. Each costs only the policies that name it.
 	problems policies.Problems
@@ -70,7 +71,7 @@ type made struct {
 // keeps it. What cannot be made is one of the environment's problems: what was made before goes on in its place, as long as
 // its kind is the same, and else it is not there.
 func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger, before made) *environment {
-	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), kept: make(map[string]bool), freezes: c.Frozen()}
+	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), kept: make(map[string]bool), freezes: c.Frozen(), mode: c.Mode}
 	if before.environment == nil {
 		before.environment, before.config = &environment{}, &config.Config{}
 	}
@@ -143,6 +144,9 @@ func (w *environment) err() error { return asError(w.problems) }
 // Store implements rotation.Environment.
 func (w *environment) Store(name string) (stores.Store, bool) {
 	s, ok := w.stores[name]
+	if ok && w.Observes() {
+		return readOnlyStore{s.(observed)}, true
+	}
 	return s, ok
 }
 
@@ -154,6 +158,9 @@ func (w *environment) Stores() []string { return slices.Sorted(maps.Keys(w.store
 
 // Freezes implements rotation.Environment.
 func (w *environment) Freezes() []policies.Freeze { return w.freezes }
+
+// Observes implements rotation.Environment.
+func (w *environment) Observes() bool { return w.mode == config.Observe }
 
 // Team implements rotation.Environment.
 func (w *environment) Team(ctx context.Context, name string) (rotation.Team, error) {
@@ -174,6 +181,9 @@ func (w *environment) Team(ctx context.Context, name string) (rotation.Team, err
 		}
 	}
 	m := t.speaker.management
+	if w.Observes() {
+		return rotation.Team{ID: id, Keys: readOnlyKeys{m}, About: m, Probe: t.probe}, nil
+	}
 	return rotation.Team{ID: id, Keys: m, About: m, Probe: t.probe}, nil
 }
 

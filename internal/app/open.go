@@ -41,7 +41,7 @@ func (s Setup) Open(ctx context.Context, only ...string) (*Program, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := errors.Join(p.takeFirst(ctx, r), p.tellRestored(ctx)); err != nil {
+	if err := errors.Join(p.takeFirst(ctx, r), p.tellRestored(ctx), p.enterMode(ctx)); err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
@@ -118,7 +118,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	p.api = api.New(api.Options{
 		Journal: j, Scheduler: p.scheduler, Actions: actions{p}, Reasons: reasons(), Teams: func() []string { return p.present().environment.names },
 		Stores: func() []string { return slices.Sorted(maps.Keys(p.present().environment.stores)) }, Spans: p.spans, Loaded: p.lastLoad, Unlogged: s.Unlogged,
-		Hosts: hosts(f.Config), Version: s.Version, Commit: s.Commit, Log: s.Log,
+		Hosts: hosts(f.Config), Mode: func() string { return string(p.present().Config.Mode) }, Version: s.Version, Commit: s.Commit, Log: s.Log,
 	})
 	return p, nil
 }

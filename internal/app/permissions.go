@@ -46,27 +46,46 @@ func (f Files) Permissions(only string, restarts []string) (rows []Rights, err e
 			k.Restarts = restarts
 			of, restartable = k, true
 		}
-		documents, err := of.Permissions(targets[name])
+		permissions := of.Permissions
+		if f.Config.Mode == config.Observe {
+			permissions = of.ReadPermissions
+		}
+		documents, err := permissions(targets[name])
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("store %s: %w", name, err))
 		}
 		for _, d := range documents {
+			if f.Config.Mode == config.Observe {
+				d.About = append(slices.Clone(d.About), observeOnly)
+			}
 			rows = append(rows, Rights{Store: name, Type: f.Config.Stores[name].Type, Format: d.Format, About: d.About, Document: d.Text})
 		}
 	}
-	if !restartable {
+	if f.Config.Mode == config.Observe && len(restarts) > 0 {
+		wrong = append(wrong, errors.New("--restart: nothing is restarted in observe mode"))
+	} else if !restartable {
 		wrong = append(wrong, errors.New("--restart: none of these targets is a Secret of Kubernetes"))
 	}
 	return rows, errors.Join(wrong...)
 }
 
-// rightsUsed of a management key, each with what fails without it. Only the first is seen in xAI's reference; the others
-// follow its pattern.
-var rightsUsed = []struct{ name, why string }{
-	{"ListApiKeys", "nothing is rotated: a key is known as ours by its name"},
+// keyRight is a right of a management key, with what fails without it.
+type keyRight struct{ name, why string }
+
+// rightsUsed of a management key. Only the first is seen in xAI's reference; the others follow its pattern.
+var rightsUsed = []keyRight{
+	{"ListApiKeys", "nothing is known or rotated: a key is known as ours by its name"},
 	{"CreateApiKey", "no successor"},
 	{"UpdateApiKey", "an old key is deleted without having been disabled, and no rollback enables one"},
 	{"DeleteApiKey", "old keys stay"},
+}
+
+// rightsIn are the rights of a management key that a mode needs.
+func rightsIn(mode config.Mode) []keyRight {
+	if mode == config.Observe {
+		return rightsUsed[:1]
+	}
+	return rightsUsed
 }
 
 // managementKey says what a team's management key is for.
@@ -86,8 +105,13 @@ func (f Files) managementKey(name string, team config.Team) Rights {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "for    %s\n", of)
-	for _, r := range rightsUsed {
+	for _, r := range rightsIn(f.Config.Mode) {
 		fmt.Fprintf(&b, "right  %-13s without it: %s\n", r.name, r.why)
+	}
+	about := []string{"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation."}
+	if f.Config.Mode == config.Observe {
+		b.WriteString("right  to read models and endpoints, for `rotator check`; their names are not documented\n")
+		return Rights{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: append(about, observeOnly)}
 	}
 	b.WriteString("right  to read propagation, models and endpoints; their names are not documented\n")
 	if idle {
@@ -96,8 +120,9 @@ func (f Files) managementKey(name string, team config.Team) Rights {
 	for _, acl := range slices.Compact(acls) {
 		fmt.Fprintf(&b, "gives  %s\n", acl)
 	}
-	return Rights{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: []string{
-		"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation.",
-		"The keys that it makes get what `gives` names, from the policies' key.acls.",
-	}}
+	return Rights{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(),
+		About: append(about, "The keys that it makes get what `gives` names, from the policies' key.acls.")}
 }
+
+// observeOnly goes with rights that are enough to read.
+const observeOnly = "For mode: observe. Print the rights again, and give those, before the mode is rotate."

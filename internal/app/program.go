@@ -34,9 +34,10 @@ type Program struct {
 	traces    *traces.Traces // nil: none are asked for
 	pacer     journal.Pacer  // nil where no other process acts
 
-	loading sync.Mutex // one reload at a time
-	awaited []string   // guarded by loading: the policies that other replicas keep in force
-	refused string     // guarded by loading: the digest of the problems that were told last
+	loading sync.Mutex  // one reload at a time
+	awaited []string    // guarded by loading: the policies that other replicas keep in force
+	refused string      // guarded by loading: the digest of the problems that were told last
+	mode    config.Mode // guarded by loading: as it was entered last
 
 	mu          sync.Mutex
 	files       Files             // guarded by mu
@@ -54,6 +55,7 @@ func newScheduler(p *Program, j journal.Journal, only []string) *schedule.Schedu
 	return schedule.New(schedule.Options{
 		Claims: j, Leases: j, Records: j, Replicas: j, Runner: p.engine, Chores: p.engine.Chores, Tidy: p.engine.Tidy,
 		Owner: p.owner, Host: hostname(), Version: p.setup.Version, Only: only,
+		Observes:    func() bool { return p.present().environment.Observes() },
 		Concurrency: limits.Concurrency, Watch: limits.Watch, Log: p.log,
 	})
 }

@@ -77,6 +77,9 @@ func (p *Program) reload(ctx context.Context, anew bool) (reading, error) {
 		p.swap(before.Files, before.environment)
 		return reading{}, err
 	}
+	if err := p.enterMode(ctx); err != nil {
+		return reading{}, err // the mode holds all the same; it is entered at the next reading
+	}
 	p.scheduler.Wake()
 	return r, nil
 }

@@ -21,6 +21,9 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	at := func(path ...string) func(what, want string) {
 		return func(what, want string) { d.fail(find(root, path...), what, want) }
 	}
+	if c.Mode != Rotate && c.Mode != Observe {
+		at("mode")("mode is neither rotate nor observe", "mode: rotate or mode: observe")
+	}
 	local := true
 	for _, u := range []struct{ key, address string }{{"management_url", c.XAI.ManagementURL}, {"inference_url", c.XAI.InferenceURL}} {
 		if what := insecure(u.address); what != "" {

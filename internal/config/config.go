@@ -20,6 +20,9 @@ import (
 
 // Config is rotator.yaml with every default filled in.
 type Config struct {
+	// Mode is rotate or observe. In observe mode keys and targets are read, compared and reported, and nothing is changed at xAI
+	// or in a store: a cautious beginning. It takes effect at the next reload. Default: rotate.
+	Mode Mode `yaml:"mode" jsonschema:"enum=rotate,enum=observe"`
 	// State is the journal: sqlite:PATH on a local disk, or postgres://USER@HOST/DATABASE when several replicas share it. A
 	// password in it is a reference, `password=file:PATH` among the parameters, or a program that prints it,
 	// `password=command:/PATH ARGUMENT…`; or a reference stands in place of the whole address. Default:
@@ -59,6 +62,15 @@ type Config struct {
 	// Digest changes with every change of the file.
 	Digest [sha256.Size]byte `yaml:"-"`
 }
+
+// Mode says what the daemon may do.
+type Mode string
+
+// The modes.
+const (
+	Rotate  Mode = "rotate"
+	Observe Mode = "observe"
+)
 
 // XAI says where xAI's two APIs are.
 type XAI struct {
@@ -207,6 +219,9 @@ func (c *Config) defaults(dir string, env Env) {
 		if *s == "" {
 			*s = v
 		}
+	}
+	if c.Mode == "" {
+		c.Mode = Rotate
 	}
 	if c.State.text == "" && c.State.ref.IsZero() {
 		c.State.text = "sqlite:/var/lib/rotator/rotator.db"

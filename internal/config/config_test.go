@@ -22,6 +22,7 @@ func env(vars map[string]string) Env {
 }
 
 const whole = `
+mode: observe
 state: sqlite:rotator.db
 policies: policies
 listen: 127.0.0.1:8420
@@ -66,11 +67,11 @@ func TestEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
+	got := []any{c.Mode, c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags,
 		c.Stores["cluster"].Kubernetes.Labels, c.Stores["cluster"].Kubernetes.Annotations}
-	want := []any{"sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
+	want := []any{Observe, "sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
 		XAI{"http://127.0.0.1:1", "http://localhost:2", XAITLS{"/etc/rotator/x.pem", "/k/x.key", "/etc/rotator/x-ca.pem"}},
 		Limits{policies.Duration(time.Second), policies.Duration(2 * time.Second), policies.Duration(24 * time.Hour), 4, policies.Duration(2 * time.Second)}, "team-1",
 		"env:XAI_MANAGEMENT_KEY", "https://collector.example:4318", "file:/etc/rotator/collector", "file:/etc/rotator/hook", "/etc/rotator/secrets",
@@ -98,8 +99,8 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.State.String(), c.Policies, c.Listen, c.Socket, c.XAI, c.Limits}
-	want := []any{"sqlite:/var/lib/rotator/rotator.db", "/etc/rotator/policies", "", "/var/lib/rotator/rotator.db.sock",
+	got := []any{c.Mode, c.State.String(), c.Policies, c.Listen, c.Socket, c.XAI, c.Limits}
+	want := []any{Rotate, "sqlite:/var/lib/rotator/rotator.db", "/etc/rotator/policies", "", "/var/lib/rotator/rotator.db.sock",
 		XAI{"https://management-api.x.ai", "https://api.x.ai", XAITLS{}}, Limits{minInterval, quarantine, watch, 16, lease}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -149,6 +150,7 @@ func TestProblems(t *testing.T) {
 		{"state with another password", base + "state: postgres://h/d?password=file:/p&password=" + token, []string{"3: state holds a password"}},
 		{"state with a key's password", base + "state: postgres://h/d?sslpassword=" + token, []string{"3: state holds a password"}},
 		{"state with a password", base + "state: postgres://u:" + token + "@h/d", []string{"3: state holds a password"}},
+		{"mode unknown", base + "mode: watch", []string{"3: mode is neither rotate nor observe; want mode: rotate or mode: observe"}},
 		{"state unknown", base + "state: mysql://h", []string{"3: state is of no known kind"}},
 		{"files and replicas", base + "state: postgres://u@h/d", []string{"2: stores.s.dir is a folder of one machine"}},
 		{"no type", "teams: {t: {}}\nstores: {s: {dir: /s}}", []string{"2: stores.s.type is missing"}},

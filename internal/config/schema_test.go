@@ -104,7 +104,7 @@ func TestSchemaAgrees(t *testing.T) {
 	}
 	const base = "teams: {t: {}}\nstores: {s: {type: file, dir: /s}}\n"
 	for _, text := range []string{
-		whole, base, base + "stat: x", base + "limits: {watch: 20m, concurrency: none}", "teams: {t: {}}", base + "listen: 5",
+		whole, base, base + "stat: x", base + "mode: observe", base + "mode: watch", base + "limits: {watch: 20m, concurrency: none}", "teams: {t: {}}", base + "listen: 5",
 		"teams: {t: {management_key: xai-token-a}}\nstores: {s: {type: file, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: file}}", "teams: {t: {}}\nstores: {s: {type: aws, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: s3}}", base + "notify: {webhook: {url: \"https://h\"}}", base + "state: mysql://x",

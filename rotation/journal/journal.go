@@ -111,6 +111,9 @@ const (
 // MetaBackup is when the last backup of the journal was made, RFC 3339. Whoever backs up a database by other means may set it.
 const MetaBackup = "last_backup"
 
+// MetaMode is the mode in which a process last acted on the journal: rotate or observe; "" is rotate.
+const MetaMode = "mode"
+
 // Outcome is a claim that ends, and the record that its owner changed.
 type Outcome struct {
 	Claim  Claim
@@ -131,9 +134,9 @@ type Claimer interface {
 	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)
 	// Release gives a claim back unchanged, to be handed out again from at on.
 	Release(ctx context.Context, c Claim, at time.Time) error
-	// Hasten makes policies due that were put off beyond the Horizon. No owner puts one off so far, so that this happens
-	// only when the clock was set back.
-	Hasten(ctx context.Context, now time.Time) error
+	// Hasten makes policies due that were put off for longer than beyond. No owner puts one off beyond the Horizon: that
+	// happens only when the clock was set back. With 0 all are due, since what they waited for is over.
+	Hasten(ctx context.Context, now time.Time, beyond time.Duration) error
 	// Next is when the next policy comes due for Claim, and the next one at rest for ClaimResting; the zero time when
 	// none ever does. A claim whose owner died counts for both from when it ends by itself.
 	Next(ctx context.Context) (due, rest time.Time, err error)

@@ -41,6 +41,7 @@ type Replica struct {
 	Name      string // the owner of its claims
 	Host      string
 	Version   string
+	Observes  bool // it is in observe mode: it changes nothing outside
 	StartedAt time.Time
 	SeenAt    time.Time     // when it last beat
 	Unseen    time.Duration // since then

@@ -52,6 +52,7 @@ type Question struct {
 	Record  *journal.Record // of a policy that the journal does not know: an empty one
 	Found   []Finding       // one for each target
 	Freezes []policies.Freeze
+	Observe bool // the mode: nothing of it happens until the mode is rotate
 	Now     time.Time
 	Until   time.Time // every rotation that begins before then; zero: the next one
 }
@@ -66,6 +67,9 @@ type outline struct {
 func Of(q Question) []Row {
 	o := &outline{Question: q}
 	rec := q.Record
+	if q.Observe {
+		o.add(Row{Action: Wait, Detail: "observe mode: nothing of this happens until the configuration says mode: rotate"})
+	}
 	if h := rec.Hold; h.Active(q.Now) {
 		o.add(Row{Action: Wait, At: h.Until, Detail: "held by " + h.By + ": " + h.Reason})
 	}

@@ -84,6 +84,9 @@ func (s *Scheduler) rested(err error) {
 func (l *loop) batch(ctx, stop context.Context) (began int, over <-chan struct{}, err error) {
 	asking, enough := context.WithTimeout(stop, lookLimit)
 	defer enough()
+	if yields, err := l.yields(asking); yields || err != nil {
+		return 0, nil, err
+	}
 	asked := l.boot()
 	claims, err := l.claims.ClaimResting(asking, l.owner, l.now(), batchLimit, l.only...)
 	if err != nil || len(claims) == 0 {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"rotator/rotation/journal"
 )
 
 // choresPace is the pause between two looks at whether chores are due.
@@ -35,7 +37,7 @@ func (s *Scheduler) newGroup() *errgroup.Group {
 }
 
 func (s *Scheduler) beginChores(ctx context.Context, group *errgroup.Group) {
-	if err := s.claims.Hasten(ctx, s.now()); err != nil && ctx.Err() == nil {
+	if err := s.claims.Hasten(ctx, s.now(), journal.Horizon); err != nil && ctx.Err() == nil {
 		s.log.Warn("policies not made due after a clock was set back", "err", err)
 	}
 	s.chores(ctx, group)

@@ -104,6 +104,10 @@ func (l *loop) look(ctx, stop context.Context) (began int, due time.Time, err er
 		l.looked(err)
 		return 0, due, err
 	}
+	if yields, err := l.yields(stop); yields || err != nil {
+		l.looked(err)
+		return 0, due, err
+	}
 	slots := l.take(stop)
 	if len(slots) == 0 {
 		return 0, due, nil // stopping

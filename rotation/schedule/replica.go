@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"rotator/rotation/journal"
@@ -23,6 +24,7 @@ func (l *loop) attendance(ctx context.Context) (leave func()) {
 		defer close(ended)
 		self := journal.Replica{Name: l.owner, Host: l.host, Version: l.version, StartedAt: l.now()}
 		for {
+			self.Observes = l.observes()
 			l.beat(ctx, self)
 			if pause(ctx, min(lease*2/3, maxBeat)) != nil {
 				return
@@ -47,6 +49,20 @@ func (l *loop) beat(ctx context.Context, self journal.Replica) {
 		l.log.Warn("heartbeat failed", "err", err)
 		l.doubted.Store(true) // perhaps it may only be read: the next look finds out
 	}
+}
+
+// yields reports that this process leaves all policies to others, since it only observes and another acts. It asks as often as
+// it would claim: an answer that is a beat old is good enough, since whoever observes changes nothing.
+func (l *loop) yields(ctx context.Context) (bool, error) {
+	if !l.observes() || l.leases.Lease() == 0 {
+		return false, nil
+	}
+	within, enough := context.WithTimeout(ctx, lookLimit)
+	defer enough()
+	all, err := l.replicas.Replicas(within)
+	return slices.ContainsFunc(all, func(r journal.Replica) bool {
+		return r.Name != l.owner && !r.Observes && r.Unseen <= journal.StaleAfter
+	}), err
 }
 
 // listen wakes the scheduler when another replica, or a command, woke a policy.

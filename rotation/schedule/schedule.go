@@ -29,7 +29,7 @@ type Claims interface {
 	Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error)
 	ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]journal.Claim, error)
 	Next(ctx context.Context) (due, rest time.Time, err error)
-	Hasten(ctx context.Context, now time.Time) error
+	Hasten(ctx context.Context, now time.Time, beyond time.Duration) error
 	Wakes(ctx context.Context, wake func()) error
 }
 
@@ -47,8 +47,9 @@ type Records interface {
 	LoadAll(ctx context.Context, policies []string) ([]*journal.Record, error)
 }
 
-// Replicas records which processes are alive. The methods are those of [journal.Claimer].
+// Replicas records which processes are alive. The methods are those of [journal.Journal].
 type Replicas interface {
+	Replicas(ctx context.Context) ([]journal.Replica, error)
 	Beat(ctx context.Context, now time.Time, r journal.Replica) error
 	Leave(ctx context.Context, name string) error
 }
@@ -83,6 +84,9 @@ type Options struct {
 
 	// Owner names this process in the journal: unique among all that share it. Host and Version are for people to see.
 	Owner, Host, Version string
+	// Observes reports that the runner changes nothing outside at present. While another process that does is alive, this one
+	// claims nothing: a policy in its hands would stand still. nil: it never does.
+	Observes func() bool
 	// Only names the policies to act for. None named: all.
 	Only []string
 
@@ -106,6 +110,7 @@ type Scheduler struct {
 	tidy     func(context.Context)
 
 	owner, host, version string
+	observes             func() bool
 	only                 []string
 
 	concurrency int
@@ -137,9 +142,12 @@ func New(o Options) *Scheduler {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.Observes == nil {
+		o.Observes = func() bool { return false }
+	}
 	return &Scheduler{
 		claims: o.Claims, leases: o.Leases, records: o.Records, replicas: o.Replicas, runner: o.Runner, chores: o.Chores, tidy: o.Tidy,
-		owner: o.Owner, host: o.Host, version: o.Version, only: o.Only,
+		owner: o.Owner, host: o.Host, version: o.Version, observes: o.Observes, only: o.Only,
 		concurrency: o.Concurrency, watch: o.Watch, park: cmp.Or(o.Park, 25*time.Second),
 		log: o.Log, now: o.Now, boot: o.Boot,
 		limiter: newLimiter(o.Now), wake: make(chan struct{}, 1), stranded: make(map[string]error),

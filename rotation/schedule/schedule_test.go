@@ -28,6 +28,7 @@ type book struct {
 	released map[string]time.Duration // guarded by mu: policy → how long it is put off
 	batches  [][]string               // guarded by mu: released by one CommitAll
 	beats    int                      // guarded by mu
+	others   []journal.Replica        // that are known
 	left     bool                     // guarded by mu
 }
 
@@ -66,7 +67,9 @@ func (b *book) Next(context.Context) (due, rest time.Time, err error) {
 	return due, rest, nil
 }
 
-func (b *book) Hasten(context.Context, time.Time) error { return nil }
+func (b *book) Replicas(context.Context) ([]journal.Replica, error) { return b.others, nil }
+
+func (b *book) Hasten(context.Context, time.Time, time.Duration) error { return nil }
 
 func (b *book) Wakes(ctx context.Context, _ func()) error { <-ctx.Done(); return ctx.Err() }
 
@@ -156,6 +159,7 @@ type world struct {
 	concurrency int
 	chores      int
 	tidied      int
+	observes    bool // the mode
 }
 
 // bubble runs a test in a synctest bubble.
@@ -180,6 +184,7 @@ func (w *world) run(d time.Duration) {
 		Chores:      func(context.Context, *errgroup.Group) { w.chores++ },
 		Tidy:        func(context.Context) { w.tidied++ },
 		Owner:       "test",
+		Observes:    func() bool { return w.observes },
 		Concurrency: w.concurrency, Watch: 15 * time.Minute, Park: 25 * time.Second,
 		Log: slog.New(slog.DiscardHandler), Now: time.Now, Boot: func() time.Duration { return time.Since(begun) },
 	})
@@ -193,6 +198,35 @@ func names(prefix string, n int) (all []string) {
 		all = append(all, fmt.Sprint(prefix, i))
 	}
 	return all
+}
+
+// TestObserverYields: a replica that only observes leaves all policies to one that acts, as long as that is alive.
+func TestObserverYields(t *testing.T) {
+	acts := journal.Replica{Name: "another"}
+	observes, silent := acts, acts
+	observes.Observes, silent.Unseen = true, journal.StaleAfter+time.Second
+	for name, c := range map[string]struct {
+		observes bool
+		others   []journal.Replica
+		claims   bool
+	}{
+		"it observes alone":                {true, nil, true},
+		"it observes beside one that acts": {true, []journal.Replica{{Name: "test"}, observes, acts}, false},
+		"it observes beside another":       {true, []journal.Replica{observes}, true},
+		"the other one is gone":            {true, []journal.Replica{silent}, true},
+		"it acts":                          {false, []journal.Replica{acts}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(w *world) {
+				w.due, w.resting, w.lease = names("d", 3), names("r", 3), 15*time.Second
+				w.observes, w.others = c.observes, c.others
+				w.run(time.Minute)
+				if left := len(w.due) + len(w.resting); left != 0 == c.claims {
+					w.Errorf("%d policies are not claimed", left)
+				}
+			})
+		})
+	}
 }
 
 // Turns of a batch in which nothing happened are released by one statement; one that failed is released alone.

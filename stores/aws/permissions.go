@@ -44,6 +44,22 @@ func allow(sid string, resources []string, actions ...string) statement {
 // secret of this name and no other, and also one that does not exist yet:
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/permissions_grant-limited-resources.html
 func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error) {
+	return o.permissions(targets, o.rotates, []string{"kms:Decrypt", "kms:GenerateDataKey"},
+		"FindFormerValues is for rollbacks, and asked for by `rotator check`; CreateSecrets may go when every secret exists.")
+}
+
+// ReadPermissions implements stores.Permissions: policies as of Permissions, to read the secrets and no more.
+func (o Options) ReadPermissions(targets []stores.Target) ([]stores.Document, error) {
+	reads := func(all, _ []string) []statement {
+		return []statement{allow("ReadSecrets", all, "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue")}
+	}
+	return o.permissions(targets, reads, []string{"kms:Decrypt"})
+}
+
+// grants are the statements for secrets, the ARNs of all of them and of those that can be created by their name.
+type grants func(all, named []string) []statement
+
+func (o Options) permissions(targets []stores.Target, grant grants, useKey []string, more ...string) ([]stores.Document, error) {
 	in := o.place()
 	about := []string{"IAM policy for the login."}
 	if o.Role.ARN != "" {
@@ -52,12 +68,12 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 	if in.Region == "*" || in.AccountID == "*" {
 		about = append(about, "Where an ARN has * for the region or the account, put the login's own to say it outright.")
 	}
-	about = append(about, "FindFormerValues is for rollbacks, and asked for by `rotator check`; CreateSecrets may go when every secret exists.")
+	about = append(about, more...)
 	var key []statement
 	if o.KMSKeyID == "" {
 		about = append(about, "Secrets under a KMS key of your own take rights to the key as well: name it as kms_key_id.")
 	} else {
-		use, err := o.useKey(in)
+		use, err := o.useKey(in, useKey)
 		if err != nil {
 			return nil, err
 		}
@@ -71,7 +87,7 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 		}
 		secrets = append(secrets, a)
 	}
-	parts := o.split(secrets, key)
+	parts := split(secrets, grant, key)
 	var documents []stores.Document
 	for i, p := range parts {
 		d := stores.Document{Format: "json", About: about, Text: p.text()}
@@ -150,7 +166,7 @@ func (in place) secret(path string) (secretARN, error) {
 
 // useKey allows what Secrets Manager does with the KMS key in the login's name, and only by its way:
 // https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
-func (o Options) useKey(in place) (statement, error) {
+func (o Options) useKey(in place, actions []string) (statement, error) {
 	id := o.KMSKeyID
 	if a, err := arn.Parse(id); err == nil {
 		in, id = place{a}, strings.TrimPrefix(a.Resource, "key/")
@@ -167,26 +183,26 @@ func (o Options) useKey(in place) (statement, error) {
 		conditions["ForAnyValue:StringEquals"] = map[string]string{"kms:ResourceAliases": id}
 		id = "*"
 	}
-	use := allow("UseKMSKey", []string{in.of("kms", "key/"+id)}, "kms:Decrypt", "kms:GenerateDataKey")
+	use := allow("UseKMSKey", []string{in.of("kms", "key/"+id)}, actions...)
 	use.Condition = conditions
 	return use, nil
 }
 
 // split makes policies for the secrets, none longer than AWS takes. The first one has what is needed beside.
-func (o Options) split(secrets []secretARN, beside []statement) []policy {
+func split(secrets []secretARN, grant grants, beside []statement) []policy {
 	var done []policy
 	begin := 0
 	for end := range secrets {
-		longer := o.forSecrets(secrets[begin:end+1], beside)
+		longer := forSecrets(secrets[begin:end+1], grant, beside)
 		if end > begin && longer.size() > maxPolicy {
-			done = append(done, o.forSecrets(secrets[begin:end], beside))
+			done = append(done, forSecrets(secrets[begin:end], grant, beside))
 			begin, beside = end, nil
 		}
 	}
-	return append(done, o.forSecrets(secrets[begin:], beside))
+	return append(done, forSecrets(secrets[begin:], grant, beside))
 }
 
-func (o Options) forSecrets(secrets []secretARN, beside []statement) policy {
+func forSecrets(secrets []secretARN, grant grants, beside []statement) policy {
 	var all, named []string
 	for _, s := range secrets {
 		all = append(all, s.text)
@@ -194,20 +210,24 @@ func (o Options) forSecrets(secrets []secretARN, beside []statement) policy {
 			named = append(named, s.text)
 		}
 	}
-	p := newPolicy(
+	return newPolicy(append(grant(all, named), beside...)...)
+}
+
+// rotates grants all that rotations need.
+func (o Options) rotates(all, named []string) []statement {
+	of := []statement{
 		allow("RotateSecrets", all, "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue",
 			"secretsmanager:PutSecretValue", "secretsmanager:UpdateSecretVersionStage"),
 		allow("FindFormerValues", all, "secretsmanager:ListSecretVersionIds"),
-	)
+	}
 	if len(named) > 0 {
 		create := []string{"secretsmanager:CreateSecret"}
 		if len(o.Tags) > 0 {
 			create = append(create, "secretsmanager:TagResource")
 		}
-		p.Statement = append(p.Statement, allow("CreateSecrets", named, create...))
+		of = append(of, allow("CreateSecrets", named, create...))
 	}
-	p.Statement = append(p.Statement, beside...)
-	return p
+	return of
 }
 
 func newPolicy(statements ...statement) policy { return policy{"2012-10-17", statements} }

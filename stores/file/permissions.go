@@ -47,6 +47,28 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 	}}}, nil
 }
 
+// ReadPermissions implements stores.Permissions: the files that the user whom Rotator runs as must be able to read.
+func (o Options) ReadPermissions(targets []stores.Target) ([]stores.Document, error) {
+	var lines []string
+	for _, t := range targets {
+		p, err := locate(withoutAccess(t))
+		if err != nil {
+			return nil, fmt.Errorf("permissions for %s: %w", t.Path, err)
+		}
+		at := o.Dir
+		for _, folder := range p.folders {
+			lines = append(lines, "enter  "+at+"\n")
+			at = filepath.Join(at, folder)
+		}
+		lines = append(lines, "enter  "+at+"\n", "read   "+filepath.Join(at, p.name)+"\n")
+	}
+	slices.Sort(lines)
+	return []stores.Document{{Format: "text", Text: strings.Join(slices.Compact(lines), ""), About: []string{
+		"Files that the user whom Rotator runs as must be able to read, and the folders on the way to them. Nothing is written, and no folder is made.",
+		"For one file: `setfacl -m u:rotator:r FILE`, and `setfacl -m u:rotator:x FOLDER` for each folder.",
+	}}}, nil
+}
+
 // withoutAccess is the target without its options.
 func withoutAccess(t stores.Target) stores.Target {
 	t.Options = nil

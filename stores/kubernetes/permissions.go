@@ -14,13 +14,9 @@ var _ stores.Permissions = Options{}
 // Permissions implements stores.Permissions: a Role for each namespace with targets, which may restart what o.Restarts
 // names there.
 func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error) {
-	names := map[string][]string{} // namespace → Secrets
-	for _, t := range targets {
-		p, err := find(t)
-		if err != nil {
-			return nil, fmt.Errorf("role for %s: %w", t.Path, err)
-		}
-		names[p.namespace] = append(names[p.namespace], p.name)
+	names, err := secretNames(targets)
+	if err != nil {
+		return nil, err
 	}
 	restarts := map[string][]workload{} // namespace → workloads
 	for _, text := range o.Restarts {
@@ -36,8 +32,7 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 	}
 	var roles []string
 	for _, namespace := range slices.Sorted(maps.Keys(names)) {
-		slices.Sort(names[namespace])
-		roles = append(roles, role(namespace, slices.Compact(names[namespace]), restarts[namespace]))
+		roles = append(roles, role(namespace, names[namespace], restarts[namespace]))
 	}
 	return []stores.Document{{Format: "yaml", Text: strings.Join(roles, "---\n"), About: []string{
 		"A Role for each namespace: `kubectl apply -f FILE`. The Helm chart makes the same ones from `targets`.",
@@ -46,28 +41,70 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 	}}}, nil
 }
 
-func role(namespace string, names []string, restarts []workload) string {
-	var target, beside []string
-	for _, name := range names {
-		p := place{namespace: namespace, name: name}
-		target, beside = append(target, fmt.Sprintf("%q", name)), append(beside, fmt.Sprintf("%q", p.beside().name))
+// ReadPermissions implements stores.Permissions: a Role for each namespace with targets, to get them.
+func (o Options) ReadPermissions(targets []stores.Target) ([]stores.Document, error) {
+	names, err := secretNames(targets)
+	if err != nil {
+		return nil, err
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, `apiVersion: rbac.authorization.k8s.io/v1
+	var roles []string
+	for _, namespace := range slices.Sorted(maps.Keys(names)) {
+		roles = append(roles, roleHead(namespace)+rule("It reads and compares these.", names[namespace], "get"))
+	}
+	return []stores.Document{{Format: "yaml", Text: strings.Join(roles, "---\n"), About: []string{
+		"A Role for each namespace: `kubectl apply -f FILE`. The Helm chart makes the same ones from `targets`.",
+		"Bind each to the service account of the login: `kubectl -n NAMESPACE create rolebinding rotator --role=rotator --serviceaccount=NAMESPACE:NAME`.",
+	}}}, nil
+}
+
+// secretNames are the names of the targets' Secrets by namespace, each once, sorted.
+func secretNames(targets []stores.Target) (map[string][]string, error) {
+	names := map[string][]string{}
+	for _, t := range targets {
+		p, err := find(t)
+		if err != nil {
+			return nil, fmt.Errorf("role for %s: %w", t.Path, err)
+		}
+		names[p.namespace] = append(names[p.namespace], p.name)
+	}
+	for namespace, all := range names {
+		slices.Sort(all)
+		names[namespace] = slices.Compact(all)
+	}
+	return names, nil
+}
+
+func roleHead(namespace string) string {
+	return fmt.Sprintf(`apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: rotator, namespace: %q}
 rules:
-  # Consumers read these. "create" only while they are not there.
+`, namespace)
+}
+
+// rule lets verbs be used on Secrets.
+func rule(why string, names []string, verbs string) string {
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = fmt.Sprintf("%q", name)
+	}
+	return fmt.Sprintf(`  # %s
   - apiGroups: [""]
     resources: [secrets]
     resourceNames: [%s]
-    verbs: [create, get, patch]
-  # What is staged, and former values, are in one beside each.
-  - apiGroups: [""]
-    resources: [secrets]
-    resourceNames: [%s]
-    verbs: [create, delete, get, patch]
-`, namespace, strings.Join(target, ", "), strings.Join(beside, ", "))
+    verbs: [%s]
+`, why, strings.Join(quoted, ", "), verbs)
+}
+
+func role(namespace string, names []string, restarts []workload) string {
+	beside := make([]string, len(names))
+	for i, name := range names {
+		beside[i] = place{namespace: namespace, name: name}.beside().name
+	}
+	var b strings.Builder
+	b.WriteString(roleHead(namespace))
+	b.WriteString(rule(`Consumers read these. "create" only while they are not there.`, names, "create, get, patch"))
+	b.WriteString(rule("What is staged, and former values, are in one beside each.", beside, "create, delete, get, patch"))
 	for _, w := range restarts {
 		fmt.Fprintf(&b, `  - apiGroups: [apps]
     resources: [%s]

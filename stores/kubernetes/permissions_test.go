@@ -101,3 +101,32 @@ func TestPermissionsOfSeveral(t *testing.T) {
 		t.Errorf("a path without a namespace: %v", err)
 	}
 }
+
+// TestReadPermissions: with the Role for observe mode a target is read, and nothing can be changed.
+func TestReadPermissions(t *testing.T) {
+	c := kubetest.Shared(t)
+	home := c.Namespace(t, nil)
+	s := store(t, Options{Server: c.Address, CACert: c.CAFile(t), Token: text(bound(t, c, home))})
+	target := stores.Target{Path: home + "/chat"}
+	made, err := Options{}.ReadPermissions([]stores.Target{target})
+	if err != nil {
+		t.Fatal(err)
+	}
+	apply(t, c, made[0].Text)
+	for deadline := time.Now().Add(5 * time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := s.Current(t.Context(), target); errors.Is(err, stores.ErrNotFound) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the rights do not come to be")
+		}
+	}
+	if _, err := s.Warnings(t.Context(), []stores.Target{target}); err != nil {
+		t.Error(err)
+	}
+	for _, err := range []error{s.Promote(t.Context(), target, attempt, key("1"), ""), s.Stage(t.Context(), target, attempt, key("1"))} {
+		if !errors.Is(err, stores.ErrDenied) {
+			t.Errorf("it may write: %v", err)
+		}
+	}
+}

@@ -20,6 +20,20 @@ var sessionRights = []right{
 // Permissions implements stores.Permissions: one policy for a login of this store. Only Mount, KVVersion, StagingPrefix
 // and Namespace count; a KVVersion of 0 is taken for 2.
 func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error) {
+	return o.permissions(targets, engine.rights, sessionRights)
+}
+
+// ReadPermissions implements stores.Permissions: a policy that lets the login read the targets and live on.
+func (o Options) ReadPermissions(targets []stores.Target) ([]stores.Document, error) {
+	reads := func(e engine, target, staged string) []right {
+		of := e.rights(target, staged)[0]
+		return []right{{of.path, []string{"read"}, "It is read and compared."}}
+	}
+	return o.permissions(targets, reads, sessionRights[:2])
+}
+
+// permissions writes a policy of the rights at each target, as paths of the API, and those beside.
+func (o Options) permissions(targets []stores.Target, of func(e engine, target, staged string) []right, beside []right) ([]stores.Document, error) {
 	s := &Store{mount: o.Mount, staging: o.StagingPrefix}
 	if s.mount == "" {
 		s.mount = "secret"
@@ -44,9 +58,9 @@ func (o Options) Permissions(targets []stores.Target) ([]stores.Document, error)
 		if err != nil {
 			return nil, fmt.Errorf("vault policy for %s: %w", path, err)
 		}
-		rights = append(rights, e.rights(path, staged)...)
+		rights = append(rights, of(e, path, staged)...)
 	}
-	return []stores.Document{{Format: "hcl", About: about, Text: hcl(append(rights, sessionRights...))}}, nil
+	return []stores.Document{{Format: "hcl", About: about, Text: hcl(append(rights, beside...))}}, nil
 }
 
 // checkLiteral refuses a path that a policy would take for a pattern, and so grant more than was meant: there is no way

@@ -53,7 +53,7 @@ var claims = []promise{
 		for _, c := range all {
 			k.ok(k.j.Release(k.Context(), c, at[c.Policy]))
 		}
-		k.ok(k.j.Hasten(k.Context(), now()))
+		k.ok(k.j.Hasten(k.Context(), now(), journal.Horizon))
 		got, err := k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
 		k.ok(err)
 		if len(got) != 1 || got[0].Policy != "a" {

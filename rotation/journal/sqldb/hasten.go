@@ -4,15 +4,13 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"rotator/rotation/journal"
 )
 
 // Hasten implements journal.Claimer.
-func (db *DB) Hasten(ctx context.Context, now time.Time) error {
+func (db *DB) Hasten(ctx context.Context, now time.Time, beyond time.Duration) error {
 	err := db.say(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE next_run_at > `+db.at(1)+` + $2`,
-			micros(now), journal.Horizon.Microseconds())
+			micros(now), beyond.Microseconds())
 		return err
 	})
 	if err != nil {

@@ -17,11 +17,11 @@ const forgetAfter = 24 * time.Hour
 func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error {
 	err := db.say(ctx, func(ctx context.Context, t tx) error {
 		n := 0
-		_, err := one(ctx, t, []any{&n}, `INSERT INTO replicas (name, host, version, started_at, seen_at)
-			SELECT $1, $2, $3, now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
-			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, seen_at = excluded.seen_at
+		_, err := one(ctx, t, []any{&n}, `INSERT INTO replicas (name, host, version, observes, started_at, seen_at)
+			SELECT $1, $2, $3, CAST($7 AS BIGINT), now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
+			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, observes = excluded.observes, seen_at = excluded.seen_at
 			RETURNING (SELECT count(*) FROM replicas AS others WHERE others.seen_at < replicas.seen_at - $6)`,
-			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds())
+			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds(), flag{&r.Observes})
 		if err == nil && n > 0 {
 			_, err = t.exec(ctx, `DELETE FROM replicas WHERE seen_at < (SELECT max(seen_at) FROM replicas) - $1`, forgetAfter.Microseconds())
 		}
@@ -55,11 +55,11 @@ func (db *DB) Replicas(ctx context.Context) (all []journal.Replica, err error) {
 		return t.query(ctx, func(scan func(...any) error) error {
 			var r journal.Replica
 			var micro int64
-			err := scan(&r.Name, &r.Host, &r.Version, instant{&r.StartedAt}, instant{&r.SeenAt}, &micro, &r.Claims)
+			err := scan(&r.Name, &r.Host, &r.Version, flag{&r.Observes}, instant{&r.StartedAt}, instant{&r.SeenAt}, &micro, &r.Claims)
 			r.Unseen = time.Duration(micro) * time.Microsecond
 			all = append(all, r)
 			return err
-		}, `SELECT name, host, version, started_at, seen_at, `+db.at(1)+` - seen_at,
+		}, `SELECT name, host, version, observes, started_at, seen_at, `+db.at(1)+` - seen_at,
 			(SELECT count(*) FROM policies WHERE `+db.ownerColumn()+` = replicas.name AND lease_owner <> '') FROM replicas`, micros(db.now()))
 	})
 	if err != nil {

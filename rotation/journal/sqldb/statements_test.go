@@ -79,7 +79,7 @@ func TestStatements(t *testing.T) {
 		{"a hold", 1, func(ctx context.Context) error { _, err := db.HoldOf(ctx, "x"); return err }},
 		{"a fact", 1, func(ctx context.Context) error { _, err := db.Meta(ctx, "x"); return err }},
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
-		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past) }},
+		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past, journal.Horizon) }},
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
 		{"change 150 policies, remove 100 and tell it", 10, func(ctx context.Context) error {
 			for i := range 150 {

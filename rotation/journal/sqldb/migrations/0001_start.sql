@@ -290,6 +290,7 @@ CREATE TABLE replicas (
   name       TEXT PRIMARY KEY,              -- the owner of its claims
   host       TEXT NOT NULL,
   version    TEXT NOT NULL,
+  observes   BIGINT NOT NULL DEFAULT 0,     -- 1: it is in observe mode
   started_at BIGINT,
   seen_at    BIGINT NOT NULL
 );
