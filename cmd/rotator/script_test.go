@@ -61,6 +61,8 @@ type outside struct {
 	management *xai.Management
 	key        secret.Text // the management key in management.key
 
+	changes atomic.Int64 // requests of xAI that change something
+
 	mu     sync.Mutex
 	events []string // guarded by mu: kinds that the webhook was told, with a signature
 }
@@ -102,6 +104,7 @@ func TestScripts(t *testing.T) {
 			"hooked": cmdHooked,
 			"newkey": cmdNewKey,
 			"aws":    cmdAWS,
+			"asked":  cmdAsked,
 		},
 	})
 }
@@ -121,6 +124,11 @@ func setup(e *testscript.Env) error {
 		return err
 	}
 	o := &outside{sim: sim, late: late, management: m, key: key}
+	sim.OnCall(func(c xaisim.Call) {
+		if !c.Done && slices.Contains([]string{"create", "update", "delete", "rotate"}, c.Op) {
+			o.changes.Add(1)
+		}
+	})
 	hook := httptest.NewServer(http.HandlerFunc(o.hook))
 	e.Defer(hook.Close)
 	e.Setenv("HOOK", hook.URL)
@@ -231,6 +239,13 @@ func cmdKeys(ts *testscript.TestScript, _ bool, args []string) {
 		n = len(list.Keys)
 		return fmt.Sprint(n) == args[0]
 	})
+}
+
+// cmdAsked checks how many changes xAI was asked for so far: asked N.
+func cmdAsked(ts *testscript.TestScript, _ bool, args []string) {
+	if n := ts.Value("outside").(*outside).changes.Load(); fmt.Sprint(n) != args[0] {
+		ts.Fatalf("xAI was asked for %d changes", n)
+	}
 }
 
 // cmdAppend adds a line to a file: append FILE TEXT.

@@ -44,8 +44,8 @@ func TestReplicas(t *testing.T) {
 	at := func(s time.Duration) *time.Time { a := noon.Add(s * time.Second); return &a }
 	age := func(n int64) *int64 { return &n }
 	want := []api.ReplicaRow{
-		{Replica: "alpha/1/x", Host: text("alpha"), Version: text("v1.2.3"), Since: at(-3600), LastSeen: at(30), Age: age(1), Policies: []string{"a"}},
-		{Replica: "beta/2/y", Host: text("beta"), Version: text("v1.2.3"), Since: at(-3600), LastSeen: at(0), Age: age(31), Stale: true, Policies: []string{}},
+		{Replica: "alpha/1/x", Host: text("alpha"), Version: text("v1.2.3"), Mode: text("rotate"), Since: at(-3600), LastSeen: at(30), Age: age(1), Policies: []string{"a"}},
+		{Replica: "beta/2/y", Host: text("beta"), Version: text("v1.2.3"), Mode: text("rotate"), Since: at(-3600), LastSeen: at(0), Age: age(31), Stale: true, Policies: []string{}},
 		{Replica: "gamma/3/z", Policies: []string{"b"}},
 	}
 	got, err := d.client.Replicas(t.Context())

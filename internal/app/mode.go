@@ -78,7 +78,7 @@ func (p *Program) enterMode(ctx context.Context) error {
 	switch {
 	case mode == config.Observe:
 		err = p.tellStopped(ctx)
-	case was == string(config.Observe):
+	case p.mode == config.Observe || was == string(config.Observe): // this process was, or the last one
 		p.log.Info("mode is rotate: what stood still in observe mode goes on")
 		err = p.journal.Hasten(ctx, time.Now(), 0)
 	}

@@ -59,6 +59,12 @@ var claims = []promise{
 		if len(got) != 1 || got[0].Policy != "a" {
 			k.Errorf("due: %v, want a alone", got)
 		}
+		k.ok(k.j.Hasten(k.Context(), now(), 0)) // what the others waited for is over
+		got, err = k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
+		k.ok(err)
+		if len(got) != 1 || got[0].Policy != "b" {
+			k.Errorf("due then: %v, want b", got)
+		}
 	}},
 	{"the oldest come first", func(k *kit) {
 		k.policies("a", "b", "c")

@@ -42,12 +42,12 @@ var together = []promise{
 		k.policies("a", "b")
 		_, err = k.j.Claim(k.Context(), "one", now(), 1)
 		k.ok(err)
-		k.ok(k.j.Beat(k.Context(), at.Add(time.Second), journal.Replica{Name: "one", Host: "h", Version: "2", StartedAt: at}))
+		k.ok(k.j.Beat(k.Context(), at.Add(time.Second), journal.Replica{Name: "one", Host: "h", Version: "2", Observes: true, StartedAt: at}))
 		k.ok(k.j.Leave(k.Context(), "two"))
 		k.ok(k.j.Leave(k.Context(), "two"))
 		then, err := k.j.Replicas(k.Context())
 		k.ok(err)
-		if len(then) != 1 || then[0].Version != "2" || then[0].Claims != 1 || then[0].SeenAt.Before(one.SeenAt) {
+		if len(then) != 1 || then[0].Version != "2" || one.Observes || !then[0].Observes || then[0].Claims != 1 || then[0].SeenAt.Before(one.SeenAt) {
 			k.Errorf("then: %+v", then)
 		}
 		k.equal("start", then[0].StartedAt, one.StartedAt)

@@ -21,7 +21,7 @@ func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error 
 			SELECT $1, $2, $3, CAST($7 AS BIGINT), now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
 			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, observes = excluded.observes, seen_at = excluded.seen_at
 			RETURNING (SELECT count(*) FROM replicas AS others WHERE others.seen_at < replicas.seen_at - $6)`,
-			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds(), flag{&r.Observes})
+			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds(), bit(r.Observes))
 		if err == nil && n > 0 {
 			_, err = t.exec(ctx, `DELETE FROM replicas WHERE seen_at < (SELECT max(seen_at) FROM replicas) - $1`, forgetAfter.Microseconds())
 		}

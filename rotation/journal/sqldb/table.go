@@ -81,10 +81,7 @@ func (t table[T]) args(v *T) []any {
 		case instant:
 			args[i] = micros(*f.t)
 		case flag:
-			args[i] = int64(0)
-			if *f.b {
-				args[i] = int64(1)
-			}
+			args[i] = bit(*f.b)
 		default:
 			panic(fmt.Sprintf("sqldb: a column of type %T", f)) // every table is written in a test
 		}
@@ -184,6 +181,14 @@ func (f flag) Scan(v any) error {
 func (f *flag) UnmarshalJSON(b []byte) error {
 	*f.b = string(b) == "1"
 	return nil
+}
+
+// bit is a bool as it is kept.
+func bit(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // round cuts the row's times to what the database keeps, so that a row just written equals the row read again.
