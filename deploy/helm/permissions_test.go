@@ -35,6 +35,25 @@ func TestSameAsPermissions(t *testing.T) {
 	}
 }
 
+// TestSameAsReadPermissions: in observe mode the chart's Role lets the targets be read and no more, as the printed one does.
+func TestSameAsReadPermissions(t *testing.T) {
+	t.Parallel()
+	made, err := kubernetes.Options{}.ReadPermissions([]stores.Target{{Path: "rotator-consumers/chat", Field: "api_key"}})
+	if err != nil || len(made) != 1 {
+		t.Fatal(made, err)
+	}
+	var printed map[string]any
+	if err := yaml.Unmarshal([]byte(made[0].Text), &printed); err != nil {
+		t.Fatalf("%v\n%s", err, made[0].Text)
+	}
+	want := map[string]bool{"get /secrets chat": true}
+	for name, role := range map[string]object{"chart": roleOf(t, "--set", "config.mode=observe"), "printed": printed} {
+		if diff := cmp.Diff(want, grants(role)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // grants spells out a Role: one entry for each verb on each object.
 func grants(role object) map[string]bool {
 	all := map[string]bool{}

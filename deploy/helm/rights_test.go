@@ -70,9 +70,9 @@ func TestRights(t *testing.T) {
 }
 
 // roleOf returns the Role that the chart renders for a Secret chat, which restarts a Deployment.
-func roleOf(t *testing.T) object {
+func roleOf(t *testing.T, flags ...string) object {
 	t.Helper()
-	for _, o := range render(t, "default", "-f", values("sqlite")) {
+	for _, o := range render(t, "default", append([]string{"-f", values("sqlite")}, flags...)...) {
 		if o.text("kind") == "Role" {
 			return o
 		}
