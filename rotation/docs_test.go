@@ -115,13 +115,14 @@ notified when a policy becomes ` + "`action_required` or `overdue`" + `, and whe
 // healthRows are when a policy is how.
 var healthRows = map[health.Health]string{
 	health.Overdue: "A key that works is older than `max_age`; a rotation is due, wanted or under way, or the retirement of a key is late, for an hour, " +
-		"holds not counted; or a compromised key is accepted 15 minutes after its report.",
+		"holds and observe mode not counted; or a compromised key is accepted 15 minutes after its report.",
 	health.ActionRequired: "A reason stands that waits for a human; consumers read a key that is dead; the journal is being compared after a restore; or the " +
 		"policy was removed and keys of it are left.",
 	health.Degraded: "A step failed three times in a row; a target was not read, or the live key did not prove itself, for two watches (`limits.watch`, 15 " +
-		"minutes each); the policy's file has an error and an older version is in force; the policy is held; or no key of it is live yet.",
+		"minutes each); the policy's file has an error and an older version is in force; the policy is held; a rotation or a retirement stands still in " +
+		"observe mode; or no key of it is live yet.",
 	health.Progressing: "A rotation is due, wanted or under way, or old keys are being retired, in time.",
-	health.OK:          "Within two watches the live key proved itself and was read in every target. Nothing is due.",
+	health.OK:          "Within two watches the live key proved itself and was read in every target. Nothing is due, or may be done: in observe mode it has the reason `observe_mode`.",
 }
 
 func cell(s string) string { return strings.ReplaceAll(s, "|", `\|`) }

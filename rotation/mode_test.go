@@ -143,7 +143,7 @@ func TestObserveMode(t *testing.T) {
 			byHand(b)
 			b.load(policyDoc("chat", quick, targetA))
 			b.run(time.Hour)
-			b.is(health.OK, reason.ObserveMode)
+			b.is(health.Degraded, health.NeverRotated) // nothing watches it
 			if b.key() != "" {
 				b.violated("%s is adopted", b.key())
 			}

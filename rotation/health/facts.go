@@ -200,8 +200,7 @@ func (f *Facts) targets(p *policies.Policy, rec *journal.Record) {
 	if f.Removed {
 		return
 	}
-	held := 0 // targets that are the policy's to write
-	f.Known = true
+	held := 0 // targets that hold the live key
 	for _, pt := range p.Targets {
 		id := journal.TargetID{Store: pt.Store, Path: pt.Path, Field: pt.Field}
 		i := slices.IndexFunc(rec.Targets, func(t journal.Target) bool { return t.TargetID == id })
@@ -213,7 +212,7 @@ func (f *Facts) targets(p *policies.Policy, rec *journal.Record) {
 			continue
 		}
 		if row.SeenAt.IsZero() {
-			f.Proved, f.Known = false, false
+			f.Proved = false
 			f.SeenAt = earlier(f.SeenAt, rec.Policy.FirstSeen)
 			continue
 		}
@@ -228,9 +227,8 @@ func (f *Facts) targets(p *policies.Policy, rec *journal.Record) {
 		if row.Status != journal.TargetOK || live == nil || row.KeyID != live.ID {
 			f.Proved = false
 		}
-		f.Known = f.Known && row.Status == journal.TargetOK && row.KeyID != ""
 	}
-	f.Proved, f.Known = f.Proved && held > 0, f.Known && held > 0
+	f.Proved = f.Proved && held > 0
 }
 
 // dead reports whether xAI is known to refuse a key.

@@ -83,7 +83,6 @@ type Facts struct {
 	// OK.
 	Live   bool // a key is live
 	Proved bool // it proved itself, and every target was read and holds it; how long ago SeenAt says
-	Known  bool // every target was read and holds a key that xAI accepted, live or not
 
 	Watch time.Duration // between two looks at targets and keys
 }
@@ -136,7 +135,7 @@ func (f Facts) at(now time.Time) (Health, journal.Reason) {
 
 	case f.Observing && f.Moving:
 		return Degraded, observeMode
-	case f.Observing && (f.Removed || f.Proved || !f.Live && f.Known):
+	case f.Observing && (f.Removed || f.Proved):
 		return OK, observeMode
 
 	case f.Moving || past(f.DueAt):

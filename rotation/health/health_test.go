@@ -39,6 +39,9 @@ func draw(t *rapid.T) health.Facts {
 	if yes("reason") {
 		f.Reason = "store_unavailable"
 	}
+	if yes("observe mode") {
+		f = f.Observed()
+	}
 	return f
 }
 
@@ -51,7 +54,7 @@ func read(f health.Facts, now time.Time) (rows []health.Health) {
 	}{
 		{health.Overdue, late(f.AgeLimit, 0) || late(f.DueAt, time.Hour) || late(f.RetireAt, time.Hour) || late(f.CompromisedAt, 15*time.Minute)},
 		{health.ActionRequired, f.Human != "" || f.KeyDead || f.Reconciling || f.Removed && f.Keys},
-		{health.Degraded, f.Failures >= 3 || late(f.SeenAt, 30*time.Minute) && !f.Removed || f.SpecError || f.Held && !late(f.HeldUntil, 0)},
+		{health.Degraded, f.Failures >= 3 || late(f.SeenAt, 30*time.Minute) && !f.Removed || f.SpecError || f.Held && !late(f.HeldUntil, 0) || f.Observing && f.Moving},
 		{health.Progressing, f.Moving || late(f.DueAt, 0)},
 		{health.OK, f.Proved || f.Removed},
 		{health.Degraded, true},
