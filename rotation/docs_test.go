@@ -119,7 +119,7 @@ var healthRows = map[health.Health]string{
 	health.ActionRequired: "A reason stands that waits for a human; consumers read a key that is dead; the journal is being compared after a restore; or the " +
 		"policy was removed and keys of it are left.",
 	health.Degraded: "A step failed three times in a row; a target was not read, or the live key did not prove itself, for two watches (`limits.watch`, 15 " +
-		"minutes each); the policy's file has an error and an older version is in force; the policy is held; a rotation or a retirement stands still in " +
+		"minutes each); the policy's file has an error and an older version is in force; the policy is held; a rotation or a retirement is paused by " +
 		"observe mode; or no key of it is live yet.",
 	health.Progressing: "A rotation is due, wanted or under way, or old keys are being retired, in time.",
 	health.OK:          "Within two watches the live key proved itself and was read in every target. Nothing is due, or may be done: in observe mode it has the reason `observe_mode`.",

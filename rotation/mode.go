@@ -9,13 +9,12 @@ import (
 	"rotator/rotation/reason"
 )
 
-// Observe mode. Targets and keys are read and compared as always, and keys, ages and drift are recorded and told. Nothing is
-// changed at xAI or in a store: the runner refuses every effect. That alone keeps the promise; what is here keeps jobs from
-// asking in vain, and says what they would do. A rotation in flight, and each old key, stays where it is until the mode is
-// rotate again.
+// Observe mode. Targets and keys are read and compared as always, and keys, ages and drift are recorded. Nothing is changed at xAI
+// or in a store: the runner refuses every effect, which alone is enough. The code here keeps jobs from asking in vain, and says
+// what they would do. A rotation in flight, and the retirement of old keys, is paused until the mode is rotate.
 
-// observing returns why nothing may be changed outside; nil: the mode is rotate. A reload that changes the mode holds at once,
-// also for turns in hand.
+// observing returns why nothing may be changed outside; nil: the mode is rotate. A reload that changes the mode applies at once,
+// also to turns in hand.
 func (e *Engine) observing() error {
 	if !e.environment().Observes() {
 		return nil
@@ -23,7 +22,7 @@ func (e *Engine) observing() error {
 	return reason.Errorf(reason.ObserveMode, "observe mode: nothing is changed at xAI or in a store; set `mode: rotate` in rotator.yaml first")
 }
 
-// would is the wait of a job that is kept from doing something. It ends with the mode, so that nothing is tried meanwhile.
+// would is the outcome of a job that may not act. It has no time at which to try again: the end of the mode wakes the policy.
 func would(do string) Outcome {
 	return Outcome{Reason: reason.ObserveMode, Says: "would " + do}
 }
@@ -39,7 +38,7 @@ func onlyRecords(o *journal.Order) bool {
 	return false
 }
 
-// wouldRotate says since when a rotation is due, unless people have to look at a target first.
+// wouldRotate says since when a rotation is due, or what people have to decide first.
 func wouldRotate(ctx context.Context, r *run, trigger journal.Trigger, since time.Time) Outcome {
 	if err := objections(ctx, r); err != nil {
 		return Outcome{Err: err, Wait: r.now().Add(r.engine.limits.Watch)}
@@ -54,13 +53,13 @@ func wouldRotate(ctx context.Context, r *run, trigger journal.Trigger, since tim
 	return would(text)
 }
 
-// standsStill says where the rotation in flight stopped, unless people have to look at a target first.
-func standsStill(ctx context.Context, r *run) Outcome {
+// wouldContinue says where the rotation in flight is paused, or what people have to decide first.
+func wouldContinue(ctx context.Context, r *run) Outcome {
 	if err := objections(ctx, r); err != nil {
 		return Outcome{Err: err, Wait: r.now().Add(r.engine.limits.Watch)}
 	}
 	rot := r.rec.Rotation
-	return would(fmt.Sprintf("go on with rotation %s, which is %s since %s", rot.ID, rot.State, rot.EnteredAt.UTC().Format(timeFormat)))
+	return would(fmt.Sprintf("continue rotation %s, which is %s since %s", rot.ID, rot.State, rot.EnteredAt.UTC().Format(timeFormat)))
 }
 
 // wouldRetire says which old keys would be disabled or deleted by now, as far as the journal's clock tells.

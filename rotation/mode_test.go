@@ -85,7 +85,7 @@ func TestObserveModeStopsARotation(t *testing.T) {
 			case journal.Soaking:
 				b.says("delete key " + old)
 			default:
-				b.says("go on with rotation " + b.last().ID + ", which is " + string(s))
+				b.says("continue rotation " + b.last().ID + ", which is " + string(s))
 			}
 			b.told() // no promise is broken
 			b.rest()

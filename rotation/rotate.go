@@ -21,7 +21,7 @@ func rotate(ctx context.Context, r *run) Outcome {
 		return idle(ctx, r)
 	}
 	if r.engine.observing() != nil {
-		return standsStill(ctx, r)
+		return wouldContinue(ctx, r)
 	}
 	if r.postponed(rot.TryAt) && !stirred(r) {
 		return stands(rot.TryAt, rot.Reason, rot.Error)

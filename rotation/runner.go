@@ -100,7 +100,7 @@ func (e *Engine) Moving(ctx context.Context) (bool, error) {
 		switch {
 		case len(e.only) > 0 && !slices.Contains(e.only, s.Policy.Name):
 		case s.Policy.NextRunAt.IsZero() || reason.NeedsHuman(s.Policy.Reason) || s.Policy.Failures >= failuresTold || s.Hold.Active(e.now()):
-		case s.Rotation == nil || e.environment().Observes(): // which goes on with no rotation
+		case s.Rotation == nil || e.environment().Observes(): // which continues no rotation
 			if !s.Policy.NextRunAt.After(e.now()) {
 				return true, nil
 			}

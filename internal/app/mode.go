@@ -64,8 +64,8 @@ func (readOnlyKeys) UpdateKey(context.Context, string, string, xai.KeyUpdate) (x
 
 func (readOnlyKeys) DeleteKey(context.Context, string) error { return errObserves }
 
-// enterMode notes in the journal which mode is in force. Entering observe mode, it tells which rotations stand still; leaving it,
-// all policies are looked at at once. The mode holds before, with its environment.
+// enterMode records in the journal which mode is in force, which it is already with its environment. Observe mode begins with a
+// warning for each rotation that it pauses; it ends by making all policies due.
 func (p *Program) enterMode(ctx context.Context) error {
 	mode := p.present().Config.Mode
 	if mode == p.mode {
@@ -77,9 +77,9 @@ func (p *Program) enterMode(ctx context.Context) error {
 	}
 	switch {
 	case mode == config.Observe:
-		err = p.tellStopped(ctx)
+		err = p.tellPaused(ctx)
 	case p.mode == config.Observe || was == string(config.Observe): // this process was, or the last one
-		p.log.Info("mode is rotate: what stood still in observe mode goes on")
+		p.log.Info("mode is rotate; paused rotations continue")
 		err = p.journal.Hasten(ctx, time.Now(), 0)
 	}
 	if err == nil && was != string(mode) {
@@ -92,12 +92,12 @@ func (p *Program) enterMode(ctx context.Context) error {
 	return nil
 }
 
-// tellStopped logs which rotations are in flight and go on only when the mode is rotate again.
-func (p *Program) tellStopped(ctx context.Context) error {
+// tellPaused logs which rotations are in flight: they continue when the mode is rotate.
+func (p *Program) tellPaused(ctx context.Context) error {
 	all, err := p.journal.Summaries(ctx)
 	for _, s := range all {
 		if r := s.Rotation; r != nil && !r.State.Final() {
-			p.log.Warn("rotation stands still in observe mode", "policy", s.Policy.Name, "rotation", r.ID, "state", r.State)
+			p.log.Warn("rotation paused by observe mode", "policy", s.Policy.Name, "rotation", r.ID, "state", r.State)
 		}
 	}
 	return err

@@ -57,8 +57,8 @@ func TestObserveModeRefusesChanges(t *testing.T) {
 	}
 }
 
-// TestModeOfReplicas: a replica that observes leaves all policies to one that rotates. Alone it has them, and they stand still; and
-// they go on at once when its mode is rotate.
+// TestModeOfReplicas: a replica that observes leaves all policies to one that rotates. Alone it claims them, and they are paused;
+// they continue at once when its mode is rotate.
 func TestModeOfReplicas(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Start(t).Database(t)
@@ -92,7 +92,7 @@ func TestModeOfReplicas(t *testing.T) {
 		return rows[0]
 	}
 	observes, _ := one.begin()
-	await("a policy that stands still", func() bool { r := status(observes); return r.Reason != nil && *r.Reason == "observe_mode" })
+	await("a paused policy", func() bool { r := status(observes); return r.Reason != nil && *r.Reason == "observe_mode" })
 	if keys() != 0 {
 		t.Fatal("a key was made in observe mode")
 	}
@@ -113,7 +113,7 @@ func TestModeOfReplicas(t *testing.T) {
 	if err := (actions{observes}).Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	await("a new policy that stands still", func() bool {
+	await("a new paused policy", func() bool {
 		rows, err := observes.Client().Status(t.Context(), "tools")
 		return err == nil && rows[0].Reason != nil && *rows[0].Reason == "observe_mode"
 	})

@@ -118,7 +118,7 @@ func TestFirstRotation(t *testing.T) {
 	if !strings.Contains(r.read(t, "log"), "the journal was restored from a backup") {
 		t.Error("the daemon did not begin with the backup")
 	}
-	observing, _, acted := strings.Cut(r.read(t, "log"), "mode is rotate")
+	observing, _, acted := strings.Cut(r.read(t, "log"), "mode is rotate;")
 	if trouble := regexp.MustCompile(`.*(WARN|ERROR).*`).FindAllString(observing, -1); !acted || len(trouble) > 0 {
 		t.Errorf("with rights to read alone it acts %t, and says %q", acted, trouble)
 	}

@@ -85,7 +85,7 @@ type Options struct {
 	// Owner names this process in the journal: unique among all that share it. Host and Version are for people to see.
 	Owner, Host, Version string
 	// Observes reports that the runner changes nothing outside at present. While another process that does is alive, this one
-	// claims nothing: a policy in its hands would stand still. nil: it never does.
+	// claims nothing: a policy that it claims is paused. nil: it never does.
 	Observes func() bool
 	// Only names the policies to act for. None named: all.
 	Only []string
