@@ -15,6 +15,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
+	"rotator/internal/follow"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -139,9 +140,9 @@ func (a *cli) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	var errands []*errand
+	var tasks []*follow.Task
 	for _, name := range names {
-		errands = append(errands, &errand{request: api.OrderRequest{
+		tasks = append(tasks, &follow.Task{Order: api.OrderRequest{
 			Policy: name, Kind: string(journal.OrderResolve), Decision: string(journal.Adopt), KeyIDs: agreed[name], Why: f.why, By: a.userName(),
 		}})
 	}
@@ -149,11 +150,12 @@ func (a *cli) agree(ctx context.Context, agreed map[string][]string, f adoptFlag
 	if f.json {
 		beside.stdout = a.stderr
 	}
-	if err := beside.place(ctx, l, errands); err != nil {
+	rows, err := beside.follow(ctx, l, 0, tasks, nil)
+	if err != nil {
 		return err
 	}
-	if l.alone != nil && ctx.Err() == nil {
-		beside.sayWhoRetires(ctx, l, errands)
+	if l.alone != nil {
+		beside.sayWhoRetires(ctx, l, rows)
 	}
 	return nil
 }

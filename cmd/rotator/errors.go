@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
+	"rotator/internal/follow"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
@@ -28,7 +29,7 @@ func usage(err error, do string) error { return &app.Failure{Code: exitUsage, Er
 func waiting(err error, do string) error { return &app.Failure{Code: exitWaiting, Err: err, Do: do} }
 
 // errTold ends a command that has said everything already.
-var errTold = errors.New("told")
+var errTold = follow.ErrTold
 
 // report prints an error, with what to do next, and returns its exit code.
 func report(w io.Writer, err error) int {
@@ -69,7 +70,7 @@ func advise(err error) (code int, do string) {
 	case errors.As(err, &f):
 		return f.Code, f.Do
 	case errors.As(err, &problems):
-		return exitUsage, "Nothing was changed; mend these lines and try again."
+		return exitUsage, "Nothing was changed; fix these lines and retry."
 	case errors.As(err, &told):
 		return told.Code, ""
 	case errors.Is(err, journal.ErrInUse):

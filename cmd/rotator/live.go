@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
+	"rotator/internal/follow"
 	"rotator/policies"
 	"rotator/rotation/journal"
 )
@@ -33,16 +34,16 @@ func (a *cli) checkLive(ctx context.Context, json bool) error {
 	if err != nil {
 		return err
 	}
-	var errands []*errand
+	var tasks []*follow.Task
 	for i, name := range names {
 		fmt.Fprintf(a.stderr, "%s: a key with the least rights of this policy lives and dies at xAI, for team %s; this takes minutes\n", name, teams[i])
-		errands = append(errands, &errand{request: api.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
+		tasks = append(tasks, &follow.Task{Wants: "the rehearsal", Order: api.OrderRequest{Policy: name, Kind: string(journal.OrderRehearse), By: a.userName()}})
 	}
 	beside := *a
 	if json {
 		beside.stdout = a.stderr
 	}
-	if err := beside.place(ctx, l, errands); err != nil || ctx.Err() != nil {
+	if _, err := beside.follow(ctx, l, 0, tasks, nil); err != nil {
 		return err
 	}
 	rows, err := assumptions(ctx, l, after)

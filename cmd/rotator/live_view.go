@@ -7,27 +7,52 @@ import (
 	"time"
 
 	"rotator/internal/api"
+	"rotator/internal/follow"
 	"rotator/rotation/journal"
-	"rotator/rotation/reason"
 )
 
 // liveViewMax is how many policies a live view shows; more would not fit on a terminal.
 const liveViewMax = 20
 
-// liveView shows errands while they go on: on a terminal a line for each that changes in place, with what happened above
+// liveView shows tasks while they go on: on a terminal a line for each that changes in place, with what happened above
 // it; elsewhere only what happened.
 type liveView struct {
-	w       io.Writer
-	live    bool
-	columns int // of the terminal: a longer line would take two
-	errands []*errand
-	begun   time.Time
-	drawn   int // lines of the live view that stand now
+	w        io.Writer
+	refusals io.Writer
+	live     bool
+	columns  int // of the terminal: a longer line would take two
+	tasks    []followed
+	begun    time.Time
+	drawn    int // lines of the live view that stand now
 }
 
-func (a *cli) newLiveView(errands []*errand) *liveView {
+// followed is a task as the view sees it.
+type followed interface {
+	Policy() string
+	Status() (row api.StatusRow, open bool)
+}
+
+func (a *cli) newLiveView(tasks []*follow.Task) *liveView {
 	columns, rows, live := a.screen()
-	return &liveView{w: a.stdout, live: live && len(errands) <= min(liveViewMax, rows-1), columns: columns, errands: errands, begun: time.Now()}
+	v := &liveView{w: a.stdout, refusals: a.stderr, live: live && len(tasks) <= min(liveViewMax, rows-1), columns: columns, begun: time.Now()}
+	for _, t := range tasks {
+		v.tasks = append(v.tasks, t)
+	}
+	return v
+}
+
+var _ follow.View = (*liveView)(nil)
+
+// Event implements follow.View.
+func (s *liveView) Event(policy string, e api.EventRow) { s.tell(policy, sentence(e)) }
+
+// Waits implements follow.View.
+func (s *liveView) Waits(policy, why string) { s.tell(policy, "waits: "+why) }
+
+// Refused implements follow.View.
+func (s *liveView) Refused(err error) {
+	s.Clear()
+	report(s.refusals, err)
 }
 
 // tell says what happened to a policy.
@@ -35,33 +60,34 @@ func (s *liveView) tell(policy, what string) {
 	if what == "" {
 		return
 	}
-	s.clear()
+	s.Clear()
 	fmt.Fprintf(s.w, "%s: %s\n", oneLine(policy), oneLine(what))
 }
 
-// clear takes the live view away.
-func (s *liveView) clear() {
+// Clear implements follow.View: it takes the live view away.
+func (s *liveView) Clear() {
 	if s.drawn > 0 {
 		fmt.Fprintf(s.w, "\x1b[%dA\x1b[J", s.drawn) // up, and erase what is below
 	}
 	s.drawn = 0
 }
 
-// draw shows where the errands stand now.
-func (s *liveView) draw(now time.Time) {
+// Draw implements follow.View: it shows where the tasks stand now.
+func (s *liveView) Draw(now time.Time) {
 	if !s.live {
 		return
 	}
-	s.clear()
-	for _, e := range s.errands {
-		if e.over {
+	s.Clear()
+	for _, t := range s.tasks {
+		row, open := t.Status()
+		if !open {
 			continue
 		}
-		line := e.request.Policy + "  " + e.row.State
-		if e.row.Reason != nil {
-			line += ", waits: " + *e.row.Reason
-			if e.row.WaitingUntil != nil {
-				line += " (" + in(e.row.WaitingUntil, now) + ")"
+		line := t.Policy() + "  " + row.State
+		if row.Reason != nil {
+			line += ", waits: " + *row.Reason
+			if row.WaitingUntil != nil {
+				line += " (" + in(row.WaitingUntil, now) + ")"
 			}
 		}
 		all := []rune(oneLine(fmt.Sprintf("  %s  %s", human(now.Sub(s.begun)), line)))
@@ -114,6 +140,8 @@ func sentence(e api.EventRow) string {
 		return "rolling back to key " + d["key_id"]
 	case journal.RollbackEnded:
 		return "rolled back: consumers read key " + d["key_id"]
+	case journal.HoldReleased:
+		return strings.TrimSuffix("the hold is lifted: "+d["why"], ": ")
 	case journal.OrderRefused, journal.WaitsForHuman:
 		return "" // the command ends with it
 	}
@@ -129,14 +157,4 @@ func sentence(e api.EventRow) string {
 		}
 	}
 	return words
-}
-
-// whatToDo is the advice of the list of reasons.
-func whatToDo(why string) string {
-	for _, r := range reason.All {
-		if string(r.Reason) == why {
-			return r.Do
-		}
-	}
-	return "`rotator status` shows why."
 }

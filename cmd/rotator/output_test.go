@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,6 +16,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/config"
+	"rotator/internal/follow"
 	"rotator/policies"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -50,7 +50,6 @@ func TestExitCodes(t *testing.T) {
 		{fmt.Errorf("open: %w", journal.ErrInUse), 1, "If that is the daemon"},
 		{policies.Problems{{File: "a", Line: 1, What: "x"}, {File: "b", Line: 2, What: "y"}}, 2, "a:1: x\nb:2: y\n"},
 		{&api.Error{Message: "no", Code: 3, Problems: []string{"a:1: x"}}, 3, "a:1: x\nrotator: no\n"},
-		{conclude([]*errand{{err: failed(errors.New("one"), "")}, {err: waiting(errors.New("two"), "Do.")}, {}}), 3, "rotator: one\ntwo\n  Do.\n"},
 	} {
 		var b bytes.Buffer
 		if code := report(&b, tc.err); code != tc.code || !strings.Contains(b.String(), tc.says) {
@@ -105,8 +104,8 @@ func TestSentences(t *testing.T) {
 func TestEveryReasonHasAdvice(t *testing.T) {
 	t.Parallel()
 	for _, r := range reason.All {
-		if whatToDo(string(r.Reason)) != r.Do || r.Do == "" {
-			t.Errorf("%s: %q", r.Reason, whatToDo(string(r.Reason)))
+		if follow.Advice(string(r.Reason)) != r.Do || r.Do == "" {
+			t.Errorf("%s: %q", r.Reason, follow.Advice(string(r.Reason)))
 		}
 	}
 }
@@ -116,10 +115,10 @@ func TestLiveView(t *testing.T) {
 	t.Parallel()
 	var b bytes.Buffer
 	reason := "propagation"
-	one := &errand{request: api.OrderRequest{Policy: "chat"}, row: api.StatusRow{State: "staged", Reason: &reason}}
-	two := &errand{request: api.OrderRequest{Policy: "search"}, row: api.StatusRow{State: "planned"}}
-	s := &liveView{w: &b, live: true, columns: 30, errands: []*errand{one, two}, begun: time.Now()}
-	s.draw(s.begun.Add(5 * time.Second))
+	one := &shownTask{policy: "chat", row: api.StatusRow{State: "staged", Reason: &reason}}
+	two := &shownTask{policy: "search", row: api.StatusRow{State: "planned"}}
+	s := &liveView{w: &b, live: true, columns: 30, tasks: []followed{one, two}, begun: time.Now()}
+	s.Draw(s.begun.Add(5 * time.Second))
 	if got := b.String(); got != "  5s  chat  staged, waits: pro\n  5s  search  planned\n" {
 		t.Errorf("%q", got)
 	}
@@ -130,18 +129,28 @@ func TestLiveView(t *testing.T) {
 	}
 	b.Reset()
 	one.over = true
-	s.draw(s.begun)
-	s.clear()
-	s.clear()
+	s.Draw(s.begun)
+	s.Clear()
+	s.Clear()
 	if got := b.String(); got != "  0s  search  planned\n\x1b[1A\x1b[J" {
 		t.Errorf("%q", got)
 	}
 	b.Reset()
-	(&liveView{w: &b, errands: []*errand{two}}).draw(time.Now())
+	(&liveView{w: &b, tasks: []followed{two}}).Draw(time.Now())
 	if b.Len() > 0 {
 		t.Errorf("%q elsewhere than on a terminal", b.String())
 	}
 }
+
+// shownTask is a task as a view sees it.
+type shownTask struct {
+	policy string
+	row    api.StatusRow
+	over   bool
+}
+
+func (t *shownTask) Policy() string                { return t.policy }
+func (t *shownTask) Status() (api.StatusRow, bool) { return t.row, !t.over }
 
 // TestNothingSteersTheTerminal: what others named (a key at xAI, a reason) is text on one line.
 func TestNothingSteersTheTerminal(t *testing.T) {
@@ -156,88 +165,6 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 	want := "KEY             NAME\na [31m b c d e  ü\na [31m b c d e: a [31m b c d e\n"
 	if got := b.String(); got != want {
 		t.Errorf("got:\n%q\nwant:\n%q", got, want)
-	}
-}
-
-// TestOnlyAHumanHelps: what stood there before the order, or while a step is under way, does not end the command.
-func TestOnlyAHumanHelps(t *testing.T) {
-	t.Parallel()
-	began, replica, reason := time.Now(), "host/1", "foreign_value"
-	stuck, moving := api.StatusRow{State: api.StateBlocked, Reason: &reason}, api.StatusRow{State: "planned"}
-	tried := stuck
-	tried.Replica = &replica
-	e := &errand{request: api.OrderRequest{Policy: "chat"}}
-	for _, look := range []struct {
-		at   time.Duration
-		row  api.StatusRow
-		over bool
-	}{
-		{0, stuck, false}, {time.Second, moving, false}, {2 * time.Second, stuck, false}, {4 * time.Second, tried, false},
-		{60 * time.Second, tried, false}, {61 * time.Second, stuck, false}, {63 * time.Second, stuck, false}, {64 * time.Second, stuck, true},
-	} {
-		e.row = look.row
-		e.human(began.Add(look.at))
-		if e.over != look.over {
-			t.Fatalf("after %v: over %v, want %v", look.at, e.over, look.over)
-		}
-	}
-	if code, _ := advise(e.err); code != exitWaiting {
-		t.Errorf("exit %d: %v", code, e.err)
-	}
-}
-
-// TestSomeOrdersAreGiven: what was ordered before one failed is named, for it is carried out.
-func TestSomeOrdersAreGiven(t *testing.T) {
-	t.Parallel()
-	placed := 0
-	daemon := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		if placed++; placed > 1 {
-			w.WriteHeader(http.StatusInternalServerError)
-			_, _ = io.WriteString(w, `{"error": "the disk is full", "code": 1}`)
-			return
-		}
-		_, _ = io.WriteString(w, `{"id": 1}`)
-	})
-	var out bytes.Buffer
-	var errands []*errand
-	for _, name := range []string{"chat", "search", "voice"} {
-		errands = append(errands, &errand{request: api.OrderRequest{Policy: name}})
-	}
-	err := (&cli{stdout: &out}).place(t.Context(), &connection{Client: api.InProcess(daemon)}, errands)
-	if err == nil || err.Error() != "search: the disk is full" || placed != 2 {
-		t.Errorf("after %d orders: %v", placed, err)
-	}
-	if got := out.String(); got != "chat: no longer looking; the daemon goes on\n" {
-		t.Errorf("told is %q", got)
-	}
-}
-
-// TestOrdersThatBeginNothing: an order that was carried out and began nothing yet is followed to what begins later; a report
-// of a key that no consumer reads has nothing to begin.
-func TestOrdersThatBeginNothing(t *testing.T) {
-	t.Parallel()
-	daemon := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, `{"id": 1, "policy": "chat", "kind": "rotate", "at": "2026-03-01T12:00:00Z", "done": "2026-03-01T12:00:01Z"}`)
-	})
-	l := &connection{Client: api.InProcess(daemon)}
-	arrived := func(*errand, api.HistoryRow) (bool, error) { return false, nil }
-	live, state := "live", string(journal.Overlap)
-	for name, c := range map[string]struct {
-		e        errand
-		rotation string
-		over     bool
-	}{
-		"nothing yet":                     {errand{}, "", false},
-		"it began":                        {errand{begun: "r"}, "r", false},
-		"a key that was replaced":         {errand{request: api.OrderRequest{KeyIDs: []string{"old"}}, row: api.StatusRow{KeyID: &live, RotationState: &state}}, "", true},
-		"the key in use":                  {errand{request: api.OrderRequest{KeyIDs: []string{"live"}}, row: api.StatusRow{KeyID: &live, RotationState: &state}}, "", false},
-		"the key in use, replaced by now": {errand{begun: "r", request: api.OrderRequest{KeyIDs: []string{"live"}}, row: api.StatusRow{KeyID: &live}}, "r", false},
-	} {
-		e := c.e
-		e.arrived = arrived
-		if err := l.ask(t.Context(), &e); err != nil || e.rotation != c.rotation || e.over != c.over || e.err != nil {
-			t.Errorf("%s: rotation %q, over %v: %v, %v", name, e.rotation, e.over, err, e.err)
-		}
 	}
 }
 
@@ -296,7 +223,7 @@ func TestTerminals(t *testing.T) {
 			t.Errorf("%q, %v; colours: want %v", got, err, c.colours)
 		}
 		a := &cli{stdout: &output{Writer: tty}, env: c.env}
-		two := []*errand{{}, {}}
+		two := []*follow.Task{{}, {}}
 		if s := a.newLiveView(two); s.live != c.live || c.live && s.columns != 20 {
 			t.Errorf("a view of %d columns, live %v", s.columns, s.live)
 		}

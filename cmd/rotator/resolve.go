@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/api"
+	"rotator/internal/follow"
 	"rotator/rotation/journal"
 )
 
@@ -37,11 +38,7 @@ lost create of this policy made: it is deleted, and keys are made again.`,
 			if err != nil {
 				return err
 			}
-			if err := a.order(c.Context(), args, r, nil); err != nil || c.Context().Err() != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(a.stdout, "%s: resolved\n", args[0])
-			return err
+			return a.resolve(c.Context(), args[0], r)
 		},
 	}
 	c.Flags().StringVar(&f.target, "target", "", "the `TARGET` as status and plan write it: store:path or store:path#field")
@@ -58,6 +55,24 @@ lost create of this policy made: it is deleted, and keys are made again.`,
 		c.MarkFlagsMutuallyExclusive("key", other)
 	}
 	return c
+}
+
+func (a *cli) resolve(ctx context.Context, policy string, r api.OrderRequest) (err error) {
+	l, _, err := a.actOn(ctx, []string{policy})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	r.Policy, r.By = policy, a.userName()
+	rows, err := a.follow(ctx, l, 0, []*follow.Task{{Order: r}}, nil)
+	if err != nil {
+		return err
+	}
+	if l.alone != nil {
+		a.sayWhoRetires(ctx, l, rows)
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: resolved\n", policy)
+	return err
 }
 
 func (f resolveFlags) request() (api.OrderRequest, error) {
@@ -121,7 +136,7 @@ keys is touched any more. What was forgotten stays in the events.`,
 	return c
 }
 
-func (a *cli) forget(ctx context.Context, policy, target string) error {
+func (a *cli) forget(ctx context.Context, policy, target string) (err error) {
 	r := api.ForgetRequest{Policy: policy, By: a.userName()}
 	if target != "" {
 		t, err := parseTarget("--target", target)
@@ -130,15 +145,18 @@ func (a *cli) forget(ctx context.Context, policy, target string) error {
 		}
 		r.Target = t
 	}
-	return a.each(ctx, []string{policy}, func(l *connection, _ string) error {
-		err := l.Forget(ctx, r)
-		if code, do := advise(err); err != nil && code == exitFailed && do == "" {
-			return failed(err, "Take it out of the policy files first; a rotation in flight must end before.")
-		}
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(a.stdout, "%s: forgotten\n", strings.TrimSpace(policy+" "+target))
+	l, _, err := a.actOn(ctx, []string{policy})
+	if err != nil {
 		return err
-	})
+	}
+	defer func() { err = errors.Join(err, l.close()) }()
+	err = l.Forget(ctx, r)
+	if code, do := advise(err); err != nil && code == exitFailed && do == "" {
+		return failed(err, "Take it out of the policy files first; a rotation in flight must end before.")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s: forgotten\n", strings.TrimSpace(policy+" "+target))
+	return err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/app"
+	"rotator/internal/follow"
 	"rotator/internal/logging"
 	"rotator/rotation/reason"
 )
@@ -49,7 +50,7 @@ func (a *cli) runOnce(ctx context.Context) (err error) {
 	stuck := 0
 	for _, s := range all {
 		if s.Policy.Failures > 0 || reason.NeedsHuman(s.Policy.Reason) {
-			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, cmp.Or(s.Policy.Error, whatToDo(string(s.Policy.Reason))))
+			fmt.Fprintf(a.stderr, "%s: %s: %s\n", s.Policy.Name, s.Policy.Reason, cmp.Or(s.Policy.Error, follow.Advice(string(s.Policy.Reason))))
 			stuck++
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/api"
+	"rotator/internal/follow"
 	"rotator/rotation/journal"
 )
 
@@ -81,7 +82,7 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 		return nil
 	}
 	for _, r := range rows {
-		if stuck(r) {
+		if follow.Stuck(r) {
 			return waiting(errTold, "")
 		}
 	}
@@ -117,16 +118,6 @@ func (a *cli) tellLoads(ctx context.Context, l *connection) {
 			fmt.Fprintln(a.stdout, "  "+problem)
 		}
 	}
-}
-
-// stuck reports whether a policy waits for a human, is held by one, or is late.
-func stuck(r api.StatusRow) bool {
-	return r.State == api.StateBlocked || r.Hold != nil || alarming(r)
-}
-
-// alarming reports whether people have to look at a policy now.
-func alarming(r api.StatusRow) bool {
-	return r.Health == api.HealthOverdue || r.Health == api.HealthActionRequired
 }
 
 // healthCell is a policy's health, and why where nothing else says it.

@@ -62,6 +62,7 @@ type StatusRow struct {
 	Targets       []StatusTarget    `json:"targets"`    // what its file names, and what it left and still watches
 	Replica       *string           `json:"replica"`    // that acts for it at this moment
 	ReplicaSince  *time.Time        `json:"replica_since"`
+	Wanted        []WantedRow       `json:"wanted"` // what people asked for and is not achieved yet
 }
 
 // StatusTarget is what was last seen in a target.
@@ -72,6 +73,15 @@ type StatusTarget struct {
 	ReadAt *time.Time `json:"read_at"` // when it was last read; null: never
 	Left   bool       `json:"left"`    // its policy no longer names it
 	Error  *string    `json:"error"`   // why it could not be read
+}
+
+// WantedRow is something that people asked for and that stays wanted until it is achieved or taken back.
+type WantedRow struct {
+	What  string     `json:"what"` // rotate, revoke or decommission
+	KeyID *string    `json:"key_id"`
+	Why   *string    `json:"why"`
+	By    *string    `json:"by"` // null: the rotator itself, since what consumers read is bad
+	Since *time.Time `json:"since"`
 }
 
 // HoldRow is a hold that is in force.
@@ -224,10 +234,20 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 	if p.Reason != "" {
 		row.WaitingUntil = instant(waitsUntil(s, now))
 	}
+	row.Wanted = wanted(s)
 	if h := s.Hold; h.Active(now) {
 		row.Hold = &HoldRow{Reason: h.Reason, By: h.By, At: instant(h.At), Until: instant(h.Until)}
 	}
 	return row
+}
+
+// wanted is what people asked for and is not achieved yet.
+func wanted(s journal.Summary) []WantedRow {
+	rows := []WantedRow{}
+	if p := s.Policy; !p.WantedAt.IsZero() && p.RemovedAt.IsZero() {
+		rows = append(rows, WantedRow{What: string(journal.OrderRotate), Why: text(p.WantedWhy), By: text(p.WantedBy), Since: instant(p.WantedAt)})
+	}
+	return rows
 }
 
 // stateOf is one word for where a policy stands.
