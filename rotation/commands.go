@@ -11,10 +11,15 @@ import (
 // commands carries out what people asked for, oldest first. What can't be carried out is refused with a reason; what needs
 // an answer from outside that does not come stays open and is tried again.
 func commands(ctx context.Context, r *run) Outcome {
+	return carryOut(ctx, r, func(*journal.Order) bool { return true })
+}
+
+// carryOut carries out the orders that which says yes to.
+func carryOut(ctx context.Context, r *run, which func(*journal.Order) bool) Outcome {
 	out := nothing
 	for i := range r.rec.Orders {
 		o := &r.rec.Orders[i]
-		if !o.DoneAt.IsZero() {
+		if !o.DoneAt.IsZero() || !which(o) {
 			continue
 		}
 		refused, err := obey(ctx, r, o)
@@ -55,6 +60,8 @@ func obey(ctx context.Context, r *run, o *journal.Order) (refused string, err er
 		return orderRollback(ctx, r, o)
 	case journal.OrderRevive:
 		return orderRevive(ctx, r, o)
+	case journal.OrderRevoke:
+		return orderRevoke(ctx, r, o)
 	case journal.OrderResolve:
 		switch o.Decision {
 		case journal.Adopt:
@@ -222,7 +229,7 @@ func orderRollback(ctx context.Context, r *run, o *journal.Order) (refused strin
 		supersede(r, journal.RolledBack, "rolled back by "+o.By+because(o.Why))
 	}
 	old = r.rec.Key(ref)
-	old.CompromisedAt, old.CompromisedWhy, old.CompromisedBy = noTime, "", "" // a false alarm; not before: a refused order changes nothing
+	old.CompromisedAt, old.CompromisedWhy, old.CompromisedBy, old.RevokedAt = noTime, "", "", noTime // a false alarm; not before: a refused order changes nothing
 	p := &r.rec.Policy
 	p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = noTime, "", "", ""
 	beginTo(r, old, journal.ByRollback, o.Why, o.By)

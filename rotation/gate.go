@@ -31,7 +31,12 @@ const (
 
 // gate decides whether a key may be disabled or deleted. Both are intended nowhere but behind it, in this file. Conditions
 // that ask people or the world again are last, so that as little time as can be lies between them and the call.
+//
+// A key that people revoked passes by rules of its own, which ask only whose it is.
 func gate(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (Team, error) {
+	if isEnding(r, k) {
+		return gateRevoked(ctx, r, k, kind)
+	}
 	team, err := checkFacts(ctx, r, k, kind)
 	if err != nil {
 		return team, err

@@ -106,7 +106,7 @@ func strays(ctx context.Context, r *run) error {
 
 // unwanted reports whether there is something to do to retire a key. One that the rotation in flight names is left alone.
 func unwanted(r *run, k *journal.Key) bool {
-	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
+	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref || isEnding(r, k) {
 		return false
 	}
 	switch k.State {

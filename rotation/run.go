@@ -85,10 +85,11 @@ type job struct {
 	do   func(ctx context.Context, r *run) Outcome
 }
 
-// jobs in their order: what people say comes first; then what earlier turns left unknown is settled and the world is looked
+// jobs in their order: what people say comes first, and keys that must end now; then what earlier turns left unknown is settled and the world is looked
 // at, so that what follows knows where it stands.
 var jobs = []job{
 	{"commands", commands},
+	{"revoke", revoke},
 	{"settle", settle},
 	{"observe", observe},
 	{"heal", heal},
@@ -145,7 +146,7 @@ func (r *run) observed(ctx context.Context) (again bool, err error) {
 	start := r.now()
 	r.ended = nil
 	ctx, end := r.engine.observe(ctx, s)
-	again, err = r.pass(ctx)
+	again, err = r.pass(ctx, jobs)
 	if rot := r.rec.Rotation; rot != nil {
 		s.Rotation, s.After = cmp.Or(s.Rotation, rot.ID), rot.State
 	}
@@ -170,8 +171,8 @@ func (r *run) observed(ctx context.Context) (again bool, err error) {
 	return again, err
 }
 
-// pass runs every job once. An error ends the turn.
-func (r *run) pass(ctx context.Context) (again bool, err error) {
+// pass runs each of some jobs once. An error ends the turn.
+func (r *run) pass(ctx context.Context, jobs []job) (again bool, err error) {
 	r.notes = r.notes[:0]
 	for _, j := range jobs {
 		out := j.do(ctx, r)

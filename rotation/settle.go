@@ -68,6 +68,13 @@ func isOwed(r *run, e journal.Effect) bool {
 		return e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < 2*time.Minute
 	case journal.EffectDisable:
 		return owesEnable(r, e)
+	case journal.EffectEnable:
+		k := r.rec.Key(e.Key)
+		if k == nil || !k.Revoked() || k.State == journal.DeletingKey {
+			return false
+		}
+		_, owed := owedDisable(r, k)
+		return owed
 	case journal.EffectCreate:
 		k := r.rec.Key(e.Key)
 		return k != nil && k.State == journal.CreatingKey

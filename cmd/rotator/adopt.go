@@ -113,9 +113,15 @@ func (f adoptFlags) agreed(rows []api.AdoptionRow) (map[string][]string, error) 
 	return agreed, nil
 }
 
+// asks reports whether there is a terminal to ask on.
+func (a *cli) asks(in io.Reader) bool {
+	f, ok := in.(*os.File)
+	return ok && terminal(f)
+}
+
 // confirm asks on a terminal. Elsewhere nobody can answer, and silence is no.
 func (a *cli) confirm(ctx context.Context, in io.Reader, question string) bool {
-	if f, ok := in.(*os.File); !ok || !terminal(f) {
+	if !a.asks(in) {
 		return false
 	}
 	fmt.Fprint(a.stderr, question)

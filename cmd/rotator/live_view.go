@@ -127,7 +127,9 @@ func sentence(e api.EventRow) string {
 	case journal.Promoted:
 		return "live: consumers read key " + d["key_id"]
 	case journal.KeyDisabled:
-		return "old key " + d["key_id"] + " is off"
+		return "key " + d["key_id"] + " is off"
+	case journal.KeyRevoked:
+		return strings.TrimSuffix("key "+d["key_id"]+" ends now; it was read from "+d["readers"], "; it was read from ")
 	case journal.KeyEnabled:
 		return "key " + d["key_id"] + " is on again"
 	case journal.KeyDeleted:

@@ -131,6 +131,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.abortCommand(),
 		a.rollbackCommand(),
 		a.reviveCommand(),
+		a.revokeCommand(),
 		a.holdCommand(),
 		a.releaseCommand(),
 		a.resolveCommand(),

@@ -58,11 +58,18 @@ type Inbox interface {
 	Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error
 }
 
+// Keys are single keys, and what may hold them. The methods are those of [journal.Reader].
+type Keys interface {
+	Key(ctx context.Context, id string) (journal.Key, error)
+	SightingsOf(ctx context.Context, keyID, fingerprint string) ([]journal.Sighting, error)
+}
+
 // Journal is the part of the journal that the server needs. It can neither claim a policy nor commit.
 type Journal interface {
 	View
 	Map
 	Marks
+	Keys
 	Inbox
 }
 

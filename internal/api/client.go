@@ -60,6 +60,11 @@ func (c *Client) Keys(ctx context.Context, team string) (rows []KeyRow, err erro
 	return rows, c.get(ctx, &rows, "/v1/keys", values("team", team))
 }
 
+// Key tells what the journal knows of a key.
+func (c *Client) Key(ctx context.Context, id string) (row KnownKeyRow, err error) {
+	return row, c.get(ctx, &row, "/v1/keys/"+url.PathEscape(id), nil)
+}
+
 // Plan says what would happen to the policies, to all when none is named: the next rotation of each or, with until, every one
 // that begins before then.
 func (c *Client) Plan(ctx context.Context, until time.Time, policies ...string) (rows []PlanRow, err error) {

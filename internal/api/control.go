@@ -37,6 +37,7 @@ func (c *Server) control() http.Handler {
 		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/loads":             {nil, c.getLoads},
 		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
+		"GET /v1/keys/{id}":         {nil, c.getKey},
 		"GET /v1/plan":              {[]string{"policy", "until"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},

@@ -82,6 +82,7 @@ type WantedRow struct {
 	Why   *string    `json:"why"`
 	By    *string    `json:"by"` // null: the rotator itself, since what consumers read is bad
 	Since *time.Time `json:"since"`
+	Done  *time.Time `json:"done"` // of a decommission whose keys are gone: no rotation begins until it is taken back, or the policy's file is removed
 }
 
 // HoldRow is a hold that is in force.
@@ -173,21 +174,22 @@ type Events struct {
 
 // OrderRow is an order and what became of it.
 type OrderRow struct {
-	ID         int64      `json:"id"`
-	Policy     string     `json:"policy"`
-	Kind       string     `json:"kind"`
-	Trigger    *string    `json:"trigger"`
-	Supersede  bool       `json:"supersede"`
-	Target     *TargetRow `json:"target"`
-	Decision   *string    `json:"decision"`
-	FalseAlarm bool       `json:"false_alarm"`
-	KeyIDs     []string   `json:"key_ids"` // the keys that it speaks of
-	Why        *string    `json:"why"`
-	By         string     `json:"by"`
-	At         *time.Time `json:"at"`
-	Done       *time.Time `json:"done"`     // null: not carried out yet
-	Refused    *string    `json:"refused"`  // why it was not carried out
-	Rotation   *string    `json:"rotation"` // what it began or joined
+	ID           int64      `json:"id"`
+	Policy       string     `json:"policy"`
+	Kind         string     `json:"kind"`
+	Trigger      *string    `json:"trigger"`
+	Supersede    bool       `json:"supersede"`
+	Target       *TargetRow `json:"target"`
+	Decision     *string    `json:"decision"`
+	FalseAlarm   bool       `json:"false_alarm"`
+	AcceptOutage bool       `json:"accept_outage"`
+	KeyIDs       []string   `json:"key_ids"` // the keys that it speaks of
+	Why          *string    `json:"why"`
+	By           string     `json:"by"`
+	At           *time.Time `json:"at"`
+	Done         *time.Time `json:"done"`     // null: not carried out yet
+	Refused      *string    `json:"refused"`  // why it was not carried out
+	Rotation     *string    `json:"rotation"` // what it began or joined
 }
 
 // TargetRow names a target.
@@ -246,6 +248,15 @@ func wanted(s journal.Summary) []WantedRow {
 	rows := []WantedRow{}
 	if p := s.Policy; !p.WantedAt.IsZero() && p.RemovedAt.IsZero() {
 		rows = append(rows, WantedRow{What: string(journal.OrderRotate), Why: text(p.WantedWhy), By: text(p.WantedBy), Since: instant(p.WantedAt)})
+	}
+	for _, k := range s.Keys {
+		off := k.State == journal.DisabledKey
+		if k.Revoked() && !off && !k.State.Gone() {
+			rows = append(rows, WantedRow{What: string(journal.OrderRevoke), KeyID: text(k.ID), Why: text(k.CompromisedWhy), By: text(k.CompromisedBy), Since: instant(k.RevokedAt)})
+		}
+	}
+	if p := s.Policy; p.Leaving() {
+		rows = append(rows, WantedRow{What: string(journal.OrderDecommission), Why: text(p.DecommissionWhy), By: text(p.DecommissionBy), Since: instant(p.DecommissionAt), Done: instant(p.DecommissionedAt)})
 	}
 	return rows
 }
@@ -386,7 +397,7 @@ func eventRow(e journal.Event) EventRow {
 
 func orderRow(o journal.Order) OrderRow {
 	row := OrderRow{
-		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede, FalseAlarm: o.FalseAlarm,
+		ID: o.ID, Policy: o.Policy, Kind: string(o.Kind), Trigger: text(string(o.Trigger)), Supersede: o.Supersede, FalseAlarm: o.FalseAlarm, AcceptOutage: o.AcceptOutage,
 		Decision: text(string(o.Decision)), KeyIDs: o.KeyIDs.List(), Why: text(o.Why), By: o.By, At: instant(o.At), Done: instant(o.DoneAt),
 		Refused: text(o.Refused), Rotation: text(o.RotationID),
 	}

@@ -13,16 +13,18 @@ import (
 
 // OrderRequest is an order to place.
 type OrderRequest struct {
-	Policy     string     `json:"policy"`
-	Kind       string     `json:"kind"`                  // rotate, abort, rollback, revive, resolve or propagation
+	Policy     string     `json:"policy"`                // revoke: may be left out, the key says which
+	Kind       string     `json:"kind"`                  // rotate, abort, rollback, revive, revoke, decommission, resolve or propagation
 	Trigger    string     `json:"trigger,omitempty"`     // rotate: manual (the default) or compromised
 	Supersede  bool       `json:"supersede,omitempty"`   // rotate: also while old keys of the last one are not deleted
 	Target     *TargetRow `json:"target,omitempty"`      // resolve
 	Decision   string     `json:"decision,omitempty"`    // resolve: overwrite, leave or drop the target; adopt keys; despite a target; or ours, of a key
-	KeyIDs     []string   `json:"key_ids,omitempty"`     // adopt: those agreed to; rotate, compromised: the one; despite and ours: the one
+	KeyIDs     []string   `json:"key_ids,omitempty"`     // adopt: those agreed to; rotate, compromised: the one; revoke, despite and ours: the one
 	FalseAlarm bool       `json:"false_alarm,omitempty"` // rollback: the old key was reported compromised, and is not
-	Why        string     `json:"why,omitempty"`
-	By         string     `json:"by"` // what the client says; recorded with what the kernel says
+	// AcceptOutage: revoke and decommission may cut off consumers that still read the key.
+	AcceptOutage bool   `json:"accept_outage,omitempty"`
+	Why          string `json:"why,omitempty"`
+	By           string `json:"by"` // what the client says; recorded with what the kernel says
 }
 
 // Placed is an order that was recorded.
@@ -79,6 +81,13 @@ func (c *Server) postOrder(r *http.Request) (any, error) {
 	if err := decode(r, &q); err != nil {
 		return nil, err
 	}
+	if q.Kind == string(journal.OrderRevoke) && q.Policy == "" && len(q.KeyIDs) == 1 {
+		k, err := c.knownKey(r.Context(), q.KeyIDs[0])
+		if err != nil {
+			return nil, err
+		}
+		q.Policy = k.Policy
+	}
 	o, err := q.order(c.o.Now())
 	if err != nil {
 		return nil, err
@@ -105,7 +114,7 @@ func (c *Server) postOrder(r *http.Request) (any, error) {
 func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	o := journal.Order{
 		Policy: q.Policy, Kind: journal.OrderKind(q.Kind), Trigger: journal.Trigger(q.Trigger), Supersede: q.Supersede,
-		FalseAlarm: q.FalseAlarm, Decision: journal.Decision(q.Decision), Why: q.Why, By: q.By, At: now.UTC(),
+		FalseAlarm: q.FalseAlarm, AcceptOutage: q.AcceptOutage, Decision: journal.Decision(q.Decision), Why: q.Why, By: q.By, At: now.UTC(),
 	}
 	if q.Target != nil {
 		o.Target = journal.TargetID(*q.Target)
@@ -114,11 +123,12 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 		o.KeyIDs = o.KeyIDs.With(id)
 	}
 	kinds := []journal.OrderKind{journal.OrderRotate, journal.OrderAbort, journal.OrderRollback, journal.OrderRevive,
-		journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
+		journal.OrderRevoke, journal.OrderDecommission, journal.OrderResolve, journal.OrderPropagation, journal.OrderRehearse}
 	rotates, adopts := o.Kind == journal.OrderRotate, o.Kind == journal.OrderResolve && o.Decision == journal.Adopt
 	resolves := o.Kind == journal.OrderResolve && !adopts
 	despite, ours := resolves && o.Decision == journal.Despite, resolves && o.Decision == journal.Ours
-	names := adopts || despite || ours || rotates && o.Trigger == journal.ByCompromise && len(q.KeyIDs) > 0
+	revokes, ends := o.Kind == journal.OrderRevoke, o.Kind == journal.OrderRevoke || o.Kind == journal.OrderDecommission
+	names := revokes || adopts || despite || ours || rotates && o.Trigger == journal.ByCompromise && len(q.KeyIDs) > 0
 	if rotates && o.Trigger == "" {
 		o.Trigger = journal.ByHand
 	}
@@ -134,9 +144,15 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	case o.FalseAlarm && o.Kind != journal.OrderRollback:
 		return o, usage("false_alarm belongs to rollback")
 	case names != (len(q.KeyIDs) > 0):
-		return o, usage("key_ids belong to the decisions adopt, despite and ours, which need them, and to the trigger compromised")
+		return o, usage("key_ids belong to revoke and to the decisions adopt, despite and ours, which need them, and to the trigger compromised")
 	case len(q.KeyIDs) > 1 && !adopts:
 		return o, usage("key_ids must name one key")
+	case o.AcceptOutage && !ends:
+		return o, usage("accept_outage belongs to revoke and decommission")
+	case revokes && !o.AcceptOutage:
+		return o, usage("revoke needs accept_outage: it ends a key whatever reads it")
+	case ends && strings.TrimSpace(o.Why) == "":
+		return o, usage(q.Kind + " needs why")
 	case (despite || ours) && strings.TrimSpace(o.Why) == "":
 		return o, usage("the decision " + string(o.Decision) + " needs why")
 	case slices.ContainsFunc(q.KeyIDs, func(id string) bool { return !keyID.MatchString(id) }):

@@ -73,6 +73,9 @@ func Run(ctx context.Context, o Options, tasks []*Task) ([]Row, error) {
 	for err == nil && until.Err() == nil && f.open() {
 		err = f.look(until)
 	}
+	if err == nil && until.Err() == nil && f.after >= 0 {
+		_ = f.lastNews(until) // nothing depends on it
+	}
 	f.View.Clear()
 	if f.open() {
 		f.part(ctx, until.Err() != nil && ctx.Err() == nil, err)
@@ -239,14 +242,11 @@ func (f *follower) part(ctx context.Context, late bool, cause error) {
 		if t.over {
 			continue
 		}
-		if cause == nil && !t.heard {
-			_ = f.ask(ctx, t) // it may have been refused meanwhile; else it stands
+		if cause == nil {
+			_ = f.visit(ctx, t) // it may have got there meanwhile, or been refused; else it stands
 		}
 		if t.over {
 			continue
-		}
-		if rows, err := f.Client.Status(ctx, t.Policy()); cause == nil && err == nil && len(rows) == 1 {
-			t.row = rows[0]
 		}
 		why := "interrupted"
 		if late {

@@ -1,6 +1,7 @@
 package follow
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -31,7 +32,7 @@ type Row struct {
 func (f *follower) rows() []Row {
 	rows := make([]Row, 0, len(f.tasks))
 	for _, t := range f.tasks {
-		row := Row{Policy: t.Policy(), Outcome: t.outcome(), Rotation: text(t.rotation), KeyID: text(t.key), Took: int64(t.ended.Sub(t.begun) / time.Second)}
+		row := Row{Policy: t.Policy(), Outcome: t.outcome(), Rotation: text(t.rotation), KeyID: text(cmp.Or(t.key, t.Key)), Took: int64(t.ended.Sub(t.begun) / time.Second)}
 		said := t.detail
 		if t.err != nil && !t.left {
 			said = strings.TrimPrefix(t.err.Error(), t.Policy()+": ")

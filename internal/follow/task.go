@@ -33,6 +33,9 @@ type Task struct {
 	// Wants says in words what stays wanted when nobody looks any more.
 	Wants string
 
+	// Key is the key that the order speaks of, for the row.
+	Key string
+
 	id       int64
 	after    int64     // the last event before the order
 	begun    time.Time // when the order was given

@@ -5,65 +5,69 @@ type Kind string
 
 // The kinds of events. Those in [Kind.Urgent] are sent to people.
 const (
-	Started         Kind = "started"            // a rotation was planned
-	KeyCreated      Kind = "key_created"        // xAI answered a create with an id
-	KeyInDoubt      Kind = "key_in_doubt"       // a create's outcome is not known
-	KeyLost         Kind = "key_lost"           // a key's value is gone; it will be deleted
-	KeyFound        Kind = "key_found"          // the sweep found the key of an attempt in doubt
-	KeySettled      Kind = "attempt_settled"    // an attempt in doubt left nothing behind
-	KeyCompromised  Kind = "key_compromised"    // a human reported that a key is known to others
-	KeyUnproved     Kind = "proved_by_identity" // a key in use could not make the call that verifies it; who it is was enough
-	KeyAdopted      Kind = "key_adopted"        // a key became ours that this journal did not make
-	KeyStaged       Kind = "staged"             // every target holds the successor beside the current value
-	KeyVerified     Kind = "verified"           // the staged bytes were proved
-	PromoteBegun    Kind = "promoting"          // the point of no return
-	CanaryBegun     Kind = "canary"             // one target holds the successor, and the others wait
-	CanaryEnded     Kind = "canary_over"        // the others are next: Data says why
-	TargetPromoted  Kind = "target_promoted"    // a target reads back the successor
-	Promoted        Kind = "promoted"           // consumers read the successor everywhere: the rotation is live
-	KeyDisabled     Kind = "key_disabled"       // an old key is off
-	KeyEnabled      Kind = "key_enabled"        // an old key is on again
-	KeyDeleted      Kind = "key_deleted"        // a key is gone for good
-	KeyNotDisabled  Kind = "disable_refused"    // xAI does not let keys be disabled: deleted after the soak without
-	Finished        Kind = "done"               // the rotation is over
-	AbortBegun      Kind = "aborting"           // it goes back
-	AbortEnded      Kind = "aborted"            //
-	RollbackBegun   Kind = "rolling_back"       //
-	RollbackEnded   Kind = "rolled_back"        //
-	TakenOver       Kind = "superseded"         //
-	Failed          Kind = "failed"             // a step failed for the first time; it is tried again
-	Recovered       Kind = "recovered"          // a step that had failed went well
-	WaitsForHuman   Kind = "waiting_for_human"
-	AgeOverLimit    Kind = "age_over_limit"
-	Unretired       Kind = "unretired" // a predecessor that outlived max_wait was retired, in use or not
-	Drifted         Kind = "drift"
-	TargetResolved  Kind = "target_resolved"
-	KeyUnhealthy    Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
-	KeyHealthy      Kind = "key_healthy"
-	OrphansSeen     Kind = "orphans"      // keys with our prefix that no intent names
-	TeamRefused     Kind = "team_refused" // xAI refuses a team's management key, or it belongs to another team
-	HoldSet         Kind = "hold"
-	HoldReleased    Kind = "release"
-	OrderRefused    Kind = "order_refused"
-	Forgotten       Kind = "forget"
-	PolicyRemoved   Kind = "policy_removed" // the files have some policies no more: Data has the first names, and how many
-	ReloadRefused   Kind = "reload_refused"
-	Assumption      Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
-	AttemptReopened Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
-	JournalRestored Kind = "journal_restored"
-	JournalClaimed  Kind = "journal_claimed" // an installation took over a journal that belonged to another
-	HealthChanged   Kind = "health_changed"  // a policy became action_required or overdue, or is no longer: Data has from, to and the reason
-	Reconciled      Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
-	Healed          Kind = "healed"          // consumers read a key that works again
-	NamesShortened  Kind = "names_cut"       // xAI keeps names shorter than asked
-	FailedOver      Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
+	Started               Kind = "started"         // a rotation was planned
+	KeyCreated            Kind = "key_created"     // xAI answered a create with an id
+	KeyInDoubt            Kind = "key_in_doubt"    // a create's outcome is not known
+	KeyLost               Kind = "key_lost"        // a key's value is gone; it will be deleted
+	KeyFound              Kind = "key_found"       // the sweep found the key of an attempt in doubt
+	KeySettled            Kind = "attempt_settled" // an attempt in doubt left nothing behind
+	KeyCompromised        Kind = "key_compromised" // a human reported that a key is known to others
+	KeyRevoked            Kind = "key_revoked"     // a human ends a key now, whatever reads it: Data has why, by, and the readers
+	Decommission          Kind = "decommission"    // a human wants a policy's keys gone without a successor
+	DecommissionEnded     Kind = "decommissioned"  // they are gone: Data has the targets that still hold their values
+	DecommissionWithdrawn Kind = "decommission_withdrawn"
+	KeyUnproved           Kind = "proved_by_identity" // a key in use could not make the call that verifies it; who it is was enough
+	KeyAdopted            Kind = "key_adopted"        // a key became ours that this journal did not make
+	KeyStaged             Kind = "staged"             // every target holds the successor beside the current value
+	KeyVerified           Kind = "verified"           // the staged bytes were proved
+	PromoteBegun          Kind = "promoting"          // the point of no return
+	CanaryBegun           Kind = "canary"             // one target holds the successor, and the others wait
+	CanaryEnded           Kind = "canary_over"        // the others are next: Data says why
+	TargetPromoted        Kind = "target_promoted"    // a target reads back the successor
+	Promoted              Kind = "promoted"           // consumers read the successor everywhere: the rotation is live
+	KeyDisabled           Kind = "key_disabled"       // an old key is off
+	KeyEnabled            Kind = "key_enabled"        // an old key is on again
+	KeyDeleted            Kind = "key_deleted"        // a key is gone for good
+	KeyNotDisabled        Kind = "disable_refused"    // xAI does not let keys be disabled: deleted after the soak without
+	Finished              Kind = "done"               // the rotation is over
+	AbortBegun            Kind = "aborting"           // it goes back
+	AbortEnded            Kind = "aborted"            //
+	RollbackBegun         Kind = "rolling_back"       //
+	RollbackEnded         Kind = "rolled_back"        //
+	TakenOver             Kind = "superseded"         //
+	Failed                Kind = "failed"             // a step failed for the first time; it is tried again
+	Recovered             Kind = "recovered"          // a step that had failed went well
+	WaitsForHuman         Kind = "waiting_for_human"
+	AgeOverLimit          Kind = "age_over_limit"
+	Unretired             Kind = "unretired" // a predecessor that outlived max_wait was retired, in use or not
+	Drifted               Kind = "drift"
+	TargetResolved        Kind = "target_resolved"
+	KeyUnhealthy          Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
+	KeyHealthy            Kind = "key_healthy"
+	OrphansSeen           Kind = "orphans"      // keys with our prefix that no intent names
+	TeamRefused           Kind = "team_refused" // xAI refuses a team's management key, or it belongs to another team
+	HoldSet               Kind = "hold"
+	HoldReleased          Kind = "release"
+	OrderRefused          Kind = "order_refused"
+	Forgotten             Kind = "forget"
+	PolicyRemoved         Kind = "policy_removed" // the files have some policies no more: Data has the first names, and how many
+	ReloadRefused         Kind = "reload_refused"
+	Assumption            Kind = "assumption"       // what a rehearsal saw of something that is assumed of xAI
+	AttemptReopened       Kind = "attempt_reopened" // xAI lists a key of an attempt that was settled
+	JournalRestored       Kind = "journal_restored"
+	JournalClaimed        Kind = "journal_claimed" // an installation took over a journal that belonged to another
+	HealthChanged         Kind = "health_changed"  // a policy became action_required or overdue, or is no longer: Data has from, to and the reason
+	Reconciled            Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
+	Healed                Kind = "healed"          // consumers read a key that works again
+	NamesShortened        Kind = "names_cut"       // xAI keeps names shorter than asked
+	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
 // Urgent reports whether an event of this kind is sent to people.
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
 		return true
 	}
 	return false

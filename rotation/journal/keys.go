@@ -39,6 +39,8 @@ type Key struct {
 	CompromisedAt  time.Time
 	CompromisedWhy string
 	CompromisedBy  string
+	// RevokedAt is when a human said that a compromised key ends now, whatever reads it: it is turned off, else deleted.
+	RevokedAt time.Time
 
 	PropagatedAt        time.Time // when every cluster was seen to know it
 	PropagationWaivedAt time.Time // when a human passed over what xAI says of its propagation
@@ -61,6 +63,9 @@ type Key struct {
 
 // Compromised reports whether the key is known to others.
 func (k *Key) Compromised() bool { return !k.CompromisedAt.IsZero() }
+
+// Revoked reports whether the key is to end now, whatever reads it, or did. A report that was taken back ends that.
+func (k *Key) Revoked() bool { return k.Compromised() && !k.RevokedAt.IsZero() }
 
 // Expiry is when the key expires; zero: never, as far as is known. An expiry that is not later than the creation is not
 // believed: the key would never be new enough.

@@ -33,29 +33,32 @@ type OrderKind string
 
 // The orders.
 const (
-	OrderRotate      OrderKind = "rotate"
-	OrderAbort       OrderKind = "abort"
-	OrderRollback    OrderKind = "rollback"
-	OrderRevive      OrderKind = "revive"
-	OrderResolve     OrderKind = "resolve"     // Target and Decision; or Adopt and KeyIDs
-	OrderPropagation OrderKind = "propagation" // pass over a propagation map that stays incomplete
-	OrderRehearse    OrderKind = "rehearse"    // take a key with the least rights through its whole life, to see what holds of xAI
-	OrderClaim       OrderKind = "claim"       // this installation takes over (Why), or starts afresh beside the other one (Copy)
+	OrderRotate       OrderKind = "rotate"
+	OrderAbort        OrderKind = "abort"
+	OrderRollback     OrderKind = "rollback"
+	OrderRevive       OrderKind = "revive"
+	OrderResolve      OrderKind = "resolve"      // Target and Decision; or Adopt and KeyIDs
+	OrderPropagation  OrderKind = "propagation"  // pass over a propagation map that stays incomplete
+	OrderRehearse     OrderKind = "rehearse"     // take a key with the least rights through its whole life, to see what holds of xAI
+	OrderRevoke       OrderKind = "revoke"       // KeyIDs: one key ends now, whatever reads it
+	OrderDecommission OrderKind = "decommission" // the policy's keys go without a successor; abort takes it back
+	OrderClaim        OrderKind = "claim"        // this installation takes over (Why), or starts afresh beside the other one (Copy)
 )
 
 // Order is a human's word that the policy's owner carries out.
 type Order struct {
-	ID         int64
-	Policy     string
-	Kind       OrderKind
-	Trigger    Trigger // rotate: manual or compromised
-	Supersede  bool    // rotate: also while keys of the last rotation are being retired
-	FalseAlarm bool    // rollback: the key that was reported compromised is not
-	Target     TargetID
-	Decision   Decision
-	KeyIDs     IDs // Adopt: the keys that were agreed to; rotate --compromised: the key; Despite and Ours: the key
-	Why, By    string
-	At, DoneAt time.Time
-	Refused    string // why it was not carried out; "" when it was
-	RotationID string // what it began or joined
+	ID           int64
+	Policy       string
+	Kind         OrderKind
+	Trigger      Trigger // rotate: manual or compromised
+	Supersede    bool    // rotate: also while keys of the last rotation are being retired
+	FalseAlarm   bool    // rollback: the key that was reported compromised is not
+	AcceptOutage bool    // revoke, decommission: also while consumers read the key
+	Target       TargetID
+	Decision     Decision
+	KeyIDs       IDs // Adopt: the keys that were agreed to; rotate --compromised, revoke, Despite and Ours: the key
+	Why, By      string
+	At, DoneAt   time.Time
+	Refused      string // why it was not carried out; "" when it was
+	RotationID   string // what it began or joined
 }

@@ -78,6 +78,15 @@ type Policy struct {
 	WantedWhy     string
 	WantedBy      string
 
+	// The end of the policy, as people want it: its keys are turned off and deleted without a successor, and no rotation
+	// begins. DecommissionAt zero: it is not wanted. DecommissionOutage: whatever still reads them. DecommissionedAt is when
+	// the last of them was gone.
+	DecommissionAt     time.Time
+	DecommissionWhy    string
+	DecommissionBy     string
+	DecommissionOutage bool
+	DecommissionedAt   time.Time
+
 	// The comparison of a journal that may not be the newest with what stands outside. ReconcileMark is the last mark of
 	// [MetaRestored] that this policy was compared for; ReconcileFrom is since when it is being compared.
 	ReconcileMark string
@@ -107,6 +116,9 @@ type Policy struct {
 	OldestKey   time.Time // creation of the oldest key of the policy that xAI still accepts
 	KeyExpires  time.Time // of the live key
 }
+
+// Leaving reports whether the policy's keys are to go without a successor, or went so.
+func (p *Policy) Leaving() bool { return !p.DecommissionAt.IsZero() }
 
 // Summarize brings the columns of the policy's row that repeat what keys and rotations say up to date.
 func (r *Record) Summarize() {

@@ -13,7 +13,7 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.unclaimable()
 		o := journal.Order{
-			Policy: "a", Kind: journal.OrderResolve, Trigger: journal.ByHand, Supersede: true, FalseAlarm: true,
+			Policy: "a", Kind: journal.OrderResolve, Trigger: journal.ByHand, Supersede: true, FalseAlarm: true, AcceptOutage: true,
 			Target: journal.TargetID{Store: "vault", Path: "p", Field: "f"}, Decision: journal.Overwrite,
 			KeyIDs: "key-1 key-2",
 			Why:    "leaked", By: "me", At: now(),

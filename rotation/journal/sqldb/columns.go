@@ -10,7 +10,8 @@ import (
 // which only the release of a claim sets: a crash in the middle leaves the policy due.
 const (
 	loaded = "name team owner spec first_seen removed_at file spec_error"
-	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by reconcile_mark " +
+	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by " +
+		"decommission_at decommission_why decommission_by decommission_outage decommissioned_at reconcile_mark " +
 		"reconcile_from last_success reason error since failures age_alert_at held_at health " +
 		"health_reason overdue_at overdue_reason proved_at stale_at rotation_id key_id fingerprint live_since oldest_key key_expires"
 )
@@ -18,7 +19,8 @@ const (
 func ownedFields(p *journal.Policy) []any {
 	return []any{
 		instant{&p.DueAt}, &p.DueCause, instant{&p.NotBefore}, instant{&p.WatchAt}, &p.LostKeys, flag{&p.StaysOn},
-		instant{&p.WantedAt}, (*string)(&p.WantedTrigger), &p.WantedWhy, &p.WantedBy, &p.ReconcileMark, instant{&p.ReconcileFrom},
+		instant{&p.WantedAt}, (*string)(&p.WantedTrigger), &p.WantedWhy, &p.WantedBy,
+		instant{&p.DecommissionAt}, &p.DecommissionWhy, &p.DecommissionBy, flag{&p.DecommissionOutage}, instant{&p.DecommissionedAt}, &p.ReconcileMark, instant{&p.ReconcileFrom},
 		instant{&p.LastSuccess}, (*string)(&p.Reason), &p.Error, instant{&p.Since}, &p.Failures, instant{&p.AgeAlertAt},
 		instant{&p.HeldAt}, (*string)(&p.Health), (*string)(&p.HealthReason), instant{&p.OverdueAt}, (*string)(&p.OverdueReason), instant{&p.ProvedAt}, instant{&p.StaleAt},
 		&p.RotationID, &p.KeyID, &p.Fingerprint, instant{&p.LiveSince}, instant{&p.OldestKey}, instant{&p.KeyExpires},
@@ -52,7 +54,7 @@ var rotations = newTable("rotations", `id policy state trigger why said_by spec 
 // did not change those leaves them alone: his record may be older than the list.
 const (
 	ownKeyColumns = `ref id policy team name kept_name rotation spec origin state fingerprint created_at exposed_at live_at retire_from idle_from
-		disabled_at deleted_at replaced_by retire_rotation compromised_at compromised_why compromised_by propagated_at
+		disabled_at deleted_at replaced_by retire_rotation compromised_at compromised_why compromised_by revoked_at propagated_at
 		propagation_waived_at despite never_disabled health health_at bad_answers bad_since proved_at try_at tries reason error`
 	listedKeyColumns = ` user_id expires_at`
 )
@@ -62,7 +64,7 @@ func ownKeyFields(k *journal.Key) []any {
 		&k.Ref, &k.ID, &k.Policy, &k.Team, &k.Name, &k.KeptName, &k.Rotation, &k.Spec, (*string)(&k.Origin), (*string)(&k.State), &k.Fingerprint,
 		instant{&k.CreatedAt}, instant{&k.ExposedAt}, instant{&k.LiveAt}, instant{&k.RetireFrom}, instant{&k.IdleFrom},
 		instant{&k.DisabledAt}, instant{&k.DeletedAt}, &k.ReplacedBy, &k.RetireRotation,
-		instant{&k.CompromisedAt}, &k.CompromisedWhy, &k.CompromisedBy, instant{&k.PropagatedAt}, instant{&k.PropagationWaivedAt},
+		instant{&k.CompromisedAt}, &k.CompromisedWhy, &k.CompromisedBy, instant{&k.RevokedAt}, instant{&k.PropagatedAt}, instant{&k.PropagationWaivedAt},
 		&k.Despite, flag{&k.NeverDisabled},
 		(*string)(&k.Health), instant{&k.HealthAt}, &k.BadAnswers, instant{&k.BadSince}, instant{&k.ProvedAt},
 		instant{&k.TryAt}, &k.Tries, (*string)(&k.Reason), &k.Error,
@@ -102,12 +104,12 @@ var sightings = newTable("sightings", `policy store path field fingerprint key_i
 	})
 
 // orderColumns and orderFields leave out the id, which the database gives.
-const orderColumns = `policy kind trigger supersede false_alarm target_store target_path target_field decision key_ids why said_by
+const orderColumns = `policy kind trigger supersede false_alarm accept_outage target_store target_path target_field decision key_ids why said_by
 	at done_at refused rotation_id`
 
 func orderFields(o *journal.Order) []any {
 	return []any{
-		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, flag{&o.FalseAlarm}, &o.Target.Store, &o.Target.Path,
+		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, flag{&o.FalseAlarm}, flag{&o.AcceptOutage}, &o.Target.Store, &o.Target.Path,
 		&o.Target.Field, (*string)(&o.Decision), (*string)(&o.KeyIDs), &o.Why, &o.By, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
 	}
 }

@@ -27,6 +27,11 @@ CREATE TABLE policies (
   wanted_trigger TEXT NOT NULL DEFAULT '',
   wanted_why     TEXT NOT NULL DEFAULT '',
   wanted_by      TEXT NOT NULL DEFAULT '',
+  decommission_at     BIGINT,                 -- the policy's keys are to go without a successor
+  decommission_why    TEXT NOT NULL DEFAULT '',
+  decommission_by     TEXT NOT NULL DEFAULT '',
+  decommission_outage BIGINT NOT NULL DEFAULT 0, -- whatever still reads them
+  decommissioned_at   BIGINT,                 -- when the last of them was gone
   reconcile_mark TEXT NOT NULL DEFAULT '',
   reconcile_from BIGINT,
   last_success   BIGINT,
@@ -130,6 +135,7 @@ CREATE TABLE keys (
   compromised_at        BIGINT,
   compromised_why       TEXT NOT NULL,
   compromised_by        TEXT NOT NULL,
+  revoked_at            BIGINT,
   propagated_at         BIGINT,
   propagation_waived_at BIGINT,
   despite               TEXT NOT NULL,
@@ -231,10 +237,11 @@ CREATE INDEX sightings_by_fingerprint ON sightings (fingerprint);
 CREATE TABLE orders (
   id              INTEGER PRIMARY KEY AUTOINCREMENT,
   policy          TEXT NOT NULL,
-  kind            TEXT NOT NULL CHECK (kind IN ('rotate', 'abort', 'rollback', 'revive', 'resolve', 'propagation', 'rehearse', 'claim')),
+  kind            TEXT NOT NULL CHECK (kind IN ('rotate', 'abort', 'rollback', 'revive', 'resolve', 'propagation', 'rehearse', 'claim', 'revoke', 'decommission')),
   trigger         TEXT NOT NULL,
   supersede       BIGINT NOT NULL,
   false_alarm     BIGINT NOT NULL,
+  accept_outage   BIGINT NOT NULL,
   target_store    TEXT NOT NULL,
   target_path     TEXT NOT NULL,
   target_field    TEXT NOT NULL,
