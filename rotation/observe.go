@@ -67,8 +67,30 @@ func observe(ctx context.Context, r *run) Outcome {
 	} else if err != nil {
 		all = foremostOf(all, Outcome{Err: err, Wait: p.WatchAt})
 	}
+	all = foremostOf(all, strayed(r))
 	all.Wait = p.WatchAt
 	return all
+}
+
+// strayed shows a target of a live key that holds something else, while no rotation is under way that says so itself: during
+// the overlap too, when people can still go back.
+func strayed(r *run) Outcome {
+	if r.rec.Rotation != nil || r.rec.Live() == nil || !r.rec.Policy.RemovedAt.IsZero() {
+		return nothing
+	}
+	for _, pt := range r.policy.Targets {
+		row := *r.reader.Row(target.IDOf(pt))
+		if target.Excluded(row) {
+			continue
+		}
+		switch row.Status {
+		case journal.TargetDrift, journal.TargetMissing, journal.TargetOtherPolicy, journal.TargetOtherRotator:
+			if err := verdictOf(r, row).Err(row); err != nil {
+				return stands(r.rec.Policy.WatchAt, reason.Of(err), err.Error())
+			}
+		}
+	}
+	return nothing
 }
 
 // narrowingPace is the pause between two looks at a key whose rights are more than the policy's: people may change either.
@@ -88,7 +110,7 @@ func standingTarget(ctx context.Context, r *run) Outcome {
 	if err := reconciling(ctx, r); err != nil {
 		return Outcome{Wait: p.WatchAt, Reason: reason.Of(err), Standing: err.Error()}
 	}
-	return Outcome{Wait: p.WatchAt}
+	return foremostOf(Outcome{Wait: p.WatchAt}, strayed(r))
 }
 
 // namedTargets are the targets that the policy's files name now.

@@ -60,8 +60,8 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 		case err != nil:
 			*r.reader.Row(o.Target) = before
 			return fmt.Sprintf("the key in use could not be put there; try again later: %v", err), nil
-		case refused != "":
-			*r.reader.Row(o.Target) = before
+		case refused != "": // the decision stands all the same: the next key is written there
+			r.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
 			return refused, nil
 		}
 	}
@@ -84,6 +84,28 @@ func decide(r *run, row *journal.Target, d journal.Decision) {
 	case journal.Drop:
 		row.RemovedAt = r.now()
 	}
+}
+
+// valueLost says what works where the live key cannot be written again, since its value is nowhere any more.
+func valueLost(ctx context.Context, r *run, live *journal.Key, id journal.TargetID) string {
+	again := ""
+	if _, what := retiredBy(r); what != "" {
+		again = " --supersede"
+	}
+	say := fmt.Sprintf("nothing was written: no store and no memory has the value of key %s, which consumers read. What stands in %s may be replaced from now on: `rotator rotate %s%s` makes a new key and writes it there",
+		live.ID, id, r.claim.Policy, again)
+	old := newestOld(r, live)
+	if old == nil || old.Compromised() || old.Health == journal.HealthDead {
+		return say
+	}
+	handles, err := r.handles(r.policy)
+	if err == nil {
+		_, err = valueOf(ctx, r, old, handles)
+	}
+	if err != nil {
+		return say
+	}
+	return fmt.Sprintf("%s; `rotator rollback %s` goes back to key %s, whose value is kept", say, r.claim.Policy, old.ID)
 }
 
 // giveBack puts the live key into a target again, where a human says that what stands there may be replaced and no
@@ -110,8 +132,7 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 	}
 	value, err := valueOf(ctx, r, live, handles)
 	if reason.Is(err, reason.NoOldValue) {
-		wantKey(r, journal.ByHand, "no store has the value of key "+live.ID+" any more", "") // a new key is written there now
-		return "", nil
+		return valueLost(ctx, r, r.rec.Key(ref), id), nil
 	}
 	if err != nil {
 		return "", err
