@@ -52,14 +52,25 @@ func obey(ctx context.Context, r *run, o *journal.Order) (refused string, err er
 		return err.Error(), nil
 	}
 	switch o.Kind {
+	case journal.OrderRotate, journal.OrderRollback, journal.OrderRevive, journal.OrderRehearse:
+		if r.rec.Policy.Leaving() {
+			return decommissioned(r), nil
+		}
+	}
+	switch o.Kind {
 	case journal.OrderRotate:
 		return orderRotate(ctx, r, o)
 	case journal.OrderAbort:
+		if r.rec.Policy.Leaving() {
+			return orderWithdraw(ctx, r, o)
+		}
 		return orderAbort(r, o), nil
 	case journal.OrderRollback:
 		return orderRollback(ctx, r, o)
 	case journal.OrderRevive:
 		return orderRevive(ctx, r, o)
+	case journal.OrderDecommission:
+		return orderDecommission(r, o), nil
 	case journal.OrderRevoke:
 		return orderRevoke(ctx, r, o)
 	case journal.OrderResolve:

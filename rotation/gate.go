@@ -65,7 +65,7 @@ func gate(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) 
 // checkFacts are the rules that need little: what the journal says, and whether xAI and we agree about who and when.
 func checkFacts(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (team Team, err error) {
 	on := func(x rule) bool { return r.engine.without != x }
-	if on(ruleState) && !mayDestroy(k, kind) {
+	if on(ruleState) && !mayDestroy(r, k, kind) {
 		return team, reason.Errorf(reason.Internal, "%s key %s: it is %s", kind, k.ID, k.State)
 	}
 	if on(ruleHold) {
@@ -87,8 +87,10 @@ func checkFacts(ctx context.Context, r *run, k *journal.Key, kind journal.Effect
 	return team, err
 }
 
-func mayDestroy(k *journal.Key, kind journal.EffectKind) bool {
+func mayDestroy(r *run, k *journal.Key, kind journal.EffectKind) bool {
 	switch k.State {
+	case journal.LiveKey:
+		return r.rec.Policy.Leaving()
 	case journal.RetiringKey, journal.RejectedKey:
 		return true
 	case journal.DisabledKey, journal.DeletingKey:
@@ -135,10 +137,14 @@ func listedAsOurs(ctx context.Context, r *run, k *journal.Key) error {
 
 // heldNowhere reads now whatever could hold the key: every target that the policy ever named, and every target of any
 // policy that was seen to hold it; for an adopted key, which anybody may have written anywhere, every target of every
-// policy. A target that cannot be read blocks, unless a human passed over its silence.
+// policy. A target that cannot be read blocks, unless a human passed over its silence. The own targets of a decommissioned policy
+// may hold a key that nobody uses.
 func heldNowhere(ctx context.Context, r *run, k *journal.Key) error {
 	ref := k.Ref
 	for _, row := range slices.Clone(r.rec.Targets) {
+		if mayCutOff(r, r.rec.Key(ref)) && owns(r, row.TargetID) {
+			continue
+		}
 		if err := readForKey(ctx, r, row, r.rec.Key(ref), true); err != nil {
 			return err
 		}
@@ -261,7 +267,7 @@ func stillSighted(ctx context.Context, r *run, k *journal.Key) error {
 	}
 	rows = slices.DeleteFunc(rows, func(s journal.Sighting) bool { return s.Policy == r.claim.Policy })
 	for _, s := range r.rec.Sightings {
-		if s.KeyID == k.ID || k.Fingerprint != "" && s.Fingerprint == k.Fingerprint {
+		if (s.KeyID == k.ID || k.Fingerprint != "" && s.Fingerprint == k.Fingerprint) && !(mayCutOff(r, k) && owns(r, s.TargetID)) {
 			rows = append(rows, s)
 		}
 	}
@@ -292,6 +298,9 @@ func nothingUnderWay(_ context.Context, r *run, k *journal.Key) error {
 func succeeded(ctx context.Context, r *run, k *journal.Key) error {
 	if k.ExposedAt.IsZero() && (k.State == journal.RejectedKey || k.State == journal.DeletingKey) {
 		return nil // no consumer ever read it
+	}
+	if r.rec.Policy.Leaving() {
+		return nil // there is to be none
 	}
 	live := r.rec.Live()
 	if live == nil || live.Ref == k.Ref {

@@ -16,7 +16,7 @@ import (
 // nothing is on its way, it begins a rotation to the newest key that proves itself; where there is none, to a new key. No
 // hold stops it.
 func heal(ctx context.Context, r *run) Outcome {
-	if !r.rec.Policy.RemovedAt.IsZero() {
+	if !r.rec.Policy.RemovedAt.IsZero() || r.rec.Policy.Leaving() {
 		return nothing
 	}
 	why := whyHurt(r)

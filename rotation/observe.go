@@ -30,7 +30,7 @@ func observe(ctx context.Context, r *run) Outcome {
 		r.log.Warn("target or key could not be read; will retry", "err", err)
 		all = foremostOf(all, Outcome{Err: err, Wait: p.WatchAt})
 	}
-	if p.RemovedAt.IsZero() {
+	if p.RemovedAt.IsZero() && !p.Leaving() {
 		if err := contact(ctx, r, r.policy); gone(ctx, err) {
 			return failed(err)
 		} else if reason.Is(err, reason.Narrowing) { // all could be read
@@ -75,7 +75,7 @@ func observe(ctx context.Context, r *run) Outcome {
 // strayed shows a target of a live key that holds something else, while no rotation is under way that says so itself: during
 // the overlap too, when people can still go back.
 func strayed(r *run) Outcome {
-	if r.rec.Rotation != nil || r.rec.Live() == nil || !r.rec.Policy.RemovedAt.IsZero() {
+	if r.rec.Rotation != nil || r.rec.Live() == nil || !r.rec.Policy.RemovedAt.IsZero() || r.rec.Policy.Leaving() {
 		return nothing
 	}
 	for _, pt := range r.policy.Targets {
@@ -167,7 +167,7 @@ func inspect(ctx context.Context, r *run, id journal.TargetID) (secret.Text, err
 	if rot := r.rec.Rotation; rot != nil && (row.Fingerprint != before.Fingerprint || before.Error != "") {
 		rot.TryAt = noTime // what it waits for may be there now
 	}
-	if !row.RemovedAt.IsZero() { // what is no longer ours to write may hold anything
+	if !row.RemovedAt.IsZero() || r.rec.Policy.Leaving() && r.rec.KeyByID(row.KeyID) == nil { // what is no longer ours to write may hold anything
 		row.Status = journal.TargetOK
 		if row.Fingerprint == "" {
 			row.Status = journal.TargetEmpty
@@ -261,7 +261,7 @@ func examineAll(ctx context.Context, r *run, read map[string]secret.Text) error 
 		if !held && (k.State == journal.PromotingKey || k.State == journal.LiveKey) {
 			v, held = r.engine.hand.get(k.Ref)
 		}
-		if !held || !target.Is(v, k.Fingerprint) || k.State == journal.DisabledKey && !holdsAnywhere(r, k) {
+		if !held || !target.Is(v, k.Fingerprint) || k.State == journal.DisabledKey && (!holdsAnywhere(r, k) || r.rec.Policy.Leaving()) {
 			continue
 		}
 		if err := examine(ctx, r, v, k); gone(ctx, err) {

@@ -49,11 +49,14 @@ func retire(ctx context.Context, r *run) Outcome {
 		case out.Moved:
 			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
 		default:
+			says := out.Says
 			out = restKey(r, k, out.Wait, out.Reason)
+			out.Says = says
 		}
 		all = foremostOf(all, out)
 	}
 	closeRotations(r)
+	endDecommission(r)
 	return all
 }
 
@@ -110,6 +113,8 @@ func unwanted(r *run, k *journal.Key) bool {
 		return false
 	}
 	switch k.State {
+	case journal.LiveKey, journal.PromotingKey:
+		return leaves(r, k)
 	case journal.RetiringKey, journal.DisabledKey, journal.RejectedKey, journal.DeletingKey:
 		return true
 	}
@@ -140,7 +145,11 @@ func retireOne(ctx context.Context, r *run, k *journal.Key) Outcome {
 	switch k.State {
 	case journal.RejectedKey, journal.DeletingKey:
 		return doneOr(r, erase(ctx, r, k))
-	case journal.DisabledKey:
+	}
+	switch {
+	case leaves(r, k):
+		return leave(ctx, r, k)
+	case k.State == journal.DisabledKey:
 		return soaking(ctx, r, k)
 	}
 	return overlapping(ctx, r, k)

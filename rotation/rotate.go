@@ -117,7 +117,7 @@ func stirred(r *run) bool {
 // idle decides whether a rotation begins.
 func idle(ctx context.Context, r *run) Outcome {
 	p := &r.rec.Policy
-	if !p.RemovedAt.IsZero() {
+	if !p.RemovedAt.IsZero() || p.Leaving() {
 		p.DueAt, p.DueCause = noTime, ""
 		return nothing
 	}

@@ -17,7 +17,7 @@ import (
 func owesEnable(r *run, e journal.Effect) bool {
 	k := r.rec.Key(e.Key)
 	if e.Kind != journal.EffectDisable || e.State != journal.EffectDone && e.State != journal.EffectUnknown || k == nil ||
-		k.Compromised() || !k.State.Exposed() || k.State == journal.RetiringKey && !wantedOnAgain(r, k) {
+		k.Compromised() || r.rec.Policy.Leaving() || !k.State.Exposed() || k.State == journal.RetiringKey && !wantedOnAgain(r, k) {
 		return false
 	}
 	return !slices.ContainsFunc(r.rec.Effects, func(on journal.Effect) bool {

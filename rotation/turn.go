@@ -19,7 +19,7 @@ func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h
 	r := &run{
 		engine: e, claim: c, env: env, rec: rec, log: e.log.With("policy", c.Policy), now: h.Now, guard: h.Guard, slow: h.Slow,
 		proofs: make(map[string]time.Time), names: make(map[string]string), acls: make(map[string][]string),
-		owners: make(map[string]string),
+		owners: make(map[string]string), unused: make(map[string]bool),
 	}
 	if r.now == nil {
 		r.now = e.now

@@ -52,6 +52,19 @@ func (u Usage) SurelyUsedFrom(keyID string, t time.Time) bool {
 	})
 }
 
+// LastUse returns the beginning of the last hour in which any key was used: up to then billing is known to have heard. seen is
+// false when the answer tells of no use, or is only a part.
+func (u Usage) LastUse() (at time.Time, seen bool) {
+	for _, points := range u.keys {
+		for _, p := range points {
+			if p.used && !p.time.Equal(unread) && p.time.After(at) {
+				at = p.time
+			}
+		}
+	}
+	return at, !at.IsZero() && !u.Limited
+}
+
 // Newest returns the beginning of the last hour that the answer has a point for, of this key. seen is false when the answer
 // never names the key. A point may be a zero, and the last one may still grow: billing lags. The time is zero when a point
 // could not be read.

@@ -21,6 +21,9 @@ func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze,
 		Reconciling: !row.ReconcileFrom.IsZero(), Removed: !row.RemovedAt.IsZero(), Reason: row.Reason, Failures: row.Failures,
 		SpecError: row.SpecError != "", Held: rec.Hold.Active(now), HeldUntil: rec.Hold.Until, Watch: watch,
 	}
+	if row.Leaving() {
+		f.Removed = true // nothing of it is to be in use
+	}
 	if !f.Held {
 		f.HeldUntil = time.Time{}
 	}
@@ -28,6 +31,10 @@ func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze,
 	f.jobs(rec, human)
 	f.keys(p, rec, freezes, now)
 	f.targets(p, rec)
+	if row.Leaving() {
+		f.Moving = f.Moving || f.Keys
+		f.KeyDead, f.Keys = false, false // its keys go, without another word of people
+	}
 	return f
 }
 
@@ -35,7 +42,7 @@ func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze,
 // hold does not stop.
 func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Freeze, now time.Time) time.Time {
 	p := &rec.Policy
-	if !p.RemovedAt.IsZero() {
+	if !p.RemovedAt.IsZero() || p.Leaving() {
 		return time.Time{}
 	}
 	at, trigger := p.DueAt, journal.Trigger(p.DueCause)
