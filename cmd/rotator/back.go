@@ -11,13 +11,18 @@ func (a *cli) abortCommand() *cobra.Command {
 	why := ""
 	c := a.orderCommand(&cobra.Command{
 		Use:   "abort POLICY...",
-		Short: "Take a rotation back before anything was promoted, and hold the policy",
+		Short: "Take back a rotation before anything was promoted, or a decommission",
 		Long: `Abort discards what is staged and deletes the new key. It is refused once the promote has begun: then rollback is the
-way. The policy is held afterwards, or the scheduler would begin again at once.`,
+way. The policy is held afterwards, or the scheduler would begin again at once.
+
+A policy that is being decommissioned is wanted again: its key is turned on where it is off, and a new one is made where that
+is too late. It is not held.`,
 		Example: `  rotator abort chat-prod --why "wrong team"
   rotator abort chat-prod search-prod`,
 	}, func(*connection, string) (*follow.Task, error) {
-		return carried(journal.OrderAbort, why, "the end of the rotation", follow.Until(journal.Aborted)), nil
+		t := carried(journal.OrderAbort, why, "the end of the rotation", follow.Until(journal.Aborted))
+		t.Withdraws = true
+		return t, nil
 	})
 	c.Flags().StringVar(&why, "why", "", "`REASON`, for the record")
 	return c

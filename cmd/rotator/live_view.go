@@ -130,6 +130,12 @@ func sentence(e api.EventRow) string {
 		return "key " + d["key_id"] + " is off"
 	case journal.KeyRevoked:
 		return strings.TrimSuffix("key "+d["key_id"]+" ends now; it was read from "+d["readers"], "; it was read from ")
+	case journal.Decommission:
+		return "decommissioned: no rotation begins any more"
+	case journal.DecommissionEnded:
+		return strings.TrimSuffix("its keys are gone; their values are left in "+d["targets"], "; their values are left in ")
+	case journal.DecommissionWithdrawn:
+		return "the decommission is taken back"
 	case journal.KeyEnabled:
 		return "key " + d["key_id"] + " is on again"
 	case journal.KeyDeleted:

@@ -135,6 +135,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.holdCommand(),
 		a.releaseCommand(),
 		a.resolveCommand(),
+		a.decommissionCommand(),
 		a.forgetCommand(),
 		a.keysCommand(),
 		a.stateCommand(),

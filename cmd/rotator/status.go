@@ -154,6 +154,9 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		if r.Error != nil {
 			why += ": " + *r.Error
 		}
+		for _, w := range r.Wanted {
+			why = strings.TrimPrefix(why+wantedSays(w), "; ")
+		}
 		if r.SpecError != nil {
 			why = strings.TrimPrefix(why+"; uses the last accepted version: its file was refused", "; ")
 		}
@@ -167,6 +170,20 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		}
 		t.row(cells...)
 	}
+}
+
+// wantedSays tells of what people asked for besides a rotation, which the state shows.
+func wantedSays(w api.WantedRow) string {
+	by := strings.TrimSuffix(" by "+or(w.By)+": "+or(w.Why), ": ")
+	switch {
+	case w.What == string(journal.OrderRevoke):
+		return "; key " + or(w.KeyID) + " is revoked" + by
+	case w.What == string(journal.OrderDecommission) && w.Done != nil:
+		return "; decommissioned" + by
+	case w.What == string(journal.OrderDecommission):
+		return "; being decommissioned" + by
+	}
+	return ""
 }
 
 // completePolicies proposes names of policies to the shell: those that the journal knows.

@@ -30,29 +30,32 @@ type Task struct {
 	Goal Goal
 	// Seen asks of the policy's status whether the goal is reached, in place of Goal; done says what to say of it then.
 	Seen func(api.StatusRow) (reached bool, done string)
+	// Withdraws: the order may also take back a decommission, and has then reached its goal.
+	Withdraws bool
 	// Wants says in words what stays wanted when nobody looks any more.
 	Wants string
 
 	// Key is the key that the order speaks of, for the row.
 	Key string
 
-	id       int64
-	after    int64     // the last event before the order
-	begun    time.Time // when the order was given
-	ended    time.Time
-	heard    bool      // the order was carried out
-	rotation string    // that the order began or joined
-	newest   string    // that began last since the order
-	lifted   string    // why a hold was lifted meanwhile
-	stuck    time.Time // since when it is seen waiting for a human
-	row      api.StatusRow
-	reason   string // as last told
-	detail   string
-	key      string // that the rotation made live
-	over     bool
-	refused  bool
-	left     bool // nobody looks any more, and it was not over
-	err      error
+	id        int64
+	after     int64     // the last event before the order
+	begun     time.Time // when the order was given
+	ended     time.Time
+	heard     bool      // the order was carried out
+	rotation  string    // that the order began or joined
+	newest    string    // that began last since the order
+	withdrawn bool      // a decommission was taken back meanwhile
+	lifted    string    // why a hold was lifted meanwhile
+	stuck     time.Time // since when it is seen waiting for a human
+	row       api.StatusRow
+	reason    string // as last told
+	detail    string
+	key       string // that the rotation made live
+	over      bool
+	refused   bool
+	left      bool // nobody looks any more, and it was not over
+	err       error
 }
 
 // Policy is the policy that the task is for.
@@ -79,6 +82,8 @@ func (t *Task) hears(e api.EventRow) bool {
 		t.newest = or(e.Rotation)
 	case journal.HoldReleased:
 		t.lifted = e.Data["why"]
+	case journal.DecommissionWithdrawn:
+		t.withdrawn = true
 	}
 	return true
 }
@@ -94,6 +99,11 @@ func (f *follower) visit(ctx context.Context, t *Task) error {
 		if err := f.ask(ctx, t); err != nil || t.over {
 			return err
 		}
+	}
+	if t.heard && t.Withdraws && t.withdrawn {
+		t.detail = "the decommission is taken back"
+		t.end(nil)
+		return nil
 	}
 	if t.heard && t.Seen != nil {
 		if reached, done := t.Seen(t.row); reached {
