@@ -268,6 +268,9 @@ func (r *run) agenda() time.Time {
 	for _, n := range r.notes {
 		if n.Err != nil && n.Wait.IsZero() {
 			n.Wait = now.Add(r.backoff(r.rec.Policy.Failures))
+			if r.rec.Policy.Failures == 0 { // it is not the one that is shown, and so not counted
+				n.Wait = now.Add(time.Minute)
+			}
 		}
 		if n.job != parked && !n.Wait.IsZero() && !n.Wait.After(now) { // nothing moved: at once it would only be the same again
 			n.Wait = now.Add(leastWait)

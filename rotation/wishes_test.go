@@ -84,6 +84,11 @@ func TestWishes(t *testing.T) {
 	t.Logf("%d steps", total)
 }
 
+// pass lets time pass, less than until the schedule is due: watches take most of a long life.
+func (w *wishes) pass() {
+	w.run(rapid.SampledFrom([]time.Duration{time.Second, 2 * time.Second, time.Minute, time.Hour, 5 * time.Hour}).Draw(w.r, "time"))
+}
+
 // wish gives an order of any kind.
 func (w *wishes) wish() {
 	p := w.policy()
@@ -172,7 +177,10 @@ func (w *wishes) end() {
 	for _, s := range w.stores {
 		s.OnCall(func(memstore.Call) error { w.live(); return nil })
 	}
-	for range 4 {
+	for round := range 6 {
+		if round > 1 && w.calm() && !slices.ContainsFunc(w.known(), func(p string) bool { return w.record(p).Policy.Reason != "" }) {
+			break
+		}
 		for _, p := range w.known() {
 			_ = w.journal.SetHold(w.t.Context(), w.clock, p, journal.Hold{}, journal.Event{At: w.clock, Kind: journal.HoldReleased})
 			r := w.record(p)
@@ -189,8 +197,8 @@ func (w *wishes) end() {
 			}
 		}
 		w.excuse()
+		w.run(15 * time.Minute)
 		w.runUntil(60*time.Hour, w.calm)
-		w.rest()
 	}
 	for i, o := range w.asked {
 		if why := w.unkept(i, o); why != "" {
