@@ -48,14 +48,14 @@ func (b *bench) end() {
 	}
 }
 
-// left checks that nothing of chat is left at xAI, and that the decommission was told once.
+// left checks that nothing of chat is left at xAI, and that this was told.
 func (b *bench) left() {
 	b.t.Helper()
 	r := b.record("chat")
 	if len(r.Keys)+len(r.Effects) > 0 || r.Rotation != nil {
 		b.violated("left are %v, %v, %v: %s %s", r.Keys, r.Effects, r.Rotation, r.Policy.Reason, r.Policy.Error)
 	}
-	if n := b.count(journal.DecommissionEnded); n != 1 {
+	if n := b.count(journal.DecommissionEnded); n < 1 { // again where the answer of a commit was lost
 		b.violated("the end was told %d times", n)
 	}
 	for _, k := range b.sim.Live(teamID) {

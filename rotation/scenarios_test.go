@@ -77,6 +77,15 @@ func scenarios() []scenario {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
 				b.rest()
 			}, inUse},
+			scenario{"revoked, " + n.name, live, func(b *bench) {
+				b.revoke(b.key())
+				b.rest()
+			}, inUse},
+			scenario{"decommissioned, " + n.name, live, func(b *bench) {
+				b.exempt[b.key()] = true
+				b.decommission(true)
+				b.rest()
+			}, func(b *bench) { b.left() }},
 			scenario{"superseded, " + n.name, midway(journal.Live), func(b *bench) {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
 				b.rest()

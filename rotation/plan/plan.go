@@ -73,6 +73,10 @@ func Of(q Question) []Row {
 	if h := rec.Hold; h.Active(q.Now) {
 		o.add(Row{Action: Wait, At: h.Until, Detail: "held by " + h.By + ": " + h.Reason})
 	}
+	if rec.Policy.Leaving() {
+		o.leaving()
+		return o.rows
+	}
 	o.inFlight()
 	o.retiring()
 	facts := due.FactsOf(q.Policy, rec)
@@ -103,6 +107,22 @@ func (o *outline) inFlight() {
 	}
 	if r != nil {
 		o.add(Row{Action: Rotate, At: r.StartedAt, KeyID: r.KeyID, Detail: fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger)})
+	}
+}
+
+// leaving outlines the end of a policy that is decommissioned: no rotation begins.
+func (o *outline) leaving() {
+	p := o.Record.Policy
+	o.add(Row{Action: Wait, Detail: fmt.Sprintf("decommissioned by %s: %s; no rotation begins", p.DecommissionBy, p.DecommissionWhy)})
+	for _, k := range o.Record.Keys {
+		switch {
+		case k.State == journal.DisabledKey:
+			o.add(Row{Action: Delete, At: o.thawed(k.DisabledAt.Add(o.Policy.Retire.Soak.Std()), k), KeyID: k.ID})
+		case k.State.Exposed() && p.DecommissionOutage:
+			o.add(Row{Action: Disable, At: o.thawed(o.Now, k), KeyID: k.ID, Detail: "whatever reads it"})
+		case k.State.Exposed():
+			o.add(Row{Action: Disable, KeyID: k.ID, Detail: "when its use shows that nobody needs it"})
+		}
 	}
 }
 

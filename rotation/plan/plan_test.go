@@ -106,6 +106,9 @@ func TestOf(t *testing.T) {
 12-04 00:00 promote k1 a:chat replaces the key in use
 12-04 02:00 disable k1
 12-04 06:00 delete k1`},
+		"decommissioned": {func(q *plan.Question) {
+			q.Record.Policy.DecommissionAt, q.Record.Policy.DecommissionBy, q.Record.Policy.DecommissionWhy = monday, "ann", "shut down"
+		}, "- wait   decommissioned by ann: shut down; no rotation begins\n- disable k1  when its use shows that nobody needs it"},
 		"a hold without an end": {func(q *plan.Question) {
 			q.Record.Policy.LastSuccess, q.Record.Hold = monday, journal.Hold{By: "ann", Reason: "incident", At: monday.Add(-time.Hour), Scope: journal.HoldAll}
 		}, `
