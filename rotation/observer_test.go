@@ -287,7 +287,7 @@ func (o *observer) unread(op, id string, value secret.Text) {
 			}
 		}
 		for _, p := range s.Pending() {
-			if p.Op == "promote" && p.Fingerprint == value.Fingerprint() {
+			if p.Op == "promote" && !p.Stale && p.Fingerprint == value.Fingerprint() {
 				o.b.violated("I3: %s of key %s while a write of it to %s:%s is under way", op, id, name, p.Path)
 			}
 		}

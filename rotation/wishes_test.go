@@ -120,7 +120,7 @@ func (w *wishes) wish() {
 		o.KeyIDs, o.AcceptOutage = journal.IDs(key), true
 		w.exempt[key] = true
 	case journal.OrderResolve:
-		if len(w.specs[p].Targets) == 0 {
+		if w.specs[p] == nil { // it was removed
 			return
 		}
 		pt := rapid.SampledFrom(w.specs[p].Targets).Draw(w.r, "target")
@@ -245,7 +245,7 @@ func (w *wishes) unkept(i int, o wish) string {
 		}
 	case o.Kind == journal.OrderRollback:
 		back := func(rot journal.Rotation) bool {
-			return rot.Trigger == journal.ByRollback && !rot.LiveAt.IsZero() && rot.LiveAt.After(o.At)
+			return rot.Trigger == journal.ByRollback && !rot.LiveAt.IsZero() && !rot.LiveAt.Before(o.At)
 		}
 		if !slices.ContainsFunc(w.history(o.Policy), back) && p.RemovedAt.IsZero() && !w.wasRemoved(o) && r.Rotation == nil {
 			gave := func(rot journal.Rotation) bool {
@@ -283,7 +283,7 @@ func (w *wishes) history(policy string) []journal.Rotation {
 // rotatedAfter reports whether a new key became live after an order.
 func (w *wishes) rotatedAfter(o wish) bool {
 	return slices.ContainsFunc(w.history(o.Policy), func(rot journal.Rotation) bool {
-		return !rot.Existing && rot.LiveAt.After(o.At)
+		return !rot.Existing && !rot.LiveAt.IsZero() && !rot.LiveAt.Before(o.At)
 	})
 }
 

@@ -25,7 +25,8 @@ type Write struct {
 // Pending is a write that was sent and has not landed yet.
 type Pending struct {
 	Write
-	Due time.Time
+	Due   time.Time
+	Stale bool // the document changed since: it will fail
 }
 
 // Landed is a write at the moment at which it takes effect.
@@ -77,7 +78,8 @@ func (s *Store) Pending() []Pending {
 	s.settle()
 	var out []Pending
 	for _, l := range s.inOrder() {
-		out = append(out, Pending{l.write(), l.due})
+		stale := !s.Plain && (l.op == "promote" || l.op == "fence") && s.state.docs[l.target.Path].version != l.version
+		out = append(out, Pending{l.write(), l.due, stale})
 	}
 	return out
 }
