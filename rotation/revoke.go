@@ -196,7 +196,7 @@ func keepOff(ctx context.Context, r *run, k *journal.Key) Outcome {
 }
 
 // isUrgent reports whether a revoked key can be ended now, or one was revoked that nobody heard of.
-func (r *run) isUrgent() bool {
+func isUrgent(r *run) bool {
 	return slices.ContainsFunc(r.rec.Orders, func(o journal.Order) bool { return o.Kind == journal.OrderRevoke && o.DoneAt.IsZero() }) ||
 		slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return isEnding(r, &k) && !r.postponed(k.TryAt) })
 }
@@ -210,8 +210,8 @@ func revocations(ctx context.Context, r *run) Outcome {
 }
 
 // endRevoked is a turn that ends revoked keys and asks xAI alone. The policy is due at once afterwards, for all else.
-func (r *run) endRevoked(ctx context.Context, task *turn.Task) error {
-	if err := task.Admit(r.teams()); err != nil {
+func endRevoked(ctx context.Context, r *run, task *turn.Task) error {
+	if err := task.Admit(teamsOf(r)); err != nil {
 		return r.unadmitted(task, err)
 	}
 	for again, pass := true, 0; again && pass < maxPasses; pass++ {
@@ -237,8 +237,8 @@ func (r *run) endRevoked(ctx context.Context, task *turn.Task) error {
 	return r.commit(ctx, true)
 }
 
-// teams are the teams that the turn may call.
-func (r *run) teams() []turn.Resource {
+// teamsOf are the teams that the turn may call.
+func teamsOf(r *run) []turn.Resource {
 	var list []turn.Resource
 	for _, one := range r.resources() {
 		if strings.HasPrefix(one.Name, teamResource) {

@@ -27,8 +27,8 @@ func (e *Engine) Turn(ctx context.Context, task *turn.Task) (err error) {
 	if err := r.recall(); err != nil {
 		return &turn.Defect{Err: err}
 	}
-	if r.isUrgent() {
-		return r.endRevoked(ctx, task)
+	if isUrgent(r) {
+		return endRevoked(ctx, r, task)
 	}
 	if err := task.Admit(r.resources()); err != nil {
 		return r.unadmitted(task, err)

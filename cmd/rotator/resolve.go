@@ -30,7 +30,12 @@ deleted, puts the key in use there at once; --leave keeps it and is quiet about 
 policy's hands. With --propagation it passes over a cluster that does not hear of the new key. With --key and --despite it
 passes over the silence of a target that cannot be read and so keeps that key from being retired; what was seen there is
 never passed over. With --key alone it says that a key which xAI lists under a shortened name (names_cut) is the one that a
-lost create of this policy made: it is deleted, and keys are made again.`,
+lost create of this policy made: it is deleted, and keys are made again.
+
+It fails where the key in use is to be put back and its value is nowhere any more, and says what works instead.`,
+		Example: `  rotator resolve chat-prod --target vault:llm/chat#api_key --overwrite --why "edited by mistake"
+  rotator resolve chat-prod --target local:chat --drop
+  rotator resolve chat-prod --key KEY --despite old:chat --why "that server is gone"`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -128,6 +133,8 @@ func (a *cli) forgetCommand() *cobra.Command {
 		Short: "Forget a policy that was removed, or one target that it no longer names",
 		Long: `Forget drops what the journal knows: from then on no target of it keeps an old key from being retired, and none of its
 keys is touched any more. What was forgotten stays in the events.`,
+		Example: `  rotator forget chat-old
+  rotator forget chat-prod --target local:former`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completePolicies,
 		RunE:              func(c *cobra.Command, args []string) error { return a.forget(c.Context(), args[0], target) },
