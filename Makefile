@@ -8,7 +8,7 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 
 # What runs goroutines of its own is tested with the race detector too; of the machine, which takes one step at a time, its
 # scheduler and its leases.
-RACE       = ./rotation/schedule ./rotation/journal/sqldb ./internal/api ./internal/notify ./internal/app ./cmd/rotator ./stores/memstore ./xai ./internal/traces
+RACE       = ./rotation/schedule ./rotation/journal/sqldb ./internal/api ./internal/notify ./internal/app ./cmd/rotator ./stores/memstore ./xai ./internal/traces ./internal/logging ./internal/follow
 CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First|Round|Slow|Sluggish|Replica|Others|Value)
 
 # $(call go-test,FLAGS,PACKAGES). With AGAIN=1 a test that failed is tried once more, and told of all the same (see
