@@ -124,6 +124,10 @@ func sentence(e api.EventRow) string {
 		return "promoting: from here on it goes forward, or is rolled back"
 	case journal.TargetPromoted:
 		return d["target"] + " holds the new key"
+	case journal.CanaryBegun:
+		return d["target"] + " is the canary: the others wait until its consumers use the new key, at most " + d["for"]
+	case journal.CanaryEnded:
+		return "the canary is over: " + d["why"]
 	case journal.Promoted:
 		return "live: consumers read key " + d["key_id"]
 	case journal.KeyDisabled:
