@@ -217,7 +217,8 @@ func ownerOf(ctx context.Context, r *run, row journal.Target) (policy string, st
 	if err != nil {
 		return "", false, err
 	}
-	for _, k := range known {
+	if len(known) > 0 { // an id is one key's
+		k := known[0]
 		if k.Policy != r.claim.Policy && !k.State.Gone() {
 			return k.Policy, false, nil
 		}

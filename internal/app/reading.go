@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"rotator/internal/api"
@@ -165,6 +164,3 @@ func countProblems(n int) string {
 	}
 	return fmt.Sprintf("%d problems", n)
 }
-
-// oneLine is a text of several lines in one.
-func oneLine(s string) string { return strings.ReplaceAll(s, "\n", "; ") }
