@@ -307,12 +307,28 @@ func fenceOff(ctx context.Context, r *run, k *journal.Key, h target.Handle) (unt
 	return noTime, nil
 }
 
-// settleLanded settles writes of a key to a target that were found to have had their effect.
+// settleLanded settles a write of a key to a target that was found to have had its effect. Of several writes of one key, that it
+// stands there says only that one of them landed: the others stay open until a fence, or until they cannot land any more.
 func settleLanded(r *run, ref string, id journal.TargetID) {
+	var unknown []string
+	writes := 0
 	for _, e := range r.rec.Effects {
-		if e.Kind == journal.EffectPromote && e.Key == ref && e.Target == id && e.State == journal.EffectUnknown {
-			r.runner.Settle(e.ID)
+		if e.Kind != journal.EffectPromote || e.Key != ref || e.Target != id || !e.ClosedAt.IsZero() {
+			continue
 		}
+		switch e.State {
+		case journal.EffectUnknown:
+			unknown = append(unknown, e.ID)
+			writes++
+		case journal.EffectDone:
+			writes++
+		}
+	}
+	if writes > 1 {
+		return
+	}
+	for _, one := range unknown {
+		r.runner.Settle(one)
 	}
 }
 
