@@ -20,7 +20,7 @@ func TestLandedLater(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			all := scenarios()
 			s := all[slices.IndexFunc(all, func(s scenario) bool { return s.name == c.scenario })]
-			b, _ := s.lateLife(s.keep(t), c.lag, c.blows...)
+			b, _ := s.lateLife(s.keep(t), c.lag, false, c.blows...)
 			b.report(t, name)
 		})
 	}

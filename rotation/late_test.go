@@ -164,7 +164,7 @@ func (s *striker) end() { s.blows = nil; s.b.sim.ClearFaults() }
 // lateLife lives a scenario from where it was kept, with the blows and for 26 hours after them. Where followers lag, stores
 // show to readers what stood two seconds ago, and clusters of xAI's learn of a disable one by one, also of one that was
 // taken back meanwhile.
-func (s scenario) lateLife(from *kept, lag bool, blows ...blow) (*bench, *striker) {
+func (s scenario) lateLife(from *kept, lag, plain bool, blows ...blow) (*bench, *striker) {
 	b := from.bench()
 	if lag {
 		b.sim.Set(func(o *xaisim.Options) {
@@ -179,6 +179,9 @@ func (s scenario) lateLife(from *kept, lag bool, blows ...blow) (*bench, *strike
 				x.delay -= lagOfDisable
 			}
 		}
+	}
+	for _, store := range b.stores {
+		store.Plain = plain
 	}
 	x := b.strike(blows...)
 	s.act(b)
@@ -211,7 +214,7 @@ const lateSample = 30
 const latePairs = 500
 
 // TestLandsLater has every change of every scenario fail, lose its answer, or land later, while the process lives on or
-// dies, with and without followers that lag.
+// dies, with and without followers that lag. In every other life the stores cannot compare before they write, nor fence.
 func TestLandsLater(t *testing.T) {
 	t.Parallel()
 	seed, n, soak := uint64(20260301), lateSample, os.Getenv("ROTATOR_SOAK") == "1"
@@ -235,14 +238,15 @@ func TestLandsLater(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			from := s.keep(t)
 			for _, lag := range []bool{false, true} {
-				b, x := s.lateLife(from, lag)
+				b, x := s.lateLife(from, lag, false)
 				b.report(t, fmt.Sprintf("no fault, lag %t", lag))
 				all := everyBlow(x.made)
 				possible.Add(int64(len(all)))
 				r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-				for _, one := range all[:min(n, len(all))] {
-					b, x := s.lateLife(from, lag, one)
-					b.report(t, fmt.Sprintf("%s, lag %t", one, lag))
+				for i, one := range all[:min(n, len(all))] {
+					plain := i%2 > 0
+					b, x := s.lateLife(from, lag, plain, one)
+					b.report(t, fmt.Sprintf("%s, lag %t, plain %t", one, lag, plain))
 					cases.Add(1)
 					if x.struck == 0 {
 						t.Errorf("%s struck nothing", one)
@@ -251,8 +255,8 @@ func TestLandsLater(t *testing.T) {
 				for i := 0; soak && i < latePairs; i++ {
 					one, two := all[r.IntN(len(all))], all[r.IntN(len(all))]
 					two.n += r.IntN(3) // it is made again after the first
-					b, _ := s.lateLife(from, lag, one, two)
-					b.report(t, fmt.Sprintf("%s; %s; lag %t", one, two, lag))
+					b, _ := s.lateLife(from, lag, i%2 > 0, one, two)
+					b.report(t, fmt.Sprintf("%s; %s; lag %t, plain %t", one, two, lag, i%2 > 0))
 					cases.Add(1)
 				}
 			}
