@@ -49,7 +49,7 @@ type Policy struct {
 	// 22:00-04:00", "02:00-05:00". One that is due outside of them waits until the next one opens, but never longer than max_age and
 	// the key's expiry allow. Default: at any time.
 	Windows []string `yaml:"windows,omitempty" json:"windows,omitempty"`
-	// MaxAge is the promise to the auditor: no key that works gets older, or an alert says so.
+	// MaxAge is the oldest that a key that still works may get. Rotations begin early enough to keep it; an alert fires if it is broken.
 	MaxAge Duration `yaml:"max_age,omitempty" json:"max_age,omitempty"`
 	// Key says what every successor may do.
 	Key KeySpec `yaml:"key" json:"key" jsonschema:"required"`
