@@ -115,12 +115,12 @@ type Target struct {
 }
 
 // Canary is the target that gets a new key first, and for how long alone. The others follow once billing says that its consumers use the
-// new key, or when the time is over. A new key that fails meanwhile is taken back from that one target. A key that is replaced
-// because it fails, expires or is known to others waits for no canary.
+// new key, or when the time is over, and before the old key expires. A new key that fails meanwhile is taken back from that one
+// target. A key that is replaced because it fails or is known to others waits for no canary.
 type Canary struct {
 	// Target is one of targets: store:path, or store:path#field where it has a field.
 	Target string `yaml:"target" json:"target" jsonschema:"required,minLength=1"`
-	// For is how long the others wait at the longest.
+	// For is the longest time that the other targets wait.
 	For Duration `yaml:"for" json:"for" jsonschema:"required"`
 }
 

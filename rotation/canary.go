@@ -23,32 +23,48 @@ func canaryOf(r *run, handles []target.Handle) (target.Handle, bool) {
 	if consumersFail(r) || leaked(r) {
 		return target.Handle{}, false
 	}
+	first, ok := target.Handle{}, false
 	for _, h := range handles {
+		if r.reader.Row(h.ID).Status == journal.TargetEmpty { // its consumers have no key yet
+			return target.Handle{}, false
+		}
 		if h.ID.String() == canary.Target {
-			return h, true
+			first, ok = h, true
 		}
 	}
-	return target.Handle{}, false
+	return first, ok
 }
 
 // beginCanary notes that the canary holds the new key. A crash before the commit has the next turn read the canary again, and
 // begin its time anew.
 func beginCanary(r *run, h target.Handle) {
 	rot := r.rec.Rotation
-	rot.CanaryFrom = r.now()
+	rot.CanaryFrom = r.clock().Later()
 	r.tell(journal.CanaryBegun, "target", h.ID.String(), "key_id", rot.KeyID, "for", r.plan.Canary.For.String())
 }
 
 // canaryOver reports whether the other targets are next: the canary's consumers use the new key, or its time is over. Until then
 // every watch asks the new key who it is, as it does any key that consumers read; one that is proved dead is healed, which
 // takes it from the canary. A hold keeps the others waiting.
-func canaryOver(ctx context.Context, r *run) (Outcome, bool) {
+func canaryOver(ctx context.Context, r *run, first target.Handle) (Outcome, bool) {
 	rot := r.rec.Rotation
 	if r.rec.Hold.Active(r.now()) {
 		return waits(r.rec.Hold.Until, reason.Held), false
 	}
-	limit, alone := r.plan.Canary.For.Std(), r.now().Sub(rot.CanaryFrom).Abs()
-	why := "its time is over"
+	if row := r.reader.Row(first.ID); row.Error == "" && row.Fingerprint != rot.Fingerprint {
+		if row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint {
+			rot.CanaryFrom = noTime // it is written again, and begins anew
+			return moved, false
+		}
+		return failed(reason.Errorf(reason.DriftFound, "the canary %s does not hold the new key %s any more; `rotator resolve %s --target %s --overwrite` writes it again, `rotator rollback %s` takes the new key back",
+			first.ID, rot.KeyID, r.claim.Policy, first.ID, r.claim.Policy)), false
+	}
+	alone := r.now().Sub(rot.CanaryFrom)
+	if alone < -r.engine.limits.ClockSkew { // the clock was set back; xAI's may be ahead
+		rot.CanaryFrom, alone = r.now(), 0
+	}
+	limit := canaryEnds(r).Sub(rot.CanaryFrom)
+	why := "canary.for has passed"
 	if alone < limit {
 		used, err := canaryUsed(ctx, r)
 		if gone(ctx, err) {
@@ -62,6 +78,15 @@ func canaryOver(ctx context.Context, r *run) (Outcome, bool) {
 	rot.CanaryOver = r.now()
 	r.tell(journal.CanaryEnded, "target", r.plan.Canary.Target, "key_id", rot.KeyID, "why", why)
 	return nothing, true
+}
+
+// canaryEnds is when the others are next at the latest: they need a key before the one in use expires.
+func canaryEnds(r *run) time.Time {
+	end := r.rec.Rotation.CanaryFrom.Add(r.plan.Canary.For.Std())
+	if live := r.rec.Live(); live != nil && !live.Expiry().IsZero() {
+		end = minTime(end, live.Expiry().Add(-r.plan.Retire.Overlap.Std()))
+	}
+	return end
 }
 
 // canaryUsed reports whether billing says that the new key was used by others than the rotator, in an hour that began after its

@@ -293,6 +293,15 @@ func nothingUnderWay(_ context.Context, r *run, k *journal.Key) error {
 	return nil
 }
 
+// onTrial is the key that a canary holds, unless it is k.
+func onTrial(r *run, k *journal.Key) *journal.Key {
+	rot := r.rec.Rotation
+	if rot == nil || rot.State != journal.Promoting || rot.CanaryFrom.IsZero() || rot.KeyRef == k.Ref {
+		return nil
+	}
+	return r.rec.Key(rot.KeyRef)
+}
+
 // succeeded shows that consumers read another key, which works: every target that the policy writes holds the live key,
 // which proves itself.
 func succeeded(ctx context.Context, r *run, k *journal.Key) error {
@@ -315,6 +324,12 @@ func succeeded(ctx context.Context, r *run, k *journal.Key) error {
 		v, err := r.reader.Read(ctx, h)
 		if err != nil {
 			return err
+		}
+		if next := onTrial(r, k); next != nil && target.Is(v, next.Fingerprint) {
+			if err := prove(ctx, r, v, next, true); err != nil {
+				return reason.Errorf(reason.NotProved, "key %s, which the canary reads: %w", next.ID, err)
+			}
+			continue
 		}
 		if live = r.rec.Live(); string(v.Fingerprint()) != live.Fingerprint && !target.Is(v, live.Fingerprint) {
 			return reason.Errorf(reason.DriftFound, "%s does not hold key %s any more; say `rotator resolve %s --target %s --overwrite|--leave|--drop`", h.ID, live.ID, r.claim.Policy, h.ID)

@@ -78,6 +78,9 @@ func wouldRetire(r *run) (all Outcome) {
 			} else if r.policy.Retire.Soak.Std() > 0 {
 				do, why = "disable", reason.WaitOverlap
 			}
+		case journal.LiveKey, journal.PromotingKey: // of a policy that is being decommissioned
+			all = foremostOf(all, would("retire key "+k.ID))
+			continue
 		case journal.DisabledKey:
 			since = k.DisabledAt.Add(r.policy.Retire.Soak.Std())
 		}

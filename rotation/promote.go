@@ -150,7 +150,7 @@ func promoting(ctx context.Context, r *run) Outcome {
 	}
 	first, alone := canaryOf(r, handles)
 	if alone && !rot.CanaryFrom.IsZero() {
-		if out, over := canaryOver(ctx, r); !over {
+		if out, over := canaryOver(ctx, r, first); !over {
 			return out
 		}
 		alone = false
@@ -171,6 +171,9 @@ func promoting(ctx context.Context, r *run) Outcome {
 		}
 		if answeredBad(r, k) {
 			markDead(r, k)
+			if !r.rec.Policy.RemovedAt.IsZero() {
+				return successorBad(r, "the new key is proved dead") // nobody heals a removed policy
+			}
 			return moved // heal decides what consumers get
 		}
 		return waits(r.now().Add(proofPace), reason.WaitProof)
@@ -179,6 +182,9 @@ func promoting(ctx context.Context, r *run) Outcome {
 		return out
 	}
 	if alone {
+		if err := r.xaiTime(ctx, k.Team); err != nil {
+			return failed(err)
+		}
 		beginCanary(r, first)
 		return moved
 	}

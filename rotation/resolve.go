@@ -34,6 +34,10 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 	if !known {
 		return fmt.Sprintf("%s is no target of %s", o.Target, r.claim.Policy), nil
 	}
+	if rot := r.rec.Rotation; rot != nil && !rot.CanaryFrom.IsZero() && rot.CanaryOver.IsZero() && o.Decision != journal.Overwrite && o.Target.String() == r.plan.Canary.Target {
+		return fmt.Sprintf("%s is the canary: without it every other target would get the new key now; `rotator rollback %s` takes the new key back, and without `canary` in the policy's file the others get it now",
+			o.Target, r.claim.Policy), nil
+	}
 	if o.Decision != journal.Drop { // the word is about what stands there now
 		h, err := r.reader.Handle(pt)
 		if err != nil {

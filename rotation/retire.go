@@ -165,7 +165,7 @@ func doneOr(r *run, err error) Outcome {
 // overlapping waits until consumers had the overlap to read the live key and the old one is idle, and turns it off, or
 // deletes it where no soak is asked.
 func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
-	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && !k.Compromised() {
+	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && (rot.CanaryFrom.IsZero() || !rot.CanaryOver.IsZero()) && !k.Compromised() {
 		return waits(r.now().Add(r.engine.limits.Watch), reason.WaitOverlap) // the promote decides which key is the old one
 	}
 	if overlap := overlapOf(r, k); overlap > 0 { // without one no clock is asked: xAI's tells whole seconds and may lag a moment

@@ -107,6 +107,7 @@ func (e *Engine) Moving(ctx context.Context) (bool, error) {
 			if !s.Policy.NextRunAt.After(e.now()) {
 				return true, nil
 			}
+		case s.Policy.Reason == reason.WaitCanary: // a long wait
 		case !s.Rotation.State.Final():
 			return true, nil
 		}

@@ -311,7 +311,9 @@ func nextRun(s journal.Summary) time.Time {
 
 // waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
 func waitsUntil(s journal.Summary, now time.Time) time.Time {
-	if r := inFlight(s); r != nil && !r.TryAt.IsZero() {
+	if r := inFlight(s); r != nil && !r.CanaryFrom.IsZero() && r.CanaryOver.IsZero() {
+		return r.CanaryFrom.Add(specOf(s.Policy).Canary.For.Std())
+	} else if r != nil && !r.TryAt.IsZero() {
 		return r.TryAt
 	}
 	var first time.Time

@@ -155,8 +155,11 @@ func (f *Facts) keys(p *policies.Policy, rec *journal.Record, freezes []policies
 // retireAt is when a key should be off, or gone; zero: a hold puts it off, or nobody waits for it.
 func retireAt(p *policies.Policy, rec *journal.Record, k *journal.Key, freezes []policies.Freeze, now time.Time) time.Time {
 	overlap, soak := p.Retire.Overlap.Std(), p.Retire.Soak.Std()
-	if k.Compromised() {
-		overlap, soak = 0, 0
+	if k.Compromised() { // at once where it cannot be disabled; one that is off waits out its soak
+		overlap = 0
+		if k.NeverDisabled {
+			soak = 0
+		}
 	}
 	at := time.Time{}
 	switch {

@@ -174,8 +174,13 @@ func TestTroubles(t *testing.T) {
 			k.CompromisedAt = minute(-20)
 			r.Keys = append(r.Keys, k)
 		}, health.Progressing, ""},
-		{"a compromised key is off and not deleted an hour later", func(_ *policies.Policy, r record) {
-			k := old(journal.DisabledKey, hour)
+		{"a compromised key is off, and in its soak", func(_ *policies.Policy, r record) {
+			k := old(journal.DisabledKey, 24*hour)
+			k.CompromisedAt = minute(-70)
+			r.Keys = append(r.Keys, k)
+		}, health.Progressing, ""},
+		{"a compromised key is off, and its soak ended an hour ago", func(_ *policies.Policy, r record) {
+			k := old(journal.DisabledKey, 25*hour)
 			k.CompromisedAt = minute(-70)
 			r.Keys = append(r.Keys, k)
 		}, health.Overdue, health.RetirementLate},

@@ -22,7 +22,7 @@ const (
 	KeyVerified           Kind = "verified"           // the staged bytes were proved
 	PromoteBegun          Kind = "promoting"          // the point of no return
 	CanaryBegun           Kind = "canary"             // one target holds the successor, and the others wait
-	CanaryEnded           Kind = "canary_over"        // the others are next: Data says why
+	CanaryEnded           Kind = "canary_over"        // the other targets get the key: Data says why
 	TargetPromoted        Kind = "target_promoted"    // a target reads back the successor
 	Promoted              Kind = "promoted"           // consumers read the successor everywhere: the rotation is live
 	KeyDisabled           Kind = "key_disabled"       // an old key is off

@@ -228,7 +228,7 @@ type Rotation struct {
 	VerifiedAt  time.Time // when the staged bytes were proved
 	PromotingAt time.Time
 	CanaryFrom  time.Time // since when one target alone holds the key; zero: there is no canary, or not yet
-	CanaryOver  time.Time // when the others were next
+	CanaryOver  time.Time // when the other targets were to get the key
 	LiveAt      time.Time
 	EndedAt     time.Time // of a live one: when the last key that it replaced was gone
 
