@@ -240,7 +240,7 @@ func TestRevokeAsksWhoseTheKeyIs(t *testing.T) {
 	b.check()
 }
 
-// TestRevokeTakenBack: what was revoked and is off can be gone back to when the report was wrong.
+// TestRevokeTakenBack: a key that was revoked and is off can be rolled back to when the report was wrong.
 func TestRevokeTakenBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})

@@ -56,7 +56,7 @@ func TestParametersOfTheAddress(t *testing.T) {
 	for params, want := range map[string]string{
 		"sslmode=verify-full&keepalives_idle=60&gssencmode=prefer&pool_max_conns=4": "",
 		"sslmode=verify-full&sslcrl=/crl.pem":                                       "rotator.yaml:1: in state, the parameter sslcrl is refused",
-		"sslmod=verify-full":                                                        "the parameter sslmod is refused: it is no parameter that is known (did you mean sslmode?)",
+		"sslmod=verify-full":                                                        "the parameter sslmod is refused: unknown parameter (did you mean sslmode?)",
 		"gssencmode=require":                                                        "the parameter gssencmode is refused",
 	} {
 		text := "state: postgres://u@h/d?" + params + "\nteams: {t: {id: a}}\nstores: {s: {type: file, dir: /s, shared: true}}"

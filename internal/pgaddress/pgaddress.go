@@ -122,7 +122,7 @@ func Judge(name, value string) (v Verdict, why string) {
 	}
 	r, known := rules[name]
 	if !known {
-		return Refused, "it is no parameter that is known" + meant(name) + "; settings of the server are given with options=-c%20NAME%3DVALUE"
+		return Refused, "unknown parameter" + meant(name) + "; settings of the server are given with options=-c%20NAME%3DVALUE"
 	}
 	if by, ok := r.except[value]; ok {
 		return by.verdict, by.why
