@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -133,4 +134,55 @@ func failKey(r *run, k *journal.Key, err error) Outcome {
 func restKey(r *run, k *journal.Key, until time.Time, why journal.Reason) Outcome {
 	k.TryAt, k.Tries, k.Reason, k.Error = until, 0, why, ""
 	return waits(until, why)
+}
+
+// work is what a job does with keys.
+type work struct {
+	wants   func(r *run, k *journal.Key) bool // there is something to do with the key
+	stirred func(r *run, k *journal.Key) bool // what it waited for may be over at another time than was said; nil: never
+	do      func(ctx context.Context, r *run, k *journal.Key) Outcome
+	pause   time.Duration // the longest after a failure; 0: the usual back-off
+}
+
+// eachKey does a job's work on every key that wants it, each at its own pace: one that is stuck never holds up another. over
+// says that the turn ends with the outcome.
+func eachKey(ctx context.Context, r *run, w work) (all Outcome, over bool) {
+	for i := 0; i < len(r.rec.Keys); i++ {
+		k := &r.rec.Keys[i]
+		if !w.wants(r, k) {
+			continue
+		}
+		if r.postponed(k.TryAt) && (w.stirred == nil || !w.stirred(r, k)) {
+			all = foremostOf(all, stands(k.TryAt, k.Reason, k.Error))
+			continue
+		}
+		if unwritten(r, k) {
+			all.Moved = true // one move of the table in one commit
+			continue
+		}
+		ref := k.Ref
+		out := w.do(ctx, r, k)
+		if gone(ctx, out.Err) || r.unsure != nil {
+			return out, true
+		}
+		if k = r.rec.Key(ref); k == nil {
+			return moved, true
+		}
+		switch {
+		case out.Err != nil:
+			out = failKey(r, k, out.Err)
+			if w.pause > 0 {
+				k.TryAt = minTime(k.TryAt, r.now().Add(max(w.pause, retryAfter(out.Err))))
+				out.Wait = k.TryAt
+			}
+		case out.Moved:
+			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
+		default:
+			says := out.Says
+			out = restKey(r, k, out.Wait, out.Reason)
+			out.Says = says
+		}
+		all = foremostOf(all, out)
+	}
+	return all, false
 }

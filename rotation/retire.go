@@ -23,37 +23,9 @@ func retire(ctx context.Context, r *run) Outcome {
 	if err := strays(ctx, r); gone(ctx, err) {
 		return failed(err)
 	}
-	var all Outcome
-	for i := 0; i < len(r.rec.Keys); i++ {
-		k := &r.rec.Keys[i]
-		if !unwanted(r, k) {
-			continue
-		}
-		if r.postponed(k.TryAt) && !released(r, k) {
-			all = foremostOf(all, stands(k.TryAt, k.Reason, k.Error))
-			continue
-		}
-		if unwritten(r, k) {
-			all.Moved = true // one move of the table in one commit
-			continue
-		}
-		ref := k.Ref
-		out := retireOne(ctx, r, k)
-		if gone(ctx, out.Err) || r.unsure != nil {
-			return out
-		}
-		k = r.rec.Key(ref)
-		switch {
-		case out.Err != nil:
-			out = failKey(r, k, out.Err)
-		case out.Moved:
-			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
-		default:
-			says := out.Says
-			out = restKey(r, k, out.Wait, out.Reason)
-			out.Says = says
-		}
-		all = foremostOf(all, out)
+	all, over := eachKey(ctx, r, work{wants: unwanted, stirred: released, do: retireOne})
+	if over {
+		return all
 	}
 	closeRotations(r)
 	endDecommission(r)

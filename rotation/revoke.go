@@ -118,40 +118,7 @@ func owedDisable(r *run, k *journal.Key) (last journal.Effect, owed bool) {
 
 // revoke ends the keys that people revoked.
 func revoke(ctx context.Context, r *run) Outcome {
-	var all Outcome
-	for i := 0; i < len(r.rec.Keys); i++ {
-		k := &r.rec.Keys[i]
-		if !isEnding(r, k) {
-			continue
-		}
-		if r.postponed(k.TryAt) {
-			all = foremostOf(all, stands(k.TryAt, k.Reason, k.Error))
-			continue
-		}
-		if unwritten(r, k) {
-			all.Moved = true // one move of the table in one commit
-			continue
-		}
-		ref := k.Ref
-		out := endKey(ctx, r, k)
-		if gone(ctx, out.Err) || r.unsure != nil {
-			return out
-		}
-		if k = r.rec.Key(ref); k == nil {
-			return moved
-		}
-		switch {
-		case out.Err != nil:
-			out = failKey(r, k, out.Err)
-			k.TryAt = minTime(k.TryAt, r.now().Add(max(revokePace, retryAfter(out.Err))))
-			out.Wait = k.TryAt
-		case out.Moved:
-			k.TryAt, k.Tries, k.Reason, k.Error = noTime, 0, "", ""
-		default:
-			out = restKey(r, k, out.Wait, out.Reason)
-		}
-		all = foremostOf(all, out)
-	}
+	all, _ := eachKey(ctx, r, work{wants: isEnding, do: endKey, pause: revokePace})
 	return all
 }
 
