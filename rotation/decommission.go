@@ -22,6 +22,9 @@ import (
 // decommissionIdle is how long a key must have been idle where the policy asks for nothing.
 const decommissionIdle = 24 * time.Hour
 
+// billingLag is how old the newest hour of billing may be when it is taken as proof: it tells nothing of the hours after it.
+const billingLag = 3 * time.Hour
+
 // orderDecommission ends what is in flight and records that the policy's keys are to go. Said again, it may accept the outage.
 func orderDecommission(r *run, o *journal.Order) (refused string) {
 	p := &r.rec.Policy
@@ -178,8 +181,9 @@ func provedUnused(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
 }
 
 // isUnused reports whether a key's use proves that nobody needs it. Billing tells that only up to the
-// last hour in which any key of the team was used: zeros may only mean that it has not heard yet. An answer that tells of no use,
-// or is only a part, tells nothing.
+// last hour in which any key of the team was used: zeros may only mean that it has not heard yet. So that hour must be recent,
+// and consumers must have had the key for the whole idle time before it. An answer that tells of no use, or is only a part,
+// tells nothing.
 func isUnused(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 	idle := r.policy.Retire.RequireIdle.Std()
 	if idle == 0 {
@@ -203,7 +207,7 @@ func isUnused(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 		return false, err
 	}
 	newest, told := u.LastUse()
-	if !told || newest.Before(since.Add(-time.Hour)) { // to the hour
+	if !told || newest.Before(r.now().Add(-billingLag)) || newest.Before(k.ExposedAt.Add(idle)) {
 		return false, nil
 	}
 	used, _ := u.UsedSince(k.ID, minTime(newest, r.now()).Add(-idle)) // an answer that names others and not it: idle
