@@ -24,7 +24,7 @@ const proofPace = 2 * time.Second
 func plannedExisting(ctx context.Context, r *run) Outcome {
 	rot := r.rec.Rotation
 	k := r.rec.Key(rot.KeyRef)
-	if k.State == journal.DisabledKey {
+	if k.State == journal.DisabledKey || maybeOff(r, k) && !wantedOnAgain(r, k) { // a disable may have landed without an answer
 		switch err := turnOn(ctx, r, k); {
 		case gone(ctx, err):
 			return failed(err)
