@@ -187,7 +187,11 @@ func (f *follower) progress(ctx context.Context) error {
 		if t.over {
 			continue
 		}
-		if err := f.visit(ctx, t); err != nil {
+		if err := f.visit(ctx, t); ctx.Err() != nil {
+			return nil
+		} else if _, lasting := f.overlook(err); lasting != nil && isOwn(err) { // the policy was forgotten, say
+			t.end(fmt.Errorf("%s: %w", t.Policy(), err))
+		} else if err != nil {
 			return err
 		}
 		if t.over {
@@ -197,6 +201,12 @@ func (f *follower) progress(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// isOwn reports whether an error is an answer of the daemon on one policy, which tells nothing of the others.
+func isOwn(err error) bool {
+	var told *api.Error
+	return errors.As(err, &told) && told.Code != api.ExitFailed
 }
 
 // news tells the next events of the tasks' policies, and waits for one at most so long.

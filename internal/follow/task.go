@@ -95,14 +95,21 @@ func (f *follower) visit(ctx context.Context, t *Task) error {
 		return err
 	}
 	t.row = rows[0]
-	if t.rotation == "" {
+	if heard := t.heard; t.rotation == "" {
 		if err := f.ask(ctx, t); err != nil || t.over {
 			return err
 		}
+		if t.heard && !heard { // the row is from before the order was carried out
+			return nil
+		}
 	}
-	if t.heard && t.Withdraws && t.withdrawn {
+	switch {
+	case t.heard && t.withdrawn && t.Withdraws:
 		t.detail = "the decommission is taken back"
 		t.end(nil)
+		return nil
+	case t.heard && t.withdrawn && t.Order.Kind == string(journal.OrderDecommission):
+		t.end(failed(fmt.Errorf("%s: the decommission was taken back", t.Policy()), "`rotator events` shows by whom."))
 		return nil
 	}
 	if t.heard && t.Seen != nil {
