@@ -272,6 +272,8 @@ func replacedKey(r *run, o *journal.Order) (best *journal.Key, refused string) {
 		return nil, refused
 	case best.Compromised() && !o.FalseAlarm:
 		return nil, fmt.Sprintf("key %s was reported compromised at %s; --false-alarm takes that back", best.ID, best.CompromisedAt.Format(timeFormat))
+	case best.RevokedAt.After(o.At):
+		return nil, fmt.Sprintf("key %s was revoked at %s, after this rollback was asked for; ask again if it is to work", best.ID, best.RevokedAt.Format(timeFormat))
 	case best.Health == journal.HealthDead:
 		return nil, fmt.Sprintf("key %s is refused by xAI", best.ID)
 	}
