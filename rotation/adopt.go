@@ -15,6 +15,9 @@ func orderAdopt(ctx context.Context, r *run, o *journal.Order) (refused string, 
 	if !r.rec.Policy.RemovedAt.IsZero() {
 		return "the policy was removed", nil
 	}
+	if r.rec.Policy.Leaving() { // what people accepted for its keys is not said of this one
+		return decommissioned(r), nil
+	}
 	use, found, err := adoptable(ctx, r)
 	switch {
 	case gone(ctx, err):
