@@ -57,7 +57,7 @@ func decommissioned(r *run) string {
 }
 
 // orderWithdraw takes a decommission back: the key that consumers read is wanted on again. One whose deletion was sent, or whose
-// value is nowhere any more, is replaced by a new one.
+// value is nowhere any more, is replaced by a new one. A store that does not answer is not waited for: the soak goes on meanwhile.
 func orderWithdraw(ctx context.Context, r *run, o *journal.Order) (string, error) {
 	p := &r.rec.Policy
 	var old string
@@ -75,15 +75,13 @@ func orderWithdraw(ctx context.Context, r *run, o *journal.Order) (string, error
 	usable := false
 	if k := r.rec.Key(old); !removed && k != nil {
 		handles, err := r.handles(r.policy)
-		if err != nil {
-			return err.Error(), nil
+		if err == nil {
+			_, err = valueOf(ctx, r, k, handles)
 		}
-		switch _, err := valueOf(ctx, r, k, handles); {
-		case err == nil:
-			usable = true
-		case !reason.Is(err, reason.NoOldValue):
+		if gone(ctx, err) || r.unsure != nil {
 			return "", err
 		}
+		usable = !reason.Is(err, reason.NoOldValue)
 	}
 	p.DecommissionAt, p.DecommissionWhy, p.DecommissionBy, p.DecommissionOutage, p.DecommissionedAt = noTime, "", "", false, noTime
 	for i := range r.rec.Keys {
@@ -116,8 +114,12 @@ func leaves(r *run, k *journal.Key) bool {
 	return r.rec.Policy.Leaving() && (k.State.Exposed() || k.State == journal.DisabledKey)
 }
 
-// leave takes a key of a decommissioned policy a step further: it is turned off when it is idle, and deleted after the soak.
+// leave takes a key of a decommissioned policy a step further: it is turned off when it is idle, and deleted after the soak. As
+// long as an order to take the decommission back is open, the key stays as it is.
 func leave(ctx context.Context, r *run, k *journal.Key) Outcome {
+	if slices.ContainsFunc(r.rec.Orders, func(o journal.Order) bool { return o.Kind == journal.OrderAbort && o.DoneAt.IsZero() }) {
+		return waits(r.now().Add(r.engine.limits.Watch), k.Reason)
+	}
 	switch k.State {
 	case journal.PromotingKey:
 		if err := r.xaiTime(ctx, k.Team); err != nil { // from which the overlap counts

@@ -63,12 +63,15 @@ func plannedExisting(ctx context.Context, r *run) Outcome {
 }
 
 // unusable ends a rotation to a key that cannot be used again. A rollback stays wanted and waits for people: they may bring
-// the key back, or say that they want another one.
+// the key back, or say that they want another one. Where consumers have no other key, a new one is wanted.
 func unusable(r *run, err error) Outcome {
 	if r.rec.Rotation.Trigger == journal.ByRollback {
 		return failed(err)
 	}
 	abort(r, err.Error())
+	if r.rec.Live() == nil && r.rec.Policy.WantedAt.IsZero() {
+		wantKey(r, journal.ByBadKey, err.Error(), "")
+	}
 	return moved
 }
 
