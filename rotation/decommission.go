@@ -85,7 +85,11 @@ func orderWithdraw(ctx context.Context, r *run, o *journal.Order) (string, error
 	}
 	p.DecommissionAt, p.DecommissionWhy, p.DecommissionBy, p.DecommissionOutage, p.DecommissionedAt = noTime, "", "", false, noTime
 	for i := range r.rec.Keys {
-		r.rec.Keys[i].IdleFrom, r.rec.Keys[i].TryAt = noTime, noTime
+		k := &r.rec.Keys[i]
+		k.IdleFrom, k.TryAt = noTime, noTime
+		if k.State == journal.LiveKey {
+			k.RetireFrom = noTime
+		}
 	}
 	r.tell(journal.DecommissionWithdrawn, "why", o.Why, "by", o.By)
 	switch {
@@ -143,12 +147,25 @@ func leave(ctx context.Context, r *run, k *journal.Key) Outcome {
 		return out
 	}
 	if k = r.rec.Key(ref); !k.NeverDisabled {
-		return doneOr(r, turnOff(ctx, r, k))
+		err := turnOff(ctx, r, k)
+		if k = r.rec.Key(ref); k != nil && k.NeverDisabled && k.State.Exposed() {
+			k.RetireFrom = r.clock().Later()
+		}
+		return doneOr(r, err)
 	}
-	// xAI does not turn keys off: the soak is waited out with the key on, and then it is deleted.
-	if out, ok := deadlinePassed(ctx, r, k, r.rec.Policy.DecommissionAt.Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
+	// xAI does not turn keys off: the soak is waited out with the key on, since it could have been turned off, and then it is deleted.
+	if k.RetireFrom.IsZero() {
+		if err := r.xaiTime(ctx, k.Team); err != nil {
+			return failed(err)
+		}
+		k = r.rec.Key(ref)
+		k.RetireFrom = r.clock().Later()
+		return moved
+	}
+	if out, ok := deadlinePassed(ctx, r, k, later(k.RetireFrom, r.rec.Policy.DecommissionAt).Add(r.policy.Retire.Soak.Std()), reason.WaitSoak); !ok {
 		return out
 	}
+	k = r.rec.Key(ref)
 	return doneOr(r, erase(ctx, r, k))
 }
 
@@ -169,6 +186,9 @@ func provedUnused(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
 	}
 	if k.IdleFrom.IsZero() {
 		k.IdleFrom = r.now()
+	}
+	if err == nil && k.NeverDisabled {
+		k.RetireFrom = r.clock().Later() // perhaps used in its soak, which begins anew
 	}
 	say := fmt.Sprintf("key %s is in use, or its use is not known; `rotator decommission %s --accept-outage --why W` ends it all the same", k.ID, r.claim.Policy)
 	switch waited := r.now().Sub(k.IdleFrom); {

@@ -23,11 +23,13 @@ type Key struct {
 	State       KeyState
 	Fingerprint string // "" when its value was never seen
 
-	CreatedAt  time.Time // as xAI says; before that, when the create was intended
-	ExpiresAt  time.Time // as xAI says
-	ExposedAt  time.Time // since when consumers may read it: the intent to promote, or the adoption
-	LiveAt     time.Time // when every target last read it back
-	RetireFrom time.Time // when another key became live, on the later of xAI's clock and the journal's
+	CreatedAt time.Time // as xAI says; before that, when the create was intended
+	ExpiresAt time.Time // as xAI says
+	ExposedAt time.Time // since when consumers may read it: the intent to promote, or the adoption
+	LiveAt    time.Time // when every target last read it back
+	// RetireFrom is when another key became live, on the later of xAI's clock and the journal's; or when a key whose policy was
+	// decommissioned, and that xAI does not turn off, could have been turned off.
+	RetireFrom time.Time
 	IdleFrom   time.Time // since when only its use holds up the retirement
 	DisabledAt time.Time // when it was seen off, on the later of the two clocks
 	DeletedAt  time.Time // when its absence was proved, on xAI's clock: lists that are not younger say nothing of the key
