@@ -100,7 +100,7 @@ func (f *follower) place(ctx context.Context) {
 			t.over, t.ended = true, time.Now()
 			continue
 		}
-		placed, err := f.Client.Place(ctx, t.Order)
+		placed, err := f.placeOne(ctx, t.Order)
 		if err != nil {
 			t.end(fmt.Errorf("%s: %w", t.Policy(), err))
 			continue
@@ -110,6 +110,17 @@ func (f *follower) place(ctx context.Context) {
 			f.after = placed.After
 		}
 	}
+}
+
+// placeOne gives an order. One that was sent when ctx ends may stand in the journal: its answer is waited for a moment more.
+func (f *follower) placeOne(ctx context.Context, o api.OrderRequest) (api.Placed, error) {
+	if err := ctx.Err(); err != nil {
+		return api.Placed{}, err
+	}
+	sending, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastLook, cancel) })()
+	return f.Client.Place(sending, o)
 }
 
 // hear waits a while for the answers to all orders, so that refusals are said before anything else.

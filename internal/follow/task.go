@@ -207,7 +207,8 @@ func (t *Task) wantedStill() bool {
 func (t *Task) human(now time.Time) {
 	why := or(t.row.Reason)
 	held := t.row.Hold != nil && why == string(reason.Held)
-	if !held && t.row.State != api.StateBlocked || t.row.Replica != nil { // a step is under way: it may clear it
+	blocked := t.row.State == api.StateBlocked || t.row.State == api.StateRemoved && t.row.Health == api.HealthActionRequired
+	if !held && !blocked || t.row.Replica != nil { // a step is under way: it may clear it
 		t.stuck = time.Time{}
 		return
 	}
