@@ -76,7 +76,7 @@ func goneAlready(ctx context.Context, r *run, id string) (string, error) {
 			return fmt.Sprintf("key %s was deleted at %s", id, k.DeletedAt.Format(timeFormat)), nil
 		}
 	}
-	return fmt.Sprintf("the journal knows no key %s of %s", id, r.claim.Policy), nil
+	return fmt.Sprintf("no key %s of %s in the journal", id, r.claim.Policy), nil
 }
 
 // readersOf names the targets of the policy that hold a key, or may.

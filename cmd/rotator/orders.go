@@ -34,7 +34,7 @@ func (a *cli) orderCommand(c *cobra.Command, make func(l *connection, policy str
 // each asks something of each policy, once, follows all, and prints a row for each.
 func (a *cli) each(ctx context.Context, names []string, f orderFlags, make func(*connection, string) (*follow.Task, error)) (err error) {
 	if f.timeout < 0 {
-		return usage(errors.New("--timeout is less than nothing"), "Give a duration such as 10m.")
+		return usage(errors.New("--timeout must not be negative"), "Give a duration such as 10m.")
 	}
 	if _, err := make(nil, ""); err != nil { // a misuse is told before anything is opened
 		return err

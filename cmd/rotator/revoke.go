@@ -58,7 +58,7 @@ func (a *cli) revoke(ctx context.Context, in io.Reader, id string, f revokeFlags
 	}
 	if !f.yes && a.asks(in) {
 		fmt.Fprintln(a.stderr, known.Says()+".")
-		if !a.confirm(ctx, in, "Turn it off now, for all who read it? [y/N] ") || !a.confirm(ctx, in, "This cuts them off until there is a new key. Really? [y/N] ") {
+		if !a.confirm(ctx, in, "Disable this key now, for every consumer? [y/N] ") || !a.confirm(ctx, in, "Consumers fail until a new key is in place. Continue? [y/N] ") {
 			return failed(errors.New("nothing was revoked"), "")
 		}
 	}

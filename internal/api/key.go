@@ -67,14 +67,14 @@ func (c *Server) getKey(r *http.Request) (any, error) {
 // knownKey is a key of the journal by its id.
 func (c *Server) knownKey(ctx context.Context, id string) (journal.Key, error) {
 	if !keyID.MatchString(id) {
-		return journal.Key{}, usage("that is no id of a key")
+		return journal.Key{}, usage("not a valid key ID")
 	}
 	if err := checkNames(id); err != nil {
 		return journal.Key{}, err
 	}
 	k, err := c.o.Journal.Key(ctx, id)
 	if errors.Is(err, journal.ErrNotFound) {
-		return k, &Error{Message: fmt.Sprintf("the journal knows no key %s; `rotator keys` lists the keys of each team", id), Code: ExitUsage, status: http.StatusNotFound}
+		return k, &Error{Message: fmt.Sprintf("no key %s in the journal; `rotator keys` lists the keys of each team", id), Code: ExitUsage, status: http.StatusNotFound}
 	}
 	return k, err
 }

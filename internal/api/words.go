@@ -156,7 +156,7 @@ func (q OrderRequest) order(now time.Time) (journal.Order, error) {
 	case (despite || ours) && strings.TrimSpace(o.Why) == "":
 		return o, usage("the decision " + string(o.Decision) + " needs why")
 	case slices.ContainsFunc(q.KeyIDs, func(id string) bool { return !keyID.MatchString(id) }):
-		return o, usage("key_ids holds what is no id of a key")
+		return o, usage("key_ids holds what is not a valid key ID")
 	case ours && q.Target != nil:
 		return o, usage("the decision ours is of a key, and of no target")
 	case resolves && !ours && (o.Target.Store == "" || o.Target.Path == ""):
