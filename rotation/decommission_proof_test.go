@@ -140,7 +140,10 @@ func TestDecommissionProofs(t *testing.T) {
 			b.down("a")
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort, Why: "still needed"})
 			b.human(id, b.sim.DeleteKey)
-			b.run(time.Hour)
+			b.run(10 * time.Minute)
+			if r := b.record("chat"); r.Policy.WantedAt.IsZero() {
+				b.violated("no new key is wanted")
+			}
 			b.up("a")
 			if !b.runUntil(3*time.Hour, func() bool { return b.key() != "" && b.key() != id }) {
 				b.violated("no new key: %s %s", b.record("chat").Policy.Reason, b.record("chat").Policy.Error)
