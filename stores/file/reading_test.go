@@ -47,7 +47,10 @@ func TestReadPermissions(t *testing.T) {
 			t.Error(err)
 		}
 		var left []string
-		_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error { left = append(left, strings.TrimPrefix(path, dir)); return nil })
+		_ = filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error {
+			left = append(left, strings.TrimPrefix(path, dir))
+			return nil
+		})
 		if !slices.Equal(left, []string{"", "/team", "/team/chat"}) {
 			t.Errorf("there is %q", left)
 		}
