@@ -88,28 +88,35 @@ func TestRemovedNeedsHuman(t *testing.T) {
 	}
 }
 
-// A policy that is forgotten meanwhile fails alone.
+// A policy that is forgotten meanwhile fails alone, whatever is asked next.
 func TestOneForgotten(t *testing.T) {
-	began, base := time.Now(), fakeDaemon{okLive}
-	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		of := r.URL.Query().Get("policy")
-		switch {
-		case r.URL.Path == "/v1/status" && of == "dead":
-			w.WriteHeader(http.StatusNotFound)
-			_, _ = io.WriteString(w, `{"error": "there is no policy dead", "code": 2}`)
-		case r.URL.Path == "/v1/history" && of == "ok" && time.Since(began) < 2*time.Second:
-			_, _ = io.WriteString(w, `[{"rotation": "r-ok", "policy": "ok", "state": "planned"}]`)
-		default:
-			base.ServeHTTP(w, r)
-		}
-	})
-	var tasks []*Task
-	for _, name := range []string{"dead", "ok"} {
-		tasks = append(tasks, &Task{Order: api.OrderRequest{Policy: name, Kind: "rotate"}, Goal: Live, Wants: "a new key"})
-	}
-	rows, err := Run(t.Context(), Options{Client: api.InProcess(h), View: &quiet{}, Timeout: 8 * time.Second}, tasks)
-	if got := outcomes(rows); !strings.Contains(got, "ok done") {
-		t.Errorf("%s; of ok it says %q; exit %d: %v", got, or(rows[1].Detail), code(err), err)
+	for what, asked := range map[string]func(r *http.Request) bool{
+		"its order":  func(r *http.Request) bool { return r.URL.Path == "/v1/orders/3" },
+		"its status": func(r *http.Request) bool { return r.URL.Path == "/v1/status" && r.URL.Query().Get("policy") == "dead" },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			began, base := time.Now(), fakeDaemon{okLive}
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case asked(r):
+					w.WriteHeader(http.StatusNotFound)
+					_, _ = io.WriteString(w, `{"error": "there is no policy dead", "code": 2}`)
+				case r.URL.Path == "/v1/history" && r.URL.Query().Get("policy") == "ok" && time.Since(began) < 2*time.Second:
+					_, _ = io.WriteString(w, `[{"rotation": "r-ok", "policy": "ok", "state": "planned"}]`)
+				default:
+					base.ServeHTTP(w, r)
+				}
+			})
+			var tasks []*Task
+			for _, name := range []string{"dead", "ok"} {
+				tasks = append(tasks, &Task{Order: api.OrderRequest{Policy: name, Kind: "rotate"}, Goal: Live, Wants: "a new key"})
+			}
+			rows, err := Run(t.Context(), Options{Client: api.InProcess(h), View: &quiet{}, Timeout: 8 * time.Second}, tasks)
+			if got := outcomes(rows); got != "dead failed, ok done" {
+				t.Errorf("%s; of ok it says %q; exit %d: %v", got, or(rows[1].Detail), code(err), err)
+			}
+		})
 	}
 }
 

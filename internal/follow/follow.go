@@ -132,8 +132,14 @@ func (f *follower) hear(ctx context.Context) error {
 				continue
 			}
 			if err := f.ask(ctx, t); err != nil && ctx.Err() == nil {
-				if f.away, err = f.overlook(err); err != nil {
-					return err
+				away, lasting := f.overlook(err)
+				switch {
+				case lasting != nil && isOwn(err): // the policy was forgotten, say
+					t.end(fmt.Errorf("%s: %w", t.Policy(), err))
+				case lasting != nil:
+					return lasting
+				default:
+					f.away = away
 				}
 			}
 			waiting = waiting || !t.over && !t.heard
@@ -184,7 +190,7 @@ func (f *follower) overlook(err error) (time.Time, error) {
 		since = time.Now()
 	}
 	if time.Since(since) > absence {
-		return since, failed(fmt.Errorf("not to be seen for %s: %w", absence, err), "What was ordered stands, and goes on with the daemon: `rotator status` shows it.")
+		return since, failed(fmt.Errorf("daemon unreachable for %s: %w", absence, err), "What was ordered stands, and goes on with the daemon: `rotator status` shows it.")
 	}
 	return since, nil
 }
@@ -271,7 +277,7 @@ func (f *follower) part(ctx context.Context, late bool, cause error) {
 		}
 		why := "interrupted"
 		if late {
-			why = "not there after " + f.Timeout.String()
+			why = "not done after " + f.Timeout.String()
 		}
 		t.leave(why, cause, f.Alone)
 	}

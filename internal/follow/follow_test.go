@@ -187,7 +187,7 @@ func TestInterrupted(t *testing.T) {
 	for name, c := range map[string]struct {
 		timeout time.Duration
 		why     string
-	}{"by a signal": {0, "interrupted"}, "by the time": {time.Second, "not there after 1s"}} {
+	}{"by a signal": {0, "interrupted"}, "by the time": {time.Second, "not done after 1s"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithCancel(t.Context())
