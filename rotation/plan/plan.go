@@ -89,7 +89,7 @@ func Of(q Question) []Row {
 			o.upcoming(facts.Renewed(q.Now))
 		}
 	case r != nil:
-		at = o.upcoming(facts.Renewed(q.Now)) // it becomes live by itself
+		at = o.upcoming(facts.Renewed(o.live(r))) // it becomes live by itself
 	default:
 		at = o.upcoming(facts)
 	}
@@ -107,6 +107,32 @@ func (o *outline) inFlight() {
 	}
 	if r != nil {
 		o.add(Row{Action: Rotate, At: r.StartedAt, KeyID: r.KeyID, Detail: fmt.Sprintf("rotation %s is %s (%s)", r.ID, r.State, r.Trigger)})
+	}
+}
+
+// live is when a rotation that promotes becomes live: now, or when its canary is over. What that gives to the other targets, and
+// when the key in use then goes, is outlined.
+func (o *outline) live(r *journal.Rotation) time.Time {
+	at := o.Now
+	if end := r.CanaryFrom.Add(o.Policy.Canary.For.Std()); o.Policy.Canary.Wanted() && !r.CanaryFrom.IsZero() && r.CanaryOver.IsZero() && end.After(at) {
+		at = end
+		o.add(Row{Action: Promote, At: at, KeyID: r.KeyID, Detail: "to the targets other than the canary " + o.Policy.Canary.Target + ", which holds it; earlier if its consumers use it"})
+	}
+	if old := o.Record.Policy.KeyID; old != "" && old != r.KeyID {
+		o.retired(at, old)
+	}
+	return at
+}
+
+// retired outlines when keys go that are replaced at an instant.
+func (o *outline) retired(at time.Time, ids ...string) {
+	off := due.Thawed(o.Freezes, o.Policy, due.Schedule, at.Add(o.Policy.Retire.Overlap.Std()))
+	soak := o.Policy.Retire.Soak.Std()
+	for _, id := range ids {
+		if soak > 0 {
+			o.add(Row{Action: Disable, At: off, KeyID: id})
+		}
+		o.add(Row{Action: Delete, At: due.Thawed(o.Freezes, o.Policy, due.Schedule, off.Add(soak)), KeyID: id})
 	}
 }
 
@@ -220,7 +246,11 @@ func (o *outline) next(at time.Time) {
 			old = append(old, id)
 		}
 	}
-	retire(o.Record.Policy.KeyID)
+	current := o.Record.Policy.KeyID
+	if r := o.Record.Rotation; r != nil && !r.State.CanAbort() { // it is live by then
+		current = r.KeyID
+	}
+	retire(current)
 	for _, f := range o.Found {
 		if f.Adopt && !slices.Contains(old, f.KeyID) {
 			o.add(Row{Action: Adopt, KeyID: f.KeyID, Target: f.Target, Detail: "it becomes this policy's, to be retired"})
@@ -245,14 +275,7 @@ func (o *outline) next(at time.Time) {
 	if !slices.ContainsFunc(o.Found, func(f Finding) bool { return f.Action != Leave }) {
 		o.add(Row{Action: Wait, Detail: "every target was left or dropped: edit the policy's targets, or resolve one with --overwrite"})
 	}
-	off := due.Thawed(o.Freezes, o.Policy, due.Schedule, last.Add(o.Policy.Retire.Overlap.Std()))
-	soak := o.Policy.Retire.Soak.Std()
-	for _, id := range old {
-		if soak > 0 {
-			o.add(Row{Action: Disable, At: off, KeyID: id})
-		}
-		o.add(Row{Action: Delete, At: due.Thawed(o.Freezes, o.Policy, due.Schedule, off.Add(soak)), KeyID: id})
-	}
+	o.retired(last, old...)
 }
 
 // canary reports whether one target gets the next key first: only where consumers have a key meanwhile.

@@ -65,6 +65,21 @@ func TestOf(t *testing.T) {
 12-01 04:00 promote k1 b:chat
 12-01 06:00 disable k1
 12-01 10:00 delete k1`},
+		"on its canary": {func(q *plan.Question) {
+			q.Policy.Canary = policies.Canary{Target: "a:chat", For: hours(6)}
+			q.Record.Rotation = &journal.Rotation{ID: "r1", State: journal.Promoting, Trigger: journal.BySchedule, KeyID: "k2", StartedAt: monday.Add(-time.Hour), CanaryFrom: monday.Add(-time.Hour)}
+			q.Until = monday.Add(24 * time.Hour)
+			q.Found = nil
+		}, `
+11-30 11:00 rotate k2  rotation r1 is promoting (schedule)
+11-30 17:00 promote k2  to the targets other than the canary a:chat, which holds it; earlier if its consumers use it
+11-30 19:00 disable k1
+11-30 23:00 delete k1
+12-01 03:00 rotate   because of schedule
+12-01 03:00 create   api-key:model:*
+- wait   every target was left or dropped: edit the policy's targets, or resolve one with --overwrite
+12-01 05:00 disable k2
+12-01 09:00 delete k2`},
 		"a canary where a target waits for its first key": {func(q *plan.Question) {
 			q.Record.Policy.LastSuccess, q.Policy.Canary = monday, policies.Canary{Target: "a:chat", For: hours(1)}
 			q.Found = append(q.Found, plan.Finding{Target: "b:chat", Action: plan.Promote, Empty: true})
