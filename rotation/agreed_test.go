@@ -281,12 +281,10 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.lives(quick, targetA)
 			b.run(24 * time.Hour)
 			due := b.record("chat").Policy.DueAt
-			for _, adopts := range []string{"", "adopt: true"} { // such a policy needs nobody's word
+			for _, adopts := range []string{"", "adopt: true"} { // which takes over no key that a Rotator made
 				b.load(policyDoc("chat", adopts+quick, targetA))
 				b.lose()
-				if adopts == "" {
-					b.adopt()
-				}
+				b.adopt()
 				b.rest()
 				if got := b.record("chat").Policy.DueAt; due.Sub(got).Abs() > time.Minute {
 					b.violated("due at %s, and before at %s", got, due)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 
 	"rotator/internal/secret"
 	"rotator/policies"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -255,8 +257,10 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if have.ID != row.KeyID {
 			continue
 		}
-		if othersName(r, have.Name) || known && letGo(k) {
-			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: another rotator or policy made it; `rotator keys adopt %s` takes it over if that one is gone",
+		// The name may be that of a policy of another installation, which has the same name and whose consumers read the key elsewhere.
+		strange := strings.HasPrefix(have.Name, inventory.Prefix) && r.policy.Adopt.KeyID != have.ID
+		if strange || known && letGo(k) {
+			return reason.Errorf(reason.OtherRotator, "%s holds key %s, which is named %q: a Rotator made it, and this journal does not know it; `rotator keys adopt %s` takes it over if no other one manages it",
 				row.TargetID, have.ID, have.Name, r.claim.Policy)
 		}
 		if err := narrows(r, have, row.TargetID); err != nil {

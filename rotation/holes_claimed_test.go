@@ -36,6 +36,20 @@ func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 	}
 	play(t, []liar{
 		{"with adopt: true", xaisim.Options{}, func(b *bench) { b.untouched(holds(b, billing, "adopt: true")) }},
+		{"of a policy of the same name, elsewhere", xaisim.Options{}, func(b *bench) { // a copy of its secret came here
+			b.untouched(holds(b, "rotator-chat-0198c5f2-0000-7000-8000-000000000000", "adopt: true"))
+		}},
+		{"the policy names the key", xaisim.Options{}, func(b *bench) {
+			id, v := b.sim.AddKey(teamID, "rotator-chat-0198c5f2-0000-7000-8000-000000000000", "api-key:model:grok-4", "api-key:endpoint:chat")
+			b.stores["a"].Set("chat", field(v.Reveal()))
+			b.load(policyDoc("chat", "adopt: {key_id: "+id+"}"+quick, targetA))
+			b.run(time.Hour)
+			if b.key() != id {
+				b.violated("the key that the policy names is not adopted: %q", b.key())
+			}
+			b.rotates()
+			b.ends()
+		}},
 		{"without", xaisim.Options{}, func(b *bench) { b.untouched(holds(b, billing, "")) }},
 		{"a name that is cut short", xaisim.Options{}, func(b *bench) { b.untouched(holds(b, billing[:32], "adopt: true")) }},
 		{"a human names the key", xaisim.Options{}, func(b *bench) {

@@ -85,7 +85,7 @@ func (p actions) inspect(ctx context.Context, v view, policy *policies.Policy, r
 	} else if err != nil {
 		facts.Stranger = otherRotator(policy, name)
 	}
-	return prospect(policy, rec, row, facts)
+	return prospect(policy, rec, row, name, facts)
 }
 
 // otherRotator reports that a key which the journal does not know has a name that a rotator gives to keys of another policy.
@@ -130,8 +130,8 @@ func (p actions) fresh(ctx context.Context, v view, policy *policies.Policy, rec
 	return who.Name, nil
 }
 
-// prospect says what the next rotation would do at a target.
-func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, facts target.Facts) finding {
+// prospect says what the next rotation would do at a target. name is that of the key there, where it was asked for.
+func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, name string, facts target.Facts) finding {
 	f := found(plan.Finding{Action: plan.Promote, KeyID: row.KeyID})
 	verdict := target.Assess(row, nil, facts)
 	if !verdict.MayReplace {
@@ -154,6 +154,9 @@ func prospect(policy *policies.Policy, rec *journal.Record, row journal.Target, 
 		f.Detail = "replaces a key that xAI does not accept"
 	case rec.KeyByID(row.KeyID) != nil:
 		f.Detail = "replaces another key of this policy"
+	case policy.Adopt.Takes(row.KeyID) && policy.Adopt.KeyID == "" && strings.HasPrefix(name, inventory.Prefix):
+		f.Action = plan.Wait
+		f.Detail = fmt.Sprintf("it holds a key that a Rotator made, and that this journal does not know: `rotator keys adopt %s` takes it over if no other one manages it", policy.Name)
 	case policy.Adopt.Takes(row.KeyID):
 		f.stranger, f.Adopt, f.Detail = true, true, "replaces the key found there"
 	default:
