@@ -227,6 +227,7 @@ func (d *desk) office() {
 		rec.Keys = []journal.Key{key("stuck", "5", journal.LiveKey, noon.Add(-2000*time.Hour))}
 		p := &rec.Policy
 		p.Reason, p.Error, p.Failures, p.LastSuccess = "drift", "local:stuck holds another value", 7, noon.Add(-2000*time.Hour)
+		p.WantedAt, p.WantedTrigger, p.WantedWhy, p.WantedBy = noon.Add(-time.Minute), journal.ByHand, "audit of <b>keys</b>", "bob"
 		p.Health, p.HealthReason, p.OverdueAt, p.OverdueReason = "action_required", "drift", noon.Add(time.Hour), "over_age"
 		for _, path := range []string{"stuck", "other", "fine"} {
 			rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: "stuck", Status: journal.TargetDrift})

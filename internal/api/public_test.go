@@ -89,6 +89,7 @@ func TestPage(t *testing.T) {
 		"<b>chat-prod</b>", "key-2", ">30d<", ">of 45d<", "(in 23h)", "in 30d 15h", "The successor is live.", "2026-04-01 03:00:00",
 		"Held by ann", "audit", "rotator release embed", "&lt;script&gt;", "blocked", `<span class="soft">planned</span>`,
 		"rotator resolve stuck", "removed", "ml@example.com", "<b>research</b>", "v1.2.3",
+		"Wanted by bob: rotate: audit of &lt;b&gt;keys&lt;/b&gt;",
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)
