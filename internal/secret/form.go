@@ -44,7 +44,7 @@ func from(raw string, lines bool) (Text, error) {
 			return Text{}, fmt.Errorf("it has a NUL at byte %d, as UTF-16 text has; want UTF-8", at)
 		case r == utf8.RuneError && isInvalid(text[i:]):
 			return Text{}, fmt.Errorf("byte %d is not UTF-8; want text, such as base64 or hexadecimal", at)
-		case unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp):
+		case r != ' ' && unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Zs): // a no-break space looks like a space
 			return Text{}, fmt.Errorf("it has the invisible character %U at byte %d", r, at)
 		}
 	}

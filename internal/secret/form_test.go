@@ -33,6 +33,7 @@ var forms = map[string]struct{ text, wrong string }{
 	"zero-width space":               {"s3c\u200bret", "U+200B at byte 4"},
 	"byte-order mark inside":         {"s3c\ufeffret", "U+FEFF at byte 4"},
 	"byte-order mark at the end":     {"s3cret\ufeff", "U+FEFF at byte 7"},
+	"no-break space inside":          {"s3c\u00a0ret", "U+00A0 at byte 4"},
 	"escape sequence":                {"\x1b[0ms3cret", "U+001B at byte 1"},
 	"inner tab":                      {"s3c\tret", "U+0009 at byte 4"},
 	"nothing":                        {"", "it is empty"},
