@@ -86,8 +86,8 @@ type job struct {
 	do   func(ctx context.Context, r *run) Outcome
 }
 
-// jobs in their order: what people say comes first, and keys that must end now; then what earlier turns left unknown is settled and the world is looked
-// at, so that what follows knows where it stands.
+// jobs in their order: what people say comes first, and keys that must end now; then what earlier turns left unknown is settled
+// and the world is looked at, so that what follows knows where it stands.
 var jobs = []job{
 	{"commands", commands},
 	{"revoke", revoke},

@@ -78,7 +78,7 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 	return due.Thawed(freezes, policy, due.Cause(trigger), at)
 }
 
-// onCanary reports whether one target alone holds the key of a rotation, and a hold keeps it so.
+// onCanary reports whether one target alone holds the key of a rotation. A hold then keeps the others waiting.
 func onCanary(rot *journal.Rotation) bool { return !rot.CanaryFrom.IsZero() && rot.CanaryOver.IsZero() }
 
 // unstoppable reports whether no hold stops a rotation: it gives consumers a key that works, or takes one away that is known
