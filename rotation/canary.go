@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"rotator/rotation/due"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/rotation/target"
@@ -63,7 +64,7 @@ func canaryOver(ctx context.Context, r *run, first target.Handle) (Outcome, bool
 	if alone < -r.engine.limits.ClockSkew { // the clock was set back; xAI's may be ahead
 		rot.CanaryFrom, alone = r.now(), 0
 	}
-	limit := canaryEnds(r).Sub(rot.CanaryFrom)
+	limit := due.CanaryEnd(r.plan, rot, r.rec.Live()).Sub(rot.CanaryFrom)
 	why := "canary.for has passed"
 	if alone < limit {
 		used, err := canaryUsed(ctx, r)
@@ -78,15 +79,6 @@ func canaryOver(ctx context.Context, r *run, first target.Handle) (Outcome, bool
 	rot.CanaryOver = r.now()
 	r.tell(journal.CanaryEnded, "target", r.plan.Canary.Target, "key_id", rot.KeyID, "why", why)
 	return nothing, true
-}
-
-// canaryEnds is when the others are next at the latest: they need a key before the one in use expires.
-func canaryEnds(r *run) time.Time {
-	end := r.rec.Rotation.CanaryFrom.Add(r.plan.Canary.For.Std())
-	if live := r.rec.Live(); live != nil && !live.Expiry().IsZero() {
-		end = minTime(end, live.Expiry().Add(-r.plan.Retire.Overlap.Std()))
-	}
-	return end
 }
 
 // canaryUsed reports whether billing says that the new key was used by others than the rotator, in an hour that began after its

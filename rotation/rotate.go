@@ -108,7 +108,7 @@ func changed(r *run) string {
 // stirred reports that what the step waited for may be over at another time than was said.
 func stirred(r *run) bool {
 	rot := r.rec.Rotation
-	if rot.Reason == reason.WaitCanary && (!r.plan.Canary.Wanted() || consumersFail(r) || !r.now().Before(canaryEnds(r))) {
+	if rot.Reason == reason.WaitCanary && (!r.plan.Canary.Wanted() || consumersFail(r) || !r.now().Before(due.CanaryEnd(r.plan, rot, r.rec.Live()))) {
 		return true
 	}
 	return rot.Reason == reason.Held && !(r.rec.Hold.Active(r.now()) && heldBack(r, rot.Trigger)) || rot.State.CanAbort() && changed(r) != ""

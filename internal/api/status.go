@@ -2,9 +2,11 @@ package api
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"rotator/policies"
+	"rotator/rotation/due"
 	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
@@ -115,7 +117,11 @@ func nextRun(s journal.Summary) time.Time {
 // waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
 func waitsUntil(s journal.Summary, now time.Time) time.Time {
 	if r := inFlight(s); r != nil && !r.CanaryFrom.IsZero() && r.CanaryOver.IsZero() {
-		return r.CanaryFrom.Add(specOf(s.Policy).Canary.For.Std())
+		var live *journal.Key
+		if i := slices.IndexFunc(s.Keys, func(k journal.Key) bool { return k.State == journal.LiveKey }); i >= 0 {
+			live = &s.Keys[i]
+		}
+		return due.CanaryEnd(specOf(s.Policy), r, live)
 	} else if r != nil && !r.TryAt.IsZero() {
 		return r.TryAt
 	}

@@ -56,11 +56,7 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 		return at
 	}
 	if rot := rec.Rotation; rot != nil && !rot.CanaryFrom.IsZero() { // the others were to wait
-		end := rot.CanaryOver
-		if end.IsZero() {
-			end = rot.CanaryFrom.Add(policy.Canary.For.Std())
-		}
-		at = later(at, end)
+		at = later(at, due.CanaryEnd(policy, rot, rec.Live()))
 	}
 	switch h := rec.Hold; {
 	case !h.Active(now):

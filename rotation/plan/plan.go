@@ -114,7 +114,7 @@ func (o *outline) inFlight() {
 // when the key in use then goes, is outlined.
 func (o *outline) live(r *journal.Rotation) time.Time {
 	at := o.Now
-	if end := r.CanaryFrom.Add(o.Policy.Canary.For.Std()); o.Policy.Canary.Wanted() && !r.CanaryFrom.IsZero() && r.CanaryOver.IsZero() && end.After(at) {
+	if end := due.CanaryEnd(o.Policy, r, o.Record.Live()); o.Policy.Canary.Wanted() && end.After(at) {
 		at = end
 		o.add(Row{Action: Promote, At: at, KeyID: r.KeyID, Detail: "to the targets other than the canary " + o.Policy.Canary.Target + ", which holds it; earlier if its consumers use it"})
 	}
