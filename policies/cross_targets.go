@@ -129,6 +129,8 @@ func (s *settling) clash(u, other use, store string) (what, want string) {
 		return "this target is written by " + other.at + " too", "every store, path and field once, over all policies"
 	case s.options.Stores[store] != "" && (u.field == "" || other.field == ""):
 		return "of this target and the one at " + other.at + " one is the whole secret, the other a field of it", "a field in both, or another path"
+	case u.target.Format != other.target.Format:
+		return "this target and the one at " + other.at + " are one file, and only one of them has format: dotenv", "the same format in both, or another path"
 	}
 	return "", ""
 }

@@ -112,6 +112,22 @@ type Target struct {
 	Group string `yaml:"group,omitempty" json:"group,omitempty" jsonschema:"pattern=^[A-Za-z0-9_][A-Za-z0-9_.-]{0\\,63}$"`
 	// Mode of the file in quotes, such as "0640". Stores of type file only; default: kept as it is, 0600 when new.
 	Mode string `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"pattern=^0?[0-7]{3}$"`
+	// Format of the file in which field is replaced: dotenv for lines of NAME=value, as in a .env file or systemd's EnvironmentFile. Stores of type file only, together with field; default: a JSON object.
+	Format string `yaml:"format,omitempty" json:"format,omitempty" jsonschema:"enum=dotenv"`
+}
+
+// Options are the target's settings that only its store understands, nil if there are none.
+func (t Target) Options() map[string]string {
+	var options map[string]string
+	for name, value := range map[string]string{"owner": t.Owner, "group": t.Group, "mode": t.Mode, "format": t.Format} {
+		if value != "" {
+			if options == nil {
+				options = make(map[string]string)
+			}
+			options[name] = value
+		}
+	}
+	return options
 }
 
 // Canary is the target that gets a new key first, and for how long alone. The others follow once billing says that its consumers use the

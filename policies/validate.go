@@ -12,6 +12,8 @@ import (
 	"time"
 	"unicode"
 
+	"rotator/internal/dotenv"
+
 	"go.yaml.in/yaml/v4"
 )
 
@@ -22,12 +24,13 @@ const (
 
 // The forms of names and rights. The struct tags of Policy repeat the first three for the schema; a test compares them.
 var (
-	nameForm  = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
-	userForm  = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
-	modeForm  = regexp.MustCompile(`^0?[0-7]{3}$`)
-	tpmForm   = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
-	modelForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
-	aclForm   = regexp.MustCompile(`^api-key:(model|endpoint):(\*|[A-Za-z0-9][A-Za-z0-9._:/-]{0,127})$`)
+	nameForm   = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
+	userForm   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$`)
+	modeForm   = regexp.MustCompile(`^0?[0-7]{3}$`)
+	formatForm = regexp.MustCompile(`^dotenv$`)
+	tpmForm    = regexp.MustCompile(`^[1-9][0-9]{0,17}$`)
+	modelForm  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$`)
+	aclForm    = regexp.MustCompile(`^api-key:(model|endpoint):(\*|[A-Za-z0-9][A-Za-z0-9._:/-]{0,127})$`)
 
 	// A secret's name: https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html
 	awsForm = regexp.MustCompile(`^[A-Za-z0-9/_+=.@!-]{1,512}$`)
@@ -223,6 +226,7 @@ func (c *checker) target(i int) {
 		{"owner", t.Owner, userForm, "the name or number of a user"},
 		{"group", t.Group, userForm, "the name or number of a group"},
 		{"mode", t.Mode, modeForm, `three octal digits in quotes, such as "0640"`},
+		{"format", t.Format, formatForm, "dotenv, or it left out for a JSON object"},
 	} {
 		switch {
 		case f.value == "":
@@ -231,6 +235,9 @@ func (c *checker) target(i int) {
 		case !f.form.MatchString(f.value):
 			c.at(here+f.key+quote(f.value)+" is not valid", f.want, "targets", i, f.key)
 		}
+	}
+	if t.Format != "" && !dotenv.Name(t.Field) {
+		c.at(here+"format is given, but field"+quote(t.Field)+" is no variable's name", "field: NAME, of letters, digits and underscores, such as XAI_API_KEY", "targets", i, "format")
 	}
 }
 

@@ -123,6 +123,7 @@ func TestDaemonOnSystemd(t *testing.T) {
 	m.Until(t, soon, "1 policy: ", "systemctl", "show", "-p", "StatusText", "rotator")
 	first := state(t, m, "chat", "idle")
 
+	t.Run("EnvironmentFile", func(t *testing.T) { readsAsEnvironmentFile(t, m) })
 	t.Run("who may do what", func(t *testing.T) {
 		modes := m.Run(t, "stat", "-c", "%a %U:%G %n", "/run/rotator", "/run/rotator/rotator.sock", "/var/lib/rotator",
 			"/var/lib/rotator/secrets/chat", "/etc/rotator/credentials")

@@ -202,14 +202,5 @@ func missingStore(name string) string {
 
 // storeTarget is a policy's target as its store sees it.
 func storeTarget(t policies.Target) stores.Target {
-	at := stores.Target{Path: t.Path, Field: t.Field}
-	for k, v := range map[string]string{"owner": t.Owner, "group": t.Group, "mode": t.Mode} {
-		if v != "" {
-			if at.Options == nil {
-				at.Options = make(map[string]string)
-			}
-			at.Options[k] = v
-		}
-	}
-	return at
+	return stores.Target{Path: t.Path, Field: t.Field, Options: t.Options()}
 }

@@ -27,15 +27,7 @@ type Handle struct {
 
 // NewHandle makes a handle for a target of a policy. pt may have nothing but its name.
 func NewHandle(pt policies.Target, store stores.Store, limit time.Duration, slow func() func()) Handle {
-	at := stores.Target{Path: pt.Path, Field: pt.Field}
-	for k, v := range map[string]string{"owner": pt.Owner, "group": pt.Group, "mode": pt.Mode} {
-		if v != "" {
-			if at.Options == nil {
-				at.Options = make(map[string]string, 3)
-			}
-			at.Options[k] = v
-		}
-	}
+	at := stores.Target{Path: pt.Path, Field: pt.Field, Options: pt.Options()}
 	return Handle{ID: IDOf(pt), at: at, store: store, limit: limit, slow: slow}
 }
 

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"rotator/internal/jsonfield"
 	"rotator/stores"
 )
 
@@ -28,10 +27,7 @@ func (s *Store) Check(ctx context.Context, t stores.Target) error {
 				return err
 			}
 		}
-		if hint := jsonfield.Hint(seen.doc, t.Field); t.Field != "" && hint != "" {
-			return fmt.Errorf("%w: no field %q: %s", stores.ErrInvalid, t.Field, hint)
-		}
-		if err := errors.Join(seen.alone(), checkSticky(dir, seen.content)); err != nil {
+		if err := errors.Join(w.writable(seen.doc), seen.alone(), checkSticky(dir, seen.content)); err != nil {
 			return err
 		}
 		probe := bytes.Repeat([]byte("rotator\n"), 128)

@@ -58,7 +58,7 @@ func crashOnce(t *testing.T, field string, old, value secret.Text, name string, 
 	t.Helper()
 	dir, target := t.TempDir(), stores.Target{Path: "sub/folder/key", Field: field}
 	before := old
-	doc, err := replaceValue(field, nil, old)
+	doc, err := place{field: field}.replaceValue(nil, old)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func consumer(t *testing.T, dir string, target stores.Target, step string, allow
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
 	}
-	got, err := valueOf(target.Field, text)
+	got, err := place{field: target.Field}.valueOf(text)
 	if err != nil && !errors.Is(err, stores.ErrNotFound) || !slices.ContainsFunc(allowed, got.Equal) {
 		t.Errorf("at %q a consumer reads %q, %v", step, text, err)
 	}

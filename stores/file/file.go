@@ -1,7 +1,8 @@
 // Package file keeps keys in files of this machine: the store that needs no server.
 //
 // A target is the file Dir/Path. Without a field the file holds exactly the key, without a newline; with a field it
-// holds a JSON object in which that field alone is replaced, every other byte kept. Consumers only read: they find the
+// holds a JSON object in which that field alone is replaced, every other byte kept; with a field and the option
+// format: dotenv it has lines of NAME=value, of which the one named as the field is replaced. Consumers only read: they find the
 // old content or the new one, whole, whenever they look.
 //
 // # On disk
@@ -113,7 +114,7 @@ func (s *Store) Stage(ctx context.Context, t stores.Target, attempt string, valu
 		if err != nil {
 			return err
 		}
-		if err := storable(t, value); err != nil {
+		if err := w.storable(value); err != nil {
 			return err
 		}
 		return s.keep(ctx, w, name, []byte(value.Reveal()))
@@ -197,7 +198,7 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, _ string, value se
 		if err := w.sameFence(fences); err != nil {
 			return err
 		}
-		if err := storable(t, value); err != nil {
+		if err := w.storable(value); err != nil {
 			return err
 		}
 		for range 10 { // an editor that saves again and again must not hold the lock for ever

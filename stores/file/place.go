@@ -8,9 +8,8 @@ import (
 	"os/user"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
-	"rotator/internal/secret"
+	"rotator/internal/dotenv"
 	"rotator/stores"
 )
 
@@ -22,6 +21,7 @@ type place struct {
 	folders []string // from Dir to the target's folder
 	name    string   // of the target in its folder
 	field   string
+	dotenv  bool // the file has lines of NAME=value
 	pathID  string
 	fieldID string
 	access  access // what the target's options ask for
@@ -44,8 +44,16 @@ func locate(t stores.Target) (place, error) {
 	if err != nil {
 		return place{}, fmt.Errorf("%w: %w", stores.ErrInvalid, err)
 	}
+	format := t.Options["format"]
+	switch {
+	case format != "" && format != formatDotenv:
+		return place{}, fmt.Errorf("%w: the only format to ask for is %s", stores.ErrInvalid, formatDotenv)
+	case format != "" && !dotenv.Name(t.Field):
+		return place{}, fmt.Errorf("%w: format %s needs a field that is a variable's name", stores.ErrInvalid, format)
+	}
 	last := len(names) - 1
-	return place{folders: names[:last], name: names[last], field: t.Field, pathID: hash(t.Path), fieldID: hash(t.Field), access: a}, nil
+	return place{folders: names[:last], name: names[last], field: t.Field, dotenv: format != "",
+		pathID: hash(t.Path), fieldID: hash(t.Field), access: a}, nil
 }
 
 // hash names any text by 128 bits: two targets never share one.
@@ -72,27 +80,6 @@ func (p place) staged(attempt string) (string, error) {
 func (p place) lockOffset() int64 {
 	id, _ := hex.DecodeString(p.pathID) // of our own making
 	return int64(binary.BigEndian.Uint64(id) >> 2)
-}
-
-// storable checks that value, written to the target, would be read back as it is: ErrInvalid.
-func storable(t stores.Target, value secret.Text) error {
-	text := value.Reveal()
-	switch {
-	case text == "":
-		return fmt.Errorf("%w: an empty value", stores.ErrInvalid)
-	case t.Field == "" && trimNewline(text) != text:
-		return fmt.Errorf("%w: a value that ends in a newline", stores.ErrInvalid)
-	case t.Field != "" && !utf8.ValidString(text):
-		return fmt.Errorf("%w: a value that is not UTF-8", stores.ErrInvalid)
-	case len(text) > maxSize/2:
-		return fmt.Errorf("%w: a value that is too long", stores.ErrInvalid)
-	}
-	return nil
-}
-
-// trimNewline drops one line end.
-func trimNewline(text string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r")
 }
 
 // access is who may do what with a file: -1 and nil stand for "as it is".
@@ -152,8 +139,9 @@ func parseAccess(options map[string]string) (access, error) {
 				err = fmt.Errorf("mode is three octal digits by which the owner can read, such as 0640")
 			}
 			a.mode = int(mode)
+		case "format": // see locate
 		default:
-			err = fmt.Errorf("a file target has the options owner, group and mode, not %q", name)
+			err = fmt.Errorf("a file target has the options owner, group, mode and format, not %q", name)
 		}
 		if err != nil {
 			return asIs, err

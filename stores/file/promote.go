@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"rotator/internal/guard"
-	"rotator/internal/jsonfield"
 	"rotator/internal/secret"
 	"rotator/stores"
 )
@@ -41,7 +40,7 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 	if err := seen.alone(); err != nil {
 		return err
 	}
-	doc, err := replaceValue(w.field, seen.doc, value)
+	doc, err := w.replaceValue(seen.doc, value)
 	if err != nil {
 		return err
 	}
@@ -87,7 +86,7 @@ func (s *Store) read(ctx context.Context, dir folder, p place) (snapshot, secret
 	if err != nil {
 		return snapshot{content: raw}, secret.Text{}, err
 	}
-	value, err := valueOf(p.field, doc)
+	value, err := p.valueOf(doc)
 	return snapshot{content: raw, doc: doc}, value, err
 }
 
@@ -147,32 +146,4 @@ func (s *Store) kept(ctx context.Context, root folder, name string) ([]byte, err
 		return nil, err
 	}
 	return s.unseal(ctx, raw.bytes)
-}
-
-// valueOf returns the key that a document holds.
-func valueOf(field string, doc []byte) (secret.Text, error) {
-	value := trimNewline(string(doc))
-	if field != "" {
-		var err error
-		value, err = jsonfield.Get(doc, field)
-		if err != nil && !errors.Is(err, jsonfield.ErrNotFound) {
-			return secret.Text{}, fmt.Errorf("%w: %w", stores.ErrInvalid, err)
-		}
-	}
-	if value == "" {
-		return secret.Text{}, stores.ErrNotFound
-	}
-	return secret.New(value), nil
-}
-
-// replaceValue returns the document that holds value in place of the one before.
-func replaceValue(field string, doc []byte, value secret.Text) ([]byte, error) {
-	if field == "" {
-		return []byte(value.Reveal()), nil
-	}
-	next, err := jsonfield.Set(doc, field, value.Reveal())
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", stores.ErrInvalid, err)
-	}
-	return next, nil
 }

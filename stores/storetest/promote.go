@@ -130,6 +130,12 @@ var promoting = []test{
 	{name: "a value of odd characters", run: func(t *testing.T, s *suite, target stores.Target) {
 		a, old, value := attempt(), s.key(), s.secret("xai-é🔑\"\\ <&>'$(x)`%s{}\u2028 and long enough for a fingerprint")
 		s.human(t, target, old)
+		if s.PlainOnly && target.Field != "" {
+			s.is(t, s.Store.Stage(t.Context(), target, a, value), stores.ErrInvalid)
+			s.is(t, s.Store.Promote(t.Context(), target, a, value, old.Fingerprint()), stores.ErrInvalid)
+			s.holds(t, target, old, others)
+			return
+		}
 		s.stage(t, target, a, value)
 		s.is(t, s.Store.Promote(t.Context(), target, a, value, old.Fingerprint()), nil)
 		s.holds(t, target, value, others)

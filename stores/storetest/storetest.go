@@ -62,6 +62,9 @@ type Harness struct {
 	// CannotFence says that the store is a stores.Fencer that cannot fence these targets: Fence is
 	// stores.ErrCannotFence and changes nothing.
 	CannotFence bool
+	// PlainOnly says that the target's format has no way to write every value: what is not printable ASCII without quotes and
+	// backslashes is stores.ErrInvalid and changes nothing.
+	PlainOnly bool
 }
 
 // Delayed is a write that is held back.
