@@ -80,6 +80,12 @@ func (c calls) Usage(ctx context.Context, team string, q xai.UsageQuery) (xai.Us
 	return c.to.About.Usage(ctx, team, q)
 }
 
+func (c calls) Offered(ctx context.Context, team string) (xai.Offered, error) {
+	ctx, done := c.begin(ctx)
+	defer done()
+	return c.to.About.Offered(ctx, team)
+}
+
 func (c calls) WhoAmI(ctx context.Context, key secret.Text) (xai.Identity, error) {
 	ctx, done := c.begin(ctx)
 	defer done()

@@ -44,6 +44,7 @@ type KeyAPI interface {
 type TeamAPI interface {
 	Validate(ctx context.Context) (xai.ManagementKey, error)
 	Usage(ctx context.Context, teamID string, q xai.UsageQuery) (xai.Usage, error)
+	Offered(ctx context.Context, teamID string) (xai.Offered, error)
 }
 
 // ProbeAPI asks xAI with an API key of its own.
@@ -130,6 +131,9 @@ type Options struct {
 	Log         *slog.Logger
 	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
 	Only []string
+	// Rights returns what the policies of a team name in their ACLs, and which policies do: ACL → names. Nil: nobody is told
+	// when xAI does not offer something any more.
+	Rights func(team string) map[string][]string
 	// Unclaimed: the journal belongs to another installation, and everything is only compared.
 	Unclaimed bool
 	// Ordered: no rotation begins but one that was ordered. Whoever carries out an order, and is no daemon, leaves the others
@@ -207,7 +211,7 @@ func New(o Options) *Engine {
 		e.observe = func(ctx context.Context, _ Step) (context.Context, func(Step)) { return ctx, func(Step) {} }
 	}
 	e.lists = inventory.New(inventory.Options{
-		Book: o.Journal, Names: o.Journal, Notes: o.Journal, World: func() inventory.World { return world{e.environment()} },
+		Book: o.Journal, Rights: o.Rights, Names: o.Journal, Notes: o.Journal, World: func() inventory.World { return world{e.environment()} },
 		Every: e.limits.Watch, Quarantine: e.limits.Quarantine, Log: e.log, Now: e.now,
 	})
 	return e

@@ -230,7 +230,7 @@ func (b *bench) violated(format string, args ...any) {
 func (b *bench) birth() {
 	b.engine = newEngine(fmt.Sprint("engine-", b.deaths), rotation.Options{
 		Journal: faultyJournal{b.journal, b}, Environment: b, Limits: b.limits, Log: b.log,
-		Now: b.now, Pause: b.pause, Observe: b.observe,
+		Now: b.now, Pause: b.pause, Observe: b.observe, Rights: b.rights,
 	})
 	b.engine.Without(b.without)
 }

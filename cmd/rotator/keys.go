@@ -5,48 +5,74 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"rotator/internal/api"
+	"rotator/policies"
 )
 
 func (a *cli) keysCommand() *cobra.Command {
-	json := false
+	json, unused := false, ""
+	var q api.KeysQuery
 	c := &cobra.Command{
 		Use:   "keys [TEAM]",
 		Short: "Show all keys of a team, or of every team, and what each is to the rotator",
 		Long: `Keys asks xAI for the keys of a team. The kinds: managed (in use), predecessor (to be retired), in_doubt (of a create
 whose outcome is not settled; will be deleted), orphan (bears the rotator's prefix, and the journal has no such create;
-reported, never deleted; see keys adopt) and unmanaged (somebody else's).`,
+reported, never deleted; see keys adopt) and unmanaged (somebody else's). RIGHTS is all where a key may use every model by
+every endpoint; -o json has its ACLs, and the targets that were seen to hold it.
+
+With --unused-for only keys are shown that are older than that and were not used meanwhile, as xAI's billing has it. USE is none
+where billing reports the key without use, none seen where it names other keys of the team and not this one, and unknown where
+nothing can be said. Before you delete a key by hand in xAI's
+console, ask its creator, and disable it for a while first. A key of a policy goes with rotator decommission.`,
+		Example: `  rotator keys research
+  rotator keys --unused-for 30d
+  rotator keys --unmanaged --wide -o json`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
-		RunE:              func(c *cobra.Command, args []string) error { return a.keys(c.Context(), strings.Join(args, ""), json) },
+		RunE: func(c *cobra.Command, args []string) error {
+			q.Team = strings.Join(args, "")
+			if c.Flags().Changed("unused-for") {
+				d, err := policies.ParseDuration(unused)
+				if err != nil || d < policies.Duration(24*time.Hour) || d > policies.Duration(365*24*time.Hour) {
+					return usage(fmt.Errorf("--unused-for %q is not a length of time from 1d to 365d", unused), "For a month, --unused-for 30d.")
+				}
+				q.UnusedFor = d.Std()
+			}
+			return a.keys(c.Context(), q, json)
+		},
 	}
+	c.Flags().StringVar(&unused, "unused-for", "", "only keys that nobody used for this `TIME`, such as 30d, and that are older")
+	c.Flags().BoolVar(&q.Wide, "wide", false, "only keys that may use every model by every endpoint")
+	c.Flags().BoolVar(&q.Unmanaged, "unmanaged", false, "only keys that the rotator has nothing to do with")
 	outputFlag(c, &json)
 	c.AddCommand(a.adoptCommand())
 	return c
 }
 
-func (a *cli) keys(ctx context.Context, team string, json bool) (err error) {
+func (a *cli) keys(ctx context.Context, q api.KeysQuery, json bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	rows, err := l.Keys(ctx, team)
+	rows, err := l.Keys(ctx, q)
 	if err != nil {
 		return err
 	}
 	err = a.print(json, rows, func(t *table) {
-		t.row("TEAM", "KEY", "KIND", "POLICY", "CREATED", "DISABLED", "NAME")
+		cells := []string{"TEAM", "KEY", "KIND", "POLICY", "CREATED", "CREATOR", "RIGHTS", "DISABLED", "NAME"}
+		if q.UnusedFor > 0 {
+			cells = append(cells, "USE")
+		}
+		t.row(cells...)
 		for _, r := range rows {
-			if r.Error != nil {
-				continue
+			if r.Error == nil {
+				t.row(keyCells(r)...)
 			}
-			disabled := ""
-			if r.Disabled {
-				disabled = "yes"
-			}
-			t.row(r.Team, or(r.KeyID), or(r.Kind), or(r.Policy), when(r.Created), disabled, or(r.Name))
 		}
 	})
 	var refused []error
@@ -59,4 +85,20 @@ func (a *cli) keys(ctx context.Context, team string, json bool) (err error) {
 		err = failed(fmt.Errorf("not every team's keys could be listed: %w", errors.Join(refused...)), "`rotator check` tries each team.")
 	}
 	return err
+}
+
+// keyCells are the cells of a key's line.
+func keyCells(r api.KeyRow) []string {
+	disabled, rights := "", fmt.Sprint(len(r.ACLs))
+	if r.Disabled {
+		disabled = "yes"
+	}
+	if r.Wide {
+		rights = "all"
+	}
+	cells := []string{r.Team, or(r.KeyID), or(r.Kind), or(r.Policy), when(r.Created), or(r.Creator), rights, disabled, or(r.Name)}
+	if r.Use != nil {
+		cells = append(cells, strings.ReplaceAll(*r.Use, "_", " "))
+	}
+	return cells
 }

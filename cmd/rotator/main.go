@@ -123,6 +123,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.runCommand(),
 		a.reloadCommand(),
 		a.checkCommand(),
+		a.aclsCommand(),
 		a.planCommand(),
 		a.rotateCommand(),
 		a.statusCommand(),

@@ -85,8 +85,11 @@ type Scheduler interface {
 
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.
 type Actions interface {
-	// Keys lists the keys of a team, of every team when it is "". One that cannot be listed then is a row with an error.
-	Keys(ctx context.Context, team string) ([]KeyRow, error)
+	// Keys lists the keys of a team, of every team when none is named. One that cannot be listed then is a row with an error.
+	Keys(ctx context.Context, q KeysQuery) ([]KeyRow, error)
+	// ACLs lists what policies of a team, of every team for "", may name in their ACLs, and what they name beside that. A team
+	// that cannot be asked about then is a row with an error.
+	ACLs(ctx context.Context, team string) ([]ACLRow, error)
 	// Plan foretells what would happen to the policies named, all when none is: the next rotation of each or, with until,
 	// every one that begins before then. It touches nothing.
 	Plan(ctx context.Context, policies []string, until time.Time) ([]PlanRow, error)

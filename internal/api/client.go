@@ -55,9 +55,24 @@ func (c *Client) History(ctx context.Context, policy string, limit int) (rows []
 	return rows, c.get(ctx, &rows, "/v1/history", q)
 }
 
-// Keys lists the keys of a team, of every team when it is "".
-func (c *Client) Keys(ctx context.Context, team string) (rows []KeyRow, err error) {
-	return rows, c.get(ctx, &rows, "/v1/keys", values("team", team))
+// Keys lists keys of a team, of every team when none is named.
+func (c *Client) Keys(ctx context.Context, q KeysQuery) (rows []KeyRow, err error) {
+	v := values("team", q.Team)
+	if q.Unmanaged {
+		v.Set("unmanaged", "true")
+	}
+	if q.Wide {
+		v.Set("wide", "true")
+	}
+	if q.UnusedFor > 0 {
+		v.Set("unused_for", q.UnusedFor.String())
+	}
+	return rows, c.get(ctx, &rows, "/v1/keys", v)
+}
+
+// ACLs lists what policies of a team, of every team for "", may name in their ACLs, and what they name beside that.
+func (c *Client) ACLs(ctx context.Context, team string) (rows []ACLRow, err error) {
+	return rows, c.get(ctx, &rows, "/v1/acls", values("team", team))
 }
 
 // Key tells what the journal knows of a key.

@@ -36,7 +36,8 @@ func (c *Server) control() http.Handler {
 		"GET /v1/history":           {[]string{"policy", "limit"}, c.getHistory},
 		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/loads":             {nil, c.getLoads},
-		"GET /v1/keys":              {[]string{"team"}, c.getKeys},
+		"GET /v1/keys":              {[]string{"team", "unmanaged", "wide", "unused_for"}, c.getKeys},
+		"GET /v1/acls":              {[]string{"team"}, c.getACLs},
 		"GET /v1/keys/{id}":         {nil, c.getKey},
 		"GET /v1/plan":              {[]string{"policy", "until"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
@@ -288,13 +289,39 @@ func act[T any](c *Server, ask func(Actions) ([]T, error)) (any, error) {
 }
 
 func (c *Server) getKeys(r *http.Request) (any, error) {
+	asked := r.URL.Query()
+	q := KeysQuery{Team: asked.Get("team")}
+	for name, is := range map[string]*bool{"unmanaged": &q.Unmanaged, "wide": &q.Wide} {
+		if text := asked.Get(name); text != "" {
+			var err error
+			if *is, err = strconv.ParseBool(text); err != nil {
+				return nil, usage(name + " must be true or false")
+			}
+		}
+	}
+	if text := asked.Get("unused_for"); text != "" {
+		var err error
+		if q.UnusedFor, err = time.ParseDuration(text); err != nil || q.UnusedFor < leastUnused || q.UnusedFor > mostUnused {
+			return nil, usage("unused_for must be a duration from 24h to 8760h, such as 720h")
+		}
+	}
 	return act(c, func(a Actions) ([]KeyRow, error) {
-		rows, err := a.Keys(r.Context(), r.URL.Query().Get("team"))
+		rows, err := a.Keys(r.Context(), q)
 		for i := range rows {
-			rows[i].Created = whole(rows[i].Created)
+			rows[i].Created, rows[i].Expires = whole(rows[i].Created), whole(rows[i].Expires)
 		}
 		return rows, err
 	})
+}
+
+// Billing is asked by the hour, and lags: less than a day says little, and more than a year is a long answer.
+const (
+	leastUnused = 24 * time.Hour
+	mostUnused  = 365 * 24 * time.Hour
+)
+
+func (c *Server) getACLs(r *http.Request) (any, error) {
+	return act(c, func(a Actions) ([]ACLRow, error) { return a.ACLs(r.Context(), r.URL.Query().Get("team")) })
 }
 
 func (c *Server) getPlan(r *http.Request) (any, error) {

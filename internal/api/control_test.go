@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -21,8 +22,13 @@ type actions struct {
 	reload error
 }
 
-func (a *actions) Keys(_ context.Context, team string) ([]api.KeyRow, error) {
-	a.asked = append(a.asked, "keys "+team)
+func (a *actions) Keys(_ context.Context, q api.KeysQuery) ([]api.KeyRow, error) {
+	a.asked = append(a.asked, fmt.Sprintf("keys %+v", q))
+	return nil, nil
+}
+
+func (a *actions) ACLs(_ context.Context, team string) ([]api.ACLRow, error) {
+	a.asked = append(a.asked, "acls "+team)
 	return nil, nil
 }
 
@@ -270,10 +276,15 @@ func TestActions(t *testing.T) {
 	t.Parallel()
 	a := &actions{}
 	d := newDesk(t, func(o *api.Options) { o.Actions = a })
-	keys, err := d.client.Keys(t.Context(), "research")
+	keys, err := d.client.Keys(t.Context(), api.KeysQuery{Team: "research", Wide: true, UnusedFor: 720 * time.Hour})
 	d.ok(err)
 	if keys == nil {
 		t.Error("no keys are null, want an empty list")
+	}
+	acls, err := d.client.ACLs(t.Context(), "research")
+	d.ok(err)
+	if acls == nil {
+		t.Error("no rights are null, want an empty list")
 	}
 	plan, err := d.client.Plan(t.Context(), noon, "a", "b")
 	d.ok(err)
@@ -299,7 +310,7 @@ func TestActions(t *testing.T) {
 	}
 	a.reload = &api.Error{Message: "team research is still needed", Code: api.ExitFailed}
 	d.fails(d.client.Reload(t.Context()), api.ExitFailed, "team research is still needed")
-	if want := []string{"keys research", "plan a+b until 12:00:00", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
+	if want := []string{"keys {Team:research Unmanaged:false Wide:true UnusedFor:720h0m0s}", "acls research", "plan a+b until 12:00:00", "adoptions a", "check", "reload", "reload", "reload"}; !cmp.Equal(a.asked, want) {
 		t.Errorf("asked %q, want %q", a.asked, want)
 	}
 }

@@ -239,5 +239,7 @@ func (d *desk) office() {
 	d.ok(d.journal.SaveTeam(d.Context(), journal.Team{Name: "research", ID: "team-1", ValidatedAt: noon, ListedAt: noon,
 		Managed: 4, Unmanaged: 2, Orphans: 1, ManagementKeyID: "mk-1"}))
 	d.ok(d.journal.SetMeta(d.Context(), journal.MetaManagementKey+"research", "mk-1 2026-02-28T12:00:00Z"))
+	d.ok(d.journal.SetMeta(d.Context(), journal.MetaUnusedAt+"research", "2026-02-28T12:00:00Z"))
+	d.ok(d.journal.SetMeta(d.Context(), journal.MetaKeys(journal.KeysUnused, "research"), "key-8 key-9"))
 	d.ok(d.journal.SetMeta(d.Context(), journal.MetaBackup, "2026-02-28T10:00:00Z"))
 }

@@ -123,6 +123,9 @@ var (
 	descReplicas  = desc("replicas", "Replicas that were seen in the last 30 seconds.")
 	descSeen      = desc("replica_last_seen_timestamp_seconds", "When a replica on a host was last seen; it is forgotten a day later, and at once when it stops.", "replica")
 	descTeamKeys  = desc("team_keys", "Keys in the last list of a team, by what they are to the rotator.", "team", "kind")
+	descKeysWide  = desc("team_keys_wide", "Keys of a team that work and may use every model by every endpoint; all of a policy's count as one.", "team")
+	descUnused    = desc("team_keys_unused", "Keys of a team that are on, older than 30 days and not used for as long; not told before billing told.", "team")
+	descMissing   = desc("team_rights_missing", "Models and endpoints that policies of a team name and xAI does not offer to it.", "team")
 	descMgmtKey   = desc("management_key_age_seconds", "How long the management key of a team has been in use here: it is at least as old.", "team")
 	descReloadOK  = desc("config_last_reload_successful", "Whether all that the files said was in force when this process last read them; what was wrong stays as it was.")
 	descReloadAt  = desc("config_last_reload_success_timestamp_seconds", "When this process last read its files and found no problem; 0 when it never did.")
@@ -133,7 +136,7 @@ var (
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descInfo, descMode, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
-		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descMgmtKey, descSpans,
+		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descKeysWide, descUnused, descMissing, descMgmtKey, descSpans,
 		descReplicas, descSeen, descReloadOK, descReloadAt, descUnlogged,
 		descSize, descBackup, descNext} {
 		ch <- d
@@ -184,6 +187,11 @@ func (f facts) Collect(ch chan<- prometheus.Metric) {
 		gauge(descTeamKeys, float64(t.Managed), t.Name, "managed")
 		gauge(descTeamKeys, float64(t.Unmanaged), t.Name, "unmanaged")
 		gauge(descTeamKeys, float64(t.Orphans), t.Name, "orphan")
+		gauge(descKeysWide, float64(s.hygiene[t.Name].wide), t.Name)
+		gauge(descMissing, float64(s.hygiene[t.Name].missing), t.Name)
+		if n := s.hygiene[t.Name].unused; n >= 0 {
+			gauge(descUnused, float64(n), t.Name)
+		}
 		if k := s.keys[t.Name]; !k.since.IsZero() {
 			gauge(descMgmtKey, max(0, f.o.Now().Sub(k.since).Seconds()), t.Name)
 		}

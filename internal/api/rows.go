@@ -113,9 +113,36 @@ type KeyRow struct {
 	Name     *string    `json:"name"`
 	Kind     *string    `json:"kind"` // managed, predecessor, in_doubt, orphan or unmanaged
 	Policy   *string    `json:"policy"`
+	Creator  *string    `json:"creator"` // the id of the user who made it
 	Created  *time.Time `json:"created"`
+	Expires  *time.Time `json:"expires"`
+	ACLs     []string   `json:"acls"`
+	Wide     bool       `json:"wide"` // it may use every model by every endpoint
 	Disabled bool       `json:"disabled"`
-	Error    *string    `json:"error"` // why the team's keys could not be listed
+	Holders  []string   `json:"holders"`   // targets that were seen to hold it: store:path#field
+	Use      *string    `json:"use"`       // with unused_for: none, none_seen (billing names other keys and not this one) or unknown
+	Error    *string    `json:"error"`     // why the team's keys could not be listed
+}
+
+// KeysQuery selects keys of teams.
+type KeysQuery struct {
+	Team      string        // "": every team
+	Unmanaged bool          // only keys that the rotator has nothing to do with
+	Wide      bool          // only keys that may use every model by every endpoint
+	UnusedFor time.Duration // only keys that are older and were not used for so long; 0: all
+}
+
+// ACLRow is one thing that the ACLs of a team's keys may name, or that policies name although xAI does not offer it; or a team
+// that could not be asked about, and why.
+type ACLRow struct {
+	Team     string   `json:"team"`
+	ACL      *string  `json:"acl"`
+	Kind     *string  `json:"kind"`    // language, embedding, image, audio, video or endpoint; model where it is not offered
+	Offered  bool     `json:"offered"` // false: policies name it, and xAI does not offer it
+	Aliases  []string `json:"aliases"` // other names of the model
+	Policies []string `json:"policies"`
+	Nearest  *string  `json:"nearest"` // what was probably meant, where it is not offered
+	Error    *string  `json:"error"`
 }
 
 // PlanRow is one thing that would happen to a policy.

@@ -29,6 +29,7 @@ type snapshot struct {
 	replicas []journal.Replica
 	loads    []journal.Load
 	keys     map[string]managementKey // team → its management key
+	hygiene  map[string]hygiene       // team → how many of its keys are not as they should be
 	ended    map[ending]int           // rotations that ended so since this process began
 	size     int64                    // of the journal, in bytes
 	backup   time.Time                // when the last one was made; zero: none that is known of
@@ -42,6 +43,12 @@ type snapshot struct {
 type managementKey struct {
 	id    string
 	since time.Time // in use; zero: not known
+}
+
+// hygiene counts what nothing is done about by itself.
+type hygiene struct {
+	wide, missing int
+	unused        int // -1: billing did not tell
 }
 
 // ending is how a rotation ended, and how far it had come.
@@ -131,6 +138,9 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 	if err := s.readManagementKeys(ctx, next, last); err != nil {
 		return nil, err
 	}
+	if err := s.readHygiene(ctx, next); err != nil {
+		return nil, err
+	}
 	if next.size, err = c.o.Journal.Size(ctx); err != nil {
 		return nil, err
 	}
@@ -165,6 +175,30 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 		}
 	}
 	return next, err
+}
+
+// readHygiene reads what was last told of each team's keys.
+func (s *snapshots) readHygiene(ctx context.Context, next *snapshot) error {
+	next.hygiene = make(map[string]hygiene, len(next.teams))
+	for _, t := range next.teams {
+		h := hygiene{unused: -1}
+		asked, err := s.server.o.Journal.Meta(ctx, journal.MetaUnusedAt+t.Name)
+		if err != nil {
+			return err
+		}
+		for kind, count := range map[journal.Kind]*int{journal.KeysWide: &h.wide, journal.KeysUnused: &h.unused, journal.RightsMissing: &h.missing} {
+			if kind == journal.KeysUnused && asked == "" {
+				continue
+			}
+			set, err := s.server.o.Journal.Meta(ctx, journal.MetaKeys(kind, t.Name))
+			if err != nil {
+				return err
+			}
+			*count = len(strings.Fields(set))
+		}
+		next.hygiene[t.Name] = h
+	}
+	return nil
 }
 
 // readManagementKeys reads since when each team's management key is in use, once for each key.

@@ -127,46 +127,6 @@ func lackingRights(acls []string, used []keyRight) (lacking []string) {
 	return lacking
 }
 
-// checkACLs compares the ACLs of a team's policies with the models and endpoints that xAI names.
-func (v view) checkACLs(ctx context.Context, team, id string, m *xai.Management) (rows []api.CheckRow) {
-	models, err := m.Models(ctx, id)
-	if err != nil {
-		return []api.CheckRow{warned("models of team "+team, err.Error(), "")}
-	}
-	has, err := m.Endpoints(ctx, id)
-	if err != nil {
-		return []api.CheckRow{warned("endpoints of team "+team, err.Error(), "")}
-	}
-	for _, model := range models {
-		for _, n := range append(model.Aliases, model.Name) {
-			has = append(has, "api-key:model:"+n)
-		}
-	}
-	for _, s := range v.Specs() {
-		policy := v.Policies[s.Name]
-		if policy.Team != team {
-			continue
-		}
-		var lacking []string
-		for _, acl := range policy.Key.ACLs {
-			if !strings.HasSuffix(acl, ":*") && !slices.Contains(has, acl) {
-				lacking = append(lacking, acl)
-			}
-		}
-		if verify := "api-key:model:" + policy.Verify.Model; policy.Verify.Method == policies.MethodChat && !slices.Contains(has, verify) && !slices.Contains(policy.Key.ACLs, verify) {
-			lacking = append(lacking, "the model "+policy.Verify.Model+" that verify names")
-		}
-		subject := "key of " + policy.Name
-		if len(lacking) > 0 {
-			rows = append(rows, checked(subject, fmt.Errorf("team %s does not have %s", team, strings.Join(lacking, ", ")),
-				"Edit key.acls and verify, or have xAI give the team what they name."))
-			continue
-		}
-		rows = append(rows, checked(subject, nil, ""))
-	}
-	return rows
-}
-
 // checkTargets tries each target of a policy, as far as its store can tell without changing anything, and adds those without
 // a problem to sound: store → its targets.
 func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound map[string][]stores.Target) (rows []api.CheckRow) {

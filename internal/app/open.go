@@ -112,7 +112,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 	}
 	p.engine = rotation.New(rotation.Options{
 		Journal: j, Environment: p.environment, Log: s.Log, Limits: limits(f.Config), Only: u.only, Ordered: len(u.only) > 0, Unclaimed: !u.claimed && !u.look,
-		Observe: p.observeStep,
+		Observe: p.observeStep, Rights: func(team string) map[string][]string { return p.present().rights(team) },
 	})
 	p.scheduler = newScheduler(p, j, u.only)
 	p.api = api.New(api.Options{

@@ -110,7 +110,7 @@ func (f Files) managementKey(name string, team config.Team) Rights {
 	}
 	about := []string{"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation."}
 	if f.Config.Mode == config.Observe {
-		b.WriteString("right  to read models and endpoints, for `rotator check`; their names are not documented\n")
+		b.WriteString("right  to read models and endpoints, for `rotator check` and `rotator acls`; their names are not documented\n")
 		return Rights{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: append(about, observeOnly)}
 	}
 	b.WriteString("right  to read propagation, models and endpoints; their names are not documented\n")

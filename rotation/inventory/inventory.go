@@ -1,13 +1,13 @@
 // Package inventory lists a team's keys at xAI, and says what each of them is to the rotator. It reports keys that nobody
 // will delete, and gives keys that count as gone and are listed all the same back to their policies. It deletes nothing.
 //
-// inventory.go looks at teams, each once in a while, over all replicas; kind.go says what a listed key is.
+// inventory.go looks at teams, each once in a while, over all replicas; kind.go says what a listed key is; rights.go looks for rights
+// that policies name and xAI does not offer, and hygiene.go for keys that nobody uses or that may do everything.
 package inventory
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -44,6 +44,8 @@ type Team struct {
 	}
 	About interface {
 		Validate(ctx context.Context) (xai.ManagementKey, error)
+		Usage(ctx context.Context, teamID string, q xai.UsageQuery) (xai.Usage, error)
+		Offered(ctx context.Context, teamID string) (xai.Offered, error)
 	}
 }
 
@@ -60,6 +62,8 @@ type Options struct {
 	Notes Notes
 	// World returns the teams that are configured now.
 	World func() World
+	// Rights returns what the policies of a team name in their ACLs, and which policies do: ACL → names. Nil: that is not looked at.
+	Rights func(team string) map[string][]string
 	// Every is between two looks at one team; Quarantine is how long a list may show a key that is gone.
 	Every, Quarantine time.Duration
 	Log               *slog.Logger
@@ -184,7 +188,11 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 			errs = append(errs, l.o.Book.Reopen(ctx, l.o.Now(), k.Ref, listedKey(k.Key)))
 		}
 	}
-	return errors.Join(append(errs, l.tellOrphans(ctx, known.Name, orphans))...)
+	return errors.Join(append(errs,
+		l.tell(ctx, journal.OrphansSeen, known.Name, "key_ids", orphans, nil),
+		l.tell(ctx, journal.KeysWide, known.Name, "keys", wide(found), nil),
+		l.lookForUnused(ctx, team, known.Name, mk, found),
+		l.lookForRights(ctx, team, known.Name))...)
 }
 
 func listedKey(k xai.Key) journal.ListedKey {
@@ -226,23 +234,4 @@ func (l *Lists) tellNotOffered(ctx context.Context, team string, about any) erro
 		l.o.Log.Warn("calls not offered by xAI; doing without", "team", team, "calls", calls)
 	}
 	return l.o.Notes.SetMeta(ctx, meta, calls)
-}
-
-// tellOrphans sends news of orphans once for each set of them.
-func (l *Lists) tellOrphans(ctx context.Context, team string, ids []string) error {
-	slices.Sort(ids)
-	now := strings.Join(ids, " ")
-	meta := "orphans/" + team
-	told, err := l.o.Notes.Meta(ctx, meta)
-	if err != nil || told == now {
-		return err
-	}
-	if len(ids) > 0 {
-		err = l.o.Book.Record(ctx, journal.Event{At: l.o.Now(), Kind: journal.OrphansSeen,
-			Data: map[string]string{"team": team, "count": fmt.Sprint(len(ids)), "key_ids": now}})
-	}
-	if err != nil {
-		return err
-	}
-	return l.o.Notes.SetMeta(ctx, meta, now)
 }

@@ -44,8 +44,11 @@ const (
 	TargetResolved        Kind = "target_resolved"
 	KeyUnhealthy          Kind = "key_unhealthy" // a key in use is dead, disabled, blocked or expiring
 	KeyHealthy            Kind = "key_healthy"
-	OrphansSeen           Kind = "orphans"      // keys with our prefix that no intent names
-	TeamRefused           Kind = "team_refused" // xAI refuses a team's management key, or it belongs to another team
+	OrphansSeen           Kind = "orphans"        // keys with our prefix that no intent names
+	RightsMissing         Kind = "rights_missing" // xAI does not offer what policies name: Data has the team, the rights and the policies
+	KeysUnused            Kind = "keys_unused"    // keys of a team that nobody used for a month: Data has the team and their ids
+	KeysWide              Kind = "keys_wide"      // keys of a team that may use every model by every endpoint
+	TeamRefused           Kind = "team_refused"   // xAI refuses a team's management key, or it belongs to another team
 	HoldSet               Kind = "hold"
 	HoldReleased          Kind = "release"
 	OrderRefused          Kind = "order_refused"
@@ -67,7 +70,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
 		return true
 	}
 	return false

@@ -100,6 +100,14 @@ type Journal interface {
 // name follows. xAI does not say how old a management key is.
 const MetaManagementKey = "management_key/"
 
+// MetaUnusedAt begins the name of the fact when billing last told which keys of a team are used: an instant in RFC 3339. The
+// team's name follows.
+const MetaUnusedAt = "unused_at/"
+
+// MetaKeys names the fact which keys of a team an event of the kind told of last, or which rights: a list with spaces, empty if
+// none.
+func MetaKeys(kind Kind, team string) string { return string(kind) + "/" + team }
+
 // MetaRestored is set, to a value that it never had before, in a journal that was made from a backup or may have lost
 // its last commits: until every target was matched, the engine only looks. MetaRestoredTold is the value of it that
 // people were told of.

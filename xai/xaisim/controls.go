@@ -78,6 +78,13 @@ func (s *Sim) SetBilling(teamID string, b Billing) {
 	s.withTeam(teamID, func(t *team) { t.billing = b })
 }
 
+// SetModels replaces the language models that there are, as xAI retires some and brings out others.
+func (s *Sim) SetModels(names ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.o.Models = names
+}
+
 // BlockTeam blocks a team, or no longer.
 func (s *Sim) BlockTeam(teamID string, blocked bool) {
 	s.withTeam(teamID, func(t *team) { t.blocked = blocked })

@@ -74,6 +74,9 @@ func (s *Sim) validate(q request) answer {
 	for _, name := range []string{"CreateApiKey", "ListApiKeys", "UpdateApiKey", "DeleteApiKey", "CheckApiKeyPropagation", "ListPossibleEndpointAcls"} {
 		acls = append(acls, "team-token:endpoint:"+name)
 	}
+	if !s.o.UsageUnavailable {
+		acls = append(acls, "team-token:endpoint:BillingRead")
+	}
 	o := map[string]any{"apiKeyId": m.ID, "ownerUserId": m.owner(), "scope": "SCOPE_TEAM", "name": m.Name, "acls": acls, "ipRanges": []string{}}
 	switch {
 	case m.Organization:
