@@ -119,9 +119,9 @@ type KeyRow struct {
 	ACLs     []string   `json:"acls"`
 	Wide     bool       `json:"wide"` // it may use every model by every endpoint
 	Disabled bool       `json:"disabled"`
-	Holders  []string   `json:"holders"`   // targets that were seen to hold it: store:path#field
-	Use      *string    `json:"use"`       // with unused_for: none, none_seen (billing names other keys and not this one) or unknown
-	Error    *string    `json:"error"`     // why the team's keys could not be listed
+	Holders  []string   `json:"holders"` // targets that were seen to hold it: store:path#field
+	Use      *string    `json:"use"`     // with unused_for: none, none_seen (billing names other keys and not this one) or unknown
+	Error    *string    `json:"error"`   // why the team's keys could not be listed
 }
 
 // KeysQuery selects keys of teams.
