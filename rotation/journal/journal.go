@@ -154,7 +154,8 @@ type Claimer interface {
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
 	// Beat records that a replica is alive, for people to see; its Claims are not looked at, and its StartedAt is on this
-	// process's clock like now. Replicas that nobody saw for a day are dropped.
+	// process's clock like now. Replicas that nobody saw for a day are dropped. One that rotates, beside one that observes, makes
+	// policies due that the other one left paused: it took them before it knew that it is not alone.
 	Beat(ctx context.Context, now time.Time, r Replica) error
 	// Leave drops a replica that stops. One that is not known is no error.
 	Leave(ctx context.Context, name string) error

@@ -174,6 +174,9 @@ type PolicyHealth string
 // Reason says why a policy waits: a closed list, documented in docs/reasons.md.
 type Reason string
 
+// ObserveMode is why a policy waits that only a replica in observe mode looked at.
+const ObserveMode Reason = "observe_mode"
+
 // Trigger is why a rotation began.
 type Trigger string
 

@@ -20,7 +20,7 @@ const (
 	WaitIdle         journal.Reason = "old_key_in_use"
 	WaitWindow       journal.Reason = "window"
 	Frozen           journal.Reason = "freeze"
-	ObserveMode      journal.Reason = "observe_mode"
+	ObserveMode                     = journal.ObserveMode
 	WaitPropagation  journal.Reason = "propagation"
 	WaitProof        journal.Reason = "proof"
 	WaitQuarantine   journal.Reason = "late_effect"

@@ -66,6 +66,28 @@ var claims = []promise{
 			k.Errorf("due then: %v, want b", got)
 		}
 	}},
+	{"what a replica that observes left paused is due for one that rotates", func(k *kit) {
+		k.policies("a", "b")
+		claims := k.claimsOf(owner, "a", "b")
+		for name, why := range map[string]journal.Reason{"a": journal.ObserveMode, "b": "window"} {
+			c := claims[name]
+			rec := k.load(name)
+			rec.Policy.Reason, rec.Policy.NextRunAt = why, now().Add(time.Hour)
+			k.ok(k.j.Commit(k.Context(), c, rec, true))
+		}
+		rotates := journal.Replica{Name: "one", StartedAt: now()}
+		k.ok(k.j.Beat(k.Context(), now(), rotates)) // it is alone: nobody looks at these policies without rotating
+		got, err := k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
+		k.ok(err)
+		k.equal("due while it is alone", len(got), 0)
+		k.ok(k.j.Beat(k.Context(), now(), journal.Replica{Name: "two", StartedAt: now(), Observes: true}))
+		k.ok(k.j.Beat(k.Context(), now(), rotates))
+		got, err = k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
+		k.ok(err)
+		if len(got) != 1 || got[0].Policy != "a" {
+			k.Errorf("due: %v, want a alone", got)
+		}
+	}},
 	{"the oldest come first", func(k *kit) {
 		k.policies("a", "b", "c")
 		all, err := k.j.Claim(k.Context(), owner, now(), 3)

@@ -16,14 +16,19 @@ const forgetAfter = 24 * time.Hour
 // Beat implements journal.Claimer. A replica that was known keeps its start: its name is of one process.
 func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error {
 	err := db.say(ctx, func(ctx context.Context, t tx) error {
-		n := 0
-		_, err := one(ctx, t, []any{&n}, `INSERT INTO replicas (name, host, version, observes, started_at, seen_at)
+		old, observers := 0, 0
+		_, err := one(ctx, t, []any{&old, &observers}, `INSERT INTO replicas (name, host, version, observes, started_at, seen_at)
 			SELECT $1, $2, $3, CAST($7 AS BIGINT), now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
 			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, observes = excluded.observes, seen_at = excluded.seen_at
-			RETURNING (SELECT count(*) FROM replicas AS others WHERE others.seen_at < replicas.seen_at - $6)`,
-			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds(), bit(r.Observes))
-		if err == nil && n > 0 {
+			RETURNING (SELECT count(*) FROM replicas AS others WHERE others.seen_at < replicas.seen_at - $6),
+				(SELECT count(*) FROM replicas AS others WHERE others.observes = 1 AND others.seen_at > replicas.seen_at - $8)`,
+			r.Name, r.Host, r.Version, now.Sub(r.StartedAt).Microseconds(), micros(now), forgetAfter.Microseconds(), bit(r.Observes), journal.StaleAfter.Microseconds())
+		if err == nil && old > 0 {
 			_, err = t.exec(ctx, `DELETE FROM replicas WHERE seen_at < (SELECT max(seen_at) FROM replicas) - $1`, forgetAfter.Microseconds())
+		}
+		if err == nil && observers > 0 && !r.Observes {
+			_, err = t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE reason = $2 AND next_run_at > `+db.at(1),
+				micros(now), string(journal.ObserveMode))
 		}
 		return err
 	})
