@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -246,7 +247,29 @@ func (d *decoder) unknown(key *yaml.Node, s shape, prefix string) {
 	if near := suggest(key.Value, s.keys()); near != "" {
 		want = near + " (did you mean that?)"
 	}
-	d.fail(key, "", "unknown "+prefix+quote(key.Value), want)
+	what := "unknown " + prefix
+	if word.MatchString(key.Value) {
+		what += quote(key.Value)
+	}
+	d.fail(key, "", what, want)
+}
+
+// word is the form of what is quoted of a key: a line of another kind of file, such as one of passwords, never has it.
+var word = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,40}$`)
+
+// foreign reports whether a document has nothing of a policy: none of its keys is one, or nearly. It may be any file, and
+// nothing of it is quoted.
+func (d *decoder) foreign(root *yaml.Node, s shape) bool {
+	if root = resolve(root); root.Kind != yaml.MappingNode {
+		return false
+	}
+	for i := 0; i < len(root.Content); i += 2 {
+		if key := resolve(root.Content[i]); s.index(key) >= 0 || suggest(key.Value, s.keys()) != "" {
+			return false
+		}
+	}
+	d.fail(root, "", "this is no policy: it has none of a policy's keys", "keys and values: "+strings.Join(s.keys(), ", "))
+	return true
 }
 
 // shape is what YAML may say about a struct, by its tags and in its order.

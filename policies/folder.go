@@ -46,13 +46,16 @@ func (l Loaded) All() Problems {
 }
 
 // Load reads every *.yaml and *.yml file in dir and in the folders below it. A folder without such files holds no policies,
-// which is not a problem. A mounted Kubernetes ConfigMap is read from one generation, also while it is being replaced.
+// which is not a problem. A mounted Kubernetes ConfigMap is read from one generation, also while it is being replaced. Other
+// links are not followed, and a file or a folder that others than root and this process's user may write is not read: see
+// package trust.
 //
 // What is wrong costs only itself. A broken document, or one in conflict with a policy that was accepted before (see
 // [Options].Accepted), leaves its policy as that was accepted; a file or folder that cannot be read leaves all policies that
 // are not found elsewhere. Two newcomers in conflict are both refused.
 func Load(dir string, o Options) Loaded {
-	found := list(dir)
+	found := list(dir, o.Guard)
+	defer found.close()
 	l := newLoader(o)
 	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string), broken: make(map[string]string)}
 	for _, p := range found.problems {
@@ -63,7 +66,7 @@ func Load(dir string, o Options) Loaded {
 	var large sync.Mutex // one large file at a time: while it is parsed, it takes a hundred times its size
 	for _, f := range found.files {
 		group.Go(func() error {
-			data, problem := f.read()
+			data, problem := found.read(f)
 			if len(data) > largeFile {
 				large.Lock()
 				defer large.Unlock()

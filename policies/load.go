@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.yaml.in/yaml/v4"
+
+	"rotator/internal/trust"
 )
 
 const (
@@ -35,6 +37,8 @@ type Options struct {
 	// Accepted are the policies in force before this load, by name. In a conflict they win over newcomers, and they stay in
 	// force where the files' word on them is refused or cannot be read.
 	Accepted map[string]Accepted
+	// Guard says whose files [Load] reads. The zero value: those of root and of this process's user.
+	Guard trust.Guard
 }
 
 // Accepted is a policy as an earlier load accepted it.
@@ -148,6 +152,9 @@ func (l *loader) document(d *decoder, root *yaml.Node) (document, bool) {
 	p.Retire.Overlap, p.Retire.Soak = Duration(day), Duration(day)
 	d.failed, d.first = nil, ""
 	before := d.count
+	if d.foreign(root, l.shapes[reflect.TypeFor[Policy]()]) {
+		return document{}, false
+	}
 	d.value(root, reflect.ValueOf(p).Elem(), "")
 	if resolve(root).Kind != yaml.MappingNode {
 		return document{}, false

@@ -115,7 +115,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 	}
 	root.SetVersionTemplate("{{.Version}}\n")
 	flags := root.PersistentFlags()
-	flags.StringVar(&a.configFlag, "config", "", "configuration `FILE` (else $ROTATOR_CONFIG, ./rotator.yaml, /etc/rotator/rotator.yaml)")
+	flags.StringVar(&a.configFlag, "config", "", "configuration `FILE` (else $ROTATOR_CONFIG, /etc/rotator/rotator.yaml)")
 	flags.StringVar(&a.logFormat, "log-format", "text", "`FORMAT` of the log on standard error: text or json")
 	flags.StringVar(&a.logLevel, "log-level", "", "least `LEVEL` that is logged: debug, info, warn or error (default: info for run, warn elsewhere)")
 	root.AddCommand(

@@ -73,7 +73,7 @@ func (a *cli) socket(ctx context.Context) (string, error) {
 	if !errors.As(err, &broken) {
 		return "", err
 	}
-	socket, ok := config.SocketOf(config.Find(a.configFlag, a.env))
+	socket, ok := config.SocketOf(config.Find(a.configFlag, a.env), a.env)
 	if !ok {
 		return "", err
 	}

@@ -33,6 +33,7 @@ import (
 
 func TestMain(m *testing.M) {
 	_ = flag.Set("test.parallel", "8") // the sessions wait much more than they work
+	syscall.Umask(0o022)               // a configuration that a group may write is refused
 	for _, name := range []string{"TMPDIR", "GOTMPDIR"} {
 		if len(os.Getenv(name)) > 40 { // a socket's path has 107 bytes at most: there would be no room for one
 			_ = os.Setenv(name, "/tmp")
@@ -118,6 +119,7 @@ func setup(e *testscript.Env) error {
 	e.Defer(server.Close)
 	e.Setenv("XAI", server.URL)
 	e.Setenv("USER", "ada")
+	e.Setenv("ROTATOR_CONFIG", "rotator.yaml")
 	m, err := xai.NewManagement(xai.ManagementOptions{URL: server.URL, HTTP: &http.Client{Transport: sim.Transport()},
 		Key: func(context.Context) (secret.Text, error) { return key, nil }})
 	if err != nil {

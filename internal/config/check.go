@@ -198,7 +198,7 @@ func (d *decoder) state(n *yaml.Node, to *State, ref Reference, isRef bool) {
 		}
 		q := u.Query()
 		password, isRef := parseReference(q.Get("password"), d.dir, d.env)
-		command, isCommand := parseCommand(q.Get("password"))
+		command, isCommand := parseCommand(q.Get("password"), d.env)
 		_, set := u.User.Password()
 		if set || len(q["password"]) > 1 || q.Has("password") && !isRef && !isCommand || q.Has("sslpassword") {
 			d.fail(n, "state holds a password", "?password=file:PATH, env:NAME, credential:NAME or command:/PATH; or such a reference, but no command, in place of the whole address")

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,9 +21,13 @@ const (
 )
 
 // Command is a program that prints a password which does not last, such as a token of a cloud's identity service. It is
-// run without a shell, with the daemon's environment. It is no secret itself and may be printed.
+// run without a shell. Its environment is PATH, HOME and LANG, and what stands before the program as NAME=VALUE: the daemon's
+// own may hold a management key. A program that others than root and this process's user may write is not run. It is no
+// secret itself and may be printed.
 type Command struct {
-	args []string
+	args []string // the program, and its arguments
+	set  []string // NAME=VALUE
+	env  Env
 	now  func() time.Time
 
 	turn   chan struct{} // one caller's at a time: he runs the program, and those who wait have its answer
@@ -32,14 +36,32 @@ type Command struct {
 	until  time.Time
 }
 
-// parseCommand reads command:/path/to/program arg…, whose arguments hold no spaces. ok is false for anything else.
-func parseCommand(text string) (c *Command, ok bool) {
+// parseCommand reads command:NAME=VALUE… /path/to/program arg…, whose parts hold no spaces. ok is false for anything else.
+func parseCommand(text string, env Env) (c *Command, ok bool) {
 	line, found := strings.CutPrefix(text, "command:")
 	args := strings.Fields(line)
-	if !found || len(args) == 0 || !filepath.IsAbs(args[0]) || strings.ContainsRune(line, 0) {
+	set := 0
+	for set < len(args) && assignment.MatchString(args[set]) {
+		set++
+	}
+	if !found || len(args) == set || !filepath.IsAbs(args[set]) || strings.ContainsRune(line, 0) {
 		return nil, false
 	}
-	return &Command{args: args, now: time.Now, turn: make(chan struct{}, 1)}, true
+	return &Command{args: args[set:], set: args[:set], env: env, now: time.Now, turn: make(chan struct{}, 1)}, true
+}
+
+// assignment is how a variable is given to a program.
+var assignment = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*=`)
+
+// environment is all that the program is told: nothing of the daemon's but what every program needs.
+func (c *Command) environment() []string {
+	var all []string
+	for _, name := range []string{"PATH", "HOME", "LANG"} {
+		if v, ok := c.env.lookup(name); ok {
+			all = append(all, name+"="+v)
+		}
+	}
+	return append(all, c.set...) // of a name given twice, the last counts
 }
 
 // Read returns what the program prints, a line of text, see [secret.FromLine]: an answer of the last minute, or a new one. Its
@@ -77,18 +99,14 @@ func (c *Command) refused(was func(answer secret.Text) bool) {
 }
 
 func (c *Command) run(ctx context.Context) (secret.Text, error) {
-	info, err := os.Stat(c.args[0])
-	if err != nil {
+	if err := c.env.Guard.Check(c.args[0]); err != nil {
 		return secret.Text{}, pathless(err)
-	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return secret.Text{}, fmt.Errorf("its mode %04o lets others write it; chmod 0755", info.Mode().Perm())
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it took longer than %v", commandLimit))
 	defer cancel()
 	out := limited{left: maxSecret}
 	run := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
-	run.Stdout = &out
+	run.Stdout, run.Env = &out, c.environment()
 	run.WaitDelay = time.Second // its children may outlive it with its output open
 	switch err := run.Run(); {
 	case ctx.Err() != nil:

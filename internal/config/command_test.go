@@ -112,11 +112,11 @@ func TestCommandThatFails(t *testing.T) {
 		"says two":      {program(t, "echo "+hidden+"; echo "+hidden), "it has a line break at byte"},
 		"says much":     {program(t, "while :; do echo "+hidden+"; done"), "more than 64 KiB"},
 		"is not there":  {"/nowhere/program", "no such file"},
-		"is everyone's": {open, "lets others write it"},
+		"is everyone's": {open, "may be written by"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			command, ok := parseCommand("command:" + c.line + " " + hidden)
+			command, ok := parseCommand("command:"+c.line+" "+hidden, Env{})
 			if !ok {
 				t.Fatal("it is not a command")
 			}
@@ -128,7 +128,7 @@ func TestCommandThatFails(t *testing.T) {
 	}
 	t.Run("hangs", func(t *testing.T) {
 		t.Parallel()
-		command, _ := parseCommand("command:" + program(t, "sleep 600 & wait"))
+		command, _ := parseCommand("command:"+program(t, "sleep 600 & wait"), Env{})
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		if _, err := command.Read(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -140,7 +140,7 @@ func TestCommandThatFails(t *testing.T) {
 func TestNoCommand(t *testing.T) {
 	t.Parallel()
 	for _, text := range []string{"command:", "command: ", "command:program", "command:./program x", "/bin/true", "file:/bin/true"} {
-		if _, ok := parseCommand(text); ok {
+		if _, ok := parseCommand(text, Env{}); ok {
 			t.Errorf("%q is a command", text)
 		}
 	}

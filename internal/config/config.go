@@ -9,12 +9,14 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"os"
 	"path/filepath"
 	"time"
 
+	"rotator/internal/trust"
 	"rotator/policies"
 )
 
@@ -61,6 +63,8 @@ type Config struct {
 	File string `yaml:"-"`
 	// Digest changes with every change of the file.
 	Digest [sha256.Size]byte `yaml:"-"`
+
+	guard trust.Guard
 }
 
 // Mode says what the daemon may do.
@@ -173,6 +177,8 @@ type Traces struct {
 type Env struct {
 	// Lookup returns a variable; nil is the process's environment.
 	Lookup func(name string) (value string, set bool)
+	// Guard says whose files are read and whose programs are run. The zero value: those of root and of this process's user.
+	Guard trust.Guard
 }
 
 // Get returns a variable, "" when it is not set.
@@ -188,19 +194,10 @@ func (e Env) lookup(name string) (string, bool) {
 	return e.Lookup(name)
 }
 
-// Find returns the file to load: flag, else $ROTATOR_CONFIG, else the first that exists of ./rotator.yaml and
-// /etc/rotator/rotator.yaml. When none exists it returns the last, whose absence Load then reports.
+// Find returns the file to load: flag, else $ROTATOR_CONFIG, else /etc/rotator/rotator.yaml. The working directory is never
+// looked at: it may be another user's, whose file would say which programs run and where management keys go.
 func Find(flag string, env Env) string {
-	const system = "/etc/rotator/rotator.yaml"
-	for _, named := range []string{flag, env.Get("ROTATOR_CONFIG")} {
-		if named != "" {
-			return named
-		}
-	}
-	if _, err := os.Stat("rotator.yaml"); err == nil {
-		return "rotator.yaml"
-	}
-	return system
+	return cmp.Or(flag, env.Get("ROTATOR_CONFIG"), "/etc/rotator/rotator.yaml")
 }
 
 // The limits of production.
@@ -272,6 +269,7 @@ func (c *Config) PolicyOptions() policies.Options {
 		Limits: policies.Limits{MinInterval: c.Limits.MinInterval.Std()},
 		Stores: make(map[string]string, len(c.Stores)),
 		Teams:  make(map[string]string, len(c.Teams)),
+		Guard:  c.guard,
 	}
 	for name, s := range c.Stores {
 		o.Stores[name] = s.Type

@@ -301,8 +301,8 @@ func TestFind(t *testing.T) {
 	if err := os.WriteFile("rotator.yaml", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got := Find("", env(nil)); got != "rotator.yaml" {
-		t.Error(got)
+	if got := Find("", env(nil)); got != "/etc/rotator/rotator.yaml" {
+		t.Errorf("a file of the working directory is used: %s", got)
 	}
 }
 

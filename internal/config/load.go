@@ -13,18 +13,47 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"rotator/internal/trust"
 	"rotator/policies"
 )
 
 // maxFile is the size of the largest configuration that is read, in bytes.
 const maxFile = 1 << 20
 
-// Load reads a configuration. Its error is a [policies.Problems] with everything that is wrong.
+// Load reads a configuration. Its error is a [policies.Problems] with everything that is wrong. One that others than root and
+// this process's user may write is not read, and neither is one that names a program which they may write: see package trust.
 func Load(file string, env Env) (*Config, error) {
+	data, problem := read(file, env)
+	if problem != nil {
+		return nil, policies.Problems{*problem}
+	}
+	c, err := Parse(file, data, env)
+	if err != nil {
+		return nil, err
+	}
+	if command := c.State.command; command != nil {
+		if open := (*trust.Error)(nil); errors.As(env.Guard.Check(command.args[0]), &open) { // one that is not there shows when it is run
+			return nil, policies.Problems{{File: file, What: "state names a program that others may change: " + open.What, Want: open.Fix}}
+		}
+	}
+	return c, nil
+}
+
+// read returns what a configuration's file holds.
+func read(file string, env Env) ([]byte, *policies.Problem) {
+	unreadable := func(err error, want string) ([]byte, *policies.Problem) {
+		return nil, &policies.Problem{File: file, What: "the configuration cannot be read: " + pathless(err).Error(), Want: want}
+	}
+	const names = "a readable file: --config FILE, $ROTATOR_CONFIG or /etc/rotator/rotator.yaml"
+	if err := env.Guard.Check(file); err != nil {
+		if open := (*trust.Error)(nil); errors.As(err, &open) {
+			return nil, &policies.Problem{File: file, What: "the configuration is not read: " + open.What, Want: open.Fix}
+		}
+		return unreadable(err, names)
+	}
 	f, err := os.Open(file)
 	if err != nil {
-		return nil, policies.Problems{{File: file, What: "the configuration cannot be read: " + pathless(err).Error(),
-			Want: "a readable file: --config FILE, $ROTATOR_CONFIG, ./rotator.yaml or /etc/rotator/rotator.yaml"}}
+		return unreadable(err, names)
 	}
 	defer func() { _ = f.Close() }() // only read
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -32,9 +61,9 @@ func Load(file string, env Env) (*Config, error) {
 		err = errors.New("it is larger than 1 MiB")
 	}
 	if err != nil {
-		return nil, policies.Problems{{File: file, What: "the configuration cannot be read: " + pathless(err).Error(), Want: "a file of YAML"}}
+		return unreadable(err, "a file of YAML")
 	}
-	return Parse(file, data, env)
+	return data, nil
 }
 
 // Parse reads a configuration from data. File is how problems name it, and what relative paths start from.
@@ -53,7 +82,7 @@ func Parse(file string, data []byte, env Env) (c *Config, err error) {
 	if problem != nil {
 		return nil, policies.Problems{*problem}
 	}
-	c = &Config{File: file, Digest: sha256.Sum256(data)}
+	c = &Config{File: file, Digest: sha256.Sum256(data), guard: env.Guard}
 	d.value(root, reflect.ValueOf(c).Elem(), "")
 	c.defaults(d.dir, env)
 	d.check(c, root)

@@ -14,8 +14,11 @@ import (
 var topLine = regexp.MustCompile(`(?m)^(state|socket):[ \t]+(?:"([^"\n]*)"|'([^'\n]*)'|([^#\n]*?))[ \t]*(?:#.*)?$`)
 
 // SocketOf is the socket that a configuration names, as far as a file that is broken elsewhere says: ok is false where the file
-// cannot be read, or names none. A daemon that began before the file was broken may answer there.
-func SocketOf(file string) (socket string, ok bool) {
+// cannot be read, others may write it, or it names none. A daemon that began before the file was broken may answer there.
+func SocketOf(file string, env Env) (socket string, ok bool) {
+	if env.Guard.Check(file) != nil { // whoever wrote it would be told the orders
+		return "", false
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return "", false

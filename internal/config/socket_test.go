@@ -32,14 +32,14 @@ func TestSocketOf(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, ok := SocketOf(file); got != want || ok != (want != "") {
+		if got, ok := SocketOf(file, Env{}); got != want || ok != (want != "") {
 			t.Errorf("%q: %q, %t, want %q", text, got, ok, want)
 		}
 		if c, err := Load(file, Env{}); err == nil && c.Socket != want {
 			t.Errorf("%q: Load says %q", text, c.Socket)
 		}
 	}
-	if _, ok := SocketOf(filepath.Join(dir, "none.yaml")); ok {
+	if _, ok := SocketOf(filepath.Join(dir, "none.yaml"), Env{}); ok {
 		t.Error("a file that is not there names a socket")
 	}
 }

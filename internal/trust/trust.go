@@ -1,0 +1,213 @@
+// Package trust says whether others than root and this process's user may change a file.
+//
+// A program of root that reads a file of somebody else does what that user says. So a configuration, a policy and a program
+// that a configuration names are used only where nobody else can write them, or put another file in their place: the file
+// and every folder on the way to it belong to root or to this process's user, and neither a group nor everyone may write
+// them. An access control list shows as the rights of the group. In a folder with the sticky bit, such as /tmp, everyone may
+// make files, but nobody can replace a file of another user: what lies in it only has to have the right owner. Links are
+// followed one by one, and the way that each leads is looked at too.
+//
+// One exception: a folder on a read-only mount may belong to anybody, since nobody writes through that mount. A volume of
+// Kubernetes that is made from a ConfigMap is such a folder (mode 0777). A mount that is the root folder's own does not
+// count: under systemd's ProtectSystem=strict all is read-only to the service, and only to the service.
+package trust
+
+import (
+	"fmt"
+	"io/fs"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Facts are what is looked at of a file, a folder or a link.
+type Facts struct {
+	Mode     fs.FileMode
+	UID, GID uint32
+	// ReadOnly: it lies on a read-only mount, and that mount is not the root folder's.
+	ReadOnly bool
+}
+
+// System is where a Guard looks. Its methods follow no link at the end of a path.
+type System interface {
+	// Lstat returns the facts of one path.
+	Lstat(path string) (Facts, error)
+	// Readlink returns where a link leads.
+	Readlink(path string) (string, error)
+	// UID is this process's user.
+	UID() uint32
+}
+
+// Guard looks at who may change files. The zero value looks at this machine.
+type Guard struct{ System System }
+
+func (g Guard) system() System {
+	if g.System == nil {
+		return machine{}
+	}
+	return g.System
+}
+
+// Error says who else may change a path, and which command ends that.
+type Error struct {
+	Path string
+	What string // "PATH may be written by …"
+	Fix  string // a command
+}
+
+// Error implements error.
+func (e *Error) Error() string { return e.What + "; fix it with: " + e.Fix }
+
+// maxLinks is how many links are followed on one way, as the system does.
+const maxLinks = 40
+
+// Check returns nil where nobody but root and this process's user can change what path leads to. An [*Error] says who can;
+// any other error is the system's, such as fs.ErrNotExist.
+func (g Guard) Check(path string) error {
+	_, err := g.Resolve(path)
+	return err
+}
+
+// Resolve is Check, and returns the path without links.
+func (g Guard) Resolve(path string) (string, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", err
+	}
+	sticky, err := g.top()
+	if err != nil {
+		return "", err
+	}
+	at, rest, links := "/", parts(abs), 0
+	for len(rest) > 0 {
+		next := filepath.Join(at, rest[0])
+		rest = rest[1:]
+		f, err := g.system().Lstat(next)
+		if err != nil {
+			return "", err
+		}
+		if f.Mode.Type() != fs.ModeSymlink {
+			if sticky, err = g.judge(next, f, false); err != nil {
+				return "", err
+			}
+			at = next
+			continue
+		}
+		if _, err := g.judge(next, f, sticky); err != nil {
+			return "", err
+		}
+		if links++; links > maxLinks {
+			return "", fmt.Errorf("%s: too many links", path)
+		}
+		to, err := g.system().Readlink(next)
+		if err != nil {
+			return "", err
+		}
+		if !filepath.IsAbs(to) {
+			to = filepath.Join(at, to) // at has no links, so that .. is what it says
+		}
+		at, rest = "/", append(parts(to), rest...)
+		if sticky, err = g.top(); err != nil {
+			return "", err
+		}
+	}
+	return at, nil
+}
+
+// Folder is Resolve for a folder that is read as a whole: there nobody else may make files either, sticky bit or not.
+func (g Guard) Folder(path string) (string, error) {
+	at, err := g.Resolve(path)
+	if err != nil {
+		return "", err
+	}
+	return at, g.Entry(at)
+}
+
+// Entry looks at one file or folder alone, as Folder does. The folders on the way to it were looked at before.
+func (g Guard) Entry(path string) error {
+	f, err := g.system().Lstat(path)
+	if err != nil {
+		return err
+	}
+	f.Mode &^= fs.ModeSticky
+	_, err = g.judge(path, f, false)
+	return err
+}
+
+// top looks at the root folder.
+func (g Guard) top() (sticky bool, err error) {
+	f, err := g.system().Lstat("/")
+	if err != nil {
+		return false, err
+	}
+	return g.judge("/", f, false)
+}
+
+// judge says who else may change what is at a path. sticky tells that it is a folder in which everyone may make files and
+// nobody may replace those of others.
+func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err error) {
+	isLink := f.Mode.Type() == fs.ModeSymlink
+	if isLink && !inSticky { // only who may write the folder can change a link
+		return false, nil
+	}
+	if f.Mode.IsDir() && f.ReadOnly {
+		return false, nil
+	}
+	own := g.system().UID()
+	if f.UID != 0 && f.UID != own {
+		owner := "root"
+		if own != 0 {
+			owner = strconv.FormatUint(uint64(own), 10)
+		}
+		return false, &Error{Path: path, What: fmt.Sprintf("%s belongs to %s, who may write it", path, userOf(f.UID)), Fix: "chown " + owner + " " + quote(path)}
+	}
+	sticky = f.Mode.IsDir() && f.Mode&fs.ModeSticky != 0
+	if isLink || sticky {
+		return sticky, nil
+	}
+	var who []string
+	if f.Mode.Perm()&0o020 != 0 {
+		who = append(who, "the group "+groupOf(f.GID))
+	}
+	if f.Mode.Perm()&0o002 != 0 {
+		who = append(who, "everyone")
+	}
+	if len(who) > 0 {
+		return false, &Error{Path: path, What: fmt.Sprintf("%s may be written by %s (mode %04o)", path, strings.Join(who, " and "), f.Mode.Perm()), Fix: "chmod go-w " + quote(path)}
+	}
+	return false, nil
+}
+
+// parts are the names on the way to an absolute path.
+func parts(path string) []string {
+	return strings.FieldsFunc(filepath.Clean(path), func(r rune) bool { return r == '/' })
+}
+
+// quote writes a path as a shell reads it.
+func quote(path string) string {
+	if strings.ContainsFunc(path, func(r rune) bool { return !strings.ContainsRune("/._-+,:@%", r) && !isWord(r) }) {
+		return "'" + strings.ReplaceAll(path, "'", `'\''`) + "'"
+	}
+	return path
+}
+
+func isWord(r rune) bool {
+	return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+}
+
+func userOf(id uint32) string {
+	number := strconv.FormatUint(uint64(id), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return fmt.Sprintf("%s (uid %s)", u.Username, number)
+	}
+	return "uid " + number
+}
+
+func groupOf(id uint32) string {
+	number := strconv.FormatUint(uint64(id), 10)
+	if g, err := user.LookupGroupId(number); err == nil {
+		return fmt.Sprintf("%s (gid %s)", g.Name, number)
+	}
+	return number
+}
