@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/spf13/cobra"
 
@@ -67,5 +66,5 @@ func (a *cli) runDaemon(ctx context.Context) error {
 	a.serves = true
 	out := logging.NewQueue(a.stdout, logging.Options{}) // often the same pipe as the log, and as little read
 	defer out.Close(flushTime)
-	return a.setup().Run(ctx, func(at net.Addr) { fmt.Fprintf(out, "listening on http://%s\n", at) })
+	return a.setup().Run(ctx, func(url string) { fmt.Fprintf(out, "listening on %s\n", url) })
 }

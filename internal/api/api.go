@@ -15,6 +15,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/sync/singleflight"
+
 	"rotator/rotation/journal"
 )
 
@@ -141,6 +143,7 @@ type Server struct {
 	started time.Time
 	meters  *meters
 	seen    *snapshots
+	asking  singleflight.Group // of the journal, by /readyz
 	answers lastAnswers
 }
 
@@ -177,5 +180,12 @@ func (c *Server) wake() {
 // Control is the whole API: see the routes in control.go.
 func (c *Server) Control() http.Handler { return c.control() }
 
-// Public is the API, the page, metrics and health for looking only.
-func (c *Server) Public() http.Handler { return c.public() }
+// Public is the API, the page, metrics and health for looking only. To other machines it answers with metrics and health
+// alone. The history is read from past; nil is the server's journal: give one with connections of its own, so that who reads
+// history takes none from the rotations.
+func (c *Server) Public(past Past) http.Handler {
+	if past == nil {
+		past = c.o.Journal
+	}
+	return c.public(past)
+}

@@ -33,7 +33,7 @@ func (c *Server) control() http.Handler {
 		do    endpoint
 	}{
 		"GET /v1/status":            {[]string{"policy"}, c.getStatus},
-		"GET /v1/history":           {[]string{"policy", "limit"}, c.getHistory},
+		"GET /v1/history":           {[]string{"policy", "limit"}, historyOf(c.o.Journal)},
 		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/loads":             {nil, c.getLoads},
 		"GET /v1/keys":              {[]string{"team", "unmanaged", "wide", "unused_for"}, c.getKeys},
@@ -238,7 +238,12 @@ func (c *Server) remedy(row StatusRow) *string {
 	return text(strings.ReplaceAll(do, "POLICY", row.Policy))
 }
 
-func (c *Server) getHistory(r *http.Request) (any, error) {
+// historyOf answers with rotations of the past.
+func historyOf(past Past) endpoint {
+	return func(r *http.Request) (any, error) { return history(past, r) }
+}
+
+func history(past Past, r *http.Request) (any, error) {
 	q := r.URL.Query()
 	if len(q["policy"]) > 1 {
 		return nil, usage("history is of one policy or of all")
@@ -248,13 +253,17 @@ func (c *Server) getHistory(r *http.Request) (any, error) {
 		return nil, err
 	}
 	policy := q.Get("policy")
-	found, err := c.o.Journal.Rotations(r.Context(), policy, int(limit))
+	found, err := past.Rotations(r.Context(), policy, int(limit))
 	if err != nil {
 		return nil, err
 	}
 	if policy != "" && len(found) == 0 { // a policy that was forgotten keeps its history
-		if err := c.mustKnow(r.Context(), policy); err != nil {
+		all, err := past.Summaries(r.Context())
+		if err != nil {
 			return nil, err
+		}
+		if !slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == policy }) {
+			return nil, unknownAmong(policy, all)
 		}
 	}
 	rows := make([]HistoryRow, len(found))

@@ -193,7 +193,7 @@ func (d *desk) ask(method, host, path string) *httptest.ResponseRecorder {
 	r := httptest.NewRequestWithContext(d.Context(), method, path, http.NoBody)
 	r.Host = host
 	w := httptest.NewRecorder()
-	d.server.Public().ServeHTTP(w, r)
+	d.server.Public(nil).ServeHTTP(w, r)
 	return w
 }
 

@@ -68,11 +68,11 @@ type policyView struct {
 }
 
 // page shows where everything stands.
-func (c *Server) page(w http.ResponseWriter, r *http.Request) {
+func (c *Server) page(w http.ResponseWriter, _ *http.Request) {
 	s, err := c.seen.get()
 	var recent []journal.Rotation
 	if err == nil {
-		recent, err = c.o.Journal.Rotations(r.Context(), "", pageRotations)
+		recent, err = s.recent()
 	}
 	if err != nil {
 		c.o.Log.Warn("the page cannot be shown", "err", err)

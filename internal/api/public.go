@@ -20,12 +20,13 @@ const (
 	readyWithin = 2 * time.Second  // the journal is ready when it answers within this time, at most
 )
 
-func (c *Server) public() http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", c.page)
-	mux.Handle("GET /api/v1/status", c.answer(c.seenStatus, "policy"))
-	mux.Handle("GET /api/v1/history", c.answer(c.getHistory, "policy", "limit"))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(c.meters.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+func (c *Server) public(past Past) http.Handler {
+	mux, views := http.NewServeMux(), newGate(viewsAtOnce)
+	mux.Handle("GET /{$}", nearby(views.limit(http.HandlerFunc(c.page))))
+	mux.Handle("GET /api/v1/status", nearby(views.limit(c.answer(c.seenStatus, "policy"))))
+	mux.Handle("GET /api/v1/history", nearby(newGate(historyAtOnce).limit(c.answer(historyOf(past), "policy", "limit"))))
+	mux.Handle("/api/", nearby(http.NotFoundHandler()))
+	mux.Handle("GET /metrics", newGate(scrapesAtOnce).limit(promhttp.HandlerFor(c.meters.registry, promhttp.HandlerOpts{})))
 	mux.HandleFunc("GET /healthz", c.healthz)
 	mux.HandleFunc("GET /readyz", c.readyz)
 	return c.guard(mux)
@@ -122,7 +123,7 @@ func (c *Server) asleep() string {
 
 // readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is told, and
 // no more: rotations with targets elsewhere go on. Only when no store is of use can nothing be done.
-func (c *Server) readyz(w http.ResponseWriter, r *http.Request) {
+func (c *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	var missing, besides []string
 	if why := c.asleep(); why != "" {
 		missing = append(missing, why)
@@ -133,9 +134,7 @@ func (c *Server) readyz(w http.ResponseWriter, r *http.Request) {
 	if lease := c.o.Journal.Lease(); lease > 0 {
 		within = min(within, lease/5) // as long as a renewal may take: one that is slower keeps no claim
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), within)
-	defer cancel()
-	known, err := c.o.Journal.Teams(ctx)
+	known, err := c.teams(within)
 	if err != nil {
 		c.o.Log.Warn("not ready", "err", err)
 		missing = append(missing, "the journal does not answer; see the log")
@@ -159,6 +158,19 @@ func (c *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	tell(w, missing, append(besides, c.configuration()...)...)
+}
+
+// teams asks the journal for its teams, once for all who ask at the same time.
+func (c *Server) teams(within time.Duration) ([]journal.Team, error) {
+	known, err, _ := c.asking.Do("teams", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.Background(), within) // not of whoever came first
+		defer cancel()
+		return c.o.Journal.Teams(ctx)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return known.([]journal.Team), nil
 }
 
 // teamTrouble says what is not as it should be with a team, "" when nothing is, and whether its management key was ever good:

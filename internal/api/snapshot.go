@@ -37,6 +37,8 @@ type snapshot struct {
 
 	// targets reads the target map, once: few of those who look ask for it, and it is long.
 	targets func() (map[string][]StatusTarget, error)
+	// recent reads the newest rotations, once.
+	recent func() ([]journal.Rotation, error)
 }
 
 // managementKey is the key that speaks for a team.
@@ -115,9 +117,15 @@ func (s *snapshots) readTargets() (map[string][]StatusTarget, error) {
 	return targetsOf(all), nil
 }
 
+func (s *snapshots) readRecent() ([]journal.Rotation, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), snapshotWait)
+	defer cancel()
+	return s.server.o.Journal.Rotations(ctx, "", pageRotations)
+}
+
 func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error) {
 	c, next := s.server, &snapshot{at: s.server.o.Now(), keys: make(map[string]managementKey), ended: make(map[ending]int)}
-	next.targets = sync.OnceValues(s.readTargets)
+	next.targets, next.recent = sync.OnceValues(s.readTargets), sync.OnceValues(s.readRecent)
 	var err error
 	if next.policies, err = c.o.Journal.Summaries(ctx); err != nil {
 		return nil, err

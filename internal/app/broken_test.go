@@ -112,7 +112,7 @@ func look(t *testing.T, p *Program) (s seen) {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 		r.Host = "localhost"
-		p.api.Public().ServeHTTP(w, r)
+		p.api.Public(nil).ServeHTTP(w, r)
 		return w
 	}
 	s.metrics = get("/metrics").Body.String()

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -12,18 +13,18 @@ import (
 	"syscall"
 	"time"
 
-	"rotator/internal/api"
+	"rotator/internal/config"
 	"rotator/rotation/journal"
 )
 
-// Run is the daemon: it runs until ctx ends, and then returns nil once all has stopped. listening is told where the page is
-// served, if it is. Where a service manager starts it again and again, a start that follows failed ones comes after a pause.
-func (s Setup) Run(ctx context.Context, listening func(net.Addr)) error {
+// Run is the daemon: it runs until ctx ends, and then returns nil once all has stopped. listening is told the URL of the page,
+// if it is served. Where a service manager starts it again and again, a start that follows failed ones comes after a pause.
+func (s Setup) Run(ctx context.Context, listening func(url string)) error {
 	return s.afterPause(ctx, func(ctx context.Context) error { return s.run(ctx, listening) })
 }
 
 // run is Run without a pause.
-func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
+func (s Setup) run(ctx context.Context, listening func(url string)) (err error) {
 	p, err := s.Open(ctx)
 	if err != nil {
 		return err
@@ -32,18 +33,23 @@ func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
 	v := p.present()
 	hangup := hangups(ctx)
 	// Everything that can fail comes before anything begins.
-	web, control, err := listen(v.Config)
+	web, control, err := listen(v.Config, s.Log)
 	if err != nil {
 		return err
 	}
+	past, err := s.past(ctx, v.Config)
+	if err != nil {
+		return errors.Join(err, closed(web), closed(control))
+	}
+	defer func() { err = errors.Join(err, closed(past)) }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var working sync.WaitGroup
 	defer working.Wait()
 	defer stop() // before the wait: an early return ends what was begun
 	if web != nil {
-		listening(web.Addr())
-		working.Go(func() { Serve(ctx, s.Log, web, p.api.Public(), publicTime) })
+		listening(webURL(v.Config, web))
+		working.Go(func() { Serve(ctx, s.Log, web, p.api.Public(past), publicTime) })
 	}
 	if control != nil {
 		working.Go(func() { Serve(ctx, s.Log, control, p.api.Control(), 0) })
@@ -60,6 +66,23 @@ func (s Setup) run(ctx context.Context, listening func(net.Addr)) (err error) {
 	err = p.scheduler.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	s.Log.Info("stopped")
 	return err
+}
+
+// past opens the journal a second time, to read the history for those who only look: it has connections of its own, and takes
+// none from the rotations. Nil where nothing is served.
+func (s Setup) past(ctx context.Context, c *config.Config) (journal.Journal, error) {
+	if c.Listen == "" || c.State.String() == "sqlite::memory:" { // which only this one connection sees
+		return nil, nil
+	}
+	return s.OpenJournal(ctx, c, true)
+}
+
+// closed closes what was opened.
+func closed(c io.Closer) error {
+	if c == nil {
+		return nil
+	}
+	return c.Close()
 }
 
 // tellRestored tells once of a journal that was made from a backup.
@@ -94,14 +117,14 @@ const publicTime = time.Minute
 // answers get a moment to end.
 func Serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler, within time.Duration) {
 	s := &http.Server{
-		Handler:           h,
+		Handler:           atWork(h),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      within,
-		IdleTimeout:       time.Minute,
+		IdleTimeout:       time.Minute, // Prometheus asks again within it
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
-		ConnContext:       api.WithPeer,
+		ConnContext:       withGuest,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
 	ended := make(chan struct{})

@@ -2,8 +2,10 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"os/user"
@@ -18,10 +20,10 @@ import (
 )
 
 // listen opens the daemon's doors: for looking (TCP) and for the commands (the socket). Each may be nil.
-func listen(c *config.Config) (web, control net.Listener, err error) {
+func listen(c *config.Config, log *slog.Logger) (web, control net.Listener, err error) {
 	if c.Listen != "" {
-		if web, err = net.Listen("tcp", c.Listen); err != nil {
-			return nil, nil, failed(err, "`listen` in "+c.File+" must be free; another daemon may have it.")
+		if web, err = listenTCP(c, log); err != nil {
+			return nil, nil, err
 		}
 	}
 	if c.Socket != "" {
@@ -32,7 +34,39 @@ func listen(c *config.Config) (web, control net.Listener, err error) {
 			return nil, nil, err
 		}
 	}
+	if control != nil {
+		control = newDoor(control, doorSize(), true)
+	}
 	return web, control, nil
+}
+
+// listenTCP opens the door for looking, with TLS where the configuration names a certificate.
+func listenTCP(c *config.Config, log *slog.Logger) (net.Listener, error) {
+	var shown *certificate
+	if c.ListenTLS.Cert != "" {
+		var err error
+		if shown, err = newCertificate(c.ListenTLS, log); err != nil {
+			return nil, failed(err, "`listen_tls` in "+c.File+" names the files of a certificate and of its key.")
+		}
+	}
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return nil, failed(err, "`listen` in "+c.File+" must be free; another daemon may have it.")
+	}
+	l = newDoor(l, doorSize(), false)
+	if shown != nil {
+		l = tls.NewListener(l, shown.config())
+	}
+	return l, nil
+}
+
+// webURL is where the page is served.
+func webURL(c *config.Config, l net.Listener) string {
+	scheme := "http://"
+	if c.ListenTLS.Cert != "" {
+		scheme = "https://"
+	}
+	return scheme + l.Addr().String()
 }
 
 // listenSocket opens the socket for its owner alone, and for group when one is named. A file that a dead daemon left is

@@ -53,6 +53,12 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 			at("listen")("listen is no address", "HOST:PORT, such as 127.0.0.1:8420")
 		}
 	}
+	switch t := c.ListenTLS; {
+	case (t.Cert == "") != (t.Key == ""):
+		at("listen_tls")("listen_tls has a certificate or its key without the other", "cert and key")
+	case t.Cert != "" && c.Listen == "":
+		at("listen_tls")("listen_tls is given without listen", "listen: HOST:PORT beside it")
+	}
 	if c.SocketGroup != "" && c.Socket == "" {
 		at("socket_group")("socket_group is given without a socket", "socket: PATH beside it")
 	}

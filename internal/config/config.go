@@ -37,8 +37,10 @@ type Config struct {
 	// loopback. Default: this machine.
 	Installation string `yaml:"installation"`
 	// Listen is the address of the page, the API (/api/v1/…), /metrics, /healthz and /readyz, all for reading only, such as
-	// 127.0.0.1:8420. Default: none is served.
+	// 127.0.0.1:8420. There is no login: other machines get /metrics, /healthz and /readyz alone. Default: none is served.
 	Listen string `yaml:"listen"`
+	// ListenTLS has `listen` served over TLS. Default: it is not.
+	ListenTLS ListenTLS `yaml:"listen_tls"`
 	// Socket is the unix socket for the commands, open to its owner alone (0600). Orders are recorded with the user at its
 	// other end. Default: beside an SQLite journal, PATH.sock; none with PostgreSQL.
 	Socket string `yaml:"socket"`
@@ -94,6 +96,14 @@ type XAITLS struct {
 	Key string `yaml:"key"`
 	// CA is a file with the authorities that xAI's certificate may be of, such as a proxy's. Default: the system's.
 	CA string `yaml:"ca"`
+}
+
+// ListenTLS are files for the listener. They are read again when they change.
+type ListenTLS struct {
+	// Cert is a file with the certificate that is shown, its chain included; required with key.
+	Cert string `yaml:"cert"`
+	// Key is the file with its key; required with cert.
+	Key string `yaml:"key"`
 }
 
 // Loopback reports whether both APIs are on this machine: xAI is simulated.
@@ -231,7 +241,7 @@ func (c *Config) defaults(dir string, env Env) {
 	fill(&c.Policies, "/etc/rotator/policies")
 	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
 	fill(&c.XAI.InferenceURL, "https://api.x.ai")
-	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA} {
+	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key} {
 		*path = absolute(dir, *path)
 	}
 	for name, t := range c.Teams {
@@ -306,6 +316,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"state", c.State.String() == next.State.String()},
 		{"installation", c.Installation == next.Installation},
 		{"listen", c.Listen == next.Listen},
+		{"listen_tls", c.ListenTLS == next.ListenTLS},
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},
 		{"notify", webhook(c.Notify.Webhook) == webhook(next.Notify.Webhook)},
