@@ -56,6 +56,7 @@ func TestParametersOfTheAddress(t *testing.T) {
 	for params, want := range map[string]string{
 		"sslmode=verify-full&keepalives_idle=60&gssencmode=prefer&pool_max_conns=4": "",
 		"sslmode=verify-full&sslcrl=/crl.pem":                                       "rotator.yaml:1: in state, the parameter sslcrl is refused",
+		"sslmode=prefer":                                                            "in state, the parameter sslmode is refused: prefer and allow fall back to a connection in clear",
 		"sslmod=verify-full":                                                        "the parameter sslmod is refused: unknown parameter (did you mean sslmode?)",
 		"gssencmode=require":                                                        "the parameter gssencmode is refused",
 	} {

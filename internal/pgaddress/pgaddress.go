@@ -8,12 +8,14 @@ package pgaddress
 
 import (
 	"maps"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"rotator/internal/transport"
 	"rotator/internal/typo"
 )
 
@@ -188,6 +190,9 @@ func Check(address string) []Finding {
 			found[name] = f
 		}
 	}
+	if fallsBack(address, values["sslmode"], values["host"]) {
+		found["sslmode"] = Finding{"sslmode", Refused, Fallback}
+	}
 	low, _ := tlsVersion(values["ssl_min_protocol_version"])
 	if high, _ := tlsVersion(values["ssl_max_protocol_version"]); high != 0 && low > high {
 		found["ssl_min_protocol_version"] = Finding{"ssl_min_protocol_version", Refused, "it is above ssl_max_protocol_version"}
@@ -197,6 +202,30 @@ func Check(address string) []Finding {
 		all = append(all, found[name])
 	}
 	return all
+}
+
+// Fallback is what is wrong with the sslmodes prefer and allow where the server is not on this machine.
+const Fallback = "prefer and allow fall back to a connection in clear, which anybody on the way can bring about; " +
+	"use sslmode=verify-full, or say sslmode=disable where the network protects the connection"
+
+// Local reports whether a host is this machine by its own words: the folder of a socket, or loopback.
+func Local(host string) bool { return strings.HasPrefix(host, "/") || transport.Loopback(host) }
+
+// fallsBack reports whether an address names a server that is not on this machine, and a mode that falls back to plain text. A
+// host may come from elsewhere: package sqldb looks at that again.
+func fallsBack(address, mode, hosts string) bool {
+	if mode != "prefer" && mode != "allow" {
+		return false
+	}
+	if u, err := url.Parse(address); hosts == "" && err == nil {
+		hosts = u.Host
+	}
+	return slices.ContainsFunc(strings.Split(hosts, ","), func(host string) bool {
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		return host != "" && !Local(strings.Trim(host, "[]"))
+	})
 }
 
 // meant is a hint at the known name nearest to a mistyped one, "" when none is near.

@@ -95,3 +95,18 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// TestFallback: a mode that falls back to plain text is refused where the address itself names another machine.
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]bool{
+		"postgres://u@db/d?sslmode=prefer": true, "postgres://u@db:1,localhost:2/d?sslmode=allow": true, "postgres:///d?host=/run,db&sslmode=prefer": true,
+		"postgres://u@localhost/d?sslmode=prefer": false, "postgres:///d?host=/run&sslmode=allow": false, "postgres://u@[::1]:1/d?sslmode=prefer": false,
+		"postgres:///d?sslmode=prefer": false, "postgres://u@db/d?sslmode=disable": false, "postgres://u@db/d?sslmode=require": false, "postgres://u@db/d": false,
+	} {
+		found := pgaddress.Check(address)
+		if got := len(found) == 1 && found[0].Name == "sslmode" && found[0].Verdict == refused; got != want || !got && len(found) > 0 {
+			t.Errorf("%s: %v", address, found)
+		}
+	}
+}

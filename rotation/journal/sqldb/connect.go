@@ -56,7 +56,7 @@ func (c connector) login(ctx context.Context, connect func(*pgx.ConnConfig) erro
 	if err != nil {
 		return err
 	}
-	cfg.Host, cfg.Port, cfg.Password, cfg.TLSConfig, cfg.Fallbacks = now.Host, now.Port, now.Password, now.TLSConfig, now.Fallbacks
+	cfg.Host, cfg.Port, cfg.Password, cfg.TLSConfig, cfg.Fallbacks, cfg.RequireAuth = now.Host, now.Port, now.Password, now.TLSConfig, now.Fallbacks, now.RequireAuth
 	err = connect(cfg)
 	// Class 28: invalid authorization.
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(e.Code, "28") && c.options.Refused != nil {
@@ -74,11 +74,16 @@ func parseAddress(url string) (*pgx.ConnConfig, error) {
 	}
 	cfg, err := pgx.ParseConfig(url)
 	if err != nil {
-		return nil, errors.New("postgres: the address cannot be parsed, or a certificate that it names cannot be read: " +
-			"want postgres://USER@HOST/DATABASE?sslmode=verify-full")
+		return nil, errAddress
+	}
+	if cfg, err = protect(url, cfg); err != nil {
+		return nil, err
 	}
 	return cfg, settle(cfg)
 }
+
+var errAddress = errors.New("postgres: the address cannot be parsed, or a certificate that it names cannot be read: " +
+	"want postgres://USER@HOST/DATABASE?sslmode=verify-full")
 
 // settle does what an address asks for and the driver does not do. What the driver does not know it would hand to the
 // server, which ends the connection; a service file and the environment bring parameters too.
@@ -149,8 +154,11 @@ func dialer(timeout time.Duration, extras pgaddress.Extras) *net.Dialer {
 	return d
 }
 
-// tellIgnored logs what is ignored of an address, once for each parameter.
-func tellIgnored(log *slog.Logger, url string) {
+// tellIgnored logs what is ignored of an address, once for each parameter, and what is open to others on the network.
+func tellIgnored(log *slog.Logger, url string, cfg *pgx.ConnConfig) {
+	if why := exposed(cfg); why != "" {
+		log.Warn("the connection to the journal is not protected", "why", why)
+	}
 	for _, f := range pgaddress.Check(url) {
 		if f.Verdict == pgaddress.Ignored {
 			log.Warn("a parameter of the journal's address is ignored", "parameter", f.Name, "why", f.Why)

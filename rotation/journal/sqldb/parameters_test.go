@@ -134,7 +134,7 @@ func TestBalance(t *testing.T) {
 	t.Parallel()
 	first := make(map[string]int)
 	for range 200 {
-		cfg, err := parseAddress("postgres://u@a:1,b:2,c:3/d?sslmode=prefer&load_balance_hosts=random")
+		cfg, err := parseAddress("postgres://u@127.0.0.1:1,127.0.0.2:2,127.0.0.3:3/d?sslmode=prefer&load_balance_hosts=random")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func openPostgres(ctx context.Context, url string, known schema, o Options) (_ e
 	if err != nil {
 		return nil, err
 	}
-	tellIgnored(o.Log, url)
+	tellIgnored(o.Log, url, cfg)
 	cfg.DefaultQueryExecMode = pgx.QueryExecModeExec
 	cfg.StatementCacheCapacity, cfg.DescriptionCacheCapacity = 0, 0
 	cfg.RuntimeParams["client_encoding"] = "UTF8" // the role's otherwise; poolers know this one
