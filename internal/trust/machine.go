@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 
@@ -21,6 +22,9 @@ func Machine() System { return machine{} }
 // UID implements System.
 func (machine) UID() uint32 { return uint32(os.Geteuid()) } //nolint:gosec // it is never negative on Linux
 
+// GID implements System.
+func (machine) GID() uint32 { return uint32(os.Getegid()) } //nolint:gosec // it is never negative on Linux
+
 // Readlink implements System.
 func (machine) Readlink(path string) (string, error) { return os.Readlink(path) }
 
@@ -36,7 +40,7 @@ func (machine) Lstat(path string) (Facts, error) {
 	}
 	f := Facts{Mode: info.Mode(), UID: s.Uid, GID: s.Gid}
 	if info.IsDir() && (f.Mode.Perm()&0o022 != 0 || f.UID != 0) { // else nothing depends on it
-		f.ReadOnly = onReadOnlyMount(path)
+		f.ReadOnly, f.Mount = onReadOnlyMount(path), isMount(path)
 	}
 	return f, nil
 }
@@ -51,6 +55,13 @@ func onReadOnlyMount(path string) bool {
 	id, ok := mountOf(path)
 	root, rooted := rootMount()
 	return ok && rooted && id != root
+}
+
+// isMount reports whether a folder is the top of a mount.
+func isMount(path string) bool {
+	id, ok := mountOf(path)
+	above, aboveOK := mountOf(filepath.Dir(path))
+	return ok && aboveOK && id != above
 }
 
 var rootMount = sync.OnceValues(func() (uint64, bool) { return mountOf("/") })

@@ -27,6 +27,8 @@ type Facts struct {
 	UID, GID uint32
 	// ReadOnly: it lies on a read-only mount, and that mount is not the root folder's.
 	ReadOnly bool
+	// Mount: a folder that is the top of a mount.
+	Mount bool
 }
 
 // System is where a Guard looks. Its methods follow no link at the end of a path.
@@ -35,12 +37,17 @@ type System interface {
 	Lstat(path string) (Facts, error)
 	// Readlink returns where a link leads.
 	Readlink(path string) (string, error)
-	// UID is this process's user.
+	// UID is this process's user, GID its group.
 	UID() uint32
+	GID() uint32
 }
 
 // Guard looks at who may change files. The zero value looks at this machine.
-type Guard struct{ System System }
+type Guard struct {
+	System System
+
+	state bool // as [Guard.State] says
+}
 
 func (g Guard) system() System {
 	if g.System == nil {
@@ -155,6 +162,17 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 		return false, nil
 	}
 	own := g.system().UID()
+	if g.state && f.Mode.IsDir() {
+		if f.Mount && f.Mode&fs.ModeSticky == 0 {
+			return false, nil
+		}
+		if own == 0 {
+			f.UID = 0
+		}
+		if f.GID == g.system().GID() {
+			f.Mode &^= 0o020
+		}
+	}
 	if f.UID != 0 && f.UID != own {
 		owner := "root"
 		if own != 0 {
@@ -177,6 +195,27 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 		return false, &Error{Path: path, What: fmt.Sprintf("%s may be written by %s (mode %04o)", path, strings.Join(who, " and "), f.Mode.Perm()), Fix: "chmod go-w " + quote(path)}
 	}
 	return false, nil
+}
+
+// State looks at a folder that this process keeps files of its own in: nobody else may be able to put a file there, or another
+// folder in its place. It is Folder, but for three things. A command of root's works in the folder of a service, whose files
+// are given to it: the owner does not count for root. The folder may be writable for this process's own group. And a volume's
+// top may have any mode: in a container it belongs to others than the process, which can't change that.
+func (g Guard) State(path string) error {
+	g.state = true
+	at, err := g.Resolve(path)
+	if err != nil {
+		return err
+	}
+	f, err := g.system().Lstat(at)
+	if err != nil {
+		return err
+	}
+	if f.Mode&fs.ModeSticky != 0 {
+		f.Mode, f.Mount = f.Mode&^fs.ModeSticky, false
+	}
+	_, err = g.judge(at, f, false)
+	return err
 }
 
 // parts are the names on the way to an absolute path.

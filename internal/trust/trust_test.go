@@ -19,6 +19,8 @@ type fake struct {
 
 func (f fake) UID() uint32 { return f.uid }
 
+func (f fake) GID() uint32 { return f.uid }
+
 func (f fake) Lstat(path string) (Facts, error) {
 	facts, ok := f.facts[path]
 	if !ok {
@@ -132,7 +134,7 @@ func TestWhoMayWrite(t *testing.T) {
 			if c.at != "" {
 				facts[c.at] = c.is
 			}
-			err := Guard{fake{c.uid, facts, links}}.Check(c.look)
+			err := Guard{System: fake{c.uid, facts, links}}.Check(c.look)
 			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 				t.Errorf("the error is %v, want %q", err, c.want)
 			}
@@ -144,7 +146,7 @@ func TestWhoMayWrite(t *testing.T) {
 func TestFolderOfAll(t *testing.T) {
 	t.Parallel()
 	facts := map[string]Facts{"/": {Mode: dir | 0o755}, "/tmp": {Mode: sticky | 0o777}, "/tmp/x": {Mode: dir | 0o700}}
-	g := Guard{fake{root, facts, nil}}
+	g := Guard{System: fake{root, facts, nil}}
 	if at, err := g.Folder("/tmp/x"); err != nil || at != "/tmp/x" {
 		t.Errorf("%s, %v", at, err)
 	}
@@ -206,4 +208,46 @@ func TestThisMachine(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a name with a quote", `chmod go-w '`+top+`/it'\''s a folder/rotator.yaml'`)
+}
+
+// TestWhoMayWriteState: the folder of a journal or of a file store, on a machine and in a container.
+func TestWhoMayWriteState(t *testing.T) {
+	t.Parallel()
+	sound := map[string]Facts{
+		"/": {Mode: dir | 0o755}, "/var": {Mode: dir | 0o755}, "/var/lib": {Mode: dir | 0o755}, "/var/lib/rotator": {Mode: dir | 0o700, UID: daemon, GID: daemon},
+		"/var/lib/rotator/secrets": {Mode: dir | 0o755, UID: daemon, GID: daemon}, "/tmp": {Mode: sticky | 0o777},
+	}
+	const state, secrets = "/var/lib/rotator", "/var/lib/rotator/secrets"
+	for _, c := range []struct {
+		name, look, at string
+		is             Facts
+		uid            uint32 // of the process, and its group
+		want           string
+	}{
+		{"the daemon's", state, "", Facts{}, daemon, ""},
+		{"the daemon's, for a command of root's", state, "", Facts{}, root, ""},
+		{"the daemon's, for another", state, "", Facts{}, other, "belongs to"},
+		{"below", secrets, "", Facts{}, daemon, ""},
+		{"everyone's", state, state, Facts{Mode: dir | 0o777, UID: daemon}, daemon, "everyone"},
+		{"everyone's, for root", state, state, Facts{Mode: dir | 0o777, UID: daemon}, root, "everyone"},
+		{"sticky", "/tmp", "", Facts{}, daemon, "everyone"},
+		{"sticky, a mount of its own", "/tmp", "/tmp", Facts{Mode: sticky | 0o777, Mount: true}, daemon, "everyone"},
+		{"another group's", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: other}, daemon, "the group"},
+		{"the daemon's group's", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: daemon}, daemon, ""},
+		{"a volume for the pod's group", state, state, Facts{Mode: dir | fs.ModeSetgid | 0o775, GID: daemon, Mount: true}, daemon, ""},
+		{"a volume of everyone's", state, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
+		{"below a volume of everyone's", secrets, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
+		{"below a folder of everyone's", secrets, state, Facts{Mode: dir | 0o777, UID: daemon}, daemon, "everyone"},
+		{"a volume of another", secrets, state, Facts{Mode: dir | 0o755, UID: other, Mount: true}, daemon, ""},
+		{"not there", "/none", "", Facts{}, daemon, "not exist"},
+	} {
+		facts := maps.Clone(sound)
+		if c.at != "" {
+			facts[c.at] = c.is
+		}
+		err := Guard{System: fake{c.uid, facts, nil}}.State(c.look)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: the error is %v, want %q", c.name, err, c.want)
+		}
+	}
 }

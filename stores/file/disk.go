@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rotator/internal/trust"
 	"rotator/stores"
 )
 
@@ -22,6 +23,9 @@ type folder struct {
 
 // openRoot opens Dir itself, which may be reached by symlinks and be a mount point.
 func openRoot(dir string, step func(string) error) (folder, error) {
+	if err := (trust.Guard{}).State(dir); errors.As(err, new(*trust.Error)) {
+		return folder{}, fmt.Errorf("%w: others may put files into the store's folder: %w", stores.ErrInvalid, err)
+	}
 	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if errors.Is(err, unix.ENOENT) {
 		return folder{}, fmt.Errorf("%w: the store's folder %s does not exist", stores.ErrInvalid, dir)
@@ -75,11 +79,36 @@ func (f folder) open(name string) (folder, error) {
 	if err != nil {
 		return folder{}, err
 	}
-	if err := f.mount.holds(file, name); err != nil {
+	err = f.mount.holds(file, name)
+	if err == nil && name != "." { // which openRoot looked at
+		err = closed(file, name)
+	}
+	if err != nil {
 		_ = file.Close()
 		return folder{}, err
 	}
 	return folder{File: file, mount: f.mount, step: f.step}, nil
+}
+
+// closed refuses a folder in which everyone, or a group that is not this process's, may replace files: ErrInvalid. In one with
+// the sticky bit they may not.
+func closed(file *os.File, name string) error {
+	var stat unix.Stat_t
+	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+		return err
+	}
+	open := stat.Mode & 0o022
+	if int(stat.Gid) == unix.Getegid() {
+		open &^= 0o020
+	}
+	if open == 0 || stat.Mode&unix.S_ISVTX != 0 {
+		return nil
+	}
+	path, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", file.Fd()))
+	if err != nil {
+		path = name
+	}
+	return fmt.Errorf("%w: others may put files into the folder %s (mode %04o); fix it with: chmod go-w %s", stores.ErrInvalid, path, stat.Mode&0o777, path)
 }
 
 // make creates the folder called name in f, and opens it. Another process may create it at the same time.

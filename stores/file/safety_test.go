@@ -236,3 +236,39 @@ func TestLock(t *testing.T) {
 	want(t, second.Promote(t.Context(), target, attempt, key(), ""), stores.ErrConflict)
 	consumer(t, dir, target, "end", value)
 }
+
+// TestFolderOfOthers: where others may put files, nothing is written and nothing read. The error names the folder, and the
+// command that closes it.
+func TestFolderOfOthers(t *testing.T) {
+	t.Parallel()
+	top := t.TempDir()
+	dir, target := filepath.Join(top, "keys"), stores.Target{Path: "folder/key"}
+	write(t, dir, "folder/key", "old")
+	s := open(t, dir, nil)
+	want(t, s.Check(t.Context(), target), nil)
+	for _, at := range []string{top, dir, filepath.Join(dir, "folder")} {
+		for _, mode := range []os.FileMode{0o777, 0o707} {
+			if err := os.Chmod(at, mode); err != nil {
+				t.Fatal(err)
+			}
+			_, err := s.Current(t.Context(), target)
+			want(t, err, stores.ErrInvalid)
+			if err == nil || !strings.Contains(err.Error(), "chmod go-w "+at) {
+				t.Errorf("the error is %v", err)
+			}
+			want(t, s.Stage(t.Context(), target, attempt, key()), map[bool]error{false: stores.ErrInvalid}[at == filepath.Join(dir, "folder")])
+			want(t, s.Promote(t.Context(), target, attempt, key(), ""), stores.ErrInvalid)
+		}
+		if err := os.Chmod(at, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, s.Check(t.Context(), target), nil)
+	if text, _ := os.ReadFile(filepath.Join(dir, "folder/key")); string(text) != "old" {
+		t.Error("it was written")
+	}
+	if err := os.Chmod(dir, os.ModeSticky|0o777); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
+}

@@ -79,7 +79,8 @@ func (w *work) tidy() error {
 	return dir.remove(w.temp())
 }
 
-// checkPrivate refuses a state folder that others can look into: ErrInvalid.
+// checkPrivate refuses a state folder that others can look into, or that is another user's: ErrInvalid. Root works in the folder
+// of a service.
 func checkPrivate(state folder) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(state.fd(), &stat); err != nil {
@@ -87,6 +88,9 @@ func checkPrivate(state folder) error {
 	}
 	if stat.Mode&0o077 != 0 {
 		return fmt.Errorf("%w: %s must have mode 0700, it has %#o", stores.ErrInvalid, stateFolder, stat.Mode&0o777)
+	}
+	if self := unix.Geteuid(); self != 0 && int(stat.Uid) != self {
+		return fmt.Errorf("%w: %s belongs to uid %d, who may read and replace what waits in it; it must be this process's own (uid %d)", stores.ErrInvalid, stateFolder, stat.Uid, self)
 	}
 	return nil
 }

@@ -91,6 +91,44 @@ func TestFilesOfTheFoldersOwner(t *testing.T) {
 	}
 }
 
+// TestFolderOfOthers: a journal is not begun, and not opened to write, where others may replace it; nor is it backed up there.
+// A backup in a folder such as /tmp is.
+func TestFolderOfOthers(t *testing.T) {
+	t.Parallel()
+	path, url := newFile(t)
+	dir := filepath.Dir(path)
+	db := open(t, url)
+	closed(t, db)
+	for _, mode := range []os.FileMode{0o777, 0o707, os.ModeSticky | 0o777} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		for _, at := range []string{url, "sqlite:" + filepath.Join(dir, "other.db"), "sqlite:" + filepath.Join(dir, "below", "other.db")} {
+			below := strings.Contains(at, "below") && mode&os.ModeSticky != 0 // a folder of ours, in one as /tmp is
+			db, err := Open(t.Context(), at, Options{})
+			if (err == nil) != below || err != nil && !strings.Contains(err.Error(), "others may replace the journal: "+dir+" may be written by") {
+				t.Errorf("mode %v, %s: %v", mode, at, err)
+			}
+			if err == nil {
+				closed(t, db)
+			}
+		}
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	db = open(t, url)
+	for mode, want := range map[os.FileMode]bool{0o755: true, 0o777: false, os.ModeSticky | 0o777: true} {
+		folder := filepath.Join(t.TempDir(), "backups")
+		if err := errors.Join(os.Mkdir(folder, 0o700), os.Chmod(folder, mode)); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Backup(t.Context(), filepath.Join(folder, "copy.db")); (err == nil) != want {
+			t.Errorf("a backup in a folder with mode %v: %v", mode, err)
+		}
+	}
+}
+
 func TestSettingsOfTheWriter(t *testing.T) {
 	t.Parallel()
 	_, url := newFile(t)

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"rotator/internal/trust"
 	"rotator/rotation/journal"
 )
 
@@ -63,6 +64,21 @@ func openOrMake(path string) (*os.File, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// closedFolder refuses a folder in which others may replace the journal, or put files beside it that SQLite would take for its
+// own.
+func closedFolder(dir string) error {
+	if err := (trust.Guard{}).State(dir); errors.As(err, new(*trust.Error)) {
+		return fmt.Errorf("others may replace the journal: %w", err)
+	}
+	return nil
+}
+
+// stickyFolder reports whether a folder is one as /tmp is: everyone makes files there, and nobody can replace those of others.
+func stickyFolder(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode()&fs.ModeSticky != 0 && (trust.Guard{}).Check(dir) == nil
 }
 
 // Magic numbers of statfs(2) for file systems that other machines or programs serve: there neither locks nor fsync

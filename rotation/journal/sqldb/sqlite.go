@@ -86,6 +86,9 @@ func (e *sqliteDB) prepareFile(o Options) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	if err := closedFolder(dir); err != nil {
+		return err
+	}
 	if err := localDisk(dir); err != nil {
 		return err
 	}
