@@ -9,20 +9,13 @@ import (
 )
 
 // baseURL checks an API's address: https, or http on loopback, because a plain request would be redirected and lose its
-// bearer on the way, in the clear. The error names the host at most: an address may hold a password.
+// bearer on the way, in the clear. The error does not quote it: an address may hold a password.
 func baseURL(what, raw string) (string, error) {
-	u, err := url.Parse(raw)
-	switch {
-	case err != nil || u.Host == "":
-		return "", fmt.Errorf("%s URL is not an absolute URL such as https://host", what)
-	case u.User != nil:
-		return "", fmt.Errorf("%s URL must not hold a user or password", what)
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "", fmt.Errorf("%s URL must not have a query or fragment", what)
-	case transport.Private(u):
-		return strings.TrimRight(u.String(), "/"), nil
+	u, err := transport.Address(raw)
+	if err != nil {
+		return "", fmt.Errorf("the %s URL %w: want one such as https://host, or http:// on loopback", what, err)
 	}
-	return "", fmt.Errorf("%s URL must be https (http only on loopback): host %s", what, u.Host)
+	return strings.TrimRight(u.String(), "/"), nil
 }
 
 // pathOf puts ids into a path pattern, escaped. An id that would change the path's shape is refused.

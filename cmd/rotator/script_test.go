@@ -134,7 +134,7 @@ func setup(e *testscript.Env) error {
 	hook := httptest.NewServer(http.HandlerFunc(o.hook))
 	e.Defer(hook.Close)
 	e.Setenv("HOOK", hook.URL)
-	e.Setenv("HOOK_SECRET", "signing-canary")
+	e.Setenv("HOOK_SECRET", "signing-canary-of-the-webhook")
 	e.Values["outside"] = o
 	for _, dir := range []string{"secrets", "policies"} {
 		if err := os.MkdirAll(filepath.Join(e.WorkDir, dir), 0o755); err != nil {

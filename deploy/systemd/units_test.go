@@ -95,7 +95,7 @@ func TestOneSandbox(t *testing.T) {
 // TestConfiguration: the example is one that the daemon takes, and agrees with the service's folders.
 func TestConfiguration(t *testing.T) {
 	t.Parallel()
-	c, err := config.Load("rotator.yaml", config.Env{})
+	c, err := config.Parse("/etc/rotator/rotator.yaml", []byte(read(t, "rotator.yaml")), config.Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,6 +111,18 @@ func TestConfiguration(t *testing.T) {
 	for _, line := range []string{"StateDirectory=rotator rotator/secrets", "RuntimeDirectory=rotator", "User=rotator", "LoadCredential=rotator:/etc/rotator/credentials", "Type=notify"} {
 		if !strings.Contains(service, "\n"+line+"\n") {
 			t.Errorf("rotator.service lacks %s", line)
+		}
+	}
+}
+
+// TestNoSwap: a key is in memory from its creation until it is staged, and never written to a disk from there.
+func TestNoSwap(t *testing.T) {
+	t.Parallel()
+	for _, unit := range units[:2] {
+		for _, line := range []string{"MemorySwapMax=0", "LimitCORE=0"} {
+			if !strings.Contains(read(t, unit), "\n"+line+"\n") {
+				t.Errorf("%s lacks %s", unit, line)
+			}
 		}
 	}
 }

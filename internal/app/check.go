@@ -11,6 +11,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/config"
+	"rotator/internal/notify"
 	"rotator/policies"
 	"rotator/stores"
 	"rotator/xai"
@@ -58,7 +59,16 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	}
 	rows = append(rows, p.checkRights(ctx, v)...)
 	rows = append(rows, v.checkDangers(ctx, sound)...)
-	return append(rows, checkTraces(v.Config.Traces)...), ctx.Err()
+	return append(append(rows, checkWebhook(ctx, v.Config.Notify.Webhook)...), checkTraces(v.Config.Traces)...), ctx.Err()
+}
+
+// checkWebhook reads where events go and what signs them. Nothing is sent.
+func checkWebhook(ctx context.Context, w *config.Webhook) []api.CheckRow {
+	if w == nil {
+		return nil
+	}
+	err := (&notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}).Check(ctx)
+	return []api.CheckRow{checked("webhook", err, "No event is sent until it is fixed.")}
 }
 
 // checkTraces reads the headers for the collector. It is not called: no span is true that nothing was done for.

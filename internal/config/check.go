@@ -223,18 +223,10 @@ func (d *decoder) state(n *yaml.Node, to *State, ref Reference, isRef bool) {
 
 // insecure says what is wrong with an address that secrets are sent to, "" when nothing is.
 func insecure(address string) string {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "":
-		return "is no absolute URL"
-	case u.User != nil:
-		return "holds a user or a password"
-	case u.RawQuery != "" || u.Fragment != "":
-		return "has a query or a fragment"
-	case transport.Private(u):
-		return ""
+	if _, err := transport.Address(address); err != nil {
+		return err.Error()
 	}
-	return "is not https"
+	return ""
 }
 
 // loopbackURL reports whether an address is this machine by its own words: no name is looked up.

@@ -170,7 +170,7 @@ type Webhook struct {
 	// URL is the address that urgent events are posted to; http only on loopback. Where the address itself lets people post,
 	// it is a secret: give a reference.
 	URL Value `yaml:"url" jsonschema:"required"`
-	// Secret is a reference to what signs the events: `Rotator-Signature: t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`.
+	// Secret is a reference to what signs the events, of at least 16 bytes: `Rotator-Signature: t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`.
 	Secret Reference `yaml:"secret" jsonschema:"required"`
 }
 

@@ -59,6 +59,12 @@ type Webhook struct {
 	Secret func(context.Context) (secret.Text, error)
 }
 
+// Check reads both and says what is wrong with them. Nothing is sent.
+func (w *Webhook) Check(ctx context.Context) error {
+	_, _, err := w.read(ctx)
+	return err
+}
+
 // Options are what a Notifier is made of.
 type Options struct {
 	Journal Journal

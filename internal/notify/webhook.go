@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"rotator/internal/secret"
 	"rotator/internal/transport"
 	"rotator/rotation/journal"
 )
@@ -65,16 +66,9 @@ func newWebhookSink(o Options) *webhookSink {
 func (s *webhookSink) send(ctx context.Context, e journal.Event) error {
 	ctx, cancel := context.WithTimeout(ctx, sendTime)
 	defer cancel()
-	to, err := s.address(ctx)
+	to, key, err := s.read(ctx)
 	if err != nil {
 		return err
-	}
-	key, err := s.Secret(ctx)
-	if err != nil {
-		return fmt.Errorf("the webhook's secret: %w", err)
-	}
-	if key.Empty() {
-		return errors.New("the webhook's secret is empty")
 	}
 	body, err := s.body(e)
 	if err != nil {
@@ -113,21 +107,29 @@ func (s *webhookSink) body(e journal.Event) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// address is the receiver's URL, checked anew each time it is read.
-func (s *webhookSink) address(ctx context.Context) (*url.URL, error) {
-	text, err := s.URL(ctx)
+// read returns the receiver's URL and the secret, checked anew each time they are read.
+func (w *Webhook) read(ctx context.Context) (*url.URL, secret.Text, error) {
+	text, err := w.URL(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("the webhook's URL: %w", err)
+		return nil, secret.Text{}, fmt.Errorf("the webhook's URL: %w", err)
 	}
-	u, err := url.Parse(text.Reveal())
-	switch {
-	case err != nil || u.Host == "": // the parser's own error quotes the URL
-		return nil, errors.New("the webhook's URL is no URL")
-	case !transport.Private(u):
-		return nil, errors.New("the webhook's URL must begin with https://, or name this machine")
+	u, err := transport.Endpoint(text.Reveal())
+	if err != nil {
+		return nil, secret.Text{}, fmt.Errorf("the webhook's URL %w", err)
 	}
-	return u, nil
+	key, err := w.Secret(ctx)
+	if err != nil {
+		return nil, secret.Text{}, fmt.Errorf("the webhook's secret: %w", err)
+	}
+	if n := len(key.Reveal()); n < leastSecret {
+		return nil, secret.Text{}, fmt.Errorf("the webhook's secret has %d bytes: want %d or more, such as from `openssl rand -hex 32`", n, leastSecret)
+	}
+	return u, key, nil
 }
+
+// leastSecret is the length that the secret of a webhook has at least, in bytes: who has seen one message could find a
+// shorter one by trying.
+const leastSecret = 16
 
 // sign makes the value of [SignatureHeader].
 func sign(key []byte, at time.Time, body []byte) string {

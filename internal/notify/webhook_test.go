@@ -81,19 +81,23 @@ func TestWhatIsNotSentAtAll(t *testing.T) {
 		hook Webhook
 		want string
 	}{
-		"plain http":       {Webhook{given("http://hooks.example/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
-		"another scheme":   {Webhook{given("ftp://localhost/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
-		"almost loopback":  {Webhook{given("http://127.0.0.1.hooks.example/canary"), given(hookKey)}, "the webhook's URL must begin with https://, or name this machine"},
-		"no URL":           {Webhook{given("canary"), given(hookKey)}, "the webhook's URL is no URL"},
-		"a broken URL":     {Webhook{given("https://canary:x y@\x7f"), given(hookKey)}, "the webhook's URL is no URL"},
-		"an empty URL":     {Webhook{given(""), given(hookKey)}, "the webhook's URL is no URL"},
+		"plain http":       {Webhook{given("http://hooks.example/canary"), given(hookKey)}, "the webhook's URL is not https"},
+		"another scheme":   {Webhook{given("ftp://localhost/canary"), given(hookKey)}, "the webhook's URL is not https"},
+		"almost loopback":  {Webhook{given("http://127.0.0.1.hooks.example/canary"), given(hookKey)}, "the webhook's URL is not https"},
+		"no URL":           {Webhook{given("canary"), given(hookKey)}, "the webhook's URL is no absolute URL"},
+		"a broken URL":     {Webhook{given("https://canary:x y@\x7f"), given(hookKey)}, "the webhook's URL is no absolute URL"},
+		"an empty URL":     {Webhook{given(""), given(hookKey)}, "the webhook's URL is no absolute URL"},
 		"a missing URL":    {Webhook{missing, given(hookKey)}, "the webhook's URL: file hook: no such file"},
-		"an empty secret":  {Webhook{given(hookURL), given("")}, "the webhook's secret is empty"},
+		"an empty secret":  {Webhook{given(hookURL), given("")}, "the webhook's secret has 0 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
+		"a short secret":   {Webhook{given(hookURL), given("fifteen bytes..")}, "the webhook's secret has 15 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
 		"a missing secret": {Webhook{given(hookURL), missing}, "the webhook's secret: file hook: no such file"},
 	} {
 		s := newWebhookSink(Options{Webhook: &c.hook, Transport: forbidden{t}, Now: time.Now})
 		if err := s.send(t.Context(), journal.Event{ID: 1}); err == nil || err.Error() != c.want {
 			t.Errorf("%s: error %v, want %s", name, err, c.want)
+		}
+		if err := c.hook.Check(t.Context()); err == nil || err.Error() != c.want {
+			t.Errorf("%s: checked, error %v, want %s", name, err, c.want)
 		}
 	}
 }

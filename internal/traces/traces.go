@@ -22,6 +22,8 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	clients "rotator/internal/transport"
 )
 
 const (
@@ -68,6 +70,9 @@ type Counts struct {
 
 // New makes traces. It asks nothing of the collector yet; [Traces.Close] ends what it begins.
 func New(o Options) (*Traces, error) {
+	if _, err := clients.Address(o.Endpoint); err != nil {
+		return nil, fmt.Errorf("the address of the collector for traces %w", err)
+	}
 	client := &http.Client{
 		Transport:     newTransport(o.Transport, o.Authorize),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -81,7 +86,7 @@ func New(o Options) (*Traces, error) {
 		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: time.Second, MaxInterval: 10 * time.Second, MaxElapsedTime: patience}),
 	)
 	if err != nil {
-		return nil, fmt.Errorf("traces to %s: %w", o.Endpoint, err)
+		return nil, fmt.Errorf("traces: %w", err)
 	}
 	t := &Traces{log: o.Log}
 	running, abandon := context.WithCancel(context.Background())

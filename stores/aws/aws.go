@@ -36,7 +36,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -156,12 +155,8 @@ func (r Role) apply(o *stscreds.AssumeRoleOptions) {
 
 // checkEndpoint refuses what would carry secrets in the clear, and quotes nothing: a URL may hold credentials.
 func checkEndpoint(endpoint string) error {
-	u, err := url.Parse(endpoint)
-	switch {
-	case err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return errors.New("aws: endpoint: must be a URL with a host, and without credentials, query and fragment")
-	case !transport.Private(u):
-		return errors.New("aws: endpoint: must be https; http is for loopback only")
+	if _, err := transport.Address(endpoint); err != nil {
+		return fmt.Errorf("aws: the endpoint %w: want https://HOST, or http:// on loopback", err)
 	}
 	return nil
 }

@@ -168,11 +168,11 @@ func TestNewRefused(t *testing.T) {
 	}{
 		{"no region", "no region", Options{}},
 		{"no such profile", `no profile "none"`, Options{Profile: "none"}},
-		{"plain http", "must be https", Options{Region: region, Endpoint: "http://secrets.example"}},
-		{"plain http to a name like loopback", "must be https", Options{Region: region, Endpoint: "http://127.0.0.1.example"}},
-		{"another scheme", "must be https", Options{Region: region, Endpoint: "ftp://localhost"}},
-		{"credentials in the URL", "without credentials", Options{Region: region, Endpoint: "https://user:canary@secrets.example"}},
-		{"no URL", "a URL with a host", Options{Region: region, Endpoint: "canary"}},
+		{"plain http", "is not https", Options{Region: region, Endpoint: "http://secrets.example"}},
+		{"plain http to a name like loopback", "is not https", Options{Region: region, Endpoint: "http://127.0.0.1.example"}},
+		{"another scheme", "is not https", Options{Region: region, Endpoint: "ftp://localhost"}},
+		{"credentials in the URL", "holds a user or a password", Options{Region: region, Endpoint: "https://user:canary@secrets.example"}},
+		{"no URL", "is no absolute URL", Options{Region: region, Endpoint: "canary"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, err := New(t.Context(), tc.o)

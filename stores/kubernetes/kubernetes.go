@@ -199,14 +199,9 @@ func open(o Options, here pod) (*Store, error) {
 
 // checkServer refuses what would send a token in clear over a network, or put a password into errors.
 func checkServer(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "":
-		return nil, errors.New("the server must be a URL such as https://kubernetes.example:6443") // url's error quotes it
-	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("the server's address must not hold a password, a query or a fragment")
-	case transport.Private(u):
-		return u, nil
+	u, err := transport.Address(address)
+	if err != nil {
+		return nil, fmt.Errorf("the server's address %w: want one such as https://kubernetes.example:6443, or http:// on loopback", err)
 	}
-	return nil, errors.New("the server's address must begin with https:// (http:// on loopback only)")
+	return u, nil
 }

@@ -46,7 +46,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -155,16 +154,8 @@ func New(o Options) (*Store, error) {
 
 // checkAddress refuses what would send a token in clear over a network, or put a password into errors.
 func checkAddress(address string) error {
-	u, err := url.Parse(address)
-	switch {
-	case err != nil || u.Host == "":
-		return errors.New("the address must be a URL such as https://vault.example:8200") // url's error quotes it
-	case u.User != nil:
-		return errors.New("the address must not hold a password")
-	case u.RawQuery != "" || u.Fragment != "":
-		return errors.New("the address must not have a query or a fragment")
-	case !transport.Private(u):
-		return errors.New("the address must begin with https:// (http:// on loopback only)")
+	if _, err := transport.Address(address); err != nil {
+		return fmt.Errorf("the address %w: want one such as https://vault.example:8200, or http:// on loopback", err)
 	}
 	return nil
 }
