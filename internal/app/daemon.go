@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -13,7 +12,6 @@ import (
 	"syscall"
 	"time"
 
-	"rotator/internal/config"
 	"rotator/rotation/journal"
 )
 
@@ -37,11 +35,8 @@ func (s Setup) run(ctx context.Context, listening func(url string)) (err error) 
 	if err != nil {
 		return err
 	}
-	past, err := s.past(ctx, v.Config)
-	if err != nil {
-		return errors.Join(err, closed(web), closed(control))
-	}
-	defer func() { err = errors.Join(err, closed(past)) }()
+	past := s.past(v.Config)
+	defer func() { err = errors.Join(err, past.close()) }()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var working sync.WaitGroup
@@ -49,7 +44,11 @@ func (s Setup) run(ctx context.Context, listening func(url string)) (err error) 
 	defer stop() // before the wait: an early return ends what was begun
 	if web != nil {
 		listening(webURL(v.Config, web))
-		working.Go(func() { Serve(ctx, s.Log, web, p.api.Public(past), publicTime) })
+		public := p.api.Public(nil)
+		if past != nil {
+			public = p.api.Public(past)
+		}
+		working.Go(func() { Serve(ctx, s.Log, web, public, publicTime) })
 	}
 	if control != nil {
 		working.Go(func() { Serve(ctx, s.Log, control, p.api.Control(), 0) })
@@ -66,23 +65,6 @@ func (s Setup) run(ctx context.Context, listening func(url string)) (err error) 
 	err = p.scheduler.Run(ctx) // parks within its own limit, which is below the 30 s that are promised
 	s.Log.Info("stopped")
 	return err
-}
-
-// past opens the journal a second time, to read the history for those who only look: it has connections of its own, and takes
-// none from the rotations. Nil where nothing is served.
-func (s Setup) past(ctx context.Context, c *config.Config) (journal.Journal, error) {
-	if c.Listen == "" || c.State.String() == "sqlite::memory:" { // which only this one connection sees
-		return nil, nil
-	}
-	return s.OpenJournal(ctx, c, true)
-}
-
-// closed closes what was opened.
-func closed(c io.Closer) error {
-	if c == nil {
-		return nil
-	}
-	return c.Close()
 }
 
 // tellRestored tells once of a journal that was made from a backup.
