@@ -24,6 +24,9 @@ type Record struct {
 	// Woken: when the last commit was written, somebody had spoken since the claim was made. The next claim's record has it.
 	Woken bool
 
+	// Doubted: the last commit failed, and may have been written. The next one writes whatever it may have changed.
+	Doubted bool
+
 	Base *Record // as it was loaded, for the journal to see what changed; nil for nobody else
 }
 

@@ -264,6 +264,22 @@ var commits = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("expires", k.load("a").Keys[0].ExpiresAt, rec.Keys[0].ExpiresAt)
 	}},
+	{"after a commit of which nothing is known all that it may have written is written", func(k *kit) {
+		c, rec := k.start("a")
+		r := k.rotation("a", journal.Staged)
+		rec.Rotation, rec.Targets = &r, []journal.Target{target("a", "one")}
+		rec.Keys = []journal.Key{k.key("a", journal.LiveKey)}
+		rec.Effects = []journal.Effect{k.effect("a", rec.Keys[0].Ref, journal.EffectUpdate)}
+		k.ok(k.j.Commit(k.Context(), c, rec, false))
+		want, unknown := copyOf(rec), copyOf(rec)
+		unknown.Policy.Failures, unknown.Rotation.Failures, unknown.Keys[0].Tries = 7, 7, 7
+		unknown.Targets[0].Error, unknown.Effects[0].Error = "lost", "lost"
+		k.ok(k.j.Commit(k.Context(), c, unknown, false))
+		want.Doubted = true // as its owner has it who did not hear the answer
+		k.ok(k.j.Commit(k.Context(), c, want, false))
+		k.equal("doubted", want.Doubted, false)
+		k.equal("record", k.load("a"), want)
+	}},
 	{"a record that was not loaded is refused", func(k *kit) {
 		c, rec := k.start("a")
 		rec.Base = nil

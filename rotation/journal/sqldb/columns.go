@@ -141,40 +141,16 @@ var (
 	// A key that is not known to the record is new, or one that was forgotten and is adopted again, be it by another policy.
 	addKey = keys.upsert("ref", " WHERE keys.name = excluded.name AND keys.state = 'forgotten' AND excluded.state IN ("+
 		quoted(journal.ForgottenKey.Info().To)+")")
-	// What is closed stays closed, nothing that was sent is open again, and an effect is of one change for ever.
-	updateEffect = effects.update(" AND closed_at IS NULL AND (state = 'open' OR $8 <> 'open')",
-		"id", "policy", "key_ref", "kind", "target_store", "target_path", "target_field", "at")
 	// The loader makes a row for a target that nobody read yet.
 	addTarget = targets.upsert("policy, store, path, field", " WHERE targets.contact_at IS NULL AND targets.status = ''")
 	// A sighting is of a target that there is: one that was forgotten meanwhile does not come back.
 	addSighting = strings.Replace(sightings.upsert("policy, store, path, field, fingerprint", ""), "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
 		"SELECT $1, $2, $3, $4, $5, $6, CAST($7 AS BIGINT), CAST($8 AS BIGINT) FROM targets WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4", 1)
 	removeSighting = "DELETE FROM sightings WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4 AND fingerprint = $5"
-	updateTarget   = targets.update("", "policy", "store", "path", "field")
 	upsertTeam     = teams.upsert("name", "")
-	// moves are the updates of a rotation by the state it goes to: only from a state that may go there.
-	moves = movesOf(rotations, journal.States, func(i journal.StateInfo) journal.State { return i.State }, journal.State.May, "id", "policy")
-	// keyMoves and ownKeyMoves are those of a key, which keeps its policy and its name.
-	keyMoves    = movesOf(keys, journal.KeyStates, keyState, journal.KeyState.May, "ref", "policy", "name")
-	ownKeyMoves = movesOf(ownKeys, journal.KeyStates, keyState, journal.KeyState.May, "ref", "policy", "name")
 )
 
 func keyState(i journal.KeyStateInfo) journal.KeyState { return i.State }
-
-// movesOf are a table's updates by the state that a row goes to, each of a row in a state that may go there.
-func movesOf[T, I any, S ~string](t table[T], states []I, of func(I) S, may func(from, to S) bool, key ...string) map[S]string {
-	m := make(map[S]string, len(states))
-	for _, to := range states {
-		var from []S
-		for _, i := range states {
-			if may(of(i), of(to)) {
-				from = append(from, of(i))
-			}
-		}
-		m[of(to)] = t.update(" AND state IN ("+quoted(from)+")", key...)
-	}
-	return m
-}
 
 // quoted lists states as SQL has them.
 func quoted[S ~string](states []S) string {

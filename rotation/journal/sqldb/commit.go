@@ -2,8 +2,11 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 
 	"rotator/rotation/journal"
 )
@@ -30,53 +33,78 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 		})
 	}
 	if err != nil {
+		rec.Doubted = rec.Doubted || !errors.Is(err, journal.ErrLost) && !errors.Is(err, journal.ErrForbidden)
 		return fmt.Errorf("commit %s: %w", c.Policy, err)
 	}
 	written(rec)
 	return nil
 }
 
-// guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends.
-func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, changed, release bool) error {
-	if release {
-		args := append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner, micros(rec.Policy.NextRunAt), c.Seq, micros(c.Now))
-		args[0] = c.Policy
-		n, err := t.exec(ctx, commitAndRelease+" AND "+db.same(), args...)
-		if err == nil && n == 0 {
+// guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends. Somebody
+// who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
+func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, policy *change[journal.Policy], release bool) error {
+	if policy == nil && !release {
+		var seq int64
+		held, err := one(ctx, t, []any{&seq}, `SELECT wake_seq FROM policies WHERE name = $1`+heldBy(2, 3)+` AND `+
+			db.same()+db.lockRow(), c.Policy, c.Epoch, c.Owner)
+		if err == nil && !held {
 			err = journal.ErrLost
 		}
+		rec.Woken = held && seq != c.Seq
 		return err
 	}
-	query := `SELECT wake_seq FROM policies WHERE name = $1` + heldBy(2, 3) + " AND " + db.same() + db.lockRow()
-	args := []any{c.Policy, c.Epoch, c.Owner}
-	if changed {
-		query = commitPolicy + " AND " + db.same() + " RETURNING wake_seq"
-		args = append(ownedPolicies.args(&rec.Policy), c.Epoch, c.Owner)
-		args[0] = c.Policy
+	if policy == nil {
+		policy = &change[journal.Policy]{}
 	}
-	var seq int64
-	held, err := one(ctx, t, []any{&seq}, query, args...)
-	if err == nil && !held {
-		err = journal.ErrLost
+	for _, woken := range []bool{false, true} { // nearly always nobody spoke, and the first finds the row
+		next := rec.Policy.NextRunAt
+		if woken {
+			next = c.Now
+		}
+		query, args := ownedUpdate(c, policy, release, next)
+		if !woken {
+			args = append(args, c.Seq)
+			query += fmt.Sprintf(" AND wake_seq = $%d", len(args))
+		}
+		n, err := t.exec(ctx, query+" AND "+db.same(), args...)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			if !release {
+				rec.Woken = woken
+			}
+			return nil
+		}
 	}
-	rec.Woken = held && seq != c.Seq
-	return err
+	return journal.ErrLost
+}
+
+// ownedUpdate writes the owner's part of a policy's row while the claim is good. With release it ends the claim.
+func ownedUpdate(c journal.Claim, policy *change[journal.Policy], release bool, next time.Time) (query string, args []any) {
+	args = []any{c.Policy, c.Epoch, c.Owner}
+	var set []string
+	add := func(column string, v any) {
+		args = append(args, v)
+		set = append(set, column+" = $"+strconv.Itoa(len(args)))
+	}
+	if release {
+		set = append(set, "lease_owner = '', lease_until = NULL, claimed_at = NULL")
+		add("next_run_at", micros(next))
+	}
+	was, now := ownedPolicies.fields(&policy.was), ownedPolicies.fields(&policy.now)
+	for i, column := range ownedPolicies.names {
+		if column != "name" && (policy.doubted || !sameValue(was[i], now[i])) {
+			add(column, value(now[i]))
+		}
+	}
+	return "UPDATE policies SET " + strings.Join(set, ", ") + " WHERE name = $1" + heldBy(2, 3), args
 }
 
 // heldBy is true of the row of a policy whose claim is still good, by the numbers of the arguments that name it.
 func heldBy(epoch, owner int) string {
 	return fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", epoch, owner)
 }
-
-// Somebody who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
-var (
-	commitPolicy     = ownedPolicies.update(heldBy(nOwned+1, nOwned+2), "name")
-	commitAndRelease = strings.Replace(commitPolicy, " SET ", fmt.Sprintf(
-		" SET lease_owner = '', lease_until = NULL, claimed_at = NULL, "+
-			"next_run_at = CASE WHEN wake_seq = $%d THEN CAST($%d AS BIGINT) ELSE CAST($%d AS BIGINT) END, ",
-		nOwned+4, nOwned+3, nOwned+5), 1)
-	nOwned = len(ownedPolicies.names)
-)
 
 // append writes events, after all else that the transaction does.
 func (db *DB) append(ctx context.Context, t tx, events []journal.Event) error {

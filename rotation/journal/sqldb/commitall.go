@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 	var kept map[string]bool // policies whose claim was good
 	err := db.write(ctx, func(ctx context.Context, t tx) error {
 		kept = make(map[string]bool, len(done))
+		if db.batch() == 1 {
+			return db.commitEach(ctx, t, done, all, errs, kept)
+		}
 		var ends [][]any
 		for i, d := range done {
 			if errs[i] == nil {
@@ -54,18 +58,39 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 	return errs, nil
 }
 
+// commitEach commits one after the other, and notes in kept whose claim was good.
+func (db *DB) commitEach(ctx context.Context, t tx, done []journal.Outcome, all []changes, errs []error, kept map[string]bool) error {
+	for i, d := range done {
+		if errs[i] != nil {
+			continue
+		}
+		err := db.guard(ctx, t, d.Claim, d.Record, all[i].policy, true)
+		if errors.Is(err, journal.ErrLost) {
+			continue
+		}
+		if err == nil {
+			err = all[i].write(ctx, t)
+		}
+		if err != nil {
+			return err
+		}
+		kept[d.Claim.Policy] = true
+	}
+	return nil
+}
+
 // writeResting writes targets and keys that were there before.
 func (db *DB) writeResting(ctx context.Context, t tx, all []changes) error {
 	var seen, ofKeys, ofListed [][]any
 	for i := range all {
 		for j := range all[i].seen {
-			seen = append(seen, targets.args(&all[i].seen[j]))
+			seen = append(seen, targets.args(&all[i].seen[j].now))
 		}
 		for j := range all[i].keys {
 			if k := &all[i].keys[j]; k.listed {
-				ofListed = append(ofListed, keys.args(&k.Key))
+				ofListed = append(ofListed, keys.args(&k.now))
 			} else {
-				ofKeys = append(ofKeys, ownKeys.args(&k.Key))
+				ofKeys = append(ofKeys, ownKeys.args(&k.now))
 			}
 		}
 	}

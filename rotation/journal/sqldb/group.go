@@ -20,6 +20,7 @@ type group struct {
 // job is a transaction that waits to be run.
 type job struct {
 	do     func(context.Context, tx) error
+	looks  bool            // it writes nothing
 	gone   <-chan struct{} // the caller's: when closed before the job has begun, it is not begun
 	err    error
 	answer chan struct{}
@@ -37,7 +38,15 @@ func newGroup(s *session) *group {
 // run has do run by the committer. It returns when what do wrote is durable, or nothing of it is. A context that ends
 // before do begins is an error and do is not run; later it changes nothing, so that the answer is never left open.
 func (g *group) run(ctx context.Context, do func(context.Context, tx) error) error {
-	j := &job{do: do, gone: ctx.Done(), answer: make(chan struct{})}
+	return g.hand(ctx, &job{do: do, gone: ctx.Done(), answer: make(chan struct{})})
+}
+
+// look is run for do that only reads.
+func (g *group) look(ctx context.Context, do func(context.Context, tx) error) error {
+	return g.hand(ctx, &job{do: do, looks: true, gone: ctx.Done(), answer: make(chan struct{})})
+}
+
+func (g *group) hand(ctx context.Context, j *job) error {
 	g.mu.RLock()
 	if g.closed {
 		g.mu.RUnlock()
@@ -96,17 +105,30 @@ func (g *group) commitAll() {
 	}
 }
 
+// lost is context.Canceled when nobody waits for the job any more.
+func (j *job) lost() error {
+	select {
+	case <-j.gone:
+		return context.Canceled
+	default:
+		return nil
+	}
+}
+
 // commit runs the jobs in one transaction, each in a savepoint, so that one's failure undoes its own writes only.
 // When the transaction itself fails (the disk is full), every job failed.
 func (g *group) commit(batch []*job) {
+	if j := batch[0]; len(batch) == 1 && j.looks { // nobody writes meanwhile
+		if j.err = j.lost(); j.err == nil {
+			j.err = j.do(context.Background(), g.s)
+		}
+		return
+	}
 	err := g.s.begin("IMMEDIATE")
 	for i := 0; i < len(batch) && err == nil; i++ {
 		j := batch[i]
-		select {
-		case <-j.gone:
-			j.err = context.Canceled
+		if j.err = j.lost(); j.err != nil {
 			continue
-		default:
 		}
 		if len(batch) == 1 {
 			// Alone in its transaction it needs no savepoint.

@@ -12,14 +12,14 @@ import (
 
 // changes are the rows of a record that differ from what was loaded.
 type changes struct {
-	of      string             // the policy; a claim speaks for no other
-	policy  bool               // whether the owner's part of its row differs
-	moved   []journal.Rotation // to update
+	of      string                  // the policy; a claim speaks for no other
+	policy  *change[journal.Policy] // nil: the owner's part of its row is as it was
+	moved   []change[journal.Rotation]
 	begun   []journal.Rotation // to insert
 	keys    []keyChange
-	acted   []journal.Effect // effects to update
+	acted   []change[journal.Effect]
 	intends []journal.Effect // effects to insert
-	seen    []journal.Target // targets to update
+	seen    []change[journal.Target]
 	found   []journal.Target // targets to insert
 	sighted []journal.Sighting
 	unseen  []journal.Sighting        // sightings to delete
@@ -30,7 +30,7 @@ type changes struct {
 
 // keyChange is a key that changed.
 type keyChange struct {
-	journal.Key
+	change[journal.Key]
 	known  bool // it was loaded, and there is a row to update
 	listed bool // also what lists say of it
 	moved  bool // to another state
@@ -53,23 +53,27 @@ func changesOf(rec *journal.Record) (changes, error) {
 	}
 	now, was := rec.Policy, base.Policy
 	now.NextRunAt, was.NextRunAt = time.Time{}, time.Time{}
-	ch.policy = now != was
+	if now != was || rec.Doubted {
+		ch.policy = &change[journal.Policy]{was, now, rec.Doubted}
+	}
 	if rec.Hold != base.Hold {
 		ch.hold = &rec.Hold
 	}
-	ch.seen, ch.found = split(rec.Targets, base.Targets, func(g *journal.Target) journal.TargetID { return g.TargetID })
-	ch.acted, ch.intends = split(rec.Effects, base.Effects, func(e *journal.Effect) string { return e.ID })
-	for _, k := range changed(rec.Keys, base.Keys, refOf) {
-		c := keyChange{Key: k, listed: true, moved: true}
-		if was := base.Key(k.Ref); was != nil {
-			c.known, c.moved = true, was.State != k.State
-			c.listed = was.UserID != k.UserID || was.ExpiresAt != k.ExpiresAt
-		}
-		ch.keys = append(ch.keys, c)
+	ch.seen, ch.found = split(rec.Targets, base.Targets, rec.Doubted, func(g *journal.Target) journal.TargetID { return g.TargetID })
+	ch.acted, ch.intends = split(rec.Effects, base.Effects, rec.Doubted, func(e *journal.Effect) string { return e.ID })
+	known, fresh := split(rec.Keys, base.Keys, rec.Doubted, refOf)
+	for _, c := range known {
+		ch.keys = append(ch.keys, keyChange{
+			change: c, known: true, moved: c.was.State != c.now.State,
+			listed: c.was.UserID != c.now.UserID || c.was.ExpiresAt != c.now.ExpiresAt,
+		})
+	}
+	for _, k := range fresh {
+		ch.keys = append(ch.keys, keyChange{change: change[journal.Key]{now: k}, listed: true, moved: true})
 	}
 	// A policy has one live key at a time: the one that ceases to be it comes first.
 	slices.SortStableFunc(ch.keys, func(a, b keyChange) int {
-		switch aLive, bLive := a.State == journal.LiveKey, b.State == journal.LiveKey; {
+		switch aLive, bLive := a.now.State == journal.LiveKey, b.now.State == journal.LiveKey; {
 		case aLive == bLive:
 			return 0
 		case aLive:
@@ -98,7 +102,7 @@ func idOfSighting(s *journal.Sighting) sightingID { return sightingID{s.TargetID
 
 // written makes a record that was written like one that is loaded now: without what ended, closed or is gone.
 func written(rec *journal.Record) {
-	rec.Ended = nil
+	rec.Ended, rec.Doubted = nil, false
 	if r := rec.Rotation; r != nil && r.State.Final() {
 		if r.EndedAt.IsZero() && !slices.ContainsFunc(rec.Retired, func(o journal.Rotation) bool { return o.ID == r.ID }) {
 			rec.Retired = append(rec.Retired, *r)
@@ -153,8 +157,8 @@ func (ch *changes) sortRotations(rec, base *journal.Record) error {
 		switch {
 		case !known:
 			ch.begun = append(ch.begun, r)
-		case r != before:
-			ch.moved = append(ch.moved, r)
+		case r != before || rec.Doubted:
+			ch.moved = append(ch.moved, change[journal.Rotation]{before, r, rec.Doubted})
 		}
 		if r.ID == inFlight {
 			inFlight = ""
@@ -170,31 +174,37 @@ func (ch *changes) sortRotations(rec, base *journal.Record) error {
 func changed[T, K comparable](now, base []T, id func(*T) K) []T {
 	var diff []T
 	for i := range now {
-		same := false
-		// A record has a handful of rows, in the order they were loaded: nearly always the first look finds it.
-		for j := range base {
-			if b := &base[(i+j)%len(base)]; id(b) == id(&now[i]) {
-				same = *b == now[i]
-				break
-			}
-		}
-		if !same {
+		if was := find(base, i, id, id(&now[i])); was == nil || *was != now[i] {
 			diff = append(diff, now[i])
 		}
 	}
 	return diff
 }
 
-// split tells the rows that changed, of those that are in base, and those that are not.
-func split[T, K comparable](now, base []T, id func(*T) K) (known, fresh []T) {
-	for _, v := range changed(now, base, id) {
-		if slices.ContainsFunc(base, func(b T) bool { return id(&b) == id(&v) }) {
-			known = append(known, v)
-		} else {
-			fresh = append(fresh, v)
+// split tells the rows that changed, of those that are in base, and those that are not. With doubted every row of base counts
+// as changed.
+func split[T, K comparable](now, base []T, doubted bool, id func(*T) K) (known []change[T], fresh []T) {
+	for i := range now {
+		was := find(base, i, id, id(&now[i]))
+		switch {
+		case was == nil:
+			fresh = append(fresh, now[i])
+		case *was != now[i] || doubted:
+			known = append(known, change[T]{*was, now[i], doubted})
 		}
 	}
 	return known, fresh
+}
+
+// find returns the row of that id, or nil. A record has a handful of rows, in the order they were loaded: nearly always the
+// first look, at i, finds it.
+func find[T any, K comparable](rows []T, i int, id func(*T) K, want K) *T {
+	for j := range rows {
+		if row := &rows[(i+j)%len(rows)]; id(row) == want {
+			return row
+		}
+	}
+	return nil
 }
 
 // missing are the rows of base that are not there any more.
@@ -212,22 +222,29 @@ func missing[T any, K comparable](now, base []T, id func(*T) K) []T {
 // room for a rotation in flight.
 func (ch *changes) write(ctx context.Context, t tx) error {
 	for i := range ch.moved {
-		query, ok := moves[ch.moved[i].State]
-		if !ok {
-			return fmt.Errorf("%w: no state %q", journal.ErrForbidden, ch.moved[i].State)
-		}
-		if err := put(ctx, t, ch.of, rotations, query, ch.moved[i:i+1]); err != nil {
+		if err := rotationWriter.put(ctx, t, ch.of, &ch.moved[i]); err != nil {
 			return err
 		}
 	}
 	if err := put(ctx, t, ch.of, rotations, rotations.insert, ch.begun); err != nil {
 		return err
 	}
-	if err := ch.writeKeys(ctx, t); err != nil {
-		return err
+	for i := range ch.keys {
+		k := &ch.keys[i]
+		var err error
+		if k.known {
+			err = keyWriter.put(ctx, t, ch.of, &k.change)
+		} else {
+			err = put(ctx, t, ch.of, keys, addKey, []journal.Key{k.now})
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if err := put(ctx, t, ch.of, effects, updateEffect, ch.acted); err != nil {
-		return err
+	for i := range ch.acted {
+		if err := effectWriter.put(ctx, t, ch.of, &ch.acted[i]); err != nil {
+			return err
+		}
 	}
 	if err := put(ctx, t, ch.of, effects, effects.insert, ch.intends); err != nil {
 		return err
@@ -238,26 +255,6 @@ func (ch *changes) write(ctx context.Context, t tx) error {
 	return ch.writeWords(ctx, t)
 }
 
-func (ch *changes) writeKeys(ctx context.Context, t tx) error {
-	for i := range ch.keys {
-		k := &ch.keys[i]
-		into, query := keys, addKey
-		switch {
-		case k.known && k.listed:
-			query = keyMoves[k.State]
-		case k.known:
-			into, query = ownKeys, ownKeyMoves[k.State]
-		}
-		if query == "" {
-			return fmt.Errorf("%w: no state %q", journal.ErrForbidden, k.State)
-		}
-		if err := put(ctx, t, ch.of, into, query, []journal.Key{k.Key}); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // writeTargets writes targets and what was seen in them. A target that is not there any more was forgotten meanwhile, and is
 // not to come back.
 func (ch *changes) writeTargets(ctx context.Context, t tx) error {
@@ -265,8 +262,7 @@ func (ch *changes) writeTargets(ctx context.Context, t tx) error {
 		return err
 	}
 	for i := range ch.seen {
-		err := put(ctx, t, ch.of, targets, updateTarget, ch.seen[i:i+1])
-		if err != nil && !errors.Is(err, errNoRow) {
+		if err := targetWriter.put(ctx, t, ch.of, &ch.seen[i]); err != nil && !errors.Is(err, errNoRow) {
 			return err
 		}
 	}

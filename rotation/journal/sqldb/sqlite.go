@@ -183,8 +183,28 @@ func (e *sqliteDB) write(ctx context.Context, do func(context.Context, tx) error
 }
 
 func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error) error {
+	return e.look(ctx, func(ctx context.Context, s *session) error {
+		if err := s.begin("DEFERRED"); err != nil {
+			return err
+		}
+		defer s.rollback() // nothing was written
+		return do(ctx, s)
+	}, do)
+}
+
+// ask needs no transaction: each statement sees one state.
+func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
+	if err := e.inPlace(); err != nil { // also where nothing is due: whoever asks what is next hears of it
+		return err
+	}
+	return e.look(ctx, func(ctx context.Context, s *session) error { return do(ctx, s) }, do)
+}
+
+// look gives one of the reading connections to inFile, or, where there are none, has the writer run inMemory, whose
+// connection nobody else uses meanwhile.
+func (e *sqliteDB) look(ctx context.Context, inFile func(context.Context, *session) error, inMemory func(context.Context, tx) error) error {
 	if e.readers == nil {
-		return e.group.run(ctx, do)
+		return e.group.look(ctx, inMemory)
 	}
 	if err := e.sound(); err != nil {
 		return err
@@ -199,21 +219,10 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 		return ErrClosed
 	}
 	defer func() { e.idle <- s }()
-	if err := s.begin("DEFERRED"); err != nil {
-		return err
-	}
-	defer s.rollback() // nothing was written
-	if err := do(ctx, s); err != nil {
+	if err := inFile(ctx, s); err != nil {
 		return e.noted(err)
 	}
 	return e.unchanged()
-}
-
-func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
-	if err := e.inPlace(); err != nil { // also where nothing is due: whoever asks what is next hears of it
-		return err
-	}
-	return e.read(ctx, do)
 }
 
 func (e *sqliteDB) say(ctx context.Context, do func(context.Context, tx) error) error {
@@ -270,24 +279,35 @@ func (e *sqliteDB) lockRow() string                         { return "" }
 func (e *sqliteDB) same() string { return "true" }
 
 func (e *sqliteDB) claim(ctx context.Context, which string, args []any) (found []claimed, err error) {
+	now, owner := args[0], args[1]
 	err = e.write(ctx, func(ctx context.Context, t tx) error {
 		found = nil
-		return t.query(ctx, func(scan func(...any) error) error {
+		err := t.query(ctx, func(scan func(...any) error) error {
 			var c claimed
-			err := scan(c.fields()...)
+			err := scan(&c.Policy, &c.Epoch, &c.Seq, instant{&c.due})
 			found = append(found, c)
 			return err
-		}, claimInFile(which), args...)
+		}, dueInFile(which), args...)
+		for i := 0; i < len(found) && err == nil; i++ {
+			c := &found[i]
+			c.Epoch++
+			if err = (instant{&c.Now}).Scan(now); err == nil {
+				_, err = t.exec(ctx, takeInFile, c.Policy, c.Epoch, owner, now)
+			}
+		}
+		return err
 	})
 	return found, err
 }
 
-// claimInFile is the statement. LIMIT $4 alone would have SQLite plan it anew whenever another limit is bound.
-func claimInFile(which string) string {
-	return `UPDATE policies SET lease_epoch = lease_epoch + 1, lease_owner = $2, claimed_at = $1, lease_until = $1 + $3
-		WHERE name IN (SELECT name FROM policies WHERE next_run_at <= $1 AND lease_owner = '' AND ` + which + ` ORDER BY next_run_at LIMIT $4 + 0)
-		RETURNING name, lease_epoch, wake_seq, next_run_at, claimed_at, lease_until`
+// dueInFile finds the policies to claim, and takeInFile claims one: nobody else writes between the two. LIMIT $4 alone
+// would have SQLite plan it anew whenever another limit is bound.
+func dueInFile(which string) string {
+	return `SELECT name, lease_epoch, wake_seq, next_run_at FROM policies
+		WHERE next_run_at <= $1 AND lease_owner = '' AND ` + which + ` ORDER BY next_run_at LIMIT $4 + 0`
 }
+
+const takeInFile = `UPDATE policies SET lease_epoch = $2, lease_owner = $3, claimed_at = $4, lease_until = NULL WHERE name = $1`
 
 // close waits for those who read and for what is being written, and gives the lock back last.
 func (e *sqliteDB) close() error {

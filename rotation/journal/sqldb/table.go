@@ -71,20 +71,7 @@ func (t table[T]) state(args []any) string {
 func (t table[T]) args(v *T) []any {
 	args := t.fields(v)
 	for i, f := range args {
-		switch f := f.(type) {
-		case *string:
-			args[i] = *f
-		case *int:
-			args[i] = int64(*f)
-		case *int64:
-			args[i] = *f
-		case instant:
-			args[i] = micros(*f.t)
-		case flag:
-			args[i] = bit(*f.b)
-		default:
-			panic(fmt.Sprintf("sqldb: a column of type %T", f)) // every table is written in a test
-		}
+		args[i] = value(f)
 	}
 	return args
 }
