@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"rotator/internal/secret"
 	"rotator/policies"
 	"rotator/rotation"
@@ -68,6 +71,7 @@ type bench struct {
 	looksTo  time.Time // until then the mode is observe
 	teamless error     // why the team is not to be had
 	without  string    // the rule of the gate that every engine of this bench lacks
+	rereads  bool      // every record is compared with its rows
 	seen     *observer // nil: nobody compares the journal with what arrives outside
 }
 
@@ -279,6 +283,19 @@ func (j faultyJournal) Commit(ctx context.Context, c journal.Claim, rec *journal
 		panic(crash{})
 	}
 	return j.b.point("commit after")
+}
+
+// Load compares a record that the journal kept with the rows themselves, where the bench says so.
+func (j faultyJournal) Load(ctx context.Context, policy string) (*journal.Record, error) {
+	rec, err := j.DB.Load(ctx, policy)
+	if err != nil || !j.b.rereads {
+		return rec, err
+	}
+	rows, err := j.DB.LoadAll(ctx, []string{policy})
+	if d := cmp.Diff(rows[0], rec, cmpopts.EquateEmpty()); d != "" {
+		j.b.violated("the record of %s is not what its rows are:\n%s", policy, d)
+	}
+	return rec, err
 }
 
 // load makes the policies in docs the ones there are.

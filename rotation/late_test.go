@@ -183,6 +183,7 @@ func (s scenario) lateLife(from *kept, lag, plain bool, blows ...blow) (*bench, 
 	for _, store := range b.stores {
 		store.Plain = plain
 	}
+	b.rereads = len(blows) == 0
 	x := b.strike(blows...)
 	s.act(b)
 	x.end()

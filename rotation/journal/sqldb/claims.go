@@ -35,7 +35,12 @@ func (db *DB) claimAll(ctx context.Context, which, owner string, now time.Time, 
 		which += " AND name " + db.among(5)
 		args = append(args, db.list(only))
 	}
-	found, err := db.claim(ctx, which, args)
+	found, err := db.claim(ctx, which, args, func(found []claimed, foreign bool) {
+		if foreign {
+			db.recent.dropAll()
+		}
+		db.recent.claimed(found)
+	})
 	if err != nil {
 		// An error is not a claim, even if the database may have done it: the claim then ends with its lease.
 		return nil, fmt.Errorf("claim: %w", err)
@@ -69,7 +74,7 @@ func (db *DB) Lease() time.Duration {
 
 // Renew implements journal.Claimer.
 func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journal.Claim, error) {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		found, err := one(ctx, t, []any{instant{&c.Until}}, `UPDATE policies SET lease_until = `+db.at(1)+` + CAST($2 AS BIGINT)
 			WHERE name = $3 AND lease_epoch = $4 AND lease_owner = $5 AND `+db.same()+` RETURNING lease_until`,
 			micros(now), db.lease(), c.Policy, c.Epoch, c.Owner)
@@ -86,7 +91,7 @@ func (db *DB) Renew(ctx context.Context, now time.Time, c journal.Claim) (journa
 
 // Release implements journal.Claimer.
 func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, `UPDATE policies SET lease_owner = '', lease_until = NULL, claimed_at = NULL,
 			next_run_at = CASE WHEN wake_seq = $4 THEN CAST($5 AS BIGINT) ELSE CAST($6 AS BIGINT) END
 			WHERE name = $1 AND lease_epoch = $2 AND lease_owner = $3`,
@@ -95,7 +100,7 @@ func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error 
 			err = journal.ErrLost
 		}
 		return err
-	})
+	}, c.Policy)
 	if err != nil {
 		return fmt.Errorf("release %s: %w", c.Policy, err)
 	}

@@ -22,7 +22,9 @@ import (
 func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, events ...journal.Event) error {
 	ch, err := changesOf(rec)
 	if err == nil {
-		err = db.write(ctx, func(ctx context.Context, t tx) error {
+		kept := lasting(rec)
+		err = db.engine.write(ctx, func(ctx context.Context, t tx) error {
+			db.recent.writing(c.Policy, !kept)
 			if err := db.guard(ctx, t, c, rec, ch.policy, release); err != nil {
 				return err
 			}
@@ -34,9 +36,13 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 	}
 	if err != nil {
 		rec.Doubted = rec.Doubted || !errors.Is(err, journal.ErrLost) && !errors.Is(err, journal.ErrForbidden)
+		db.recent.drop(c.Policy)
 		return fmt.Errorf("commit %s: %w", c.Policy, err)
 	}
 	written(rec)
+	if release {
+		db.recent.keep(c, rec)
+	}
 	return nil
 }
 
@@ -134,7 +140,7 @@ func (db *DB) Record(ctx context.Context, events ...journal.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := db.write(ctx, func(ctx context.Context, t tx) error { return db.append(ctx, t, events) })
+	err := db.writeTo(ctx, func(ctx context.Context, t tx) error { return db.append(ctx, t, events) })
 	if err != nil {
 		return fmt.Errorf("record events: %w", err)
 	}

@@ -18,7 +18,11 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 		all[i], errs[i] = restingChanges(d)
 	}
 	var kept map[string]bool // policies whose claim was good
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	names := make([]string, len(done))
+	for i, d := range done {
+		names[i] = d.Claim.Policy
+	}
+	err := db.writeTo(ctx, func(ctx context.Context, t tx) error {
 		kept = make(map[string]bool, len(done))
 		if db.batch() == 1 {
 			return db.commitEach(ctx, t, done, all, errs, kept)
@@ -42,7 +46,7 @@ func (db *DB) CommitAll(ctx context.Context, done []journal.Outcome) ([]error, e
 			}
 		}
 		return db.writeResting(ctx, t, written)
-	})
+	}, names...)
 	if err != nil {
 		return nil, fmt.Errorf("commit %d policies: %w", len(done), err)
 	}

@@ -56,6 +56,7 @@ var ErrNoJournal = errors.New("there is no journal")
 // DB is an open journal.
 type DB struct {
 	engine
+	recent    recent
 	known     schema // to this program
 	now       func() time.Time
 	closeOnce func() error
@@ -86,8 +87,9 @@ type engine interface {
 	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: for ever.
 	lease() any
 	// claim claims policies for which the condition which holds. args: the caller's clock, owner, lease, limit, and the
-	// list of names where which names some.
-	claim(ctx context.Context, which string, args []any) ([]claimed, error)
+	// list of names where which names some. Where nobody else writes, note is told of them before they are committed; foreign
+	// says that somebody did all the same.
+	claim(ctx context.Context, which string, args []any, note func(found []claimed, foreign bool)) ([]claimed, error)
 	// same is a condition: the database has lost nothing since this process last claimed, and still takes this program. It
 	// guards what only an owner writes.
 	same() string
@@ -154,7 +156,11 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open journal: %w", err)
 	}
-	return &DB{engine: e, known: known, now: o.Now, closeOnce: sync.OnceValue(e.close)}, nil
+	db := &DB{engine: e, known: known, now: o.Now, closeOnce: sync.OnceValue(e.close)}
+	if file, ok := e.(*sqliteDB); ok && file.group != nil {
+		db.recent.of = make(map[string]*keptRecord)
+	}
+	return db, nil
 }
 
 // Close waits for what is being written and closes the journal. Whoever uses it afterwards gets ErrClosed.
@@ -175,7 +181,7 @@ func (db *DB) at(n int) string {
 
 // Chore implements journal.Claimer.
 func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.Duration) (mine bool, err error) {
-	err = db.say(ctx, func(ctx context.Context, t tx) error {
+	err = db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		// A time that lies further ahead than one interval was written before the clock was set back.
 		n, err := t.exec(ctx, `INSERT INTO chores (name, at) SELECT $1, `+db.at(2)+` WHERE `+db.same()+`
 			ON CONFLICT (name) DO UPDATE SET at = excluded.at
@@ -191,7 +197,7 @@ func (db *DB) Chore(ctx context.Context, now time.Time, name string, every time.
 
 // SetMeta implements journal.Journal.
 func (db *DB) SetMeta(ctx context.Context, key, value string) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, setMeta, key, value)
 		return err
 	})

@@ -8,9 +8,12 @@ import (
 
 // Hasten implements journal.Claimer.
 func (db *DB) Hasten(ctx context.Context, now time.Time, beyond time.Duration) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
-		_, err := t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE next_run_at > `+db.at(1)+` + $2`,
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
+		n, err := t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE next_run_at > `+db.at(1)+` + $2`,
 			micros(now), beyond.Microseconds())
+		if n > 0 {
+			db.recent.dropAll()
+		}
 		return err
 	})
 	if err != nil {

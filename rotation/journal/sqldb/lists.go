@@ -111,21 +111,22 @@ func (db *DB) saveList(ctx context.Context, now time.Time, team string, listed [
 	if err != nil || len(changes) == 0 {
 		return err
 	}
-	return db.write(ctx, func(ctx context.Context, t tx) error {
+	names := slices.Sorted(maps.Keys(policies))
+	return db.writeTo(ctx, func(ctx context.Context, t tx) error {
 		at, err := db.clock(ctx, t, now)
 		if err != nil {
 			return err
 		}
 		// The policies' rows first, as in every transaction.
 		if _, err := t.exec(ctx, `UPDATE policies SET `+woken(`$2`)+` WHERE name `+db.among(1),
-			db.list(slices.Sorted(maps.Keys(policies))), micros(at)); err != nil {
+			db.list(names), micros(at)); err != nil {
 			return err
 		}
 		if err := db.updateAll(ctx, t, listKeys, changes, func(string) {}); err != nil {
 			return err
 		}
 		return db.tell(ctx, t)
-	})
+	}, names...)
 }
 
 var (

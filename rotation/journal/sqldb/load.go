@@ -12,6 +12,13 @@ import (
 
 // Load implements journal.Reader.
 func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) {
+	if rec := db.recent.load(policy); rec != nil {
+		// Also where nothing is read: a journal that is closed, damaged or gone is one for everybody.
+		if err := db.ask(ctx, func(context.Context, tx) error { return nil }); err != nil {
+			return nil, fmt.Errorf("load %s: %w", policy, err)
+		}
+		return rec, nil
+	}
 	recs, err := db.LoadAll(ctx, []string{policy})
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (db *DB) Take(ctx context.Context, now time.Time, name string, calls int, b
 		wait = b.Wait.Microseconds()
 	}
 	var micro int64
-	err = db.say(ctx, func(ctx context.Context, t tx) error {
+	err = db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := one(ctx, t, []any{&micro, &rate}, strings.ReplaceAll(takePace, "@now", db.at(2)), name, micros(now), b.Top, int64(calls),
 			int64(float64(b.Burst)/b.Top*1e6), b.Calm.Microseconds(), b.Step, wait)
 		return err
@@ -68,7 +68,7 @@ func (db *DB) Take(ctx context.Context, now time.Time, name string, calls int, b
 
 // Slow implements journal.Pacer.
 func (db *DB) Slow(ctx context.Context, now time.Time, name string, retryAfter time.Duration, b journal.PaceBounds) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, strings.ReplaceAll(slowPace, "@now", db.at(2)), name, micros(now), b.Top, b.Floor,
 			b.Wave.Microseconds(), retryAfter.Microseconds())
 		return err

@@ -24,7 +24,7 @@ const takePlace = `INSERT INTO places (name, policy, owner, epoch, until)
 
 // TakePlace implements journal.Places.
 func (db *DB) TakePlace(ctx context.Context, now time.Time, c journal.Claim, place string) (taken bool, err error) {
-	err = db.say(ctx, func(ctx context.Context, t tx) error {
+	err = db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		n, err := t.exec(ctx, strings.NewReplacer("@now", db.at(2), "@same", db.same()).Replace(takePlace), place, micros(now), c.Policy, c.Epoch, c.Owner)
 		taken = n > 0
 		return err
@@ -47,7 +47,7 @@ func (db *DB) TakePlace(ctx context.Context, now time.Time, c journal.Claim, pla
 
 // FreePlace implements journal.Places.
 func (db *DB) FreePlace(ctx context.Context, c journal.Claim, place string) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `DELETE FROM places WHERE name = $1 AND policy = $2 AND epoch = $3 AND owner = $4`, place, c.Policy, c.Epoch, c.Owner)
 		return err
 	})

@@ -177,7 +177,7 @@ func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
 // saw it before the lock. In the same statement it asks whether the database still knows what it knew, keeps what it is told,
 // and takes this program.
-func (e *postgresDB) claim(ctx context.Context, which string, args []any) ([]claimed, error) {
+func (e *postgresDB) claim(ctx context.Context, which string, args []any, _ func([]claimed, bool)) ([]claimed, error) {
 	before := e.seen.Load()
 	free := `next_run_at <= (SELECT now FROM clock) AND (lease_owner = '' OR lease_until < (SELECT now FROM clock)) AND ` + which
 	query := `WITH clock AS MATERIALIZED (

@@ -49,7 +49,7 @@ func changesOf(rec *journal.Record) (changes, error) {
 		of:      base.Policy.Name,
 		sighted: changed(rec.Sightings, base.Sightings, idOfSighting),
 		unseen:  missing(rec.Sightings, base.Sightings, idOfSighting),
-		orders:  changed(rec.Orders, base.Orders, func(o *journal.Order) int64 { return o.ID }),
+		orders:  changed(rec.Orders, base.Orders, idOfOrder),
 	}
 	now, was := rec.Policy, base.Policy
 	now.NextRunAt, was.NextRunAt = time.Time{}, time.Time{}
@@ -59,8 +59,8 @@ func changesOf(rec *journal.Record) (changes, error) {
 	if rec.Hold != base.Hold {
 		ch.hold = &rec.Hold
 	}
-	ch.seen, ch.found = split(rec.Targets, base.Targets, rec.Doubted, func(g *journal.Target) journal.TargetID { return g.TargetID })
-	ch.acted, ch.intends = split(rec.Effects, base.Effects, rec.Doubted, func(e *journal.Effect) string { return e.ID })
+	ch.seen, ch.found = split(rec.Targets, base.Targets, rec.Doubted, idOfTarget)
+	ch.acted, ch.intends = split(rec.Effects, base.Effects, rec.Doubted, idOfEffect)
 	known, fresh := split(rec.Keys, base.Keys, rec.Doubted, refOf)
 	for _, c := range known {
 		ch.keys = append(ch.keys, keyChange{
@@ -90,7 +90,11 @@ func changesOf(rec *journal.Record) (changes, error) {
 	return ch, ch.sortRotations(rec, base)
 }
 
-func refOf(k *journal.Key) string { return k.Ref }
+func refOf(k *journal.Key) string                   { return k.Ref }
+func idOfEffect(e *journal.Effect) string           { return e.ID }
+func idOfOrder(o *journal.Order) int64              { return o.ID }
+func idOfRotation(r *journal.Rotation) string       { return r.ID }
+func idOfTarget(g *journal.Target) journal.TargetID { return g.TargetID }
 
 // sightingID is what tells sightings of one policy apart.
 type sightingID struct {

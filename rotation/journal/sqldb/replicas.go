@@ -40,7 +40,7 @@ func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error 
 
 // Leave implements journal.Claimer.
 func (db *DB) Leave(ctx context.Context, name string) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `DELETE FROM replicas WHERE name = $1`, name)
 		if err == nil { // its files are nobody's any more; what it told of their problems stays, so that it is not told again
 			_, err = t.exec(ctx, `UPDATE loads SET names = '' WHERE replica = $1`, name)

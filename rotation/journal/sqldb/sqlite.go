@@ -33,6 +33,7 @@ type sqliteDB struct {
 	still   fs.FileInfo   // of a file that is read as one that does not change; else nil
 	lock    *os.File
 	files   map[string]fs.FileInfo // the database and its lock as they were opened to write, by path
+	version int64                  // of the file, as the writer's connection tells it: others' commits change it
 	damaged atomic.Bool            // damage was met
 }
 
@@ -278,7 +279,7 @@ func (e *sqliteDB) lockRow() string                         { return "" }
 // same: nobody else has the file.
 func (e *sqliteDB) same() string { return "true" }
 
-func (e *sqliteDB) claim(ctx context.Context, which string, args []any) (found []claimed, err error) {
+func (e *sqliteDB) claim(ctx context.Context, which string, args []any, note func([]claimed, bool)) (found []claimed, err error) {
 	now, owner := args[0], args[1]
 	err = e.write(ctx, func(ctx context.Context, t tx) error {
 		found = nil
@@ -295,9 +296,24 @@ func (e *sqliteDB) claim(ctx context.Context, which string, args []any) (found [
 				_, err = t.exec(ctx, takeInFile, c.Policy, c.Epoch, owner, now)
 			}
 		}
+		if err != nil || len(found) == 0 {
+			return err
+		}
+		foreign, err := e.foreign(ctx, t)
+		note(found, foreign)
 		return err
 	})
 	return found, err
+}
+
+// foreign reports whether another process wrote in the file since it was asked last: a human, with a program of SQLite's.
+func (e *sqliteDB) foreign(ctx context.Context, t tx) (bool, error) {
+	if e.path == "" {
+		return false, nil
+	}
+	was := e.version
+	_, err := one(ctx, t, []any{&e.version}, "PRAGMA data_version")
+	return e.version != was, err
 }
 
 // dueInFile finds the policies to claim, and takeInFile claims one: nobody else writes between the two. LIMIT $4 alone

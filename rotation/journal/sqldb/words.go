@@ -13,13 +13,13 @@ func (db *DB) Place(ctx context.Context, o journal.Order) (id int64, err error) 
 	if o.At.IsZero() {
 		o.At = db.now()
 	}
-	err = db.write(ctx, func(ctx context.Context, t tx) error {
+	err = db.writeTo(ctx, func(ctx context.Context, t tx) error {
 		if err := db.mustWake(ctx, t, o.At, o.Policy); err != nil {
 			return err
 		}
 		_, err := one(ctx, t, []any{&id}, newOrders.insert+" RETURNING id", newOrders.args(&o)...)
 		return err
-	})
+	}, o.Policy)
 	if err != nil {
 		return 0, fmt.Errorf("order %s of %s: %w", o.Kind, o.Policy, err)
 	}
@@ -36,7 +36,7 @@ func (db *DB) mustWake(ctx context.Context, t tx, now time.Time, policy string) 
 
 // SetHold implements journal.Words. ErrNotFound: there is no such policy.
 func (db *DB) SetHold(ctx context.Context, now time.Time, policy string, h journal.Hold, e journal.Event) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	err := db.writeTo(ctx, func(ctx context.Context, t tx) error {
 		if err := db.mustWake(ctx, t, now, policy); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (db *DB) SetHold(ctx context.Context, now time.Time, policy string, h journ
 			return err
 		}
 		return db.append(ctx, t, []journal.Event{e})
-	})
+	}, policy)
 	if err != nil {
 		return fmt.Errorf("hold %s: %w", policy, err)
 	}
@@ -156,7 +156,7 @@ func forgetTarget(ctx context.Context, t tx, p journal.Policy, id journal.Target
 
 // SaveTeam implements journal.Journal.
 func (db *DB) SaveTeam(ctx context.Context, team journal.Team) error {
-	err := db.write(ctx, func(ctx context.Context, t tx) error {
+	err := db.writeTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, upsertTeam, teams.args(&team)...)
 		return err
 	})
