@@ -163,11 +163,22 @@ func heldNowhere(ctx context.Context, r *run, k *journal.Key) error {
 
 // elsewhere are the targets of other policies that may hold a key.
 func elsewhere(ctx context.Context, r *run, k *journal.Key) ([]journal.Target, error) {
-	all, err := r.engine.ledger.Targets(ctx)
+	seen, err := r.engine.ledger.SightingsOf(ctx, k.ID, k.Fingerprint)
 	if err != nil {
 		return nil, err
 	}
-	seen, err := r.engine.ledger.SightingsOf(ctx, k.ID, k.Fingerprint)
+	var of []string // policies; those of a key that was adopted are all
+	if k.Origin != journal.OfAdoption {
+		for _, s := range seen {
+			if s.Policy != r.claim.Policy && !slices.Contains(of, s.Policy) {
+				of = append(of, s.Policy)
+			}
+		}
+		if len(of) == 0 {
+			return nil, nil
+		}
+	}
+	all, err := r.engine.ledger.Targets(ctx, of...)
 	if err != nil {
 		return nil, err
 	}

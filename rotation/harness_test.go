@@ -51,21 +51,22 @@ type bench struct {
 	log     *slog.Logger
 	observe func(context.Context, rotation.Step) (context.Context, func(rotation.Step))
 
-	real    bool                    // time is time.Now: that of a bubble
-	mu      sync.Mutex              // held at a point
-	others  sync.Mutex              // held by what others do meanwhile
-	skew    time.Duration           // how far xAI's clock is ahead of ours
-	worn    map[string]stores.Store // by name: what stands before a store, to lie
-	dieAt   string                  // the engine dies at the next point of that name
-	dieIn   journal.State           // the engine dies once a rotation's arrival in this state is written
-	calls   int                     // points passed since the engine's birth was last reset
-	trap    func(int) error         // asked at every point with its number; may panic with crash{}
-	trace   []string                // the points, when kept
-	keep    bool
-	deaths  int
-	broken  []string        // violations of invariants
-	exempt  map[string]bool // key ids that a human broke: I1 does not speak of them
-	strange map[string]bool // key ids of somebody else: never to be touched (I3)
+	real     bool                    // time is time.Now: that of a bubble
+	mu       sync.Mutex              // held at a point
+	others   sync.Mutex              // held by what others do meanwhile
+	skew     time.Duration           // how far xAI's clock is ahead of ours
+	worn     map[string]stores.Store // by name: what stands before a store, to lie
+	dieAt    string                  // the engine dies at the next point of that name
+	dieIn    journal.State           // the engine dies once a rotation's arrival in this state is written
+	upcoming *time.Time              // when the next turn but a watch is due; nil: not asked since the last
+	calls    int                     // points passed since the engine's birth was last reset
+	trap     func(int) error         // asked at every point with its number; may panic with crash{}
+	trace    []string                // the points, when kept
+	keep     bool
+	deaths   int
+	broken   []string        // violations of invariants
+	exempt   map[string]bool // key ids that a human broke: I1 does not speak of them
+	strange  map[string]bool // key ids of somebody else: never to be touched (I3)
 
 	freezes  []policies.Freeze
 	looksTo  time.Time // until then the mode is observe
@@ -336,12 +337,14 @@ func (b *bench) runUntil(d time.Duration, done func() bool) bool {
 			b.dump()
 			b.t.Fatalf("the engine spins at %s", b.clock)
 		}
-		if done() {
-			return true
-		}
 		next, rest, err := b.journal.Next(b.t.Context())
 		if err != nil {
 			b.t.Fatal(err)
+		}
+		b.upcoming = &next
+		over := done()
+		if b.upcoming = nil; over {
+			return true
 		}
 		due := func(t time.Time) bool { return !t.IsZero() && !t.After(b.clock) }
 		if due(next) || due(rest) {

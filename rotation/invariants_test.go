@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,14 +90,18 @@ func unsettled(r *journal.Record) (keys []journal.Key) {
 // known are the names of all policies in the journal, also of those that were removed.
 func (b *bench) known() []string {
 	b.t.Helper()
-	all, err := b.journal.Summaries(b.t.Context())
+	names, err := b.journal.Vanished(b.t.Context())
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	var names []string
-	for _, s := range all {
-		names = append(names, s.Policy.Name)
+	accepted, err := b.journal.Accepted(b.t.Context())
+	if err != nil {
+		b.t.Fatal(err)
 	}
+	for _, s := range accepted {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
 	return names
 }
 

@@ -32,18 +32,22 @@ const (
 
 // placeOf names the place that a target shares with targets of other policies; "" where it shares none.
 func placeOf(ctx context.Context, r *run, id journal.TargetID) (string, error) {
-	if r.shared == nil {
-		all, err := r.engine.ledger.Targets(ctx)
-		if err != nil {
-			return "", err
-		}
-		r.shared = make(map[journal.TargetID]string)
-		for _, row := range r.rec.Targets {
-			if name := sharedPlace(all, row); name != "" {
-				r.shared[row.TargetID] = name
-			}
-		}
+	if place, known := r.shared[id]; known {
+		return place, nil
 	}
+	i := slices.IndexFunc(r.rec.Targets, func(t journal.Target) bool { return t.TargetID == id })
+	if i < 0 {
+		return "", nil
+	}
+	row := r.rec.Targets[i]
+	beside, err := r.engine.ledger.TargetsBeside(ctx, id.Store, id.Path, secretOf(row))
+	if err != nil {
+		return "", err
+	}
+	if r.shared == nil {
+		r.shared = make(map[journal.TargetID]string)
+	}
+	r.shared[id] = sharedPlace(beside, row)
 	return r.shared[id], nil
 }
 
@@ -64,13 +68,15 @@ func sharedPlace(all []journal.Target, row journal.Target) string {
 
 // sameSecret reports whether two targets of one store are fields of one secret, or the same field.
 func sameSecret(a, b journal.Target) bool {
-	inside := func(t journal.Target) string {
-		if i := strings.LastIndexByte(t.Place, '#'); i >= 0 {
-			return t.Place[:i]
-		}
-		return t.Place
+	return a.Path == b.Path || a.Place != "" && b.Place != "" && secretOf(a) == secretOf(b)
+}
+
+// secretOf is the place of the secret that the target is, or is a field of; "" where it is not known.
+func secretOf(t journal.Target) string {
+	if i := strings.LastIndexByte(t.Place, '#'); i >= 0 {
+		return t.Place[:i]
 	}
-	return a.Path == b.Path || a.Place != "" && b.Place != "" && inside(a) == inside(b)
+	return t.Place
 }
 
 // takePlace takes the place of a target where others write too, and gives the one in hand back before. false: another

@@ -48,7 +48,7 @@ type run struct {
 	owners map[string]string           // team → the user whose management key was validated in this turn
 	notes  []note                      // what the jobs of the last pass say
 	start  due.Start                   // when the next rotation begins, as computed last
-	shared map[journal.TargetID]string // the places that targets share with those of other policies; nil: not asked yet
+	shared map[journal.TargetID]string // places that targets share with those of other policies, "" for none; as asked in this turn
 	place  string                      // the one in hand, or ""
 }
 

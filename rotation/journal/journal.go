@@ -217,6 +217,9 @@ type Reader interface {
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
 	// Targets returns the targets of the policies named, also left ones; the whole target map when none is.
 	Targets(ctx context.Context, policies ...string) ([]Target, error)
+	// TargetsBeside returns the targets of all policies that are in one secret of a store, also left ones: those of the path,
+	// and those whose place is the given one or a field of it.
+	TargetsBeside(ctx context.Context, store, path, place string) ([]Target, error)
 	// SightingsOf returns every sighting of a key, by its id or its fingerprint, over all policies.
 	SightingsOf(ctx context.Context, keyID, fingerprint string) ([]Sighting, error)
 	// UnidentifiedSightings returns every sighting over all policies that is not of a key that the journal knows: parts and values

@@ -178,7 +178,7 @@ func (s *Store) land(r request, at time.Time, late bool) error {
 				s.state.former[key] = slices.Insert(s.state.former[key], 0, r.former)
 			}
 		}
-		s.state.docs[r.target.Path] = document{text: r.doc, exists: true, version: held.version + 1}
+		s.state.docs[r.target.Path] = newDocument(r.doc, true, held.version+1)
 	}
 	s.remember(at)
 	if s.onLand != nil {
@@ -189,7 +189,7 @@ func (s *Store) land(r request, at time.Time, late bool) error {
 
 // put makes doc the document, under a new version. mu is held.
 func (s *Store) put(path, doc string, exists bool) {
-	s.state.docs[path] = document{text: doc, exists: exists, version: s.state.docs[path].version + 1}
+	s.state.docs[path] = newDocument(doc, exists, s.state.docs[path].version+1)
 	s.remember(s.now())
 }
 
@@ -257,6 +257,9 @@ func (s state) read(t stores.Target) (secret.Text, error) {
 	if t.Field == "" {
 		return secret.New(doc.text), nil
 	}
+	if v, known := doc.fields.Load(t.Field); known { // consumers are asked after every call, and the text is the same
+		return v.(secret.Text), nil
+	}
 	v, err := jsonfield.Get([]byte(doc.text), t.Field)
 	if errors.Is(err, jsonfield.ErrNotFound) || err == nil && v == "" {
 		return secret.Text{}, stores.ErrNotFound
@@ -264,5 +267,7 @@ func (s state) read(t stores.Target) (secret.Text, error) {
 	if err != nil {
 		return secret.Text{}, stores.ErrInvalid
 	}
-	return secret.New(v), nil
+	value := secret.New(v)
+	doc.fields.Store(t.Field, value)
+	return value, nil
 }

@@ -61,6 +61,12 @@ type document struct {
 	text    string
 	exists  bool
 	version int
+	fields  *sync.Map // field → the value that was read of it; nil of the zero document
+}
+
+// newDocument is a document that a write made.
+func newDocument(text string, exists bool, version int) document {
+	return document{text, exists, version, new(sync.Map)}
 }
 
 var (

@@ -173,6 +173,38 @@ var reading = []promise{
 			k.equal("whose", t.Policy, "b")
 		}
 	}},
+	{"targets in one secret are found, whatever path leads there", func(k *kit) {
+		c, rec := k.start("a")
+		at := func(path, field, place string) journal.Target {
+			g := target("a", path)
+			g.Field, g.Place = field, place
+			return g
+		}
+		left, other := at("one", "left", "host/one#left"), at("one", "key", "")
+		left.RemovedAt, other.Store = now(), "other"
+		rec.Targets = []journal.Target{
+			at("one", "key", ""), left, other, at("alias", "key", "host/one#key"), at("whole", "", "host/one"), at("two", "key", "host/one two#key"),
+			at("three", "key", ""),
+		}
+		k.ok(k.j.Commit(k.Context(), c, rec, true))
+		for _, q := range []struct {
+			path, place string
+			want        []string
+		}{
+			{"one", "", []string{"one key", "one left"}},
+			{"one", "host/one", []string{"alias key", "one key", "one left", "whole "}},
+			{"none", "host/one#key", []string{"alias key"}},
+			{"none", "", nil},
+		} {
+			found, err := k.j.TargetsBeside(k.Context(), "vault", q.path, q.place)
+			k.ok(err)
+			var got []string
+			for _, g := range found {
+				got = append(got, g.Path+" "+g.Field)
+			}
+			k.equal("beside "+q.path+" "+q.place, got, q.want)
+		}
+	}},
 	{"keys are found by their ids and by their names, for ever", func(k *kit) {
 		c, rec := k.start("a")
 		gone, here, never := k.key("a", journal.DeletedKey), k.key("a", journal.LiveKey), k.key("a", journal.AbsentKey)

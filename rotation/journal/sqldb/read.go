@@ -164,6 +164,15 @@ func (db *DB) Targets(ctx context.Context, policies ...string) ([]journal.Target
 	return found, err
 }
 
+// TargetsBeside implements journal.Reader.
+func (db *DB) TargetsBeside(ctx context.Context, store, path, place string) ([]journal.Target, error) {
+	found, err := rows(ctx, db, targets, besides, store, path, place, place+"#")
+	slices.SortFunc(found, byTarget)
+	return found, err
+}
+
+const besides = `WHERE store = $1 AND (path = $2 OR place <> '' AND (place = $3 OR substr(place, 1, length(CAST($4 AS TEXT))) = CAST($4 AS TEXT)))`
+
 // Key implements journal.Reader.
 func (db *DB) Key(ctx context.Context, id string) (journal.Key, error) {
 	found, err := rows(ctx, db, keys, "WHERE id = $1 AND id <> ''", id)
