@@ -3,7 +3,6 @@ package xai
 import (
 	"bytes"
 	"encoding/json"
-	"io"
 	"strings"
 	"time"
 
@@ -35,35 +34,103 @@ func (b body) object() (object, bool) {
 	}
 	o := make(object, len(m))
 	for name, value := range m {
-		plain := strings.ToLower(strings.ReplaceAll(name, "_", ""))
-		if _, taken := o[plain]; taken && strings.Contains(name, "_") {
+		short := strings.ToLower(strings.ReplaceAll(name, "_", ""))
+		if _, taken := o[short]; taken && strings.Contains(name, "_") {
 			continue // both spellings at once: the documented one counts
 		}
-		o[plain] = value
+		o[short] = value
 	}
 	return o, true
 }
 
-// fields decodes b; false unless it is exactly one JSON object of at most limit fields.
+// fields decodes b; false unless it is exactly one JSON object of at most limit fields. The values are parts of b.
 func (b body) fields(limit int) (map[string]json.RawMessage, bool) {
-	d := json.NewDecoder(bytes.NewReader(b))
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+	text := bytes.TrimLeft(b, space)
+	if len(text) == 0 || text[0] != '{' || !json.Valid(text) { // checked once and whole: nothing below meets anything else
 		return nil, false
 	}
 	m := map[string]json.RawMessage{}
-	for n := 0; d.More(); n++ {
-		name, err := d.Token()
-		var v json.RawMessage
-		if err != nil || n == limit || d.Decode(&v) != nil {
+	n := 0
+	for at := next(text, 1); text[at] != '}'; n++ {
+		if n == limit {
 			return nil, false
 		}
-		m[name.(string)] = v // the decoder takes nothing else for a name
+		if text[at] == ',' {
+			at = next(text, at+1)
+		}
+		end := pass(text, at)
+		name, ok := plain(text[at:end])
+		if !ok && json.Unmarshal(text[at:end], &name) != nil {
+			return nil, false
+		}
+		at = next(text, next(text, end)+1) // past the colon
+		end = pass(text, at)
+		m[name] = json.RawMessage(text[at:end:end])
+		at = next(text, end)
 	}
-	if t, err := d.Token(); err != nil || t != json.Delim('}') {
-		return nil, false
+	return m, true
+}
+
+// space is what JSON counts as white space.
+const space = " \t\r\n"
+
+// next is the first place at or after at that is not white space. The text is valid JSON, and does not end there.
+func next(text []byte, at int) int {
+	for text[at] == ' ' || text[at] == '\t' || text[at] == '\r' || text[at] == '\n' {
+		at++
 	}
-	_, err := d.Token()
-	return m, err == io.EOF
+	return at
+}
+
+// pass is the place after the value that begins at at, in valid JSON that goes on after it.
+func pass(text []byte, at int) int {
+	switch text[at] {
+	case '"':
+		return passText(text, at)
+	case '{', '[':
+		for depth := 0; ; {
+			switch text[at] {
+			case '"':
+				at = passText(text, at)
+				continue
+			case '{', '[':
+				depth++
+			case '}', ']':
+				depth--
+			}
+			if at++; depth == 0 {
+				return at
+			}
+		}
+	}
+	for !bytes.ContainsRune([]byte(",}] \t\r\n"), rune(text[at])) {
+		at++
+	}
+	return at
+}
+
+// passText is the place after the text that begins at at.
+func passText(text []byte, at int) int {
+	for at++; text[at] != '"'; at++ {
+		if text[at] == '\\' {
+			at++
+		}
+	}
+	return at + 1
+}
+
+// plain is what a JSON text says that has no escapes and nothing but ASCII; false for others.
+func plain(v []byte) (string, bool) {
+	if len(v) < 2 || v[0] != '"' || v[len(v)-1] != '"' {
+		return "", false
+	}
+	inside := v[1 : len(v)-1]
+	for _, c := range inside {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return "", false
+		}
+	}
+	return string(inside), true
 }
 
 // reader takes fields out of an object and remembers the first that is not what it should be. Absent and null are the
@@ -90,8 +157,12 @@ func (r *reader) fail(name string) {
 
 // text reads a string.
 func (r *reader) text(name string) string {
-	var s string
-	if v := r.raw(name); v != nil && json.Unmarshal(v, &s) != nil {
+	v := r.raw(name)
+	if v == nil {
+		return ""
+	}
+	s, ok := plain(v)
+	if !ok && json.Unmarshal(v, &s) != nil {
 		r.fail(name)
 	}
 	return s
