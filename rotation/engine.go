@@ -178,6 +178,7 @@ type Engine struct {
 
 	hand  values           // of keys that are not live yet
 	lists *inventory.Lists // of the teams' keys
+	specs specs            // of policies
 
 	mu  sync.Mutex
 	env Environment // guarded by mu

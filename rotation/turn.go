@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"rotator/internal/secret"
-	"rotator/policies"
 	"rotator/rotation/effect"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -46,7 +45,7 @@ func (e *Engine) newRun(c journal.Claim, rec *journal.Record, env Environment, h
 // recall decodes the policy, and the plan of the rotation in flight.
 func (r *run) recall() error {
 	var err error
-	if r.policy, err = policies.Decode([]byte(r.rec.Policy.Spec)); err != nil {
+	if r.policy, err = r.engine.specs.decode(r.rec.Policy.Spec); err != nil {
 		return reason.Errorf(reason.Internal, "policy %s in the journal: %w", r.claim.Policy, err)
 	}
 	r.plan = r.policy
@@ -54,7 +53,7 @@ func (r *run) recall() error {
 	if rot == nil {
 		return nil
 	}
-	plan, err := policies.Decode([]byte(rot.Spec))
+	plan, err := r.engine.specs.decode(rot.Spec)
 	if err != nil {
 		return reason.Errorf(reason.Internal, "rotation %s in the journal: %w", rot.ID, err)
 	}
