@@ -3,6 +3,7 @@ package policies
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"time"
 )
 
@@ -53,4 +54,35 @@ func (p *Policy) Cycle(staysOn bool) time.Duration {
 		d += p.Retire.Soak.Std()
 	}
 	return d
+}
+
+// ExpiryLead is how long before a key expires its replacement begins at the latest, without jitter.
+func (p *Policy) ExpiryLead() time.Duration {
+	return p.Canary.For.Std() + p.Retire.Overlap.Std() + Margin
+}
+
+// keyLasts is the longest time from a key's creation until it is off where rotations are in time, and what it is made of: max_age,
+// else the longest interval of the schedule, and what a cycle takes after it. An old key that xAI does not turn off works through
+// its soak. 0: there is no valid schedule.
+func (p *Policy) keyLasts() (d Duration, of string) {
+	soak := fmt.Sprintf("soak %s + 1h", p.Retire.Soak)
+	if p.MaxAge > 0 {
+		return p.MaxAge + p.Retire.Soak + Duration(Margin), fmt.Sprintf("max_age %s + %s", p.MaxAge, soak)
+	}
+	table := p.compiled()
+	if table == nil {
+		return 0, ""
+	}
+	longest := Duration(table.longest())
+	of = fmt.Sprintf("%s between two runs + overlap %s + %s", longest, p.Retire.Overlap, soak)
+	if p.Retire.RequireIdle > p.Retire.Overlap {
+		of = fmt.Sprintf("%s between two runs + require_idle %s + %s", longest, p.Retire.RequireIdle, soak)
+	}
+	if p.Canary.Wanted() {
+		of += fmt.Sprintf(" + canary %s", p.Canary.For)
+	}
+	if p.Jitter > 0 {
+		of += fmt.Sprintf(" + jitter %s", p.Jitter)
+	}
+	return longest + Duration(p.Cycle(true)) + p.Jitter, of
 }

@@ -55,7 +55,7 @@ func TestEveryFieldIsDecoded(t *testing.T) {
 	want := &Policy{
 		Name: "chat-prod", Team: "research", Owner: "ml-platform@example.com", Schedule: "0 3 1 * *", Timezone: "Europe/Berlin",
 		Jitter: Duration(10 * time.Minute), MaxAge: Duration(45 * day),
-		Key:    KeySpec{[]string{"api-key:model:grok-4", "api-key:endpoint:chat"}, &five, &hundred, &tokens},
+		Key:    KeySpec{ACLs: []string{"api-key:model:grok-4", "api-key:endpoint:chat"}, QPS: &five, QPM: &hundred, TPM: &tokens},
 		Verify: Verify{MethodChat, "grok-4"},
 		Targets: []Target{
 			{Store: "vault", Path: "llm/chat-prod", Field: "api_key"}, {Store: "aws", Path: "prod/grok", Field: "XAI_API_KEY"}, {Store: "local", Path: "chat-prod"},
@@ -108,8 +108,9 @@ func TestSameRotation(t *testing.T) {
 		"order of ACLs":    {strings.Replace(more, acls, `acls: ["api-key:endpoint:chat", "api-key:model:grok-4"]`, 1), true},
 		"schedule, retire": {strings.Replace(more, "0 3 1", "0 3 2", 1) + "retire: {soak: 0s}\nowner: me\n", true},
 		"team":             {strings.Replace(more, "research", "support", 1), false},
-		"ACLs":             {strings.Replace(more, `chat"]`, `chat", "api-key:endpoint:embed"]`, 1), false},
-		"limits":           {strings.Replace(more, acls, acls+"\n  qps: 5", 1), false},
+		"ACLs":             {strings.Replace(more, `chat"]`, `chat", "api-key:endpoint:embed"]`, 1), true}, // the key is updated
+		"limits":           {strings.Replace(more, acls, acls+"\n  qps: 5", 1), true},
+		"expiry":           {strings.Replace(more, acls, acls+"\n  expires_after: 60d", 1), true},
 		"verification":     {more + "verify: {method: whoami}\n", false},
 		"a target more":    {more + "  - {store: local, path: x}\n", false},
 		"a target less":    {good, false},

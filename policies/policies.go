@@ -62,8 +62,9 @@ type Policy struct {
 	// Adopt makes the key that the targets hold at first contact a predecessor of this policy, to be retired. {key_id: ID}
 	// names the key: no other is adopted, and where xAI does not say which key a value is, none without it. Default: false.
 	Adopt Adopt `yaml:"adopt,omitempty" json:"adopt,omitzero" jsonschema:"default=false"`
-	// AllowNarrowing lets adopt take over a key that may do more than key.acls. Without it such a key is neither adopted nor
-	// replaced: its consumers would lose the rest at the first promotion, at once and without an overlap. Default: false.
+	// AllowNarrowing lets adopt take over a key that may do more than key.acls, and lets an edit of key.acls take rights away from
+	// the key in use at once. Without it such a key is neither adopted nor replaced, since its consumers would lose the rest at the
+	// first promotion, without an overlap; and narrower rights come with the next rotation. Default: false.
 	AllowNarrowing bool `yaml:"allow_narrowing,omitempty" json:"allow_narrowing,omitempty" jsonschema:"default=false"`
 	// Retire says when the old key is disabled and deleted.
 	Retire Retire `yaml:"retire" json:"retire"`
@@ -78,7 +79,7 @@ type Policy struct {
 	timetable *timetable
 }
 
-// KeySpec is what xAI is asked for when a key is created.
+// KeySpec is what xAI is asked for when a key is created, and what the key in use is updated to when it is edited.
 type KeySpec struct {
 	// ACLs of the key: api-key:model:NAME, api-key:endpoint:NAME, or * in the place of NAME.
 	ACLs []string `yaml:"acls" json:"acls" jsonschema:"required,minItems=1,uniqueItems=true"`
@@ -88,6 +89,11 @@ type KeySpec struct {
 	QPM *int `yaml:"qpm,omitempty" json:"qpm,omitempty" jsonschema:"minimum=1,maximum=2147483647"`
 	// TPM is the limit of tokens a minute: an integer in quotes, as xAI's API has it. Default: the team's.
 	TPM *string `yaml:"tpm,omitempty" json:"tpm,omitempty" jsonschema:"pattern=^[1-9][0-9]{0\\,17}$"`
+	// ExpiresAfter is how long a key works if nobody replaces it or prolongs it: a safety net for the time when the rotator itself is
+	// gone. It must be longer than a key is in use and in its overlap. Default: keys do not expire.
+	ExpiresAfter Duration `yaml:"expires_after,omitempty" json:"expires_after,omitempty"`
+	// Enforce sets limits, rights, expiry and name right that somebody changed at xAI. Without it such a change is only told. Default: false.
+	Enforce bool `yaml:"enforce,omitempty" json:"enforce,omitempty" jsonschema:"default=false"`
 }
 
 // Verify is the call that proves a key.
@@ -197,17 +203,12 @@ func Uncovered(acls, of []string) []string {
 	return sorted(slices.DeleteFunc(slices.Clone(of), func(acl string) bool { return Covers(acls, acl) }), strings.Compare)
 }
 
-// SameRotation reports whether team, key, verification and targets are equal. Lists are compared as sets. Where it is
-// false, a rotation in flight that has not begun to promote is planned anew; any other edit leaves it alone.
+// SameRotation reports whether team, verification and targets are equal. Lists are compared as sets. Where it is false, a
+// rotation in flight that has not begun to promote is planned anew. Any other edit leaves it alone; rights, limits and expiry of the
+// key are taken along.
 func (p *Policy) SameRotation(q *Policy) bool {
 	return p.Team == q.Team && p.Verify == q.Verify &&
-		equal(p.Key.QPS, q.Key.QPS) && equal(p.Key.QPM, q.Key.QPM) && equal(p.Key.TPM, q.Key.TPM) &&
-		slices.Equal(sorted(p.Key.ACLs, strings.Compare), sorted(q.Key.ACLs, strings.Compare)) &&
 		slices.Equal(sorted(p.Targets, compareTargets), sorted(q.Targets, compareTargets))
-}
-
-func equal[T comparable](a, b *T) bool {
-	return a == b || a != nil && b != nil && *a == *b
 }
 
 func sorted[T any](list []T, compare func(a, b T) int) []T {

@@ -115,6 +115,10 @@ func badCases() []badCase {
 		bad("a canary for ever", two+"canary: {target: local:chat, for: 8d}\n", false, "p.yaml:9: canary.for 8d is out of bounds; want 1m to 7d"),
 		bad("a canary without a time", two+"canary: {target: local:chat}\n", true, "p.yaml:9: canary.for is missing"),
 		bad("an interval that the canary eats up", strings.Replace(two, `"0 3 1 * *"`, `"@every 2d"`, 1)+"canary: {target: local:chat, for: 1h}\n", false, "old key stays for 49h (retire.overlap 24h + soak 24h + canary.for 1h)"),
+		bad("expiry before the old key is off", expiring("33d"), false, "key.expires_after 33d is shorter than a key is needed (31d between two runs + overlap 24h + soak 24h + 1h); want at least 793h"),
+		bad("expiry before max_age", expiring("46d")+"max_age: 45d\n", false, "key.expires_after 46d is shorter than a key is needed (max_age 45d + soak 24h + 1h); want at least 1105h"),
+		bad("expiry before the old key is idle", expiring("792h")+"retire: {require_idle: 3d}\n", false, "(31d between two runs + require_idle 3d + soak 24h + 1h)"),
+		bad("expiry of nothing", expiring("0s"), false, "key.expires_after 0s is shorter"),
 		bad("max_age of nothing", good+"max_age: 0s\n", false, "p.yaml:8: max_age 0s leaves no time"),
 		bad("key of xAI's as an owner", good+"owner: xai-"+strings.Repeat("aB3dE5gH", 10)+"\n", false, "p.yaml:8: owner holds a key of xAI's; want no secret in this file"),
 		bad("key of xAI's in a path", with("llm/chat-prod", "llm/xai-token-"+strings.Repeat("Zy9", 26)), false, "p.yaml:7: targets[0].path holds a key of xAI's; want no secret in this file"),
@@ -197,6 +201,8 @@ func TestAccepted(t *testing.T) {
 	}{
 		"interval of just overlap and soak":  {with(`"0 3 1 * *"`, `"@every 2d"`), options},
 		"max_age of just enough":             {good + "max_age: 26h\n", options},
+		"expiry of just enough":              {expiring("793h"), options},
+		"expiry of just enough for max_age":  {expiring("1105h") + "max_age: 45d\n", options},
 		"max_age of just enough, jitter too": {good + "max_age: 26h10m\njitter: 10m\n", options},
 		"a canary":                           {two + "canary: {target: \"vault:llm/chat-prod#api_key\", for: 90m}\n", options},
 		"AWS names of every character":       {with("store: vault, path: llm/chat-prod", `store: aws, path: "llm/_+=.@-Ab9"`), options},
@@ -249,4 +255,9 @@ func TestNoSecretIsQuoted(t *testing.T) {
 			}
 		}
 	}
+}
+
+// expiring is good with keys that expire.
+func expiring(after string) string {
+	return strings.Replace(good, acls, acls+"\n  expires_after: "+after, 1)
 }

@@ -199,6 +199,36 @@ func (s *timetable) shortestWall() time.Duration {
 	return time.Duration(min(within, across)) * time.Minute
 }
 
+// longest is the longest interval between two runs on the wall clock. Clocks that are put back add an hour to it at times.
+func (s *timetable) longest() time.Duration {
+	if s.every > 0 {
+		return s.every
+	}
+	firstMinute, lastMinute, _ := closest(s.cron.Minute)
+	firstHour, lastHour, _ := closest(s.cron.Hour)
+	days := 0
+	eachDayGap(s.cron, func(gap int) { days = max(days, gap) })
+	across := days*24*60 - ((lastHour-firstHour)*60 + lastMinute - firstMinute)
+	within := farthest(s.cron.Minute)
+	if hours := farthest(s.cron.Hour); hours > 0 {
+		within = max(within, hours*60-(lastMinute-firstMinute))
+	}
+	return time.Duration(max(within, across)) * time.Minute
+}
+
+// farthest is the largest distance between neighbours in a field's set, 0 when there is only one.
+func farthest(set uint64) (gap int) {
+	set &^= 1 << 63
+	for previous := -1; set != 0; set &= set - 1 {
+		bit := bits.TrailingZeros64(set)
+		if previous >= 0 {
+			gap = max(gap, bit-previous)
+		}
+		previous = bit
+	}
+	return gap
+}
+
 // closest returns the lowest and the highest bit of a field's set, and the smallest distance between neighbours, 0 when
 // there is only one. Bit 63 is robfig/cron's mark for a star.
 func closest(set uint64) (first, last, gap int) {
@@ -214,10 +244,17 @@ func closest(set uint64) (first, last, gap int) {
 	return first, last, gap
 }
 
-// closestDays is the smallest number of days between two days that match, over the 28 years from 2026 on, which hold
-// every pairing of weekday and date. Each month is a set of bits: trying out day by day takes 50 times as long, and this
-// runs for every different schedule at load.
+// closestDays is the smallest number of days between two days that match.
 func closestDays(s *cron.SpecSchedule) int {
+	gap := 28 * 366
+	eachDayGap(s, func(days int) { gap = min(gap, days) })
+	return gap
+}
+
+// eachDayGap calls f with the number of days between each two neighbouring days that match, over the 28 years from 2026 on,
+// which hold every pairing of weekday and date. Each month is a set of bits: trying out day by day takes 50 times as long, and
+// this runs for every different schedule at load.
+func eachDayGap(s *cron.SpecSchedule, f func(days int)) {
 	const star = 1 << 63
 	var weekdays [7]uint64 // weekday of the first of a month → days of that month that the field day of week names
 	for first := range weekdays {
@@ -225,7 +262,7 @@ func closestDays(s *cron.SpecSchedule) int {
 			weekdays[first] |= s.Dow >> ((first + d - 1) % 7) & 1 << d
 		}
 	}
-	gap, previous := 28*366, -1
+	previous := -1
 	number := 0 // of the month's first day, counted from the beginning of 2026, a Thursday
 	for month := range 28 * 12 {
 		length := daysIn(2026+month/12, time.Month(month%12+1))
@@ -242,13 +279,12 @@ func closestDays(s *cron.SpecSchedule) int {
 		for ; days != 0; days &= days - 1 {
 			day := number + bits.TrailingZeros64(days)
 			if previous >= 0 {
-				gap = min(gap, day-previous)
+				f(day - previous)
 			}
 			previous = day
 		}
 		number += length
 	}
-	return gap
 }
 
 // daysIn is the length of a month between 1901 and 2099.

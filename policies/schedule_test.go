@@ -115,12 +115,15 @@ func TestShortestIntervalAgainstRuns(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := maxDuration
+			want, longest := maxDuration, time.Duration(0)
 			last := table.next(from)
 			for last.Before(from.AddDate(28, 0, 0)) {
 				next := table.next(last)
-				want = min(want, next.Sub(last))
+				want, longest = min(want, next.Sub(last)), max(longest, next.Sub(last))
 				last = next
+			}
+			if got := table.longest(); got > longest+time.Hour || got < longest-time.Hour { // clocks are changed by an hour at most
+				t.Errorf("%s in %s: longest interval %s, want %s", schedule, zone, got, longest)
 			}
 			if got := table.shortest(maxDuration); got != want {
 				t.Errorf("%s in %s: shortest interval %s, but runs come within %s", schedule, zone, got, want)

@@ -75,6 +75,7 @@ func (l *loader) validate(d *decoder, p *Policy, root *yaml.Node) {
 	c.windows()
 	c.labels()
 	c.maxAge()
+	c.expiresAfter()
 }
 
 // at reports a problem at the value with this path.
@@ -352,6 +353,18 @@ func (c *checker) maxAge() {
 	if need := lead + least; p.MaxAge < need {
 		c.at(fmt.Sprintf("max_age %s leaves no time: a rotation begins %s before it (%s) and at most every %s",
 			p.MaxAge, lead, of, least), fmt.Sprintf("at least %s (%s + %s)", need, of, least), "max_age")
+	}
+}
+
+// expiresAfter refuses an expiry that a key could reach while consumers read it, though every rotation is in time.
+func (c *checker) expiresAfter() {
+	p := c.p
+	if c.failed["key"] || c.failed["retire"] || c.failed["max_age"] || find(c.root, "key", "expires_after") == find(c.root, "key") { // not given
+		return
+	}
+	need, of := p.keyLasts()
+	if need > 0 && p.Key.ExpiresAfter < need {
+		c.at(fmt.Sprintf("key.expires_after %s is shorter than a key is needed (%s)", p.Key.ExpiresAfter, of), "at least "+need.String(), "key", "expires_after")
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"rotator/internal/secret"
 	"rotator/policies"
+	"rotator/rotation/grant"
 	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -293,6 +294,7 @@ func adoptAs(r *run, have xai.Key, print string, as journal.KeyState) *journal.K
 			p.LastSuccess = k.CreatedAt // it went live soon afterwards: the schedule goes on as it was
 		}
 	}
+	grant.Begin(&k, r.policy, showsNow(&k, have))
 	r.rec.Keys = append(r.rec.Keys, k)
 	return &r.rec.Keys[len(r.rec.Keys)-1]
 }

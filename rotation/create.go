@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"rotator/internal/secret"
 	"rotator/rotation/effect"
+	"rotator/rotation/grant"
 	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -114,12 +116,14 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 	ref := newRef()
 	r.rec.Keys = append(r.rec.Keys, journal.Key{
 		Ref: ref, Policy: r.claim.Policy, Team: r.plan.Team, Name: inventory.Prefix + r.claim.Policy + "-" + ref, Rotation: rot.ID,
-		Spec: rot.Spec, Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), UserID: r.owners[r.plan.Team],
+		Spec: string(r.plan.Canonical()), Asked: grant.Ask(r.plan.Key),
+		Origin: journal.OfAttempt, State: journal.CreatingKey, CreatedAt: r.now(), UserID: r.owners[r.plan.Team],
 	})
 	rot.KeyRef = ref
 	rot.Tries++
 	made, err := sendCreate(ctx, r, ref, r.plan.Team, xai.CreateRequest{
 		Name: r.rec.Key(ref).Name, ACLs: r.plan.Key.ACLs, QPS: r.plan.Key.QPS, QPM: r.plan.Key.QPM, TPM: r.plan.Key.TPM,
+		Expires: expiryOf(r),
 	})
 	k := r.rec.Key(ref)
 	switch {
@@ -137,6 +141,15 @@ func create(ctx context.Context, r *run) (*journal.Key, secret.Text, error) {
 		leaveKey(r)
 	}
 	return nil, secret.Text{}, err
+}
+
+// expiryOf is when a key that is made now expires; zero: never.
+func expiryOf(r *run) time.Time {
+	after := r.plan.Key.ExpiresAfter.Std()
+	if after == 0 {
+		return noTime
+	}
+	return r.clock().Later().Add(after).UTC().Truncate(time.Second)
 }
 
 // sendCreate is the create itself: of a key whose row is there. It records what xAI said.
@@ -201,6 +214,9 @@ func record(r *run, k *journal.Key, made xai.CreatedKey) {
 		made.Created = k.CreatedAt
 	}
 	k.CreatedAt, k.ExpiresAt = made.Created, made.Expiry()
+	if len(made.ACLs) > 0 && k.Asked != "" {
+		grant.Made(k, r.policy, showsNow(k, made.Key))
+	}
 	r.move(k, journal.CandidateKey)
 	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
 		rot.KeyID, rot.Fingerprint = k.ID, k.Fingerprint

@@ -101,6 +101,8 @@ func changed(r *run) string {
 		return "the key to go back to can no longer be used"
 	case !rot.Existing && !r.plan.SameRotation(r.policy):
 		return "the policy was edited"
+	case !rot.Existing && k != nil && k.State == journal.CandidateKey && notUpdated(k):
+		return "the policy was edited, and xAI does not change the new key"
 	}
 	return ""
 }

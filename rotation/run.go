@@ -94,6 +94,7 @@ var jobs = []job{
 	{"settle", settle},
 	{"observe", observe},
 	{"heal", heal},
+	{"update", update},
 	{"rotate", rotate},
 	{"retire", retire},
 }
@@ -197,7 +198,7 @@ func (r *run) foremost() note {
 		switch {
 		case n.Err == nil && n.Reason == "":
 			return 0
-		case n.job == "retire" && n.Err == nil && n.Standing == "" && !reason.NeedsHuman(n.Reason):
+		case (n.job == "retire" || n.job == "update") && n.Err == nil && n.Standing == "" && !reason.NeedsHuman(n.Reason):
 			return 1
 		case n.Err == nil && n.Standing == "" && !reason.NeedsHuman(n.Reason):
 			return 2

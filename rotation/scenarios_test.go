@@ -142,7 +142,7 @@ func scenarios() []scenario {
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 		b.rest()
 	}, inUse})
-	return out
+	return append(out, editScenarios()...)
 }
 
 // rest lets everything end, with what a fault may have added: a backoff, a quarantine, another try. Once nothing is left
@@ -180,8 +180,9 @@ func (b *bench) calm() bool {
 	return true
 }
 
-// inUse checks that every target holds the key in use and that it works.
+// inUse checks that every target holds the key in use, and that it works and may do what its policy says.
 func inUse(b *bench) {
+	b.granted()
 	r := b.record("chat")
 	for _, pt := range b.specs["chat"].Targets {
 		v := b.stores[pt.Store].Read(stores.Target{Path: pt.Path, Field: pt.Field})

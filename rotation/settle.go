@@ -66,6 +66,8 @@ func isOwed(r *run, e journal.Effect) bool {
 		})
 	case journal.EffectPromote: // a read may lag behind it
 		return e.State == journal.EffectDone && r.now().Sub(e.AckAt).Abs() < 2*time.Minute
+	case journal.EffectUpdate:
+		return owesLook(r, e)
 	case journal.EffectDisable:
 		return owesEnable(r, e)
 	case journal.EffectEnable:

@@ -58,6 +58,9 @@ func (r *run) recall() error {
 		return reason.Errorf(reason.Internal, "rotation %s in the journal: %w", rot.ID, err)
 	}
 	plan.Retire, plan.Canary = r.policy.Retire, r.policy.Canary
+	if plan.SameRotation(r.policy) { // the new key is made so, or updated
+		plan.Key = r.policy.Key
+	}
 	r.plan = plan
 	return nil
 }

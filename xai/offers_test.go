@@ -122,6 +122,29 @@ func TestUpdateSwitches(t *testing.T) {
 	}
 }
 
+// A limit and an expiry can be taken away, and what xAI leaves as it is shows in the key that comes back.
+func TestUpdateClears(t *testing.T) {
+	t.Parallel()
+	for _, guides := range []bool{false, true} {
+		b := newBench(t, xaisim.Options{GuidesOnly: guides, Ignored: []string{"qps"}, Fixed: []string{"name"}})
+		id, _ := b.sim.AddKey(team, "k", "api-key:model:*")
+		expires := b.Now().Add(time.Hour)
+		b.sim.ChangeKey(id, func(k *xaisim.KeyTruth) {
+			k.QPS, k.QPM, k.TPM, k.Expires = new(1), new(2), new("3"), expires
+		})
+		k, err := b.m.UpdateKey(t.Context(), team, id, xai.KeyUpdate{NoQPS: true, NoQPM: true, NoTPM: true, Expires: &time.Time{}})
+		if err != nil || k.QPS == nil || *k.QPS != 1 || k.QPM != nil || k.TPM != nil || !k.Expires.IsZero() {
+			t.Errorf("guides %v: %+v, %v", guides, k, err)
+		}
+		if _, err := b.m.UpdateKey(t.Context(), team, id, xai.KeyUpdate{Name: new("n")}); xai.ClassOf(err) != xai.ClassInvalid {
+			t.Errorf("a name that cannot be changed: %v", err)
+		}
+		if _, err := b.m.UpdateKey(t.Context(), team, id, xai.KeyUpdate{QPM: new(1), NoQPM: true}); xai.ClassOf(err) != xai.ClassInvalid {
+			t.Errorf("set and taken away at once: %v", err)
+		}
+	}
+}
+
 // A lost update by the guide's path is not sent again, and counts as unknown.
 func TestLateUpdateByTheGuide(t *testing.T) {
 	t.Parallel()

@@ -49,7 +49,9 @@ type KeyUpdate struct {
 	QPS, QPM *int
 	TPM      *string
 	Disabled *bool
-	Expires  *time.Time
+	Expires  *time.Time // the zero time: never
+	// NoQPS, NoQPM and NoTPM take the key's own limit away, so that the team's counts.
+	NoQPS, NoQPM, NoTPM bool
 }
 
 // RotateRequest sets the expiry of a key whose secret is replaced in place.

@@ -20,7 +20,8 @@ func (m *Management) UpdateKey(ctx context.Context, teamID, keyID string, u KeyU
 		return Key{}, err
 	}
 	mask := u.mask()
-	if mask == "" || u.ACLs != nil && len(u.ACLs) == 0 || u.Name != nil && *u.Name == "" || !tokensPerMinute(u.TPM) {
+	both := u.QPS != nil && u.NoQPS || u.QPM != nil && u.NoQPM || u.TPM != nil && u.NoTPM
+	if mask == "" || both || u.ACLs != nil && len(u.ACLs) == 0 || u.Name != nil && *u.Name == "" || !tokensPerMinute(u.TPM) {
 		return Key{}, invalid(OpUpdate, "request")
 	}
 	send := updateBody{FieldMask: mask, APIKey: updateFields{Name: u.Name, ACLs: u.ACLs, QPS: u.QPS, QPM: u.QPM, TPM: u.TPM, Disabled: u.Disabled}}
@@ -57,15 +58,15 @@ func (m *Management) updated(ctx context.Context, path, optional, keyID string, 
 	return k, nil
 }
 
-// mask names the fields that are set, in xAI's spelling.
+// mask names the fields that are to change, in xAI's spelling. One that it names and the body leaves out is cleared.
 func (u KeyUpdate) mask() string {
 	var names []string
 	for _, f := range []struct {
 		set  bool
 		name string
 	}{
-		{u.Name != nil, "name"}, {u.ACLs != nil, "aclStrings"}, {u.QPS != nil, "qps"}, {u.QPM != nil, "qpm"},
-		{u.TPM != nil, "tpm"}, {u.Disabled != nil, "disabled"}, {u.Expires != nil, "expireTime"},
+		{u.Name != nil, "name"}, {u.ACLs != nil, "aclStrings"}, {u.QPS != nil || u.NoQPS, "qps"}, {u.QPM != nil || u.NoQPM, "qpm"},
+		{u.TPM != nil || u.NoTPM, "tpm"}, {u.Disabled != nil, "disabled"}, {u.Expires != nil, "expireTime"},
 	} {
 		if f.set {
 			names = append(names, f.name)

@@ -118,7 +118,7 @@ func (f Facts) causes(p *policies.Policy, now time.Time) []candidate {
 		all = append(all, candidate{f.OldestKey.UTC().Round(0).Add(p.MaxAge.Std() - lead), MaxAge})
 	}
 	if !f.KeyExpires.IsZero() {
-		all = append(all, candidate{f.KeyExpires.UTC().Round(0).Add(-p.Canary.For.Std() - p.Retire.Overlap.Std() - policies.Margin - offset), Expiry})
+		all = append(all, candidate{f.KeyExpires.UTC().Round(0).Add(-p.ExpiryLead() - offset), Expiry})
 	}
 	return all
 }

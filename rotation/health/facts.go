@@ -31,6 +31,7 @@ func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze,
 	f.jobs(rec, human)
 	f.keys(p, rec, freezes, now)
 	f.targets(p, rec)
+	f.expiry(p, rec)
 	if row.Leaving() {
 		f.Moving = f.Moving || f.Keys
 		f.KeyDead, f.Keys = false, false // its keys go, without another word of people
@@ -110,6 +111,7 @@ func (f *Facts) jobs(rec *journal.Record, human func(journal.Reason) bool) {
 		if k.State != journal.LiveKey { // which nothing settles or retires
 			note(k.Reason, k.Tries)
 		}
+		note(k.UpdateReason, k.UpdateTries)
 	}
 }
 
@@ -146,6 +148,34 @@ func (f *Facts) keys(p *policies.Policy, rec *journal.Record, freezes []policies
 			f.RetireAt = earlier(f.RetireAt, retireAt(p, rec, k, freezes, now))
 		}
 	}
+}
+
+// expiry gathers from when people are told that a key in use expires soon. Where nothing keeps its replacement, that is some minutes
+// after it was due; else days before.
+func (f *Facts) expiry(p *policies.Policy, rec *journal.Record) {
+	for i := range rec.Keys {
+		k := &rec.Keys[i]
+		if (k.State == journal.LiveKey || k.State == journal.PromotingKey) && !rec.Policy.Leaving() {
+			f.Key = cmp.Or(f.Key, keyReason(k.UpdateReason))
+		}
+		if k.State != journal.LiveKey || k.Expiry().IsZero() || rec.Policy.Leaving() {
+			continue
+		}
+		due := k.Expiry().Add(-p.ExpiryLead() - p.Offset())
+		f.Alone = due.Add(-min(expiryWarning, k.Expiry().Sub(k.CreatedAt)/8))
+		f.ExpiryAt = due.Add(ExpiryTold)
+		if f.Held || f.Removed {
+			f.ExpiryAt = f.Alone
+		}
+	}
+}
+
+// keyReason is a reason of the job that updates keys, if it says that a key is not what its policy wants.
+func keyReason(r journal.Reason) journal.Reason {
+	if r == keyDrift || r == updateRefused {
+		return r
+	}
+	return ""
 }
 
 // retireAt is when a key should be off, or gone; zero: a hold puts it off, or nobody waits for it.

@@ -36,7 +36,11 @@ const (
 	NotWatched          journal.Reason = "not_watched"
 	SpecRefused         journal.Reason = "spec_error"
 	NeverRotated        journal.Reason = "never_rotated"
+	ExpiryNear          journal.Reason = "expiry_near"
 	Unproved            journal.Reason = "live_key_unproved"
+
+	keyDrift      journal.Reason = "key_drift"      // also a reason why a policy waits
+	updateRefused journal.Reason = "update_refused" // likewise
 
 	held        journal.Reason = "held"             // also a reason why a policy waits
 	reconciling journal.Reason = "restored_journal" // likewise
@@ -50,6 +54,10 @@ const (
 	CompromisedFor = 15 * time.Minute
 	// FailuresTold is how many times in a row something fails before it is told: a hiccup is no news.
 	FailuresTold = 3
+	// ExpiryTold is how long a key may be due because of its expiry before that is told, though nothing else is late.
+	ExpiryTold = 15 * time.Minute
+	// expiryWarning is how long before its replacement is due the expiry of a key is told that nothing replaces by itself.
+	expiryWarning = 7 * 24 * time.Hour
 )
 
 // Facts are what a policy's health follows from. A zero time means never. [FactsOf] gathers them.
@@ -73,6 +81,9 @@ type Facts struct {
 	SpecError bool           // the policy acted on is older than its file, which is refused
 	Held      bool           // by a human
 	HeldUntil time.Time      // zero: until released
+	ExpiryAt  time.Time      // from when the expiry of a key in use is near that was neither moved nor replaced in time
+	Alone     time.Time      // the same where nothing replaces it by itself: in observe mode
+	Key       journal.Reason // why a key in use is not what its policy says
 	SeenAt    time.Time      // the oldest of the last reads of all targets and the live key's last proof; where one is lacking, since when
 
 	// Progressing.
@@ -90,7 +101,7 @@ type Facts struct {
 // Of returns a policy's health, why, and when that changes next if nothing happens but that time passes (zero: never).
 func Of(f Facts, now time.Time) (h Health, why journal.Reason, next time.Time) {
 	h, why = f.at(now)
-	for _, t := range []time.Time{f.AgeLimit, f.DueAt, late(f.DueAt), late(f.RetireAt), f.compromisedUntil(), f.StaleAt(), f.HeldUntil} {
+	for _, t := range []time.Time{f.AgeLimit, f.DueAt, late(f.DueAt), late(f.RetireAt), f.compromisedUntil(), f.StaleAt(), f.HeldUntil, f.ExpiryAt} {
 		if !t.After(now) || !next.IsZero() && !t.Before(next) {
 			continue
 		}
@@ -128,8 +139,12 @@ func (f Facts) at(now time.Time) (Health, journal.Reason) {
 		return Degraded, Failing
 	case !f.Removed && past(f.StaleAt()):
 		return Degraded, NotWatched
+	case past(f.ExpiryAt):
+		return Degraded, ExpiryNear
 	case f.SpecError:
 		return Degraded, SpecRefused
+	case f.Key != "":
+		return Degraded, f.Key
 	case f.Held && !past(f.HeldUntil):
 		return Degraded, held
 
@@ -151,7 +166,7 @@ func (f Facts) at(now time.Time) (Health, journal.Reason) {
 // Observed returns the facts in observe mode. What the rotator may not do there is not late. A key is as old as it is all the
 // same, and known to others for as long: those stay overdue.
 func (f Facts) Observed() Facts {
-	f.Observing, f.DueAt, f.RetireAt = true, time.Time{}, time.Time{}
+	f.Observing, f.DueAt, f.RetireAt, f.ExpiryAt = true, time.Time{}, time.Time{}, f.Alone
 	return f
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"rotator/rotation/grant"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/xai"
@@ -196,7 +197,12 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 }
 
 func listedKey(k xai.Key) journal.ListedKey {
-	return journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: k.Expiry()}
+	return journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: k.Expiry(), Grant: GrantOf(k).String()}
+}
+
+// GrantOf is what a key may do, as xAI shows it.
+func GrantOf(k xai.Key) grant.Grant {
+	return grant.Grant{Name: k.Name, ACLs: k.ACLs, QPS: k.QPS, QPM: k.QPM, TPM: k.TPM, Expires: k.Expiry(), Modified: k.Modified, Complete: true}
 }
 
 // noteManagementKey notes since when a team's management key is in use: the only age that can be known of it.

@@ -28,6 +28,9 @@ const (
 	KeyDisabled           Kind = "key_disabled"       // an old key is off
 	KeyEnabled            Kind = "key_enabled"        // an old key is on again
 	KeyDeleted            Kind = "key_deleted"        // a key is gone for good
+	KeyUpdated            Kind = "key_updated"        // a key has the rights, limits, name or expiry that its policy wants: Data has which parts, and all that it may do
+	KeyDrifted            Kind = "key_drifted"        // somebody changed them at xAI: Data has what, and whether it is set right
+	KeyUpdateRefused      Kind = "key_update_refused" // xAI does not change them: the next key has them
 	KeyNotDisabled        Kind = "disable_refused"    // xAI does not let keys be disabled: deleted after the soak without
 	Finished              Kind = "done"               // the rotation is over
 	AbortBegun            Kind = "aborting"           // it goes back
@@ -70,7 +73,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
 		return true
 	}
 	return false

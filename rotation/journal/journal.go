@@ -68,7 +68,7 @@ type Journal interface {
 	Reopen(ctx context.Context, now time.Time, ref string, listed ListedKey) error
 
 	// SaveList records what a list of the team's keys says of keys that the journal knows: their expiry, whether they are off,
-	// and whose they are. Where that changed, it wakes the policy.
+	// whose they are and what they may do. Where that changed, it wakes the policy.
 	SaveList(ctx context.Context, now time.Time, team string, keys []ListedKey) error
 
 	// Record appends events that belong to no claim.
@@ -269,4 +269,5 @@ type ListedKey struct {
 	ID, Name, UserID string
 	Disabled         bool
 	ExpiresAt        time.Time
+	Grant            string // what it may do, as package grant writes it
 }

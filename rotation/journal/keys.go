@@ -56,6 +56,18 @@ type Key struct {
 	BadSince      time.Time // the first of them
 	ProvedAt      time.Time // when it last proved itself
 
+	// What the key may do. Package grant reads and writes these texts, and says what follows from them.
+	Asked  string // what its policy last asked of xAI for it; "" of a key that was adopted, before the first edit
+	Shown  string // what xAI was to show from then on
+	Listed string // what xAI showed last, as lists say too
+	// Of the job that updates it.
+	UpdateFor    string // the policy's word that the following is about
+	Refused      string // parts that xAI does not change, separated by spaces
+	UpdateAt     time.Time
+	UpdateTries  int
+	UpdateReason Reason
+	UpdateError  string
+
 	// Of the job that retires or settles it.
 	TryAt  time.Time
 	Tries  int

@@ -34,6 +34,9 @@ const (
 	RateLimited      journal.Reason = "rate_limited"
 	Billing          journal.Reason = "billing"
 	Internal         journal.Reason = "internal"
+	KeyDrift         journal.Reason = "key_drift"
+	UpdateRefused    journal.Reason = "update_refused"
+	ExpiryFixed      journal.Reason = "expiry_fixed"
 
 	StoreDenied      journal.Reason = "store_denied"
 	TargetInvalid    journal.Reason = "target_invalid"
@@ -103,6 +106,10 @@ var All = []Info{
 	{Billing, false, "The team has no credits or reached its spending limit: a key cannot be proved.", "Settle the team's billing; nothing is aborted or deleted because of it."},
 	{Internal, false, "The program met a state that it does not understand.", "Report it with the log lines around it."},
 
+	{KeyDrift, false, "Somebody changed rights, limits, expiry or name of a key at xAI: they are not what its policy says.", "rotator status POLICY says what changed. Change it back at xAI, change the policy, or set key.enforce: true, which sets it right."},
+	{UpdateRefused, false, "xAI does not change rights, limits, expiry or name of the key in use. The next key has them as the policy says.", "rotator status POLICY says what was refused. rotator rotate POLICY makes a key that has them now; rotator check --permissions says what the management key must be allowed. It is tried again every hour."},
+	{ExpiryFixed, false, "xAI does not move the expiry of a key on. A rotation replaces it in time.", "Nothing."},
+
 	{StoreDenied, true, "A store refuses our login or our rights.", "rotator check names the missing right, rotator check --permissions prints all that are needed; see the store's audit log."},
 	{TargetInvalid, true, "A target cannot work as it is (a symlink, a field in a text that is not JSON, a secret that another system rotates).", "rotator check names what is wrong with it."},
 	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it anew."},
@@ -150,6 +157,7 @@ var All = []Info{
 	{health.NotWatched, false, "A target was not read, or the live key did not prove itself, for two watches.", "See whether the daemon runs, and whether xAI and the store answer: rotator health."},
 	{health.SpecRefused, false, "The policy's file has an error; the last version without one is in force.", "Correct the file: rotator check shows every problem."},
 	{health.Unproved, false, "The live key did not prove itself yet, or a target does not hold it.", "Nothing; rotator status POLICY says more if it stays."},
+	{health.ExpiryNear, false, "The key in use expires soon at xAI, and was neither replaced nor moved on: a hold, observe mode or a failure keeps that.", "rotator status POLICY says when, and what it waits for; release the hold, or rotator rotate POLICY."},
 	{health.NeverRotated, false, "No key of this policy is live yet: what its targets hold is not watched.", "Nothing; or rotator rotate POLICY, or adopt: true in the policy, without waiting for its schedule."},
 }
 

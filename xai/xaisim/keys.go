@@ -165,6 +165,8 @@ type KeyTruth struct {
 	ID, Name, Team string
 	User           string // that made it
 	ACLs           []string
+	QPS, QPM       *int    // nil: none of its own
+	TPM            *string // nil: none of its own
 	Created        time.Time
 	Expires        time.Time // zero: never
 	Disabled       bool      // as the Management API has it
@@ -198,7 +200,7 @@ func (s *Sim) Keys(team string) []KeyTruth {
 }
 
 func (k *key) truth(now time.Time) KeyTruth {
-	return KeyTruth{ID: k.id, Name: k.name, Team: k.team.id, User: k.user, ACLs: slices.Clone(k.acls), Created: k.created,
+	return KeyTruth{ID: k.id, Name: k.name, Team: k.team.id, User: k.user, ACLs: slices.Clone(k.acls), QPS: k.qps, QPM: k.qpm, TPM: k.tpm, Created: k.created,
 		Expires: k.expires, Disabled: k.shown.at(now), Deleted: !k.gone.IsZero(), Secret: secret.New(k.current.plain),
 		Refused: slices.ContainsFunc(k.refused, func(w switches) bool { return w.at(now) }),
 		Uses:    k.uses, LastUsed: k.lastUsed}
@@ -266,6 +268,15 @@ func (s *Sim) SetCreated(id string, at time.Time) {
 // SetExpires changes when a key expires; the zero time is never.
 func (s *Sim) SetExpires(id string, at time.Time) {
 	s.withKey(id, func(k *key, _ time.Time) { k.expires = at })
+}
+
+// ChangeKey changes name, ACLs, limits and expiry of a key as a human would; false when there is none.
+func (s *Sim) ChangeKey(id string, change func(*KeyTruth)) bool {
+	return s.withKey(id, func(k *key, now time.Time) {
+		t := k.truth(now)
+		change(&t)
+		k.name, k.acls, k.qps, k.qpm, k.tpm, k.expires, k.modified = t.Name, t.ACLs, t.QPS, t.QPM, t.TPM, t.Expires, now
+	})
 }
 
 // DeleteKey deletes a key as a human would, with all the usual lags; false when there is none.

@@ -94,7 +94,10 @@ func (s *Sim) create(q request) answer {
 		return refuse(http.StatusTooManyRequests, 8, "Too many API keys.")
 	}
 	k := s.newKey(t, q.at, s.management[q.bearer].owner(), in.Name, in.ACLs)
-	k.qps, k.qpm, k.tpm, k.expires = in.QPS, in.QPM, in.TPM, expires
+	k.qps, k.qpm, k.tpm = in.QPS, in.QPM, in.TPM
+	if !s.o.NoExpiry {
+		k.expires = expires
+	}
 	t.log(s, q.at, k.user, "API key created: "+in.Name)
 	s.effect("create", k, q.at)
 	o := k.object(q.at)
@@ -154,6 +157,10 @@ func (s *Sim) update(q request) answer {
 // changeOf returns what changes the named field; nil when it is refused.
 func (s *Sim) changeOf(k *key, now time.Time, name string, f keyObject) func() {
 	switch {
+	case slices.Contains(s.o.Fixed, name) || name != "disabled" && slices.Contains(s.o.Fixed, ""):
+		return nil
+	case slices.Contains(s.o.Ignored, name):
+		return func() {}
 	case name == "name" && f.Name != "":
 		return func() { k.name = s.cut(f.Name) }
 	case name == "aclStrings" && s.knownACLs(f.ACLStrings):

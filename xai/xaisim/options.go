@@ -2,6 +2,7 @@ package xaisim
 
 import (
 	"math/rand/v2"
+	"slices"
 	"time"
 )
 
@@ -43,6 +44,12 @@ type Options struct {
 	DisableUnsupported bool
 	// ExpireTimeFixed refuses "expireTime" in the mask of an update.
 	ExpireTimeFixed bool
+	// Fixed names fields of the mask of an update that are refused; "" is every one but "disabled".
+	Fixed []string
+	// Ignored names fields of the mask of an update that are accepted and stay as they are.
+	Ignored []string
+	// NoExpiry creates keys without the expireTime that they were asked for with.
+	NoExpiry bool
 	// NameLimit cuts names to so many characters; 0: none.
 	NameLimit int
 	// HideFromMembers answers "Cannot find API key" to a member's management key that names the key of somebody else.
@@ -119,6 +126,8 @@ func (s *Sim) options() Options {
 // offered reports whether the route is one that this simulator serves.
 func (o *Options) offered(r route) bool {
 	switch {
+	case r.op == "update" && slices.Contains(o.NotOffered, r.op):
+		return false
 	case r.op == "update" && o.GuidesOnly:
 		return r.guide
 	case r.op == "update":

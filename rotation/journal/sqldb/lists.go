@@ -41,7 +41,7 @@ func (db *DB) Reopen(ctx context.Context, now time.Time, ref string, listed jour
 		default:
 			return nil
 		}
-		k.UserID, k.ExpiresAt = listed.UserID, listed.ExpiresAt
+		k.UserID, k.ExpiresAt, k.Listed = listed.UserID, listed.ExpiresAt, listed.Grant
 		k.TryAt, k.Tries, k.Reason, k.Error = time.Time{}, 0, "", ""
 		// Somebody may have reopened it just now.
 		_, err = t.exec(ctx, reopenKey, append(keys.args(&k), string(was))...)
@@ -60,6 +60,7 @@ type listing struct {
 	id, policy, userID string
 	expires            time.Time
 	off                bool
+	grant              string
 }
 
 // SaveList implements journal.Journal. A list in which nothing changed is one question, and writes nothing.
@@ -82,7 +83,7 @@ func (db *DB) saveList(ctx context.Context, now time.Time, team string, listed [
 		changes = nil
 		var k listing
 		return t.query(ctx, func(scan func(...any) error) error {
-			if err := scan(&k.id, &k.policy, &k.userID, instant{&k.expires}, flag{&k.off}); err != nil {
+			if err := scan(&k.id, &k.policy, &k.userID, instant{&k.expires}, flag{&k.off}, &k.grant); err != nil {
 				return err
 			}
 			l := byID[k.id]
@@ -91,6 +92,9 @@ func (db *DB) saveList(ctx context.Context, now time.Time, team string, listed [
 			}
 			is := k
 			is.expires, is.off = time.UnixMicro(l.ExpiresAt.UnixMicro()).UTC(), l.Disabled
+			if l.Grant != "" {
+				is.grant = l.Grant
+			}
 			if l.ExpiresAt.IsZero() {
 				is.expires = time.Time{}
 			}
@@ -102,7 +106,7 @@ func (db *DB) saveList(ctx context.Context, now time.Time, team string, listed [
 				if is.off {
 					off = 1
 				}
-				changes = append(changes, []any{is.id, is.userID, micros(is.expires), off})
+				changes = append(changes, []any{is.id, is.userID, micros(is.expires), off, is.grant})
 				policies[is.policy] = true
 			}
 			return nil
@@ -130,12 +134,12 @@ func (db *DB) saveList(ctx context.Context, now time.Time, team string, listed [
 }
 
 var (
-	listedKeys = `SELECT id, policy, user_id, expires_at, listed_off FROM keys WHERE team = $1 AND id <> '' AND ` + notGone
+	listedKeys = `SELECT id, policy, user_id, expires_at, listed_off, listed FROM keys WHERE team = $1 AND id <> '' AND ` + notGone
 	listKeys   = updates{
 		table: "keys",
-		names: []string{"id", "user_id", "expires_at", "listed_off"},
-		kinds: []string{"TEXT", "TEXT", "BIGINT", "BIGINT"},
-		set:   "user_id = v.column2, expires_at = v.column3, listed_off = v.column4",
+		names: []string{"id", "user_id", "expires_at", "listed_off", "listed"},
+		kinds: []string{"TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT"},
+		set:   "user_id = v.column2, expires_at = v.column3, listed_off = v.column4, listed = v.column5",
 		where: "id = v.column1 AND id <> ''",
 	}
 )

@@ -65,7 +65,7 @@ func changesOf(rec *journal.Record) (changes, error) {
 	for _, c := range known {
 		ch.keys = append(ch.keys, keyChange{
 			change: c, known: true, moved: c.was.State != c.now.State,
-			listed: c.was.UserID != c.now.UserID || c.was.ExpiresAt != c.now.ExpiresAt,
+			listed: c.was.UserID != c.now.UserID || c.was.ExpiresAt != c.now.ExpiresAt || c.was.Listed != c.now.Listed,
 		})
 	}
 	for _, k := range fresh {

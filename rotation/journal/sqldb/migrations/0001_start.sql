@@ -145,6 +145,15 @@ CREATE TABLE keys (
   bad_answers           BIGINT NOT NULL,
   bad_since             BIGINT,
   proved_at             BIGINT,
+  asked                 TEXT NOT NULL, -- what its policy last asked of xAI for it
+  shown                 TEXT NOT NULL, -- what xAI was to show from then on
+  listed                TEXT NOT NULL, -- what xAI showed last
+  update_for            TEXT NOT NULL,
+  refused               TEXT NOT NULL,
+  update_at             BIGINT,
+  update_tries          BIGINT NOT NULL,
+  update_reason         TEXT NOT NULL,
+  update_error          TEXT NOT NULL,
   try_at                BIGINT,
   tries                 BIGINT NOT NULL,
   reason                TEXT NOT NULL,

@@ -1,0 +1,296 @@
+package rotation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strings"
+	"time"
+
+	"rotator/rotation/due"
+	"rotator/rotation/effect"
+	"rotator/rotation/grant"
+	"rotator/rotation/journal"
+	"rotator/rotation/reason"
+	"rotator/xai"
+)
+
+// update has the keys that consumers read, or are about to, follow their policy: rights, limits and expiry as its file says, and the
+// name that was recorded. What is to be changed package grant says; here it is sent, one part at a time, and told.
+//
+// An update without an answer may land late. It is repeated with what is wanted now, the key is looked at every minute, and once more
+// when nothing can land: only then is it told as done, so that no late one undoes what people were told of.
+func update(ctx context.Context, r *run) (all Outcome) {
+	if !r.rec.Policy.RemovedAt.IsZero() || r.rec.Policy.Leaving() {
+		return nothing
+	}
+	for i := 0; i < len(r.rec.Keys); i++ {
+		k := &r.rec.Keys[i]
+		if !updates(r, k) || unwritten(r, k) {
+			continue
+		}
+		out := updateKey(ctx, r, k)
+		if gone(ctx, out.Err) || r.unsure != nil {
+			return out
+		}
+		all = foremostOf(all, out)
+	}
+	return all
+}
+
+// updateKey compares a key with its policy by what xAI showed last, and where they differ by what it shows now.
+func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
+	if k.UpdateFor != "" && k.UpdateFor != wordFor(r, k) { // people or xAI said something new
+		k.UpdateFor, k.Refused = "", ""
+		k.UpdateAt, k.UpdateTries = noTime, 0
+	}
+	if r.postponed(k.UpdateAt) {
+		return standingUpdate(k)
+	}
+	have, known := grant.Read(k.Listed)
+	late := lateUpdates(r, k)
+	v := grant.Compare(r.policy, k, factsFor(r, have, late))
+	if known && v.Idle() && len(late) == 0 {
+		restUpdate(r, k, have)
+		return nothing
+	}
+	if !known && len(late) == 0 && !editedSince(r, k) {
+		return nothing // the team's next list shows it
+	}
+	if held(r, v) && len(late) == 0 {
+		return waits(r.rec.Hold.Until, reason.Held)
+	}
+	if r.engine.observing() != nil {
+		return wouldUpdate(r, k, v)
+	}
+	if reconciling(ctx, r) != nil {
+		return nothing // which the watch says
+	}
+	list, err := r.list(ctx, k.Team)
+	if err != nil {
+		return failUpdate(r, r.rec.Key(k.Ref), err)
+	}
+	k = r.rec.Key(k.Ref)
+	i := slices.IndexFunc(list.Keys, func(have xai.Key) bool { return have.ID == k.ID })
+	shown, _ := grant.Read(k.Shown)
+	if i < 0 || list.Keys[i].Modified.Before(shown.Modified.Truncate(time.Microsecond)) { // it is gone, or the list lags
+		k.UpdateAt, k.UpdateFor = r.now().Add(settlePace), wordFor(r, k)
+		return waits(k.UpdateAt, "")
+	}
+	have = showsNow(k, list.Keys[i])
+	return follow(ctx, r, k, have)
+}
+
+// follow sends what is to be changed of a key that was just listed, and records what needs no change any more.
+func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outcome {
+	late := lateUpdates(r, k)
+	v := grant.Compare(r.policy, k, factsFor(r, have, late))
+	changes := slices.DeleteFunc(slices.Clone(v.Changes), func(c grant.Change) bool { return c.Part != grant.Expiry && r.rec.Hold.Stops(r.now()) })
+	if len(changes) > 0 {
+		tellDrift(r, k, v, true)
+		if err := unheldFor(ctx, r, k, changes); reason.Is(err, reason.Held) {
+			return waits(r.rec.Hold.Until, reason.Held)
+		} else if err != nil {
+			return failUpdate(r, r.rec.Key(k.Ref), err)
+		}
+		return sendAll(ctx, r, k, changes)
+	}
+	if until, landing := landsUntil(r, late); landing {
+		k.UpdateFor, k.UpdateAt = wordFor(r, k), until
+		return waits(k.UpdateAt, reason.WaitQuarantine)
+	}
+	for _, e := range late {
+		r.runner.Settle(e.ID)
+	}
+	accept(r, k, v, have, v.Edited...)
+	if len(v.Drift) > 0 {
+		tellDrift(r, k, v, false)
+		k.UpdateFor, k.UpdateAt = wordFor(r, k), r.now().Add(r.engine.limits.Watch)
+		return standingUpdate(k)
+	}
+	restUpdate(r, k, have)
+	return moved
+}
+
+// sendAll sends changes one after the other. One that is refused keeps no other.
+func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change) Outcome {
+	ref := k.Ref
+	for _, c := range changes {
+		got, err := sendUpdate(ctx, r, r.rec.Key(ref), c)
+		k = r.rec.Key(ref)
+		switch class := xai.ClassOf(err); {
+		case gone(ctx, err) || r.unsure != nil:
+			return failed(err)
+		case errors.Is(err, effect.ErrWithdrawn):
+			return moved
+		case class == xai.ClassInvalid, class == xai.ClassForbidden, class == xai.ClassACL, class == xai.ClassRoute:
+			refuseUpdate(r, k, c, err.Error())
+			continue
+		case err != nil:
+			return failUpdate(r, k, err)
+		}
+		have := showsNow(k, got)
+		if no := leftAsWas(c, have); no != "" {
+			refuseUpdate(r, k, c, "xAI keeps "+no)
+			continue
+		}
+		if late := lateUpdates(r, k); len(late) > 0 {
+			continue // it may be undone: it is told once it cannot
+		}
+		v := grant.Compare(r.policy, k, factsFor(r, have, nil))
+		k.Refused = strings.Join(slices.DeleteFunc(strings.Fields(k.Refused), func(p string) bool { return p == string(c.Part) }), " ")
+		accept(r, k, v, have, c.Part)
+	}
+	if k.Refused != "" {
+		k.UpdateFor, k.UpdateAt = wordFor(r, k), r.now().Add(refusedPace)
+		return standingUpdate(k)
+	}
+	return moved
+}
+
+// refusedPace is the pause before an update is tried again that xAI refused: people may give the management key the right.
+const refusedPace = time.Hour
+
+// sendUpdate changes one part of a key.
+func sendUpdate(ctx context.Context, r *run, k *journal.Key, c grant.Change) (got xai.Key, err error) {
+	team, err := r.team(ctx, k.Team)
+	if err != nil {
+		return got, err
+	}
+	id, u := k.ID, updateOf(c)
+	err = r.runner.Do(ctx, journal.Effect{Key: k.Ref, Kind: journal.EffectUpdate}, func(ctx context.Context) (err error) {
+		got, err = team.Keys.UpdateKey(ctx, team.ID, id, u)
+		return err
+	})
+	return got, err
+}
+
+// updateOf is what xAI is asked for.
+func updateOf(c grant.Change) (u xai.KeyUpdate) {
+	to := c.To
+	switch c.Part {
+	case grant.Rights:
+		u.ACLs = to.ACLs
+	case grant.Limits:
+		for _, name := range c.Limits {
+			switch name {
+			case "qps":
+				u.QPS, u.NoQPS = to.QPS, to.QPS == nil
+			case "qpm":
+				u.QPM, u.NoQPM = to.QPM, to.QPM == nil
+			case "tpm":
+				u.TPM, u.NoTPM = to.TPM, to.TPM == nil
+			}
+		}
+	case grant.Name:
+		u.Name = &to.Name
+	case grant.Expiry:
+		u.Expires = &to.Expires
+	}
+	return u
+}
+
+// leftAsWas says what xAI left as it was though it said yes; "" when nothing.
+func leftAsWas(c grant.Change, have grant.Grant) string {
+	to := c.To
+	switch c.Part {
+	case grant.Rights:
+		if !slices.Equal(have.Sorted(), to.Sorted()) {
+			return "rights " + strings.Join(have.ACLs, ", ")
+		}
+	case grant.Limits:
+		return grant.KeptLimits(to, have, c.Limits)
+	case grant.Name:
+		if have.Name != to.Name {
+			return fmt.Sprintf("name %q", have.Name)
+		}
+	case grant.Expiry:
+		if have.Expires.Sub(to.Expires).Abs() > time.Second {
+			return "expiry " + have.Expires.UTC().Format(timeFormat)
+		}
+	}
+	return ""
+}
+
+// lateUpdates are updates of a key whose outcome is not known.
+func lateUpdates(r *run, k *journal.Key) (late []journal.Effect) {
+	for _, e := range r.rec.Effects {
+		if e.Key == k.Ref && e.Kind == journal.EffectUpdate && e.State == journal.EffectUnknown && e.ClosedAt.IsZero() {
+			late = append(late, e)
+		}
+	}
+	return late
+}
+
+// landsUntil is when a key is looked at again of which some updates may still land: each minute, and when the last of them cannot
+// any more. false: none can. Where xAI does not tell the time, that is never known.
+func landsUntil(r *run, late []journal.Effect) (look time.Time, landing bool) {
+	var quiet time.Time
+	for _, e := range late {
+		if effect.Pending(e, r.clock()) {
+			quiet, landing = later(quiet, e.QuietAt), true
+		}
+	}
+	if quiet.After(r.now()) {
+		return minTime(quiet, r.now().Add(settlePace)), landing
+	}
+	return r.now().Add(min(max(settlePace, r.now().Sub(quiet)/4), r.engine.limits.Watch)), landing
+}
+
+// owesLook reports that an update without an answer may have changed a key, so that it is looked at once more.
+func owesLook(r *run, e journal.Effect) bool {
+	k, p := r.rec.Key(e.Key), &r.rec.Policy
+	return e.State == journal.EffectUnknown && k != nil && p.RemovedAt.IsZero() && !p.Leaving() && updates(r, k)
+}
+
+// updates reports whether a key follows its policy.
+func updates(r *run, k *journal.Key) bool {
+	return grant.Follows(k) && k.Team == r.policy.Team && k.Health != journal.HealthDead
+}
+
+// wordFor tells apart what people and xAI say of a key: what was refused of one is tried anew with another.
+func wordFor(r *run, k *journal.Key) string {
+	h := fnv.New64a()
+	fmt.Fprintln(h, grant.Ask(r.policy.Key), r.policy.Key.Enforce, r.policy.AllowNarrowing, k.Listed)
+	return fmt.Sprintf("%x", h.Sum64())
+}
+
+func factsFor(r *run, have grant.Grant, late []journal.Effect) grant.Facts {
+	_, frozen := due.Frozen(r.env.Freezes(), r.policy, due.Schedule, r.now())
+	return grant.Facts{Have: have, Ours: len(late) > 0, Frozen: frozen, Now: r.now()}
+}
+
+// editedSince reports whether the policy asks for something else than was asked for the key.
+func editedSince(r *run, k *journal.Key) bool {
+	want := r.policy.Key
+	return grant.Ask(want) != grant.Ask(grant.AskedOf(k, r.policy))
+}
+
+// held reports whether a hold of everything keeps all that is to be done. An expiry is moved on all the same: it keeps consumers
+// going.
+func held(r *run, v grant.Verdict) bool {
+	return r.rec.Hold.Stops(r.now()) && len(v.Changes) > 0 && !slices.ContainsFunc(v.Changes, func(c grant.Change) bool { return c.Part == grant.Expiry })
+}
+
+// unheldFor reads the hold afresh, since people set one without a claim.
+func unheldFor(ctx context.Context, r *run, k *journal.Key, changes []grant.Change) error {
+	if !slices.ContainsFunc(changes, func(c grant.Change) bool { return c.Part != grant.Expiry }) {
+		return nil
+	}
+	return unheld(ctx, r, k)
+}
+
+// wouldUpdate is what would be changed in observe mode, and what somebody changed.
+func wouldUpdate(r *run, k *journal.Key, v grant.Verdict) Outcome {
+	tellDrift(r, k, v, true)
+	if len(v.Changes) == 0 {
+		return standingUpdate(k)
+	}
+	texts := make([]string, len(v.Changes))
+	for i, c := range v.Changes {
+		texts[i] = c.Detail
+	}
+	return would("update key " + k.ID + ": " + strings.Join(texts, "; "))
+}
