@@ -64,7 +64,7 @@ func (a *cli) keys(ctx context.Context, q api.KeysQuery, json bool) (err error) 
 		return err
 	}
 	err = a.print(json, rows, func(t *table) {
-		cells := []string{"TEAM", "KEY", "KIND", "POLICY", "CREATED", "CREATOR", "RIGHTS", "DISABLED", "NAME"}
+		cells := []string{"TEAM", "KEY", "KIND", "POLICY", "CREATED", "EXPIRES", "CREATOR", "RIGHTS", "DISABLED", "NAME"}
 		if q.UnusedFor > 0 {
 			cells = append(cells, "USE")
 		}
@@ -96,7 +96,7 @@ func keyCells(r api.KeyRow) []string {
 	if r.Wide {
 		rights = "all"
 	}
-	cells := []string{r.Team, or(r.KeyID), or(r.Kind), or(r.Policy), when(r.Created), or(r.Creator), rights, disabled, or(r.Name)}
+	cells := []string{r.Team, or(r.KeyID), or(r.Kind), or(r.Policy), when(r.Created), when(r.Expires), or(r.Creator), rights, disabled, or(r.Name)}
 	if r.Use != nil {
 		cells = append(cells, strings.ReplaceAll(*r.Use, "_", " "))
 	}

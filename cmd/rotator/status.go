@@ -154,6 +154,11 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		if r.Error != nil {
 			why += ": " + *r.Error
 		}
+		for _, c := range r.KeyChanges {
+			if says := changeSays(c); !strings.Contains(why, c.Detail) {
+				why = strings.TrimPrefix(why+"; "+says, "; ")
+			}
+		}
 		for _, w := range r.Wanted {
 			why = strings.TrimPrefix(why+wantedSays(w), "; ")
 		}
@@ -170,6 +175,20 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 		}
 		t.row(cells...)
 	}
+}
+
+// changeSays tells where a key is not what its policy says.
+func changeSays(c api.KeyChangeRow) string {
+	text := "key " + c.KeyID + ": " + c.Detail
+	switch c.State {
+	case api.ChangeDrift:
+		return text + " (changed at xAI)"
+	case api.ChangeRefused:
+		return text + " (refused; the next rotation brings it)"
+	case api.ChangeLater:
+		return text + " until the next rotation"
+	}
+	return text + " (pending)"
 }
 
 // wantedSays tells of what people asked for besides a rotation, which the state shows.

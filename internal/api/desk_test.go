@@ -12,6 +12,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/policies"
+	"rotator/rotation/grant"
 	"rotator/rotation/journal"
 	"rotator/rotation/journal/sqldb"
 )
@@ -213,6 +214,11 @@ func (d *desk) office() {
 	}, journal.Event{At: noon, Policy: "chat-prod", Rotation: "rot-2", Kind: journal.Promoted, Data: map[string]string{"key_id": "key-2"}})
 	d.edit("embed", func(rec *journal.Record) {
 		rec.Keys = []journal.Key{key("embed", "9", journal.LiveKey, noon.Add(-48*time.Hour))}
+		rec.Keys[0].ExpiresAt = noon.Add(500 * time.Hour)
+		is := grant.Grant{Name: rec.Keys[0].Name, ACLs: []string{"api-key:endpoint:chat", "api-key:model:grok-4"}, Expires: rec.Keys[0].ExpiresAt, Complete: true}
+		rec.Keys[0].Shown = is.String()
+		is.Name = "<mine>"
+		rec.Keys[0].Listed = is.String()
 		p := &rec.Policy
 		p.LastSuccess, p.DueAt, p.Reason = noon.Add(-48*time.Hour), noon.Add(711*time.Hour), "held"
 		p.Health, p.StaleAt = "ok", noon.Add(time.Minute)

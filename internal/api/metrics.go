@@ -17,7 +17,7 @@ const failuresStuck = 3
 
 // meters are what this process itself counts. What the journal knows is read from it at each scrape, see [facts].
 //
-// How many series there are is bounded by the configuration: per policy eleven, one more while it waits for a human, and one
+// How many series there are is bounded by the configuration: per policy twelve, one more while it waits for a human, and one
 // while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
 // outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
 // facts: take their max, not their sum.
@@ -108,6 +108,7 @@ var (
 	descAge       = desc("key_age_seconds", "Age of the oldest key of a policy that xAI still accepts.", "policy")
 	descLimit     = desc("key_age_limit_seconds", "The age that a policy promises its keys not to reach (max_age).", "policy")
 	descRetired   = desc("key_retirement_age_seconds", "The age at which the old key of a policy with max_age is off, where its rotations are on time.", "policy")
+	descExpiry    = desc("key_expiry_timestamp_seconds", "When the key in use of a policy expires at xAI, unless it is replaced or moved on; not told of one that does not.", "policy")
 	descSuccess   = desc("last_success_timestamp_seconds", "When a rotation of a policy last became live.", "policy")
 	descWaiting   = desc("policy_waiting", "1 for a policy that waits for a human, with the reason.", "policy", "reason")
 	descHealth    = desc("policy_health", "1 for the health that a policy has, 0 for each other: ok, progressing, degraded, action_required or overdue.", "policy", "health")
@@ -135,7 +136,7 @@ var (
 
 // Describe implements prometheus.Collector.
 func (f facts) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descInfo, descMode, descLook, descUp, descAge, descLimit, descRetired, descSuccess, descWaiting, descHealth, descOf,
+	for _, d := range []*prometheus.Desc{descInfo, descMode, descLook, descUp, descAge, descLimit, descRetired, descExpiry, descSuccess, descWaiting, descHealth, descOf,
 		descPolicies, descHeld, descStuck, descUnretired, descDrifted, descEnded, descOrphans, descTeamUp, descTeamKeys, descKeysWide, descUnused, descMissing, descMgmtKey, descSpans,
 		descReplicas, descSeen, descReloadOK, descReloadAt, descUnlogged,
 		descSize, descBackup, descNext} {
@@ -230,6 +231,9 @@ func (f facts) ofPolicies(s *snapshot, gauge func(*prometheus.Desc, float64, ...
 		if spec.MaxAge > 0 {
 			gauge(descLimit, spec.MaxAge.Std().Seconds(), p.Name)
 			gauge(descRetired, due.RetirementAge(spec).Seconds(), p.Name)
+		}
+		if !p.KeyExpires.IsZero() {
+			gauge(descExpiry, unix(p.KeyExpires), p.Name)
 		}
 		if !p.LastSuccess.IsZero() {
 			gauge(descSuccess, unix(p.LastSuccess), p.Name)

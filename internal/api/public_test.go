@@ -90,6 +90,7 @@ func TestPage(t *testing.T) {
 		"Held by ann", "audit", "rotator release embed", "&lt;script&gt;", "blocked", `<span class="soft">planned</span>`,
 		"rotator resolve stuck", "removed", "ml@example.com", "<b>research</b>", "v1.2.3",
 		"Wanted by bob: rotate: audit of &lt;b&gt;keys&lt;/b&gt;",
+		"The key expires at", "2026-03-22 08:00:00", `Key <code>key-9</code>, drift: name: &#34;&lt;mine&gt;&#34; instead of`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("the page lacks %q", want)

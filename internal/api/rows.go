@@ -60,7 +60,9 @@ type StatusRow struct {
 	Targets       []StatusTarget    `json:"targets"`    // what its file names, and what it left and still watches
 	Replica       *string           `json:"replica"`    // that acts for it at this moment
 	ReplicaSince  *time.Time        `json:"replica_since"`
-	Wanted        []WantedRow       `json:"wanted"` // what people asked for and is not achieved yet
+	Wanted        []WantedRow       `json:"wanted"`      // what people asked for and is not achieved yet
+	ExpiresAt     *time.Time        `json:"expires_at"`  // when that key expires at xAI; null: never
+	KeyChanges    []KeyChangeRow    `json:"key_changes"` // where keys in use are not what the policy says
 }
 
 // StatusTarget is what was last seen in a target.
@@ -71,6 +73,21 @@ type StatusTarget struct {
 	ReadAt *time.Time `json:"read_at"` // when it was last read; null: never
 	Left   bool       `json:"left"`    // its policy no longer names it
 	Error  *string    `json:"error"`   // why it could not be read
+}
+
+// The states of a change of a key.
+const (
+	ChangePending = "pending"       // it is sent
+	ChangeRefused = "refused"       // xAI refused it: the next key has it
+	ChangeDrift   = "drift"         // somebody changed it at xAI, and it stays so
+	ChangeLater   = "next_rotation" // rights that the key keeps until then
+)
+
+// KeyChangeRow is where a key is not what its policy says.
+type KeyChangeRow struct {
+	KeyID  string `json:"key_id"`
+	State  string `json:"state"` // pending, refused, drift or next_rotation
+	Detail string `json:"detail"`
 }
 
 // WantedRow is something that people asked for and that stays wanted until it is achieved or taken back.
@@ -115,7 +132,7 @@ type KeyRow struct {
 	Policy   *string    `json:"policy"`
 	Creator  *string    `json:"creator"` // the id of the user who made it
 	Created  *time.Time `json:"created"`
-	Expires  *time.Time `json:"expires"`
+	Expires  *time.Time `json:"expires"` // null: never
 	ACLs     []string   `json:"acls"`
 	Wide     bool       `json:"wide"` // it may use every model by every endpoint
 	Disabled bool       `json:"disabled"`
@@ -148,7 +165,7 @@ type ACLRow struct {
 // PlanRow is one thing that would happen to a policy.
 type PlanRow struct {
 	Policy string     `json:"policy"`
-	Action string     `json:"action"` // rotate, adopt, create, promote, disable, delete, leave, wait or warning
+	Action string     `json:"action"` // rotate, adopt, create, update, promote, disable, delete, leave, wait or warning
 	At     *time.Time `json:"at"`     // null: nobody can say yet
 	KeyID  *string    `json:"key_id"`
 	Target *string    `json:"target"` // store:path#field

@@ -3,10 +3,12 @@ package api
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/policies"
 	"rotator/rotation/due"
+	"rotator/rotation/grant"
 	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
@@ -42,10 +44,41 @@ func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason)
 		row.WaitingUntil = instant(waitsUntil(s, now))
 	}
 	row.Wanted = wanted(s)
+	row.ExpiresAt, row.KeyChanges = instant(p.KeyExpires), keyChanges(s, spec, now)
 	if h := s.Hold; h.Active(now) {
 		row.Hold = &HoldRow{Reason: h.Reason, By: h.By, At: instant(h.At), Until: instant(h.Until)}
 	}
 	return row
+}
+
+// keyChanges are where the keys that consumers read, or are about to, are not what the policy says, as xAI showed them last.
+func keyChanges(s journal.Summary, spec *policies.Policy, now time.Time) []KeyChangeRow {
+	rows := []KeyChangeRow{}
+	for i := range s.Keys {
+		k := &s.Keys[i]
+		have, known := grant.Read(k.Listed)
+		if !known || !grant.Follows(k) || k.State == journal.RetiringKey || k.Team != spec.Team || s.Policy.Leaving() || !s.Policy.RemovedAt.IsZero() {
+			continue
+		}
+		v := grant.Compare(spec, k, grant.Facts{Have: have, Now: now})
+		add := func(state, detail string) {
+			rows = append(rows, KeyChangeRow{KeyID: k.ID, State: state, Detail: detail})
+		}
+		for _, c := range v.Changes {
+			state := ChangePending
+			if slices.Contains(strings.Fields(k.Refused), string(c.Part)) {
+				state = ChangeRefused
+			}
+			add(state, c.Detail)
+		}
+		for _, text := range v.Drift {
+			add(ChangeDrift, text)
+		}
+		if len(v.Later) > 0 {
+			add(ChangeLater, "rights: keeps "+strings.Join(v.Later, ", "))
+		}
+	}
+	return rows
 }
 
 // wanted is what people asked for and is not achieved yet.

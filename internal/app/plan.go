@@ -67,6 +67,7 @@ func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy
 	all := p.survey(ctx, v, policy, rec)
 	lists.narrow(ctx, policy, all)
 	q := plan.Question{Policy: policy, Record: rec, Freezes: v.environment.freezes, Observe: v.environment.Observes(), Now: time.Now(), Until: until}
+	q.Have = lists.grants(ctx, policy.Team, rec)
 	for _, f := range all {
 		q.Found = append(q.Found, f.Finding)
 	}

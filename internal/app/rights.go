@@ -9,6 +9,8 @@ import (
 	"rotator/internal/api"
 	"rotator/policies"
 	"rotator/rotation"
+	"rotator/rotation/grant"
+	"rotator/rotation/inventory"
 	"rotator/rotation/journal"
 	"rotator/rotation/plan"
 	"rotator/xai"
@@ -45,6 +47,18 @@ func (l keyLists) key(ctx context.Context, team, id string) (*xai.Key, error) {
 		return &list.Keys[i], nil
 	}
 	return nil, err
+}
+
+// grants are what the keys of a record may do, by their ids, as the team lists them. Planning its rights tells that they cannot be
+// listed.
+func (l keyLists) grants(ctx context.Context, team string, rec *journal.Record) map[string]grant.Grant {
+	all := map[string]grant.Grant{}
+	for _, k := range rec.Keys {
+		if have, err := l.key(ctx, team, k.ID); err == nil && have != nil && k.ID != "" {
+			all[k.ID] = inventory.GrantOf(*have)
+		}
+	}
+	return all
 }
 
 // narrow has findings wait whose key the policy would adopt although its consumers would lose rights, as the engine does.

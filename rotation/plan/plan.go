@@ -10,6 +10,7 @@ import (
 
 	"rotator/policies"
 	"rotator/rotation/due"
+	"rotator/rotation/grant"
 	"rotator/rotation/journal"
 )
 
@@ -21,6 +22,7 @@ const (
 	Rotate  Action = "rotate"
 	Adopt   Action = "adopt"
 	Create  Action = "create"
+	Update  Action = "update" // rights, limits, name or expiry of a key
 	Promote Action = "promote"
 	Disable Action = "disable"
 	Delete  Action = "delete"
@@ -49,8 +51,9 @@ type Finding struct {
 // Question is what is to be foretold.
 type Question struct {
 	Policy  *policies.Policy
-	Record  *journal.Record // of a policy that the journal does not know: an empty one
-	Found   []Finding       // one for each target
+	Record  *journal.Record        // of a policy that the journal does not know: an empty one
+	Found   []Finding              // one for each target
+	Have    map[string]grant.Grant // by key id, what xAI shows now; of the others what it showed last counts
 	Freezes []policies.Freeze
 	Observe bool // the mode: nothing of it happens until the mode is rotate
 	Now     time.Time
@@ -78,6 +81,7 @@ func Of(q Question) []Row {
 		return o.rows
 	}
 	o.inFlight()
+	o.updates()
 	o.retiring()
 	facts := due.FactsOf(q.Policy, rec)
 	facts.Freezes = q.Freezes
@@ -300,6 +304,9 @@ func keyDetail(k policies.KeySpec) string {
 	}
 	if k.TPM != nil {
 		detail += ", " + *k.TPM + " tokens a minute"
+	}
+	if k.ExpiresAfter > 0 {
+		detail += ", expires after " + k.ExpiresAfter.String()
 	}
 	return detail
 }
