@@ -228,7 +228,7 @@ func TestStartsAnew(t *testing.T) {
 	for set, anew := range map[string]bool{
 		"config.limits.watch=20m": true, "service.port=9000": true, "config.notify.webhook.url=https://hooks.example": true,
 		"config.traces.endpoint=https://collector.example:4318": true, "config.listen_tls.cert=/a,config.listen_tls.key=/b": true,
-		"config.stores.aws.region=eu-west-2":                    false, "config.teams.other.management_key=file:/other": false,
+		"config.stores.aws.region=eu-west-2": false, "config.teams.other.management_key=file:/other": false,
 	} {
 		if got := checksum(set); (got != before) != anew {
 			t.Errorf("%s: made anew is %v", set, !anew)
