@@ -108,7 +108,7 @@ func (v view) aclsOf(ctx context.Context, team string) (rows []api.ACLRow, err e
 // before a misspelled one: grok-4 became grok-4-0709.
 func nearest(acl string, offered []string) string {
 	kind, name := splitACL(acl)
-	best, least := "", len(name)/3+2
+	best, least := "", max(2, len(name)/5)+1
 	for _, o := range slices.Sorted(slices.Values(offered)) {
 		k, n := splitACL(o)
 		if k != kind || n == name {
