@@ -47,6 +47,9 @@ func dueAt(policy *policies.Policy, rec *journal.Record, freezes []policies.Free
 		return time.Time{}
 	}
 	at, trigger := p.DueAt, journal.Trigger(p.DueCause)
+	if !at.IsZero() {
+		at = later(at, p.SpecAt) // an edit that makes a rotation due in the past does not make it late
+	}
 	if !p.WantedAt.IsZero() && (at.IsZero() || p.WantedAt.Before(at)) {
 		at, trigger = p.WantedAt, p.WantedTrigger
 	}

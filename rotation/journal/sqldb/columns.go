@@ -9,7 +9,7 @@ import (
 // loaded are the columns of a policy that the loader writes; owned are those of the claim's owner, but for next_run_at,
 // which only the release of a claim sets: a crash in the middle leaves the policy due.
 const (
-	loaded = "name team owner spec first_seen removed_at file spec_error"
+	loaded = "name team owner spec first_seen removed_at file spec_error spec_at"
 	owned  = "due_at due_cause not_before watch_at lost_keys stays_on wanted_at wanted_trigger wanted_why wanted_by " +
 		"decommission_at decommission_why decommission_by decommission_outage decommissioned_at reconcile_mark " +
 		"reconcile_from last_success reason error since failures age_alert_at held_at health " +
@@ -29,7 +29,7 @@ func ownedFields(p *journal.Policy) []any {
 
 var policies = newTable("policies", loaded+" next_run_at "+owned, func(p *journal.Policy) []any {
 	return append([]any{
-		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, &p.File, &p.SpecError,
+		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, &p.File, &p.SpecError, instant{&p.SpecAt},
 		instant{&p.NextRunAt},
 	}, ownedFields(p)...)
 })
