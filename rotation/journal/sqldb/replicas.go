@@ -15,8 +15,8 @@ const forgetAfter = 24 * time.Hour
 
 // Beat implements journal.Claimer. A replica that was known keeps its start: its name is of one process.
 func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error {
-	err := db.say(ctx, func(ctx context.Context, t tx) error {
-		old, observers := 0, 0
+	old, observers := 0, 0
+	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := one(ctx, t, []any{&old, &observers}, `INSERT INTO replicas (name, host, version, observes, started_at, seen_at)
 			SELECT $1, $2, $3, CAST($7 AS BIGINT), now - CAST($4 AS BIGINT), now FROM (SELECT `+db.at(5)+` AS now) AS clock WHERE true
 			ON CONFLICT (name) DO UPDATE SET host = excluded.host, version = excluded.version, observes = excluded.observes, seen_at = excluded.seen_at
@@ -26,12 +26,15 @@ func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error 
 		if err == nil && old > 0 {
 			_, err = t.exec(ctx, `DELETE FROM replicas WHERE seen_at < (SELECT max(seen_at) FROM replicas) - $1`, forgetAfter.Microseconds())
 		}
-		if err == nil && observers > 0 && !r.Observes {
-			_, err = t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE reason = $2 AND next_run_at > `+db.at(1),
-				micros(now), string(journal.ObserveMode))
-		}
 		return err
 	})
+	if err == nil && observers > 0 && !r.Observes {
+		err = db.say(ctx, func(ctx context.Context, t tx) error {
+			_, err := t.exec(ctx, `UPDATE policies SET next_run_at = `+db.at(1)+` WHERE reason = $2 AND next_run_at > `+db.at(1),
+				micros(now), string(journal.ObserveMode))
+			return err
+		})
+	}
 	if err != nil {
 		return fmt.Errorf("beat of %s: %w", r.Name, err)
 	}
