@@ -14,7 +14,9 @@ import (
 func TestAnEditIsNotLate(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	every := func(schedule string) string { return strings.Replace(policyDoc("chat", quick, targetA), "720h", schedule, 1) }
+	every := func(schedule string) string {
+		return strings.Replace(policyDoc("chat", quick, targetA), "720h", schedule, 1)
+	}
 	b.load(every("720h"))
 	b.run(20 * 24 * time.Hour)
 	b.is(health.OK, "")
