@@ -6,10 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rotator/internal/trust"
 )
+
+// A file that a group may write is refused: the tests' own are not, whatever the umask.
+func init() { syscall.Umask(0o022) }
 
 // owned is this machine, where some paths belong to others.
 type owned struct {

@@ -20,11 +20,15 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"rotator/internal/config"
 )
+
+// A file that a group may write is refused: the tests' own are not, whatever the umask.
+func init() { syscall.Umask(0o022) }
 
 // serveDoor serves h through a door until the test ends.
 func serveDoor(t *testing.T, most int, patient bool, over func(net.Listener) net.Listener, h http.Handler) (address string) {

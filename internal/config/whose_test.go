@@ -6,11 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"rotator/internal/trust"
 	"rotator/policies"
 )
+
+// A file that a group may write is refused: the tests' own are not, whatever the umask.
+func init() { syscall.Umask(0o022) }
 
 // owned is this machine, where one path belongs to another user.
 type owned struct {

@@ -8,11 +8,13 @@ package e2e
 
 import (
 	"os"
+	"syscall"
 	"testing"
 )
 
 // TestMain lets the test binary also be the process that a benchmark compares with, and programs that a page calls.
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // a configuration that a group may write is refused
 	if address := os.Getenv(stubAddress); address != "" {
 		os.Exit(runStub(address))
 	}

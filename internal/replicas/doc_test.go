@@ -8,10 +8,12 @@ package replicas
 
 import (
 	"os"
+	"syscall"
 	"testing"
 )
 
 func TestMain(m *testing.M) {
+	syscall.Umask(0o022) // a configuration that a group may write is refused
 	code := m.Run()
 	if path, err := folder(); err == nil {
 		_ = os.RemoveAll(path)
