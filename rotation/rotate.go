@@ -85,6 +85,10 @@ func heldBack(r *run, t journal.Trigger) bool {
 	switch t {
 	case journal.ByHealing, journal.ByRollback, journal.ByCompromise:
 		return false
+	case journal.ByExpiry: // which the hold would let begin
+		if r.rec.Hold.Scope == journal.HoldRotations {
+			return false
+		}
 	}
 	return !consumersFail(r) // for whatever reason it began
 }

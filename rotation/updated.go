@@ -56,7 +56,7 @@ func showsNow(k *journal.Key, have xai.Key) grant.Grant {
 func refuseUpdate(r *run, k *journal.Key, c grant.Change, why string) {
 	if !slices.Contains(strings.Fields(k.Refused), string(c.Part)) {
 		k.Refused = strings.TrimSpace(k.Refused + " " + string(c.Part))
-		if k.State == journal.CandidateKey { // another one is made instead
+		if k.State == journal.CandidateKey && notUpdated(k) { // another one is made instead
 			return
 		}
 		r.tell(journal.KeyUpdateRefused, "key_id", k.ID, "part", string(c.Part), "wanted", c.Detail, "error", why)
