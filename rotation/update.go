@@ -88,6 +88,12 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	late := lateUpdates(r, k)
 	v := grant.Compare(r.policy, k, factsFor(r, have, late))
 	changes := slices.DeleteFunc(slices.Clone(v.Changes), func(c grant.Change) bool { return c.Part != grant.Expiry && r.rec.Hold.Stops(r.now()) })
+	look, landing := landsUntil(r, late)
+	if !landing && len(changes) == len(v.Changes) { // what xAI shows can change no more but by what is sent now
+		for _, e := range late {
+			r.runner.Settle(e.ID)
+		}
+	}
 	if len(changes) > 0 {
 		tellDrift(r, k, v, true)
 		if err := unheldFor(ctx, r, k, changes); reason.Is(err, reason.Held) {
@@ -97,12 +103,9 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 		}
 		return sendAll(ctx, r, k, changes)
 	}
-	if until, landing := landsUntil(r, late); landing {
-		k.UpdateFor, k.UpdateAt = wordFor(r, k), until
+	if landing {
+		k.UpdateFor, k.UpdateAt = wordFor(r, k), look
 		return waits(k.UpdateAt, reason.WaitQuarantine)
-	}
-	for _, e := range late {
-		r.runner.Settle(e.ID)
 	}
 	accept(r, k, v, have, v.Edited...)
 	if len(v.Drift) > 0 {
@@ -131,8 +134,9 @@ func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change
 		case err != nil:
 			return failUpdate(r, k, err)
 		}
+		was, _ := grant.Read(k.Listed)
 		have := showsNow(k, got)
-		if no := leftAsWas(c, have); no != "" {
+		if no := leftAsWas(c, was, have); no != "" {
 			refuseUpdate(r, k, c, "xAI keeps "+no)
 			continue
 		}
@@ -143,6 +147,7 @@ func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change
 		k.Refused = strings.Join(slices.DeleteFunc(strings.Fields(k.Refused), func(p string) bool { return p == string(c.Part) }), " ")
 		accept(r, k, v, have, c.Part)
 	}
+	r.runner.Tidy(func(e journal.Effect) bool { return isOwed(r, e) })
 	if k.Refused != "" {
 		k.UpdateFor, k.UpdateAt = wordFor(r, k), r.now().Add(refusedPace)
 		return standingUpdate(k)
@@ -193,7 +198,7 @@ func updateOf(c grant.Change) (u xai.KeyUpdate) {
 }
 
 // leftAsWas says what xAI left as it was though it said yes; "" when nothing.
-func leftAsWas(c grant.Change, have grant.Grant) string {
+func leftAsWas(c grant.Change, was, have grant.Grant) string {
 	to := c.To
 	switch c.Part {
 	case grant.Rights:
@@ -201,7 +206,7 @@ func leftAsWas(c grant.Change, have grant.Grant) string {
 			return "rights " + strings.Join(have.ACLs, ", ")
 		}
 	case grant.Limits:
-		return grant.KeptLimits(to, have, c.Limits)
+		return grant.KeptLimits(to, was, have, c.Limits)
 	case grant.Name:
 		if have.Name != to.Name {
 			return fmt.Sprintf("name %q", have.Name)

@@ -225,13 +225,14 @@ func Made(k *journal.Key, p *policies.Policy, have Grant) {
 // Sorted are the rights in order.
 func (g Grant) Sorted() []string { return sorted(g.ACLs) }
 
-// KeptLimits are those of some limits that are not as asked; "" when there are none. One that was taken away may be anything: xAI
-// may show the team's.
-func KeptLimits(to, have Grant, names []string) string {
+// KeptLimits are those of some limits that are not as asked; "" when there are none. One that was taken away may be another than it
+// was: xAI may show the team's.
+func KeptLimits(to, was, have Grant, names []string) string {
 	var not []string
-	is := limitsOf(have.QPS, have.QPM, have.TPM)
+	before, is := limitsOf(was.QPS, was.QPM, was.TPM), limitsOf(have.QPS, have.QPM, have.TPM)
 	for i, want := range limitsOf(to.QPS, to.QPM, to.TPM) {
-		if slices.Contains(names, want.name) && want.value != "" && want != is[i] {
+		taken := want.value == "" && is[i] != before[i]
+		if slices.Contains(names, want.name) && want != is[i] && !taken {
 			not = append(not, is[i].String())
 		}
 	}
