@@ -95,7 +95,7 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 		}
 	}
 	if len(changes) > 0 {
-		tellDrift(r, k, v, true)
+		tellDrift(r, k, v)
 		if err := unheldFor(ctx, r, k, changes); reason.Is(err, reason.Held) {
 			return waits(r.rec.Hold.Until, reason.Held)
 		} else if err != nil {
@@ -109,7 +109,10 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	}
 	accept(r, k, v, have, v.Edited...)
 	if len(v.Drift) > 0 {
-		tellDrift(r, k, v, false)
+		told := k.Drift
+		restUpdate(r, k, have)
+		k.Drift = told
+		tellDrift(r, k, v)
 		k.UpdateFor, k.UpdateAt = wordFor(r, k), r.now().Add(r.engine.limits.Watch)
 		return standingUpdate(k)
 	}
@@ -289,7 +292,7 @@ func unheldFor(ctx context.Context, r *run, k *journal.Key, changes []grant.Chan
 
 // wouldUpdate is what would be changed in observe mode, and what somebody changed.
 func wouldUpdate(r *run, k *journal.Key, v grant.Verdict) Outcome {
-	tellDrift(r, k, v, true)
+	tellDrift(r, k, v)
 	if len(v.Changes) == 0 {
 		return standingUpdate(k)
 	}

@@ -13,7 +13,6 @@ import (
 
 	"rotator/rotation/grant"
 	"rotator/rotation/journal"
-	"rotator/rotation/reason"
 	"rotator/xai/xaisim"
 )
 
@@ -148,7 +147,7 @@ func (w *editing) takeover() { w.deaths++; w.birth() }
 // told checks that what was told as done is so, and stays so.
 func (w *editing) told() {
 	k, p := w.record("chat").Live(), w.specs["chat"]
-	if k == nil || w.outside[k.ID] || grant.Ask(p.Key) != k.Asked || k.UpdateReason != "" {
+	if k == nil || w.outside[k.ID] || grant.Ask(p.Key) != k.Asked || k.UpdateReason != "" || k.Drift != "" {
 		return
 	}
 	w.granted()
@@ -158,6 +157,11 @@ func (w *editing) told() {
 func (w *editing) end() {
 	w.sim.ClearFaults()
 	w.bench.hold(journal.Hold{})
+	for _, k := range w.record("chat").Keys { // an old key under another name is not touched before people name it as it was
+		if k.ID != "" && k.State != journal.LiveKey {
+			w.sim.ChangeKey(k.ID, func(is *xaisim.KeyTruth) { is.Name = k.ListedName() })
+		}
+	}
 	w.run(30 * time.Minute) // two watches
 	w.lists()
 	w.run(30 * time.Minute)
@@ -173,7 +177,7 @@ func (w *editing) end() {
 	refused := strings.Fields(k.Refused)
 	is, o := w.truth(k.ID), p.Key
 	off := func(part grant.Part, what string) {
-		told := slices.Contains(refused, string(part)) || w.outside[k.ID] && !o.Enforce && k.UpdateReason == reason.KeyDrift
+		told := slices.Contains(refused, string(part)) || w.outside[k.ID] && !o.Enforce && k.Drift != ""
 		if !told {
 			w.violated("%s of key %s is not what the policy says, and nothing tells: %+v; %s %s; %s", what, k.ID, is, k.UpdateReason, k.UpdateError, p.Canonical())
 		}

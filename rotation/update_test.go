@@ -188,8 +188,8 @@ func TestKeyDrift(t *testing.T) {
 			r := b.record("chat")
 			k := r.Live()
 			for _, text := range []string{"qps 9 instead of qps 5", "qpm 9 instead of no qpm", `name: "mine"`, "grok-3-mini added"} {
-				if !strings.Contains(k.UpdateError, text) {
-					b.violated("the key's row says %q, not %q", k.UpdateError, text)
+				if !strings.Contains(k.Drift, text) {
+					b.violated("the key's row says %q, not %q", k.Drift, text)
 				}
 			}
 			b.is(health.Degraded, reason.KeyDrift)

@@ -73,21 +73,24 @@ func notUpdated(k *journal.Key) bool {
 	return slices.Contains(parts, string(grant.Rights)) || slices.Contains(parts, string(grant.Limits))
 }
 
-// tellDrift tells, once for each change, that somebody changed a key at xAI.
-func tellDrift(r *run, k *journal.Key, v grant.Verdict, right bool) {
-	drift := v.Drift
-	if right && len(lateUpdates(r, k)) == 0 {
-		for _, c := range v.Changes {
-			if !c.Edited && !c.Moved {
-				drift = append(drift, c.Detail)
-			}
+// tellDrift tells, once for each change, that somebody changed a key at xAI. While an update of ours may explain it, nothing is told.
+func tellDrift(r *run, k *journal.Key, v grant.Verdict) {
+	if len(lateUpdates(r, k)) > 0 {
+		return
+	}
+	drift := slices.Clone(v.Drift)
+	for _, c := range v.Changes {
+		if !c.Edited && !c.Moved {
+			drift = append(drift, c.Detail)
 		}
 	}
 	text := strings.Join(drift, "; ")
-	if text == "" || k.UpdateReason == reason.KeyDrift && k.UpdateError == text {
+	if text == k.Drift {
 		return
 	}
-	k.UpdateReason, k.UpdateError = reason.KeyDrift, text
+	if k.Drift = text; text == "" {
+		return
+	}
 	set := ""
 	if r.policy.Key.Enforce {
 		set = "true"
@@ -100,7 +103,7 @@ func restUpdate(r *run, k *journal.Key, have grant.Grant) {
 	if k.Asked == "" || !grant.Settled(k) {
 		grant.Begin(k, r.policy, have)
 	}
-	k.UpdateFor, k.Refused, k.UpdateAt, k.UpdateTries, k.UpdateReason, k.UpdateError = "", "", noTime, 0, "", ""
+	k.Drift, k.UpdateFor, k.Refused, k.UpdateAt, k.UpdateTries, k.UpdateReason, k.UpdateError = "", "", "", noTime, 0, "", ""
 }
 
 // failUpdate notes a failure, after which the update is tried again.
@@ -114,9 +117,12 @@ func failUpdate(r *run, k *journal.Key, err error) Outcome {
 // standingUpdate is what a key waits for that is not as its policy wants it.
 func standingUpdate(k *journal.Key) Outcome {
 	switch k.UpdateReason {
-	case reason.KeyDrift, reason.UpdateRefused:
+	case reason.UpdateRefused:
 		return Outcome{Wait: k.UpdateAt, Reason: k.UpdateReason, Says: "key " + k.ID + ": " + k.UpdateError}
 	case "", reason.ExpiryFixed:
+		if k.Drift != "" {
+			return Outcome{Wait: k.UpdateAt, Reason: reason.KeyDrift, Says: "key " + k.ID + ": " + k.Drift}
+		}
 		return Outcome{Wait: k.UpdateAt}
 	}
 	return stands(k.UpdateAt, k.UpdateReason, k.UpdateError)

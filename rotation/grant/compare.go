@@ -204,7 +204,7 @@ func (c *comparison) limits() {
 
 func (c *comparison) name() {
 	want, have := c.k.ListedName(), c.Have.Name
-	if want == "" || have == "" || want == have || c.old {
+	if want == "" || have == "" || want == have {
 		return
 	}
 	if !c.right() {

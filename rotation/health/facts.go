@@ -159,7 +159,7 @@ func (f *Facts) expiry(p *policies.Policy, rec *journal.Record) {
 	for i := range rec.Keys {
 		k := &rec.Keys[i]
 		if (k.State == journal.LiveKey || k.State == journal.PromotingKey) && !rec.Policy.Leaving() {
-			f.Key = cmp.Or(f.Key, keyReason(k.UpdateReason))
+			f.Key = cmp.Or(f.Key, keyReason(k))
 		}
 		if k.State != journal.LiveKey || k.Expiry().IsZero() || rec.Policy.Leaving() {
 			continue
@@ -173,10 +173,13 @@ func (f *Facts) expiry(p *policies.Policy, rec *journal.Record) {
 	}
 }
 
-// keyReason is a reason of the job that updates keys, if it says that a key is not what its policy wants.
-func keyReason(r journal.Reason) journal.Reason {
-	if r == keyDrift || r == updateRefused {
-		return r
+// keyReason says why a key is not what its policy wants; "" where it is, or will be.
+func keyReason(k *journal.Key) journal.Reason {
+	switch {
+	case k.UpdateReason == updateRefused:
+		return updateRefused
+	case k.Drift != "":
+		return keyDrift
 	}
 	return ""
 }

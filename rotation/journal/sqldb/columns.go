@@ -55,7 +55,7 @@ var rotations = newTable("rotations", `id policy state trigger why said_by spec 
 const (
 	ownKeyColumns = `ref id policy team name kept_name rotation spec origin state fingerprint created_at exposed_at live_at retire_from idle_from
 		disabled_at deleted_at replaced_by retire_rotation compromised_at compromised_why compromised_by revoked_at propagated_at
-		propagation_waived_at despite never_disabled health health_at bad_answers bad_since proved_at asked shown update_for refused
+		propagation_waived_at despite never_disabled health health_at bad_answers bad_since proved_at asked shown drift update_for refused
 		update_at update_tries update_reason update_error try_at tries reason error`
 	listedKeyColumns = ` user_id expires_at listed`
 )
@@ -68,7 +68,7 @@ func ownKeyFields(k *journal.Key) []any {
 		instant{&k.CompromisedAt}, &k.CompromisedWhy, &k.CompromisedBy, instant{&k.RevokedAt}, instant{&k.PropagatedAt}, instant{&k.PropagationWaivedAt},
 		&k.Despite, flag{&k.NeverDisabled},
 		(*string)(&k.Health), instant{&k.HealthAt}, &k.BadAnswers, instant{&k.BadSince}, instant{&k.ProvedAt},
-		&k.Asked, &k.Shown, &k.UpdateFor, &k.Refused, instant{&k.UpdateAt}, &k.UpdateTries, (*string)(&k.UpdateReason), &k.UpdateError,
+		&k.Asked, &k.Shown, &k.Drift, &k.UpdateFor, &k.Refused, instant{&k.UpdateAt}, &k.UpdateTries, (*string)(&k.UpdateReason), &k.UpdateError,
 		instant{&k.TryAt}, &k.Tries, (*string)(&k.Reason), &k.Error,
 	}
 }
