@@ -76,7 +76,7 @@ type keyRight struct{ name, why string }
 var rightsUsed = []keyRight{
 	{"ListApiKeys", "nothing is known or rotated: a key is known as ours by its name"},
 	{"CreateApiKey", "no successor"},
-	{"UpdateApiKey", "an old key is deleted without having been disabled, and no rollback enables one"},
+	{"UpdateApiKey", "an old key is deleted without having been disabled, no rollback enables one, and edits of key come with the next rotation"},
 	{"DeleteApiKey", "old keys stay"},
 }
 

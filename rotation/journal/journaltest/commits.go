@@ -260,7 +260,7 @@ var commits = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		got := k.load("a").Keys[0]
 		k.equal("key", []any{got.Health, got.ExpiresAt, got.UserID}, []any{journal.HealthOK, expires, "user"})
-		rec.Keys[0].ExpiresAt = expires.Add(time.Hour) // what the owner learns himself is written
+		rec.Keys[0].ExpiresAt, rec.Keys[0].Listed = expires.Add(time.Hour), `{"qps":1}` // what the owner learns himself is written
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("expires", k.load("a").Keys[0].ExpiresAt, rec.Keys[0].ExpiresAt)
 	}},

@@ -70,6 +70,8 @@ var lists = []promise{
 			func(l *journal.ListedKey) { l.Disabled = true },
 			func(l *journal.ListedKey) { l.Disabled = false },
 			func(l *journal.ListedKey) { l.UserID = "another" },
+			func(l *journal.ListedKey) { l.Grant = `{"qps":1}` },
+			func(l *journal.ListedKey) { l.Grant = `{"qps":2}` },
 		} {
 			change(&listed[0])
 			k.ok(k.j.SaveList(k.Context(), now(), "another team", listed))
@@ -78,6 +80,7 @@ var lists = []promise{
 			save() // once more is no news
 			c, rec := k.claim("a"), k.load("a")
 			k.equal("expires", rec.Keys[0].ExpiresAt, listed[0].ExpiresAt)
+			k.equal("grant", rec.Keys[0].Listed, listed[0].Grant)
 			k.putOff(c, rec)
 		}
 		k.equal("user", k.load("a").Keys[0].UserID, "another")
