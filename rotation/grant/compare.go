@@ -234,7 +234,11 @@ func (c *comparison) expiry() {
 		slack := min(expirySlack, after/20)
 		return !t.IsZero() && t.Sub(until) < 5*time.Minute && until.Sub(t) <= slack
 	}
-	switch edited := after != c.asked.ExpiresAfter.Std() && !c.old; {
+	switch edited := after != c.asked.ExpiresAfter.Std(); {
+	case c.old: // only for as long as it is needed
+		if after > 0 && !have.IsZero() && !c.Now.Before(have.Add(-c.lead())) {
+			set(until, false, true)
+		}
 	case edited && after > 0 && near(have), edited && after == 0 && have.IsZero():
 		c.v.Edited = append(c.v.Edited, Expiry)
 	case edited && after > 0:
