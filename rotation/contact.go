@@ -211,7 +211,7 @@ func samePlace(ctx context.Context, r *run, row journal.Target) (string, error) 
 	if row.Place == "" {
 		return "", nil
 	}
-	all, err := r.engine.ledger.TargetsBeside(ctx, row.Store, row.Path, row.Place)
+	all, err := r.engine.ledger.TargetsAt(ctx, row.Store, row.Place)
 	if err != nil {
 		return "", err
 	}

@@ -217,6 +217,8 @@ type Reader interface {
 	Rotations(ctx context.Context, policy string, limit int) ([]Rotation, error)
 	// Targets returns the targets of the policies named, also left ones; the whole target map when none is.
 	Targets(ctx context.Context, policies ...string) ([]Target, error)
+	// TargetsAt returns the targets of all policies whose place in a store is the given one, also left ones.
+	TargetsAt(ctx context.Context, store, place string) ([]Target, error)
 	// TargetsBeside returns the targets of all policies that are in one secret of a store, also left ones: those of the path,
 	// and those whose place is the given one or a field of it.
 	TargetsBeside(ctx context.Context, store, path, place string) ([]Target, error)

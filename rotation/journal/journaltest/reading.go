@@ -204,6 +204,11 @@ var reading = []promise{
 			}
 			k.equal("beside "+q.path+" "+q.place, got, q.want)
 		}
+		for place, want := range map[string]int{"host/one": 1, "host/one#key": 1, "host": 0, "": 0} {
+			found, err := k.j.TargetsAt(k.Context(), "vault", place)
+			k.ok(err)
+			k.equal("at "+place, len(found), want)
+		}
 	}},
 	{"keys are found by their ids and by their names, for ever", func(k *kit) {
 		c, rec := k.start("a")

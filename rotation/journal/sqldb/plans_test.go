@@ -20,7 +20,7 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 		changeKeys.text(1), changeOwnKeys.text(1), seeTargets.text(1),
 		`SELECT 1` + nextOf(moving) + nextOf(resting), db.loading("= $1"),
 		`SELECT 1 FROM sightings ` + ofKey, `SELECT 1 FROM sightings ` + unidentified, `SELECT 1 FROM keys WHERE ` + notGone + ` AND policy = $1`,
-		`SELECT 1 FROM keys WHERE id = $1 AND id <> ''`, `SELECT 1 FROM keys WHERE name = $1`, `SELECT 1 FROM effects WHERE key_ref = $1 AND closed_at IS NULL`, `DELETE FROM effects WHERE closed_at < $1`,
+		`SELECT 1 FROM targets ` + atPlace, `SELECT 1 FROM keys WHERE id = $1 AND id <> ''`, `SELECT 1 FROM keys WHERE name = $1`, `SELECT 1 FROM effects WHERE key_ref = $1 AND closed_at IS NULL`, `DELETE FROM effects WHERE closed_at < $1`,
 		`SELECT 1 FROM rotations ORDER BY started_at DESC, id DESC LIMIT $1`,
 	}, ownedStatements(t)...) {
 		args := make([]any, strings.Count(query, "$")+5)

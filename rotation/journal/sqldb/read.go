@@ -164,7 +164,16 @@ func (db *DB) Targets(ctx context.Context, policies ...string) ([]journal.Target
 	return found, err
 }
 
-// TargetsBeside implements journal.Reader.
+// TargetsAt implements journal.Reader. Every watch asks.
+func (db *DB) TargetsAt(ctx context.Context, store, place string) ([]journal.Target, error) {
+	found, err := rows(ctx, db, targets, atPlace, place, store)
+	slices.SortFunc(found, byTarget)
+	return found, err
+}
+
+const atPlace = `WHERE place = $1 AND place <> '' AND store = $2`
+
+// TargetsBeside implements journal.Reader. It reads the whole table: only a promotion asks.
 func (db *DB) TargetsBeside(ctx context.Context, store, path, place string) ([]journal.Target, error) {
 	found, err := rows(ctx, db, targets, besides, store, path, place, place+"#")
 	slices.SortFunc(found, byTarget)
