@@ -208,19 +208,21 @@ func everyBlow(made []change) (all []blow) {
 	return all
 }
 
-// lateSample is how many cases of each scenario are taken by default, with and without lag each.
-const lateSample = 30
-
-// latePairs is how many cases with two blows, of each scenario, are taken with ROTATOR_SOAK=1.
-const latePairs = 500
+// latePairs is how many cases with two blows are taken of each scenario, with and without lag each, and soakPairs how many
+// with ROTATOR_SOAK=1.
+const (
+	latePairs = 44
+	soakPairs = 500
+)
 
 // TestLandsLater has every change of every scenario fail, lose its answer, or land later, while the process lives on or
-// dies, with and without followers that lag. In every other life the stores cannot compare before they write, nor fence.
+// dies, with and without followers that lag; and a sample of pairs of them. In every other life the stores cannot compare before
+// they write, nor fence.
 func TestLandsLater(t *testing.T) {
 	t.Parallel()
-	seed, n, soak := uint64(20260301), lateSample, os.Getenv("ROTATOR_SOAK") == "1"
-	if soak {
-		seed, n = rand.Uint64(), 1<<30
+	seed, singles, pairs := uint64(20260301), 1<<30, latePairs
+	if os.Getenv("ROTATOR_SOAK") == "1" {
+		seed, pairs = rand.Uint64(), soakPairs
 	}
 	if s := os.Getenv("ROTATOR_SEED"); s != "" {
 		if _, err := fmt.Sscan(s, &seed); err != nil {
@@ -228,11 +230,13 @@ func TestLandsLater(t *testing.T) {
 		}
 	}
 	if testing.Short() {
-		n /= 10
+		singles, pairs = 3, 0
 	}
 	t.Logf("seed %d", seed) // ROTATOR_SEED=… takes it again
 	var cases, possible atomic.Int64
-	t.Cleanup(func() { t.Logf("%d cases of %d", cases.Load(), possible.Load()) })
+	t.Cleanup(func() {
+		t.Logf("%d cases; of %d changes that go wrong alone all, unless short", cases.Load(), possible.Load())
+	})
 	for _, s := range scenarios() {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -244,7 +248,7 @@ func TestLandsLater(t *testing.T) {
 				all := everyBlow(x.made)
 				possible.Add(int64(len(all)))
 				r.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
-				for i, one := range all[:min(n, len(all))] {
+				for i, one := range all[:min(singles, len(all))] {
 					plain := i%2 > 0
 					b, x := s.lateLife(from, lag, plain, one)
 					b.report(t, fmt.Sprintf("%s, lag %t, plain %t", one, lag, plain))
@@ -253,7 +257,7 @@ func TestLandsLater(t *testing.T) {
 						t.Errorf("%s struck nothing", one)
 					}
 				}
-				for i := 0; soak && i < latePairs; i++ {
+				for i := range pairs {
 					one, two := all[r.IntN(len(all))], all[r.IntN(len(all))]
 					two.n += r.IntN(3) // it is made again after the first
 					b, _ := s.lateLife(from, lag, i%2 > 0, one, two)
