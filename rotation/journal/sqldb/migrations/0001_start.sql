@@ -230,6 +230,9 @@ CREATE TABLE targets (
   PRIMARY KEY (policy, store, path, field)
 );
 
+-- Whether another policy's target is the same place is asked at every watch.
+CREATE INDEX targets_by_place ON targets (place) WHERE place <> '';
+
 -- What a target was seen to hold, and may still.
 CREATE TABLE sightings (
   policy       TEXT NOT NULL,
