@@ -72,6 +72,11 @@ type Environment interface {
 	Teams() []string
 	// Stores returns the names of the stores.
 	Stores() []string
+	Restraints
+}
+
+// Restraints are what the configuration keeps the engine from.
+type Restraints interface {
 	// Freezes returns the times in which nothing is changed that can wait.
 	Freezes() []policies.Freeze
 	// Observes reports observe mode: nothing may be changed at xAI or in a store.

@@ -39,7 +39,6 @@ type View interface {
 
 // Marks are single facts of the journal. The methods are those of [journal.Journal].
 type Marks interface {
-	HoldOf(ctx context.Context, policy string) (journal.Hold, error)
 	LastEvent(ctx context.Context) (int64, error)
 	Loads(ctx context.Context) ([]journal.Load, error)
 	Meta(ctx context.Context, key string) (string, error)
@@ -56,6 +55,7 @@ type Map interface {
 type Inbox interface {
 	Place(ctx context.Context, o journal.Order) (int64, error)
 	OrderByID(ctx context.Context, id int64) (journal.Order, error)
+	HoldOf(ctx context.Context, policy string) (journal.Hold, error)
 	SetHold(ctx context.Context, now time.Time, policy string, h journal.Hold, e journal.Event) error
 	Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error
 }
@@ -85,13 +85,17 @@ type Scheduler interface {
 	LastTry() (time.Time, error)
 }
 
+// AtXAI is what only xAI knows of teams. A team that cannot be asked then is a row with an error.
+type AtXAI interface {
+	// Keys lists the keys of a team, of every team when none is named.
+	Keys(ctx context.Context, q KeysQuery) ([]KeyRow, error)
+	// ACLs lists what policies of a team, of every team for "", may name in their ACLs, and what they name beside that.
+	ACLs(ctx context.Context, team string) ([]ACLRow, error)
+}
+
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.
 type Actions interface {
-	// Keys lists the keys of a team, of every team when none is named. One that cannot be listed then is a row with an error.
-	Keys(ctx context.Context, q KeysQuery) ([]KeyRow, error)
-	// ACLs lists what policies of a team, of every team for "", may name in their ACLs, and what they name beside that. A team
-	// that cannot be asked about then is a row with an error.
-	ACLs(ctx context.Context, team string) ([]ACLRow, error)
+	AtXAI
 	// Plan foretells what would happen to the policies named, all when none is: the next rotation of each or, with until,
 	// every one that begins before then. It touches nothing.
 	Plan(ctx context.Context, policies []string, until time.Time) ([]PlanRow, error)

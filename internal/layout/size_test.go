@@ -71,3 +71,50 @@ func receiver(e ast.Expr) string {
 	}
 	return ""
 }
+
+// TestInterfaces: an interface stands where it is used, and has at most five methods of its own. One that needs more is made of
+// smaller ones, each of which a reader and a test understand alone. The journal's contract is the exception: its databases have
+// all of it, and nobody uses it whole.
+func TestInterfaces(t *testing.T) {
+	t.Parallel()
+	const most = 5
+	found := 0
+	err := filepath.WalkDir("../..", func(path string, e os.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case e.IsDir() && (strings.HasPrefix(e.Name(), ".") && path != "../.." || path == "../../rotation/journal" || e.Name() == "testdata"):
+			return filepath.SkipDir
+		case filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go"):
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, _ := n.(*ast.TypeSpec)
+			if spec == nil {
+				return true
+			}
+			if i, ok := spec.Type.(*ast.InterfaceType); ok {
+				found++
+				own := 0
+				for _, m := range i.Methods.List {
+					own += len(m.Names)
+				}
+				if own > most {
+					t.Errorf("%s: %s has %d methods, more than %d", path, spec.Name.Name, own, most)
+				}
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found < 30 {
+		t.Errorf("only %d interfaces were found", found)
+	}
+}
