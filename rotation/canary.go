@@ -54,7 +54,7 @@ func canaryOver(ctx context.Context, r *run, first target.Handle) (Outcome, bool
 	}
 	if row := r.reader.Row(first.ID); row.Error == "" && row.Fingerprint != rot.Fingerprint {
 		if row.Decision == journal.Overwrite && row.DecidedFor == row.Fingerprint {
-			rot.CanaryFrom = noTime // it is written again, and begins anew
+			rot.CanaryFrom = noTime // it is written again, and the wait starts over
 			return moved, false
 		}
 		return failed(reason.Errorf(reason.DriftFound, "the canary %s does not hold the new key %s any more; `rotator resolve %s --target %s --overwrite` writes it again, `rotator rollback %s` takes the new key back",

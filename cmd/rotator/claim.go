@@ -27,7 +27,7 @@ func (a *cli) claimCommand() *cobra.Command {
 only compares keys and targets, and changes nothing.
 
 With --moved the original is gone, and this installation goes on in its place, once everything was compared. With --copy the
-original still runs: this one lets go of every key and begins anew beside it, so that it never touches the original's keys.
+original still runs: this one lets go of every key and starts fresh beside it, so that it never touches the original's keys.
 Stop the daemons first, and start them again afterwards.`,
 		Example: "  rotator state claim --moved --why 'the old host is scrapped'\n  rotator state claim --copy --why 'staging, from a copy of production'",
 		Args:    cobra.NoArgs,

@@ -18,7 +18,7 @@ func (a *cli) decommissionCommand() *cobra.Command {
 		Use:   "decommission POLICY...",
 		Short: "End policies: turn their keys off and delete them, without a successor",
 		Long: `Decommission retires the keys of a policy that is no longer wanted, whether it is still in a file or was removed. No
-rotation begins any more. Each key is turned off once xAI's usage proves that nobody needs it (retire.require_idle, else 24h), or
+new rotation will start. Each key is turned off once xAI's usage proves that nobody needs it (retire.require_idle, else 24h), or
 at once with --accept-outage; it is deleted after the soak. A hold, a freeze, and a target of another policy that holds the key
 keep it as it is. What stays in the policy's own targets is the value of a key that is dead: stores cannot remove it.
 
@@ -59,5 +59,5 @@ func decommissioned(row api.StatusRow, toTheEnd bool) (bool, string) {
 	case toTheEnd:
 		return false, ""
 	}
-	return true, "no rotation begins any more; its keys are turned off when nobody uses them, and deleted after the soak; `rotator abort " + row.Policy + "` takes that back"
+	return true, "no new rotation will start; its keys are turned off when nobody uses them, and deleted after the soak; `rotator abort " + row.Policy + "` takes that back"
 }

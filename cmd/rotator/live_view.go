@@ -135,7 +135,7 @@ func sentence(e api.EventRow) string {
 	case journal.KeyRevoked:
 		return strings.TrimSuffix("key "+d["key_id"]+" ends now; it was read from "+d["readers"], "; it was read from ")
 	case journal.Decommission:
-		return "decommissioned: no rotation begins any more"
+		return "decommissioned: no new rotation will start"
 	case journal.DecommissionEnded:
 		return strings.TrimSuffix("its keys are gone; their values are left in "+d["targets"], "; their values are left in ")
 	case journal.DecommissionWithdrawn:

@@ -26,7 +26,7 @@ func (a *cli) orderCommand(c *cobra.Command, make func(l *connection, policy str
 	c.Args = cobra.MinimumNArgs(1)
 	c.ValidArgsFunction = a.completePolicies
 	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c.Context(), names, f, make) }
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop looking after this `DURATION`, such as 10m; what was asked for stays wanted")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
 	outputFlag(c, &f.json)
 	return c
 }
@@ -36,7 +36,7 @@ func (a *cli) each(ctx context.Context, names []string, f orderFlags, make func(
 	if f.timeout < 0 {
 		return usage(errors.New("--timeout must not be negative"), "Give a duration such as 10m.")
 	}
-	if _, err := make(nil, ""); err != nil { // a misuse is told before anything is opened
+	if _, err := make(nil, ""); err != nil { // report a usage error before anything is opened
 		return err
 	}
 	l, names, err := a.actOn(ctx, names)

@@ -40,7 +40,7 @@ On a terminal it asks twice; --yes answers.`,
 	c.Flags().BoolVar(&f.accept, "accept-outage", false, "consumers that read the key are cut off (required)")
 	c.Flags().StringVar(&f.why, "why", "", "`REASON`, for the record (required)")
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
-	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop looking after this `DURATION`, such as 10m; the key stays to be ended")
+	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
 	outputFlag(c, &f.json)
 	return c
 }

@@ -57,7 +57,7 @@ func (a *cli) runOnce(ctx context.Context) (err error) {
 		return err
 	}
 	if stuck > 0 {
-		return failed(fmt.Errorf("%d of %s did not get on", stuck, app.CountPolicies(len(all))), "`rotator status` shows why; the next run tries again.")
+		return failed(fmt.Errorf("%d of %s made no progress", stuck, app.CountPolicies(len(all))), "`rotator status` shows why; the next run tries again.")
 	}
 	return nil
 }

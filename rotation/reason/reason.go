@@ -120,7 +120,7 @@ var All = []Info{
 	{NoTargets, true, "Every target of the policy was left or dropped by a human.", "Edit the policy's targets, or resolve one with --overwrite."},
 	{XAIRefused, true, "xAI refuses the request itself: ACLs that the team does not have, a limit, a name.", "rotator check; compare key.acls with rotator plan."},
 	{VerifyModel, true, "xAI does not offer the model that a key is to prove itself with: it was retired, or the team or the key may not use it. Consumers keep the key in use.",
-		"Name another model in verify.model, which key.acls must allow; a rotation that exposed no key begins anew by itself. rotator check tries the model."},
+		"Name another model in verify.model, which key.acls must allow; a rotation whose new key no consumer has read starts again by itself. rotator check tries the model."},
 	{ManagementKey, true, "xAI refuses the team's management key: it was revoked, lacks a right, or belongs to another team.", "Put a valid management key where the configuration refers to (rotator check --permissions prints what it must be allowed); it is read again by itself, but a credential of systemd only when the service starts anew."},
 	{ConfigMissing, true, "The configuration lacks a store or a team that this policy needs, or it cannot be made from it.", "rotator status names what is wrong with the configuration; fix it, then rotator reload."},
 	{TooManyAttempts, true, "Several creates ended without a known outcome; no more keys are made until they are settled.", "It clears when the quarantine is over; if not, see rotator keys."},
