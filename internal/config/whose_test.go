@@ -112,6 +112,10 @@ func TestProgramsAreToldLittle(t *testing.T) {
 	if want := "AWS_REGION=eu-west-1 HOME=/nowhere LANG=C PATH=" + os.Getenv("PATH"); err != nil || answer.Reveal() != want {
 		t.Errorf("the program is told %q, %v, want %q", answer.Reveal(), err, want)
 	}
+	where, _ := parseCommand("command:"+program(t, "pwd"), e)
+	if answer, err := where.Read(t.Context()); err != nil || answer.Reveal() != "/" {
+		t.Errorf("it is run in %s, %v", answer.Reveal(), err)
+	}
 	for _, text := range []string{"command:A=b", "command:A=b true", "command:=b /bin/true", "command:a-b=c /bin/true"} {
 		if _, ok := parseCommand(text, e); ok {
 			t.Errorf("%q is a command", text)
