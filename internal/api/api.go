@@ -91,6 +91,8 @@ type AtXAI interface {
 	Keys(ctx context.Context, q KeysQuery) ([]KeyRow, error)
 	// ACLs lists what policies of a team, of every team for "", may name in their ACLs, and what they name beside that.
 	ACLs(ctx context.Context, team string) ([]ACLRow, error)
+	// Identify says which key a value is, or has the fingerprint or the id. Nothing of the value is kept.
+	Identify(ctx context.Context, q IdentifyRequest) ([]IdentityRow, error)
 }
 
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.

@@ -39,6 +39,7 @@ func (c *Server) control() http.Handler {
 		"GET /v1/keys":              {[]string{"team", "unmanaged", "wide", "unused_for"}, c.getKeys},
 		"GET /v1/acls":              {[]string{"team"}, c.getACLs},
 		"GET /v1/keys/{id}":         {nil, c.getKey},
+		"POST /v1/identify":         {nil, c.postIdentify},
 		"GET /v1/plan":              {[]string{"policy", "until"}, c.getPlan},
 		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},

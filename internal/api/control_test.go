@@ -32,6 +32,11 @@ func (a *actions) ACLs(_ context.Context, team string) ([]api.ACLRow, error) {
 	return nil, nil
 }
 
+func (a *actions) Identify(_ context.Context, q api.IdentifyRequest) ([]api.IdentityRow, error) {
+	a.asked = append(a.asked, fmt.Sprintf("identify %+v", q))
+	return nil, nil
+}
+
 func (a *actions) Plan(_ context.Context, named []string, until time.Time) ([]api.PlanRow, error) {
 	a.asked = append(a.asked, "plan "+strings.Join(named, "+")+" until "+until.Format(time.TimeOnly))
 	at := noon.Add(1500 * time.Millisecond).In(time.FixedZone("", 7200))

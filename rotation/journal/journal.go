@@ -233,6 +233,9 @@ type Reader interface {
 	Keys(ctx context.Context, ids []string) ([]Key, error)
 	// KeysByName returns those of the names' keys that were ever recorded, also those whose create had no effect.
 	KeysByName(ctx context.Context, names []string) ([]Key, error)
+	// KeysByFingerprint returns those of the fingerprints' keys that were ever recorded, also gone ones, oldest first. It leads
+	// from a value to its key.
+	KeysByFingerprint(ctx context.Context, prints []string) ([]Key, error)
 	// Teams returns what is known of the teams.
 	Teams(ctx context.Context) ([]Team, error)
 	// Events returns events with an id above after, oldest first, at most limit.

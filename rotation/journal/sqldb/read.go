@@ -204,6 +204,11 @@ func (db *DB) KeysByName(ctx context.Context, names []string) ([]journal.Key, er
 	return named(ctx, db, "name", names)
 }
 
+// KeysByFingerprint implements journal.Reader.
+func (db *DB) KeysByFingerprint(ctx context.Context, prints []string) ([]journal.Key, error) {
+	return named(ctx, db, "fingerprint <> '' AND fingerprint", prints)
+}
+
 // named are the keys whose column holds one of values. What is kept for ever is never read as a whole.
 func named(ctx context.Context, db *DB, column string, values []string) ([]journal.Key, error) {
 	if len(values) == 0 {
