@@ -18,8 +18,8 @@ func (a *cli) planCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "plan [POLICY...]",
 		Short: "Show what would happen and when, without touching anything",
-		Long: `Plan reads the targets, asks each key found there who it is, and says what would be adopted, created, promoted, disabled
-and deleted, and when: the rotation in flight and the next one, and what a window or a freeze delays. It warns of permissions
+		Long: `Plan reads the targets, asks each key found there who it is, and says what would be adopted, created, promoted, updated,
+disabled and deleted, and when: the rotation in flight and the next one, and what a window or a freeze delays. It warns of permissions
 that grow, and of overlaps that are too short for the caches of the stores' clients.
 
 With --until it says every rotation that begins before then, if each succeeds at once. -o ics answers with a calendar.`,

@@ -167,7 +167,7 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 	}
 	listedKeys := make([]journal.ListedKey, len(list.Keys))
 	for i := range list.Keys {
-		listedKeys[i] = listedKey(list.Keys[i])
+		listedKeys[i] = listedKey(found[i])
 	}
 	if err := l.o.Book.SaveList(ctx, l.o.Now(), known.Name, listedKeys); err != nil {
 		return err
@@ -186,7 +186,7 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 			orphans = append(orphans, k.Key.ID)
 		}
 		if k.Reopen {
-			errs = append(errs, l.o.Book.Reopen(ctx, l.o.Now(), k.Ref, listedKey(k.Key)))
+			errs = append(errs, l.o.Book.Reopen(ctx, l.o.Now(), k.Ref, listedKey(k)))
 		}
 	}
 	return errors.Join(append(errs,
@@ -196,8 +196,13 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 		l.lookForRights(ctx, team, known.Name))...)
 }
 
-func listedKey(k xai.Key) journal.ListedKey {
-	return journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: k.Expiry(), Grant: GrantOf(k).String()}
+// listedKey is what the journal records of a key. What a stranger's key may do is nobody's business, and takes time to write.
+func listedKey(k Key) journal.ListedKey {
+	listed := journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: k.Expiry()}
+	if k.Kind != Unmanaged {
+		listed.Grant = GrantOf(k.Key).String()
+	}
+	return listed
 }
 
 // GrantOf is what a key may do, as xAI shows it.
