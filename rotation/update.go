@@ -14,6 +14,7 @@ import (
 	"rotator/rotation/grant"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
+	"rotator/rotation/target"
 	"rotator/xai"
 )
 
@@ -75,12 +76,22 @@ func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
 	k = r.rec.Key(k.Ref)
 	i := slices.IndexFunc(list.Keys, func(have xai.Key) bool { return have.ID == k.ID })
 	shown, _ := grant.Read(k.Shown)
-	if i < 0 || list.Keys[i].Modified.Before(shown.Modified.Truncate(time.Microsecond)) { // it is gone, or the list lags
-		k.UpdateAt, k.UpdateFor = r.now().Add(settlePace), wordFor(r, k)
+	switch {
+	case i < 0: // it is gone, which its value tells
+		k.UpdateAt, k.UpdateFor = r.now().Add(r.engine.limits.Watch), wordFor(r, k)
+		return waits(k.UpdateAt, "")
+	case lags(r, list.Keys[i], shown):
+		k.UpdateAt, k.UpdateFor = r.now().Add(target.Lag), wordFor(r, k)
 		return waits(k.UpdateAt, "")
 	}
 	have = showsNow(k, list.Keys[i])
 	return follow(ctx, r, k, have)
+}
+
+// lags reports that a list shows a key as it was before our last update of it.
+func lags(r *run, have xai.Key, shown grant.Grant) bool {
+	at := shown.Modified.Truncate(time.Microsecond)
+	return !have.Modified.IsZero() && have.Modified.Before(at) && r.clock().Later().Sub(at).Abs() < target.Lag
 }
 
 // follow sends what is to be changed of a key that was just listed, and records what needs no change any more.
@@ -89,9 +100,11 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	v := grant.Compare(r.policy, k, factsFor(r, have, late))
 	changes := slices.DeleteFunc(slices.Clone(v.Changes), func(c grant.Change) bool { return c.Part != grant.Expiry && r.rec.Hold.Stops(r.now()) })
 	look, landing := landsUntil(r, late)
-	if !landing && len(changes) == len(v.Changes) { // what xAI shows can change no more but by what is sent now
+	settled := func() { // what xAI shows can change no more but by what is sent now
 		for _, e := range late {
-			r.runner.Settle(e.ID)
+			if !landing && len(changes) == len(v.Changes) {
+				r.runner.Settle(e.ID)
+			}
 		}
 	}
 	if len(changes) > 0 {
@@ -101,12 +114,14 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 		} else if err != nil {
 			return failUpdate(r, r.rec.Key(k.Ref), err)
 		}
-		return sendAll(ctx, r, k, changes)
+		settled()
+		return sendAll(ctx, r, r.rec.Key(k.Ref), changes)
 	}
 	if landing {
 		k.UpdateFor, k.UpdateAt = wordFor(r, k), look
 		return waits(k.UpdateAt, reason.WaitQuarantine)
 	}
+	settled()
 	accept(r, k, v, have, v.Edited...)
 	if len(v.Drift) > 0 {
 		told := k.Drift

@@ -335,3 +335,25 @@ func TestUpdateWaits(t *testing.T) {
 	b.settled()
 	b.check()
 }
+
+// A list that does not know of an update yet is taken for no change by somebody else.
+func TestUpdateIsListedLate(t *testing.T) {
+	b := newBench(t, xaisim.Options{UpdateLag: 90 * time.Second})
+	b.load(keyed(justChat+", qps: 5, enforce: true", quick, targetA))
+	b.run(16 * time.Minute)
+	b.lists()
+	b.run(14*time.Minute + 59*time.Second)
+	b.load(keyed(wider+", qps: 6, enforce: true", quick, targetA))
+	b.run(time.Second)
+	b.lists()
+	b.run(20 * time.Minute)
+	b.lists()
+	b.run(time.Hour)
+	if n := b.sim.Calls()["update"]; n != 2 || b.count(journal.KeyDrifted) > 0 {
+		b.violated("%d updates, %d times told that somebody changed the key", n, b.count(journal.KeyDrifted))
+	}
+	b.granted()
+	b.is(health.OK, "")
+	b.settled()
+	b.check()
+}

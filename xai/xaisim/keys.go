@@ -18,6 +18,8 @@ type key struct {
 	tpm            *string
 
 	created, modified time.Time
+	former            *key // what lists show until then, of a key that was updated
+	formerUntil       time.Time
 	expires           time.Time  // zero: never
 	gone              time.Time  // deleted at; zero: it is there
 	shown             switches   // disabled, as the Management API tells

@@ -42,7 +42,11 @@ func micro(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.0000
 
 // listed is a key object as lists spell it: half of them the other way.
 func (k *key) listed(now time.Time) map[string]any {
-	o := k.object(now)
+	shown := k
+	if k.former != nil && now.Before(k.formerUntil) {
+		shown = k.former
+	}
+	o := shown.object(now)
 	o["acl_strings"] = o["aclStrings"]
 	delete(o, "aclStrings")
 	if k.order%2 == 0 {
