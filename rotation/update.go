@@ -29,7 +29,7 @@ func update(ctx context.Context, r *run) (all Outcome) {
 	}
 	for i := 0; i < len(r.rec.Keys); i++ {
 		k := &r.rec.Keys[i]
-		if !updates(r, k) || unwritten(r, k) {
+		if !followsPolicy(r, k) || unwritten(r, k) {
 			continue
 		}
 		out := updateKey(ctx, r, k)
@@ -265,11 +265,11 @@ func landsUntil(r *run, late []journal.Effect) (look time.Time, landing bool) {
 // owesLook reports that an update without an answer may have changed a key, so that it is looked at once more.
 func owesLook(r *run, e journal.Effect) bool {
 	k, p := r.rec.Key(e.Key), &r.rec.Policy
-	return e.State == journal.EffectUnknown && k != nil && p.RemovedAt.IsZero() && !p.Leaving() && updates(r, k)
+	return e.State == journal.EffectUnknown && k != nil && p.RemovedAt.IsZero() && !p.Leaving() && followsPolicy(r, k)
 }
 
-// updates reports whether a key follows its policy.
-func updates(r *run, k *journal.Key) bool {
+// followsPolicy reports whether a key follows its policy.
+func followsPolicy(r *run, k *journal.Key) bool {
 	return grant.Follows(k) && k.Team == r.policy.Team && k.Health != journal.HealthDead
 }
 

@@ -132,6 +132,36 @@ func TestUpdateSwitches(t *testing.T) {
 	}
 }
 
+// What an update leaves as it is, refuses, and what lists know of it late.
+func TestUpdatesThatDoNotShow(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, xaisim.Options{Ignored: []string{"qps"}, Fixed: []string{"tpm"}, UpdateLag: time.Minute})
+	id, _ := w.AddKey(team, "k", "api-key:model:*")
+	if r := put(w, id, `"qps":3,"qpm":4`, "qps,qpm"); r.status != 200 || r.o["qps"] != nil || r.o["qpm"] != 4.0 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := put(w, id, `"tpm":"5"`, "tpm"); r.status != 400 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	listed := func() any {
+		return w.manage("GET", "/auth/teams/"+team+"/api-keys", "").o["apiKeys"].([]any)[0].(map[string]any)["qpm"]
+	}
+	if got := listed(); got != nil {
+		t.Errorf("a list knows at once: %v", got)
+	}
+	w.Advance(time.Minute)
+	if got := listed(); got != 4.0 {
+		t.Errorf("a list shows %v", got)
+	}
+	w.Set(func(o *xaisim.Options) { o.Fixed = []string{""} })
+	if r := put(w, id, `"qpm":6`, "qpm"); r.status != 400 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+	if r := put(w, id, `"disabled":true`, "disabled"); r.status != 200 {
+		t.Errorf("%d %s", r.status, r.body)
+	}
+}
+
 func TestActiveOnlyLeavesOutExpiredKeys(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, xaisim.Options{})
