@@ -224,7 +224,8 @@ func guidesScenarios() (out []scenario) {
 		switch s.name {
 		case "first rotation, one target", "ordinary rotation, one target", "ordinary rotation, three targets", "abort, one target",
 			"rollback from live, one target", "rollback from promoting, three targets", "rollback from retiring, one target",
-			"revive, one target", "compromised, one target", "superseded, one target", "successor bad after the promote, one target":
+			"revive, one target", "compromised, one target", "superseded, one target", "successor bad after the promote, one target",
+			"limits edited", "rights narrowed, then widened", "key edited, staged", "key edited, promoting", "keys that expire, and limits edited":
 			before := s.before
 			s.before = func(b *bench) {
 				b.sim.Set(func(o *xaisim.Options) { o.GuidesOnly = true })
