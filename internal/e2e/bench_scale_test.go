@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"rotator/internal/testenv/vaulttest"
 	"rotator/policies"
@@ -152,7 +154,7 @@ func seed(b *testing.B, p *parts, j *sqldb.DB, loaded map[string]*policies.Polic
 				rec.Keys = append(rec.Keys, journal.Key{Ref: id, ID: id, Policy: c.Policy, Team: "research", Name: "rotator-" + c.Policy, Fingerprint: fingerprint,
 					Origin: journal.OfAdoption, State: journal.LiveKey, CreatedAt: yesterday, ExposedAt: yesterday, LiveAt: yesterday, Health: "ok", HealthAt: yesterday})
 				rec.Targets = append(rec.Targets, journal.Target{TargetID: journal.TargetID{Store: "local", Path: path}, Policy: c.Policy,
-					Status: journal.TargetOK, KeyID: id, Fingerprint: fingerprint, Replaceable: fingerprint, ContactAt: yesterday, SeenAt: yesterday})
+					Status: journal.TargetOK, Place: placeOf(b, p.path("secrets", path)), KeyID: id, Fingerprint: fingerprint, Replaceable: fingerprint, ContactAt: yesterday, SeenAt: yesterday})
 				return j.Commit(b.Context(), c, rec, true)
 			})
 		}
@@ -160,6 +162,16 @@ func seed(b *testing.B, p *parts, j *sqldb.DB, loaded map[string]*policies.Polic
 			b.Fatal(err)
 		}
 	}
+}
+
+// placeOf is the place of a file as the store of files tells it.
+func placeOf(b *testing.B, path string) string {
+	b.Helper()
+	var folder unix.Stat_t
+	if err := unix.Stat(filepath.Dir(path), &folder); err != nil {
+		b.Error(err)
+	}
+	return fmt.Sprintf("%d:%d/%s#", folder.Dev, folder.Ino, filepath.Base(path))
 }
 
 // BenchmarkLag is how late rotations begin when 2,000 policies come due over one minute, and the store of one of them

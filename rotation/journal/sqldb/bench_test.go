@@ -1,6 +1,8 @@
 package sqldb
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -101,6 +103,57 @@ func BenchmarkLoad(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// BenchmarkRoundInFile is what the daemon asks of the journal for each of 256 policies at rest that come to their watch together,
+// among 100,000: the claim, the record, whether another target is the same place, and the commit.
+func BenchmarkRoundInFile(b *testing.B) {
+	const all, some = 100_000, 256
+	db := benchmarkDB(b, benchmarkSpecs(all))
+	err := db.write(b.Context(), func(ctx context.Context, t tx) error {
+		for _, s := range []string{
+			`UPDATE policies SET next_run_at = first_seen - 1000000 + abs(random() % 900000000)`,
+			`UPDATE policies SET watch_at = next_run_at`,
+			`INSERT INTO targets (policy, store, path, field, place, status) SELECT name, 's', name, 'f', 'place of ' || name, 'ok' FROM policies`,
+		} {
+			if _, err := t.exec(ctx, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	at := time.Now().Add(time.Hour)
+	for b.Loop() {
+		claims, err := db.ClaimResting(b.Context(), "me", at, some)
+		if err != nil || len(claims) != some {
+			b.Fatal(len(claims), err)
+		}
+		names := make([]string, some)
+		for i, c := range claims {
+			names[i] = c.Policy
+		}
+		recs, err := db.LoadAll(b.Context(), names)
+		if err != nil {
+			b.Fatal(err)
+		}
+		done := make([]journal.Outcome, some)
+		for i, rec := range recs {
+			if found, err := db.TargetsAt(b.Context(), "s", rec.Targets[0].Place); err != nil || len(found) != 1 {
+				b.Fatal(found, err)
+			}
+			rec.Policy.WatchAt = at.Add(15 * time.Minute)
+			rec.Policy.NextRunAt, rec.Targets[0].SeenAt = rec.Policy.WatchAt, at
+			done[i] = journal.Outcome{Claim: claims[i], Record: rec}
+		}
+		errs, err := db.CommitAll(b.Context(), done)
+		if err := errors.Join(append(errs, err)...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N)/some, "µs/watch")
 }
 
 // BenchmarkSetPolicies100k loads 100,000 policies: new ones, and the same again.
