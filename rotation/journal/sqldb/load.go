@@ -29,30 +29,46 @@ func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) 
 	return recs[0], nil
 }
 
-// LoadAll implements journal.Reader. It takes one statement for a thousand policies as for one, and so sees one state of
-// the database.
+// LoadAll implements journal.Reader. It sees one state of the database. Where a statement is a message to a server, one
+// statement reads the rows of all tables; otherwise there is one for each table, whose rows need not be made alike.
 func (db *DB) LoadAll(ctx context.Context, policies []string) ([]*journal.Record, error) {
 	recs := make([]*journal.Record, len(policies))
 	if len(policies) == 0 {
 		return recs, nil
 	}
 	found := make(map[string]*journal.Record, len(policies)) // policy name → its record
-	err := db.ask(ctx, func(ctx context.Context, t tx) error {
-		these, list := db.oneOf(1, policies)
-		return t.query(ctx, func(scan func(...any) error) error {
-			var n int
-			var name, row string
-			if err := scan(&n, &name, &row); err != nil {
-				return err
+	recordOf := func(name string) *journal.Record {
+		rec := found[name]
+		if rec == nil {
+			rec = new(journal.Record)
+			found[name] = rec
+		}
+		return rec
+	}
+	these, list := db.oneOf(1, policies)
+	var err error
+	if db.shared() {
+		err = db.ask(ctx, func(ctx context.Context, t tx) error {
+			return t.query(ctx, func(scan func(...any) error) error {
+				var n int
+				var name, row string
+				if err := scan(&n, &name, &row); err != nil {
+					return err
+				}
+				return parts[n].add(recordOf(name), []byte(row))
+			}, db.loading(these), list)
+		})
+	} else {
+		err = db.read(ctx, func(ctx context.Context, t tx) error {
+			clear(found)
+			for _, p := range parts {
+				if err := p.read(ctx, t, these, list, recordOf); err != nil {
+					return err
+				}
 			}
-			rec := found[name]
-			if rec == nil {
-				rec = new(journal.Record)
-				found[name] = rec
-			}
-			return parts[n].add(rec, []byte(row))
-		}, db.loading(these), list)
-	})
+			return nil
+		})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", strings.Join(policies, ", "), err)
 	}
@@ -67,10 +83,12 @@ func (db *DB) LoadAll(ctx context.Context, policies []string) ([]*journal.Record
 }
 
 // A part is what one table has of a record. Its query finds, of the policies @these, their names and the table's rows as
-// JSON arrays of their columns: one statement has the rows of all tables, and they differ in their columns.
+// JSON arrays of their columns: one statement has the rows of all tables, and they differ in their columns. read adds the rows
+// of one table as they are.
 type part struct {
 	query string
 	add   func(rec *journal.Record, row []byte) error
+	read  func(ctx context.Context, t tx, these string, list any, of func(policy string) *journal.Record) error
 }
 
 func partOf[T any](from table[T], policy, where string, put func(*journal.Record, T)) part {
@@ -83,6 +101,18 @@ func partOf[T any](from table[T], policy, where string, put func(*journal.Record
 			}
 			put(rec, v)
 			return nil
+		},
+		read: func(ctx context.Context, t tx, these string, list any, of func(string) *journal.Record) error {
+			var name string
+			var v T // every row sets every field
+			places := append([]any{&name}, from.fields(&v)...)
+			return t.query(ctx, func(scan func(...any) error) error {
+				if err := scan(places...); err != nil {
+					return fmt.Errorf("%s: %w", from.name, err)
+				}
+				put(of(name), v)
+				return nil
+			}, "SELECT "+policy+", "+from.columns+" FROM "+from.name+" WHERE "+policy+" "+these+where, list)
 		},
 	}
 }
