@@ -132,7 +132,7 @@ func (r *run) work(ctx context.Context, stopping func() bool) error {
 		return journal.ErrLost
 	}
 	if err != nil {
-		r.notes = append(r.notes, note{"turn", failed(err)})
+		r.notes = append(r.notes, note{"turn", Outcome{Err: err, Reason: reason.Of(err)}})
 	}
 	noteSkew(r)
 	r.conclude()

@@ -118,8 +118,10 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 		return sendAll(ctx, r, r.rec.Key(k.Ref), changes)
 	}
 	if landing {
-		k.UpdateFor, k.UpdateAt = wordFor(r, k), look
-		return waits(k.UpdateAt, reason.WaitQuarantine)
+		return looksAt(r, k, look)
+	}
+	if len(v.Changes) > 0 { // whose cause the rows of late updates still tell
+		return waits(r.rec.Hold.Until, reason.Held)
 	}
 	settled()
 	accept(r, k, v, have, v.Edited...)
@@ -170,8 +172,20 @@ func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change
 		k.UpdateFor, k.UpdateAt = wordFor(r, k), r.now().Add(refusedPace)
 		return standingUpdate(k)
 	}
+	if look, landing := landsUntil(r, lateUpdates(r, k)); landing { // a list may lag: what was sent just now is not sent again by it
+		return looksAt(r, k, look)
+	}
 	return moved
 }
+
+// looksAt has a key wait for its next look, while an update may land late.
+func looksAt(r *run, k *journal.Key, at time.Time) Outcome {
+	k.UpdateFor, k.UpdateAt = wordFor(r, k), at
+	return waits(at, reason.WaitQuarantine)
+}
+
+// listLag is how long lists may lag behind a change of a key.
+const listLag = 2 * time.Minute
 
 // refusedPace is the pause before an update is tried again that xAI refused: people may give the management key the right.
 const refusedPace = time.Hour
@@ -247,12 +261,12 @@ func lateUpdates(r *run, k *journal.Key) (late []journal.Effect) {
 	return late
 }
 
-// landsUntil is when a key is looked at again of which some updates may still land: each minute, and when the last of them cannot
-// any more. false: none can. Where xAI does not tell the time, that is never known.
+// landsUntil is when a key is looked at again of which some updates may still land, or have landed since the list was made that is
+// shown: each minute, and when neither can be any more. false: neither can. Where xAI does not tell the time, that is never known.
 func landsUntil(r *run, late []journal.Effect) (look time.Time, landing bool) {
 	var quiet time.Time
 	for _, e := range late {
-		if effect.Pending(e, r.clock()) {
+		if e.QuietAt = e.QuietAt.Add(listLag); effect.Pending(e, r.clock()) {
 			quiet, landing = later(quiet, e.QuietAt), true
 		}
 	}

@@ -40,6 +40,7 @@ func TestKeysFollowTheirPolicies(t *testing.T) {
 		b := newBench(t, xaisim.Options{
 			GuidesOnly: rapid.Bool().Draw(r, "guides only"),
 			ListLag:    rapid.SampledFrom([]time.Duration{0, 20 * time.Second}).Draw(r, "list lag"),
+			UpdateLag:  rapid.SampledFrom([]time.Duration{0, 0, 20 * time.Second, 90 * time.Second}).Draw(r, "update lag"),
 			Fixed:      rapid.SampledFrom([][]string{nil, nil, nil, {"expireTime"}, {"aclStrings"}, {""}}).Draw(r, "fixed"),
 			Ignored:    rapid.SampledFrom([][]string{nil, nil, nil, {"qps"}, {"expireTime"}}).Draw(r, "ignored"),
 		})

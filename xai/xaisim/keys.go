@@ -18,14 +18,14 @@ type key struct {
 	tpm            *string
 
 	created, modified time.Time
-	former            *key // what lists show until then, of a key that was updated
-	formerUntil       time.Time
 	expires           time.Time  // zero: never
 	gone              time.Time  // deleted at; zero: it is there
 	shown             switches   // disabled, as the Management API tells
 	refused           []switches // disabled, as each cluster of the inference API acts; one when there are no clusters
 	current           *credential
 	credentials       []*credential // current included
+
+	views []view // what lists show instead, oldest first
 
 	uses     int
 	lastUsed time.Time
@@ -277,6 +277,7 @@ func (s *Sim) ChangeKey(id string, change func(*KeyTruth)) bool {
 	return s.withKey(id, func(k *key, now time.Time) {
 		t := k.truth(now)
 		change(&t)
+		s.changing(k, now)
 		k.name, k.acls, k.qps, k.qpm, k.tpm, k.expires, k.modified = t.Name, t.ACLs, t.QPS, t.QPM, t.TPM, t.Expires, now
 	})
 }

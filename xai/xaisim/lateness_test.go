@@ -47,6 +47,29 @@ func TestPropagation(t *testing.T) {
 	}
 }
 
+func TestListsLagBehindUpdates(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, xaisim.Options{UpdateLag: 30 * time.Second})
+	id, _ := w.create("k")
+	name := func() any {
+		for _, k := range w.manage("GET", "/auth/teams/"+team+"/api-keys", "").o["apiKeys"].([]any) {
+			if k := k.(map[string]any); k["apiKeyId"] == id {
+				return k["name"]
+			}
+		}
+		return nil
+	}
+	for i, want := range []string{"k", "k", "a", "b"} {
+		if i < 2 {
+			w.manage("PUT", "/auth/api-keys/"+id, `{"apiKey":{"name":"`+[]string{"a", "b"}[i]+`"},"fieldMask":"name"}`)
+		}
+		if got := name(); got != want {
+			t.Errorf("step %d: listed as %v, want %s", i, got, want)
+		}
+		w.Advance(15*time.Second + time.Duration(i/2)*time.Millisecond)
+	}
+}
+
 func TestLists(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, xaisim.Options{ListLag: 30 * time.Second})

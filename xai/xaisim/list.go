@@ -3,6 +3,7 @@ package xaisim
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -40,13 +41,29 @@ func redacted(plain string) string { return "xai-..." + plain[len(plain)-4:] }
 
 func micro(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
+// view is a key object as lists show it until they learn of a change.
+type view struct {
+	until time.Time
+	o     map[string]any
+}
+
+// changing has lists show k as it is for a while yet.
+func (s *Sim) changing(k *key, now time.Time) {
+	if s.o.UpdateLag > 0 {
+		k.views = slices.DeleteFunc(k.views, func(v view) bool { return !v.until.After(now) })
+		k.views = append(k.views, view{now.Add(s.o.UpdateLag), k.object(now)})
+	}
+}
+
 // listed is a key object as lists spell it: half of them the other way.
 func (k *key) listed(now time.Time) map[string]any {
-	shown := k
-	if k.former != nil && now.Before(k.formerUntil) {
-		shown = k.former
+	o := k.object(now)
+	for _, v := range k.views {
+		if v.until.After(now) {
+			o = maps.Clone(v.o)
+			break
+		}
 	}
-	o := shown.object(now)
 	o["acl_strings"] = o["aclStrings"]
 	delete(o, "aclStrings")
 	if k.order%2 == 0 {

@@ -143,11 +143,10 @@ func (s *Sim) update(q request) answer {
 		changes = append(changes, change)
 		other = other || name != "disabled"
 	}
-	if was := *k; s.o.UpdateLag > 0 {
-		k.former, k.formerUntil = &was, q.at.Add(s.o.UpdateLag)
-	}
-	if k.modified = q.at; s.o.UpdateLag > 0 && !q.at.After(k.former.modified) { // no two updates bear one time
-		k.modified = k.former.modified.Add(time.Microsecond)
+	was := k.modified
+	s.changing(k, q.at)
+	if k.modified = q.at; s.o.UpdateLag > 0 && !q.at.After(was) { // no two updates bear one time
+		k.modified = was.Add(time.Microsecond)
 	}
 	for _, change := range changes {
 		change()

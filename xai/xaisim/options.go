@@ -16,7 +16,7 @@ type Options struct {
 	Clusters      []string                         // host names; nil: three of them
 	Propagation   func(r *rand.Rand) time.Duration // how late a cluster learns of a new secret; nil: 0.5 to 1.5 s
 	ListLag       time.Duration                    // how late lists learn of a create or a delete
-	UpdateLag     time.Duration                    // how late lists learn of an update
+	UpdateLag     time.Duration                    // how late lists learn of a change of a key
 	DeleteLag     time.Duration                    // how much longer a deleted key is accepted
 	DisableLag    time.Duration                    // how much longer a disabled key is accepted
 	DisableSpread time.Duration                    // each cluster learns of a disable so much later than the one before it
