@@ -24,12 +24,12 @@ import (
 // An update without an answer may land late. It is repeated with what is wanted now, the key is looked at every minute, and once more
 // when nothing can land: only then is it told as done, so that no late one undoes what people were told of.
 func update(ctx context.Context, r *run) (all Outcome) {
-	if !r.rec.Policy.RemovedAt.IsZero() || r.rec.Policy.Leaving() {
+	if !r.rec.Policy.RemovedAt.IsZero() && !r.rec.Policy.Leaving() {
 		return nothing
 	}
 	for i := 0; i < len(r.rec.Keys); i++ {
 		k := &r.rec.Keys[i]
-		if !followsPolicy(r, k) || unwritten(r, k) {
+		if !followsPolicy(k) || unwritten(r, k) {
 			continue
 		}
 		out := updateKey(ctx, r, k)
@@ -52,7 +52,7 @@ func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
 	}
 	have, known := grant.Read(k.Listed)
 	late := lateUpdates(r, k)
-	v := grant.Compare(r.policy, k, factsFor(r, have, late))
+	v := grant.Compare(r.policy, k, factsFor(r, k, have, late))
 	if known && v.Idle() && len(late) == 0 {
 		restUpdate(r, k, have)
 		return nothing
@@ -97,8 +97,8 @@ func lags(r *run, have xai.Key, shown grant.Grant) bool {
 // follow sends what is to be changed of a key that was just listed, and records what needs no change any more.
 func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outcome {
 	late := lateUpdates(r, k)
-	v := grant.Compare(r.policy, k, factsFor(r, have, late))
-	changes := slices.DeleteFunc(slices.Clone(v.Changes), func(c grant.Change) bool { return c.Part != grant.Expiry && r.rec.Hold.Stops(r.now()) })
+	v := grant.Compare(r.policy, k, factsFor(r, k, have, late))
+	changes := slices.DeleteFunc(slices.Clone(v.Changes), func(c grant.Change) bool { return !c.Needed && r.rec.Hold.Stops(r.now()) })
 	look, landing := landsUntil(r, late)
 	settled := func() { // what xAI shows can change no more but by what is sent now
 		for _, e := range late {
@@ -109,13 +109,7 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	}
 	if len(changes) > 0 {
 		tellDrift(r, k, v)
-		if err := unheldFor(ctx, r, k, changes); reason.Is(err, reason.Held) {
-			return waits(r.rec.Hold.Until, reason.Held)
-		} else if err != nil {
-			return failUpdate(r, r.rec.Key(k.Ref), err)
-		}
-		settled()
-		return sendAll(ctx, r, r.rec.Key(k.Ref), changes)
+		return sendAll(ctx, r, k, changes, settled)
 	}
 	if landing {
 		return looksAt(r, k, look)
@@ -137,10 +131,28 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	return moved
 }
 
-// sendAll sends changes one after the other. One that is refused keeps no other.
-func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change) Outcome {
+// sendAll sends changes one after the other, first of all one that consumers need. One that is refused keeps no other. settled is
+// called before the first is sent, once no hold keeps it.
+func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change, settled func()) Outcome {
 	ref := k.Ref
-	for _, c := range changes {
+	slices.SortStableFunc(changes, func(a, b grant.Change) int {
+		switch {
+		case a.Needed == b.Needed:
+			return 0
+		case a.Needed:
+			return -1
+		}
+		return 1
+	})
+	for i, c := range changes {
+		if err := unheldFor(ctx, r, r.rec.Key(ref), c); reason.Is(err, reason.Held) {
+			return waits(r.rec.Hold.Until, reason.Held)
+		} else if err != nil {
+			return failUpdate(r, r.rec.Key(ref), err)
+		}
+		if i == 0 {
+			settled()
+		}
 		got, err := sendUpdate(ctx, r, r.rec.Key(ref), c)
 		k = r.rec.Key(ref)
 		switch class := xai.ClassOf(err); {
@@ -163,7 +175,7 @@ func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change
 		if late := lateUpdates(r, k); len(late) > 0 {
 			continue // it may be undone: it is told once it cannot
 		}
-		v := grant.Compare(r.policy, k, factsFor(r, have, nil))
+		v := grant.Compare(r.policy, k, factsFor(r, k, have, nil))
 		k.Refused = strings.Join(slices.DeleteFunc(strings.Fields(k.Refused), func(p string) bool { return p == string(c.Part) }), " ")
 		accept(r, k, v, have, c.Part)
 	}
@@ -279,12 +291,12 @@ func landsUntil(r *run, late []journal.Effect) (look time.Time, landing bool) {
 // owesLook reports that an update without an answer may have changed a key, so that it is looked at once more.
 func owesLook(r *run, e journal.Effect) bool {
 	k, p := r.rec.Key(e.Key), &r.rec.Policy
-	return e.State == journal.EffectUnknown && k != nil && p.RemovedAt.IsZero() && !p.Leaving() && followsPolicy(r, k)
+	return e.State == journal.EffectUnknown && k != nil && p.RemovedAt.IsZero() && !p.Leaving() && followsPolicy(k)
 }
 
 // followsPolicy reports whether a key follows its policy.
-func followsPolicy(r *run, k *journal.Key) bool {
-	return grant.Follows(k) && k.Team == r.policy.Team && k.Health != journal.HealthDead
+func followsPolicy(k *journal.Key) bool {
+	return grant.Follows(k) && k.Health != journal.HealthDead
 }
 
 // wordFor tells apart what people and xAI say of a key: what was refused of one is tried anew with another.
@@ -294,9 +306,10 @@ func wordFor(r *run, k *journal.Key) string {
 	return fmt.Sprintf("%x", h.Sum64())
 }
 
-func factsFor(r *run, have grant.Grant, late []journal.Effect) grant.Facts {
+func factsFor(r *run, k *journal.Key, have grant.Grant, late []journal.Effect) grant.Facts {
 	_, frozen := due.Frozen(r.env.Freezes(), r.policy, due.Schedule, r.now())
-	return grant.Facts{Have: have, Ours: len(late) > 0, Frozen: frozen, Now: r.now()}
+	alone := k.Team != r.policy.Team || r.rec.Policy.Leaving()
+	return grant.Facts{Have: have, Ours: len(late) > 0, Frozen: frozen, Now: r.now(), ExpiryAlone: alone}
 }
 
 // editedSince reports whether the policy asks for something else than was asked for the key.
@@ -305,15 +318,15 @@ func editedSince(r *run, k *journal.Key) bool {
 	return grant.Ask(want) != grant.Ask(grant.AskedOf(k, r.policy))
 }
 
-// held reports whether a hold of everything keeps all that is to be done. An expiry is moved on all the same: it keeps consumers
-// going.
+// held reports whether a hold of everything keeps all that is to be done. An expiry that comes soon is moved on all the same: it
+// keeps consumers going.
 func held(r *run, v grant.Verdict) bool {
-	return r.rec.Hold.Stops(r.now()) && len(v.Changes) > 0 && !slices.ContainsFunc(v.Changes, func(c grant.Change) bool { return c.Part == grant.Expiry })
+	return r.rec.Hold.Stops(r.now()) && len(v.Changes) > 0 && !slices.ContainsFunc(v.Changes, func(c grant.Change) bool { return c.Needed })
 }
 
 // unheldFor reads the hold afresh, since people set one without a claim.
-func unheldFor(ctx context.Context, r *run, k *journal.Key, changes []grant.Change) error {
-	if !slices.ContainsFunc(changes, func(c grant.Change) bool { return c.Part != grant.Expiry }) {
+func unheldFor(ctx context.Context, r *run, k *journal.Key, c grant.Change) error {
+	if c.Needed {
 		return nil
 	}
 	return unheld(ctx, r, k)

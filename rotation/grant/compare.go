@@ -26,6 +26,9 @@ type Facts struct {
 	Ours   bool  // an update of ours without an answer may explain what xAI shows
 	Frozen bool  // nothing is taken from consumers now
 	Now    time.Time
+	// ExpiryAlone: nothing but an expiry that would come too early is changed, since the key is of another team than its policy
+	// now, or its policy is decommissioned.
+	ExpiryAlone bool
 }
 
 // Change is one part that is to be changed.
@@ -35,6 +38,7 @@ type Change struct {
 	Limits []string // of the limits, those that change: qps, qpm, tpm
 	Edited bool     // the policy says something else than before
 	Moved  bool     // the expiry, since the key is still needed
+	Needed bool     // consumers would soon lose the key without it: no hold keeps it
 	Loses  []string // rights that consumers lose at once
 	Detail string
 }
@@ -88,9 +92,11 @@ func Compare(p *policies.Policy, k *journal.Key, f Facts) Verdict {
 	c.v.asked, c.v.next = asked, p.Key
 	c.v.shown, c.v.expect = c.expected, c.expected
 	c.v.next.ACLs = asked.ACLs
-	c.rights()
-	c.limits()
-	c.name()
+	if !f.ExpiryAlone {
+		c.rights()
+		c.limits()
+		c.name()
+	}
 	c.expiry()
 	return c.v
 }
@@ -222,21 +228,27 @@ func (c *comparison) expiry() {
 		return
 	}
 	after, have := c.p.Key.ExpiresAfter.Std(), c.Have.Expires
+	alone := c.old || c.ExpiryAlone
+	if alone && after == 0 { // it goes on as it was made
+		after = c.asked.ExpiresAfter.Std()
+		c.v.next.ExpiresAfter = c.asked.ExpiresAfter
+	}
+	soon := !have.IsZero() && !c.Now.Before(have.Add(-c.lead(after)))
 	until := c.Now.Add(after).UTC().Truncate(time.Second)
 	set := func(to time.Time, edited, moved bool) {
 		text := "no expiry"
 		if !to.IsZero() {
 			text = "expiry " + to.Format(time.RFC3339)
 		}
-		c.v.Changes = append(c.v.Changes, Change{Part: Expiry, To: Grant{Expires: to}, Edited: edited, Moved: moved, Detail: text})
+		c.v.Changes = append(c.v.Changes, Change{Part: Expiry, To: Grant{Expires: to}, Edited: edited, Moved: moved, Needed: soon, Detail: text})
 	}
 	near := func(t time.Time) bool {
 		slack := min(expirySlack, after/20)
 		return !t.IsZero() && t.Sub(until) < 5*time.Minute && until.Sub(t) <= slack
 	}
 	switch edited := after != c.asked.ExpiresAfter.Std(); {
-	case c.old: // only for as long as it is needed
-		if after > 0 && !have.IsZero() && !c.Now.Before(have.Add(-c.lead())) {
+	case alone: // only for as long as it is needed
+		if after > 0 && soon {
 			set(until, false, true)
 		}
 	case edited && after > 0 && near(have), edited && after == 0 && have.IsZero():
@@ -245,14 +257,14 @@ func (c *comparison) expiry() {
 		set(until, true, false)
 	case edited:
 		set(time.Time{}, true, false)
-	case after > 0 && (have.IsZero() || !c.Now.Before(have.Add(-c.lead()))):
+	case after > 0 && (have.IsZero() || soon):
 		set(until, false, true)
 	case have.Sub(c.expected.Expires).Abs() <= time.Second:
 	case c.Ours && near(have): // ours, and it landed
 		c.v.Edited = append(c.v.Edited, Expiry)
 	case !c.right():
 		c.drift("expiry: %s instead of %s", stamp(have), stamp(c.expected.Expires))
-	case !c.expected.Expires.IsZero() && after > 0 && !c.Now.Before(c.expected.Expires.Add(-c.lead())):
+	case !c.expected.Expires.IsZero() && after > 0 && !c.Now.Before(c.expected.Expires.Add(-c.lead(after))):
 		set(until, false, true)
 	default:
 		set(c.expected.Expires, false, false)
@@ -260,11 +272,15 @@ func (c *comparison) expiry() {
 }
 
 // lead is how long before its expiry a key that is still needed has it moved on: before a rotation is due because of it.
-func (c *comparison) lead() time.Duration {
+func (c *comparison) lead(after time.Duration) time.Duration {
 	if c.old {
 		return 2 * policies.Margin
 	}
-	return min(2*(c.p.ExpiryLead()+c.p.Offset()), c.p.Key.ExpiresAfter.Std()*3/4)
+	lead := 2 * (c.p.ExpiryLead() + c.p.Offset())
+	if after > 0 {
+		lead = min(lead, after*3/4)
+	}
+	return lead
 }
 
 func stamp(t time.Time) string {

@@ -22,10 +22,11 @@ func (o *outline) updates() {
 		if !known {
 			have, known = grant.Read(k.Listed)
 		}
-		if !known || !grant.Follows(k) || k.Team != o.Policy.Team {
+		if !known || !grant.Follows(k) {
 			continue
 		}
-		v := grant.Compare(o.Policy, k, grant.Facts{Have: have, Frozen: frozen, Now: o.Now})
+		v := grant.Compare(o.Policy, k, grant.Facts{Have: have, Frozen: frozen, Now: o.Now,
+			ExpiryAlone: k.Team != o.Policy.Team || o.Record.Policy.Leaving()})
 		for _, c := range v.Changes {
 			o.add(o.update(k, c))
 		}
@@ -51,7 +52,7 @@ func (o *outline) update(k *journal.Key, c grant.Change) Row {
 	case slices.Contains(strings.Fields(k.Refused), string(c.Part)):
 		r.Action, r.At = Wait, time.Time{}
 		r.Detail += "; xAI refused it: it comes with the next rotation"
-	case h.Stops(o.Now) && c.Part != grant.Expiry:
+	case h.Stops(o.Now) && !c.Needed:
 		r.At = h.Until
 		r.Detail += "; once it is released"
 	}
