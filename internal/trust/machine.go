@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -25,6 +27,20 @@ func (machine) UID() uint32 { return uint32(os.Geteuid()) } //nolint:gosec // it
 // GID implements System.
 func (machine) GID() uint32 { return uint32(os.Getegid()) } //nolint:gosec // it is never negative on Linux
 
+// Private implements System. Root's groups are never its own.
+func (machine) Private(gid uint32) bool {
+	uid := os.Geteuid()
+	if uid == 0 {
+		return false
+	}
+	users, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return false
+	}
+	groups, err := os.ReadFile("/etc/group")
+	return err == nil && privateGroup(string(users), string(groups), strconv.Itoa(uid), strconv.FormatUint(uint64(gid), 10))
+}
+
 // Readlink implements System.
 func (machine) Readlink(path string) (string, error) { return os.Readlink(path) }
 
@@ -41,6 +57,9 @@ func (machine) Lstat(path string) (Facts, error) {
 	f := Facts{Mode: info.Mode(), UID: s.Uid, GID: s.Gid}
 	if info.IsDir() && (f.Mode.Perm()&0o022 != 0 || f.UID != 0) { // else nothing depends on it
 		f.ReadOnly, f.Mount = onReadOnlyMount(path), isMount(path)
+	}
+	if f.Mode.Perm()&0o020 != 0 && f.Mode.Type() != fs.ModeSymlink {
+		f.ACL = hasACL(path)
 	}
 	return f, nil
 }
@@ -66,9 +85,40 @@ func isMount(path string) bool {
 
 var rootMount = sync.OnceValues(func() (uint64, bool) { return mountOf("/") })
 
-// mountOf returns the number of the mount that a path is on. It takes Linux 5.8.
+// hasACL reports whether a file has an access control list beside its mode. One that cannot be read counts.
+func hasACL(path string) bool {
+	_, err := unix.Lgetxattr(path, "system.posix_acl_access", nil)
+	return err == nil || !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.ENOTSUP)
+}
+
+// mountOf returns the number of the mount that a path is on.
 func mountOf(path string) (uint64, bool) {
+	if id, ok := mountByStatx(path); ok {
+		return id, true
+	}
+	return mountByProc(path)
+}
+
+// mountByStatx takes Linux 5.8.
+func mountByStatx(path string) (uint64, bool) {
 	var s unix.Statx_t
 	err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &s)
 	return s.Mnt_id, err == nil && s.Mask&unix.STATX_MNT_ID != 0
+}
+
+// mountByProc is for older kernels, such as those of Red Hat Enterprise Linux 8: see proc_pid_fdinfo(5).
+func mountByProc(path string) (uint64, bool) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = unix.Close(fd) }() // nothing was written
+	text, err := os.ReadFile("/proc/self/fdinfo/" + strconv.Itoa(fd))
+	if err != nil {
+		return 0, false
+	}
+	_, rest, found := strings.Cut(string(text), "mnt_id:")
+	line, _, _ := strings.Cut(rest, "\n")
+	id, err := strconv.ParseUint(strings.TrimSpace(line), 10, 64)
+	return id, found && err == nil
 }

@@ -3,7 +3,9 @@
 // A program of root that reads a file of somebody else does what that user says. So a configuration, a policy and a program
 // that a configuration names are used only where nobody else can write them, or put another file in their place: the file
 // and every folder on the way to it belong to root or to this process's user, and neither a group nor everyone may write
-// them. An access control list shows as the rights of the group. In a folder with the sticky bit, such as /tmp, everyone may
+// them. A group that has one member only, this process's user, is no group in this sense: where each user has a group of the
+// same name, files are often made writable for it (umask 0002). An access control list shows as the rights of the group, and
+// names others; with one, no group is taken for a user's own. In a folder with the sticky bit, such as /tmp, everyone may
 // make files, but nobody can replace a file of another user: what lies in it only has to have the right owner. Links are
 // followed one by one, and the way that each leads is looked at too.
 //
@@ -15,8 +17,10 @@ package trust
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -29,6 +33,8 @@ type Facts struct {
 	ReadOnly bool
 	// Mount: a folder that is the top of a mount.
 	Mount bool
+	// ACL: an access control list names who else has the rights of the group. It is looked for where the group may write.
+	ACL bool
 }
 
 // System is where a Guard looks. Its methods follow no link at the end of a path.
@@ -40,6 +46,8 @@ type System interface {
 	// UID is this process's user, GID its group.
 	UID() uint32
 	GID() uint32
+	// Private reports whether a group has no member but this process's user.
+	Private(gid uint32) bool
 }
 
 // Guard looks at who may change files. The zero value looks at this machine.
@@ -78,16 +86,27 @@ func (g Guard) Check(path string) error {
 
 // Resolve is Check, and returns the path without links.
 func (g Guard) Resolve(path string) (string, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return "", err
+	rest := parts(path)
+	if !filepath.IsAbs(path) {
+		dir, err := os.Getwd()
+		if err != nil {
+			return "", err
+		}
+		rest = append(parts(dir), rest...)
 	}
 	sticky, err := g.top()
 	if err != nil {
 		return "", err
 	}
-	at, rest, links := "/", parts(abs), 0
+	at, links := "/", 0
 	for len(rest) > 0 {
+		if rest[0] == ".." { // of where the links before it led to, as the system takes it
+			at, rest = "/", append(parts(filepath.Dir(at)), rest[1:]...)
+			if sticky, err = g.top(); err != nil {
+				return "", err
+			}
+			continue
+		}
 		next := filepath.Join(at, rest[0])
 		rest = rest[1:]
 		f, err := g.system().Lstat(next)
@@ -111,10 +130,11 @@ func (g Guard) Resolve(path string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		rest = append(parts(to), rest...)
 		if !filepath.IsAbs(to) {
-			to = filepath.Join(at, to) // at has no links, so that .. is what it says
+			rest = append(parts(at), rest...)
 		}
-		at, rest = "/", append(parts(to), rest...)
+		at = "/"
 		if sticky, err = g.top(); err != nil {
 			return "", err
 		}
@@ -169,7 +189,7 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 		if own == 0 {
 			f.UID = 0
 		}
-		if f.GID == g.system().GID() {
+		if f.GID == g.system().GID() && !f.ACL {
 			f.Mode &^= 0o020
 		}
 	}
@@ -185,7 +205,11 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 		return sticky, nil
 	}
 	var who []string
-	if f.Mode.Perm()&0o020 != 0 {
+	switch {
+	case f.Mode.Perm()&0o020 == 0:
+	case f.ACL:
+		who = append(who, "those whom its access control list names")
+	case !g.system().Private(f.GID):
 		who = append(who, "the group "+groupOf(f.GID))
 	}
 	if f.Mode.Perm()&0o002 != 0 {
@@ -218,9 +242,9 @@ func (g Guard) State(path string) error {
 	return err
 }
 
-// parts are the names on the way to an absolute path.
+// parts are the names of a path, one by one. A name ".." is kept: what it means depends on the links before it.
 func parts(path string) []string {
-	return strings.FieldsFunc(filepath.Clean(path), func(r rune) bool { return r == '/' })
+	return slices.DeleteFunc(strings.Split(path, "/"), func(name string) bool { return name == "" || name == "." })
 }
 
 // quote writes a path as a shell reads it.

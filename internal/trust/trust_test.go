@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // fake is a file system that stands in a table.
@@ -29,10 +31,13 @@ func (f fake) Lstat(path string) (Facts, error) {
 	return facts, nil
 }
 
+func (f fake) Private(gid uint32) bool { return gid == own }
+
 func (f fake) Readlink(path string) (string, error) { return f.links[path], nil }
 
 const (
 	root, daemon, other, nobody uint32 = 0, 990, 1000, 65534
+	own                         uint32 = 777 // a group of the process's user alone
 
 	dir, link, sticky = fs.ModeDir, fs.ModeSymlink, fs.ModeDir | fs.ModeSticky
 )
@@ -46,13 +51,14 @@ func TestWhoMayWrite(t *testing.T) {
 		"/tmp": {Mode: sticky | 0o777}, "/tmp/x": {Mode: dir | 0o700}, "/tmp/x/rotator.yaml": {Mode: 0o600}, "/tmp/rotator.yaml": {Mode: 0o600},
 		"/srv": {Mode: dir | 0o755}, "/srv/link.yaml": {Mode: link | 0o777}, "/srv/rotator": {Mode: link | 0o777}, "/tmp/link.yaml": {Mode: link | 0o777},
 		"/srv/up.yaml": {Mode: link | 0o777}, "/srv/loop": {Mode: link | 0o777}, "/home": {Mode: dir | 0o755}, "/home/ada": {Mode: dir | 0o755, UID: other},
-		"/home/ada/rotator.yaml": {Mode: 0o644}, "/srv/home.yaml": {Mode: link | 0o777},
+		"/home/ada/rotator.yaml": {Mode: 0o644}, "/srv/home.yaml": {Mode: link | 0o777}, "/srv/ada": {Mode: link | 0o777}, "/srv/far.yaml": {Mode: link | 0o777}, "/srv/rotator.yaml": {Mode: 0o644},
 		"/maps": {Mode: dir | 0o777, ReadOnly: true}, "/maps/..data": {Mode: link | 0o777}, "/maps/rotator.yaml": {Mode: link | 0o777},
 		"/maps/..2026": {Mode: dir | 0o755, ReadOnly: true}, "/maps/..2026/rotator.yaml": {Mode: 0o644},
 	}
 	links := map[string]string{
 		"/srv/link.yaml": "/etc/rotator/rotator.yaml", "/srv/rotator": "../etc/rotator", "/tmp/link.yaml": "/etc/rotator/rotator.yaml",
 		"/srv/up.yaml": "rotator/../rotator/rotator.yaml", "/srv/loop": "loop", "/srv/home.yaml": "/home/ada/rotator.yaml",
+		"/srv/ada": "/home/ada", "/srv/far.yaml": "ada/../rotator.yaml",
 		"/maps/..data": "..2026", "/maps/rotator.yaml": "..data/rotator.yaml",
 	}
 	const file, tmp, below, byLink, byFolder, tmpLink, mapped = "/etc/rotator/rotator.yaml", "/tmp/rotator.yaml", "/tmp/x/rotator.yaml", "/srv/link.yaml",
@@ -73,6 +79,10 @@ func TestWhoMayWrite(t *testing.T) {
 		{"by a linked folder", byFolder, "", Facts{}, root, ""},
 		{"by a link in /tmp", tmpLink, "", Facts{}, root, ""},
 		{"by a link upwards", "/srv/up.yaml", "", Facts{}, root, ""},
+		{".. behind a link is of where it leads", "/srv/rotator/../rotator.yaml", "", Facts{}, root, "lstat /etc/rotator.yaml"},
+		{".. behind a link that a link names", "/srv/far.yaml", "/home/ada/rotator.yaml", Facts{Mode: 0o666}, root, "/home/ada belongs to"},
+		{"..", "/etc/../srv/./../etc/rotator/rotator.yaml", "", Facts{}, root, ""},
+		{"more .. than folders", "/../../etc/rotator/rotator.yaml", "", Facts{}, root, ""},
 		{"by a link to itself", "/srv/loop", "", Facts{}, root, "too many links"},
 		{"in another's home", "/home/ada/rotator.yaml", "", Facts{}, root, "/home/ada belongs to "},
 		{"in one's own home", "/home/ada/rotator.yaml", "", Facts{}, other, ""},
@@ -89,6 +99,10 @@ func TestWhoMayWrite(t *testing.T) {
 		{"file: others alone", file, file, Facts{Mode: 0o602}, root, "may be written by everyone (mode 0602)"},
 		{"file: root's group", file, file, Facts{Mode: 0o664}, root, "the group root (gid 0) (mode 0664)"},
 		{"file: a group", file, file, Facts{Mode: 0o660, GID: 54321}, root, "may be written by the group 54321 (mode 0660)"},
+		{"file: the user's own group", file, file, Facts{Mode: 0o664, GID: own}, daemon, ""},
+		{"file: the user's own group and everyone", file, file, Facts{Mode: 0o666, GID: own}, daemon, "may be written by everyone (mode 0666)"},
+		{"file: the user's own group, and a list that names others", file, file, Facts{Mode: 0o664, GID: own, ACL: true}, daemon, "may be written by those whom its access control list names (mode 0664)"},
+		{"folder: the user's own group", file, "/etc/rotator", Facts{Mode: dir | 0o775, UID: daemon, GID: own}, daemon, ""},
 		{"file: a group that reads", file, file, Facts{Mode: 0o640, GID: 54321}, root, ""},
 		{"file: another's", file, file, Facts{Mode: 0o600, UID: 54321}, root, "/etc/rotator/rotator.yaml belongs to uid 54321, who may write it; fix it with: chown root /etc/rotator/rotator.yaml"},
 		{"file: another's, for the daemon", file, file, Facts{Mode: 0o600, UID: other}, daemon, "fix it with: chown 990 /etc"},
@@ -234,6 +248,7 @@ func TestWhoMayWriteState(t *testing.T) {
 		{"sticky, a mount of its own", "/tmp", "/tmp", Facts{Mode: sticky | 0o777, Mount: true}, daemon, "everyone"},
 		{"another group's", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: other}, daemon, "the group"},
 		{"the daemon's group's", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: daemon}, daemon, ""},
+		{"the daemon's group's, and a list that names others", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: daemon, ACL: true}, daemon, "access control list"},
 		{"a volume for the pod's group", state, state, Facts{Mode: dir | fs.ModeSetgid | 0o775, GID: daemon, Mount: true}, daemon, ""},
 		{"a volume of everyone's", state, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
 		{"below a volume of everyone's", secrets, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
@@ -248,6 +263,72 @@ func TestWhoMayWriteState(t *testing.T) {
 		err := Guard{System: fake{c.uid, facts, nil}}.State(c.look)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: the error is %v, want %q", c.name, err, c.want)
+		}
+	}
+}
+
+// TestPrivateGroup: a group is a user's own when nobody else can be in it.
+func TestPrivateGroup(t *testing.T) {
+	t.Parallel()
+	const users, groups = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n",
+		"root:x:0:\nada:x:1000:\nbob:x:1001:ada\nstaff:x:50:ada\n"
+	for _, c := range []struct {
+		name, users, groups, uid, gid string
+		want                          bool
+	}{
+		{"of the user's name", users, groups, "1000", "1000", true},
+		{"with the user for a member", users, strings.Replace(groups, "1000:", "1000:ada", 1), "1000", "1000", true},
+		{"with another member", users, strings.Replace(groups, "1000:", "1000:ada,bob", 1), "1000", "1000", false},
+		{"another's, with another member", users, groups, "1001", "1001", false},
+		{"another's", users, groups, "1000", "1001", false},
+		{"of many", users, groups, "1000", "50", false},
+		{"of another name", users, strings.Replace(groups, "ada:x:1000", "users:x:1000", 1), "1000", "1000", false},
+		{"primary of two", users + "eve:x:1002:1000::/:/bin/sh\n", groups, "1000", "1000", false},
+		{"listed twice", users, groups + "admins:x:1000:bob\n", "1000", "1000", false},
+		{"users of a directory", users + "+::::::\n", groups, "1000", "1000", false},
+		{"groups of a directory", users, groups + "+:::\n", "1000", "1000", false},
+		{"of nobody", users, groups, "1002", "1002", false},
+		{"no group", users, "root:x:0:\n", "1000", "1000", false},
+		{"no files", "", "", "1000", "1000", false},
+	} {
+		if got := privateGroup(c.users, c.groups, c.uid, c.gid); got != c.want {
+			t.Errorf("%s: %v", c.name, got)
+		}
+	}
+}
+
+// TestMounts: a kernel that does not tell the number of a mount by statx tells it in /proc, and it is the same one.
+func TestMounts(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"/", "/proc", "/dev", t.TempDir()} {
+		by, told := mountByStatx(path)
+		if got, ok := mountByProc(path); !ok || told && got != by {
+			t.Errorf("%s: %d, %v; by statx %d, %v", path, got, ok, by, told)
+		}
+	}
+}
+
+// TestList: where an access control list lets another user write, a folder of the process's own group is refused.
+func TestList(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	// linux/posix_acl_xattr.h: a version, and entries of a tag, rights and an id: owner, user 54321, group, mask, others.
+	list := []byte{2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 0x31, 0xd4, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
+		16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255}
+	if err := errors.Join(os.Chmod(dir, 0o755), (Guard{}).State(dir)); err != nil {
+		t.Fatal(err)
+	}
+	err := unix.Setxattr(dir, "system.posix_acl_access", list, 0)
+	if errors.Is(err, unix.ENOTSUP) {
+		t.Log("this file system has no access control lists") // the tables have these cases
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, err := range map[string]error{"State": Guard{}.State(dir), "Check": Guard{}.Check(dir)} {
+		if err == nil || !strings.Contains(err.Error(), "access control list") {
+			t.Errorf("%s: the error is %v", what, err)
 		}
 	}
 }
