@@ -90,16 +90,22 @@ func (f folder) open(name string) (folder, error) {
 	return folder{File: file, mount: f.mount, step: f.step}, nil
 }
 
-// closed refuses a folder in which everyone, or a group that is not this process's, may replace files: ErrInvalid. In one with
-// the sticky bit they may not.
+// closed refuses a folder in which everyone, a group that is not this process's, or those whom an access control list names may
+// replace files: ErrInvalid. In one with the sticky bit they may not.
 func closed(file *os.File, name string) error {
 	var stat unix.Stat_t
 	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
 		return err
 	}
 	open := stat.Mode & 0o022
-	if int(stat.Gid) == unix.Getegid() {
-		open &^= 0o020
+	if open&0o020 != 0 && int(stat.Gid) == unix.Getegid() {
+		acl, err := attribute(file, aclName) // which names others, with the rights that show as the group's
+		if err != nil {
+			return err
+		}
+		if acl == nil {
+			open &^= 0o020
+		}
 	}
 	if open == 0 || stat.Mode&unix.S_ISVTX != 0 {
 		return nil

@@ -272,3 +272,23 @@ func TestFolderOfOthers(t *testing.T) {
 	}
 	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
 }
+
+// TestFolderOfAList: an access control list may let another user write a folder of the process's own group.
+func TestFolderOfAList(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), stores.Target{Path: "folder/key"}
+	write(t, dir, "folder/key", "old")
+	s, at := open(t, dir, nil), filepath.Join(dir, "folder")
+	if err := os.Chmod(at, 0o770); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.Check(t.Context(), target), nil)
+	// linux/posix_acl_xattr.h: a version, and entries of a tag, rights and an id: owner, user 54321, group, mask, others.
+	list := []byte{2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 2, 0, 7, 0, 0x31, 0xd4, 0, 0, 4, 0, 5, 0, 255, 255, 255, 255,
+		16, 0, 7, 0, 255, 255, 255, 255, 32, 0, 5, 0, 255, 255, 255, 255}
+	if err := unix.Setxattr(at, aclName, list, 0); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
+	want(t, s.Promote(t.Context(), target, attempt, key(), ""), stores.ErrInvalid)
+}
