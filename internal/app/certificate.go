@@ -6,26 +6,35 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"rotator/internal/config"
 )
 
 // certificate is what the listener shows: files that are read again when they change. While they do not fit together, as
-// between the writes of the two, the former ones are shown.
+// between the writes of the two, or cannot be read, the former ones are shown, and they are read again after a while.
 type certificate struct {
 	files config.ListenTLS
 	log   *slog.Logger
 
-	mu    sync.Mutex
-	seen  [2]fileVersion  // guarded by mu
-	shown tls.Certificate // guarded by mu
+	mu      sync.Mutex
+	seen    [2]fileVersion  // guarded by mu
+	shown   tls.Certificate // guarded by mu
+	refused time.Time       // guarded by mu: when seen was last refused; zero: it is shown
 }
 
-// fileVersion tells one version of a file from another.
+// certificateAgain is how long files that were refused are not read again unless they change: the reason may have been the
+// process's own, such as no file descriptor left.
+const certificateAgain = 10 * time.Second
+
+// fileVersion tells one version of a file from another. The time of the last change is not enough: a copy can keep it, and new
+// rights, by which a file becomes readable, leave it as it is.
 type fileVersion struct {
-	size int64
-	time time.Time
+	size     int64
+	modified time.Time
+	inode    uint64
+	changed  syscall.Timespec
 }
 
 // newCertificate reads the files for the first time.
@@ -41,7 +50,10 @@ func newCertificate(files config.ListenTLS, log *slog.Logger) (*certificate, err
 func versions(files config.ListenTLS) (v [2]fileVersion) {
 	for i, name := range []string{files.Cert, files.Key} {
 		if info, err := os.Stat(name); err == nil {
-			v[i] = fileVersion{info.Size(), info.ModTime()}
+			v[i] = fileVersion{size: info.Size(), modified: info.ModTime()}
+			if s, ok := info.Sys().(*syscall.Stat_t); ok {
+				v[i].inode, v[i].changed = s.Ino, s.Ctim
+			}
 		}
 	}
 	return v
@@ -51,12 +63,18 @@ func versions(files config.ListenTLS) (v [2]fileVersion) {
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now := versions(c.files); now != c.seen {
+	now := versions(c.files)
+	changed := now != c.seen
+	if changed || !c.refused.IsZero() && time.Since(c.refused) > certificateAgain {
 		next, err := tls.LoadX509KeyPair(c.files.Cert, c.files.Key)
-		if err != nil {
-			c.log.Warn("new certificate of the listener refused; the former one stays in use", "err", err)
-		} else {
-			c.shown = next
+		switch {
+		case err == nil:
+			c.shown, c.refused = next, time.Time{}
+		default:
+			c.refused = time.Now()
+			if changed { // told once
+				c.log.Warn("new certificate of the listener refused; the former one stays in use", "err", err)
+			}
 		}
 		c.seen = now
 	}

@@ -247,3 +247,52 @@ func TestCertificateIsReadAgain(t *testing.T) {
 		t.Error("the first certificate is still shown")
 	}
 }
+
+// TestCertificateOfTheSameTime: what tells one version of a file from another is not its time alone, which a copy keeps, and files
+// that were refused are read again though they do not change.
+func TestCertificateOfTheSameTime(t *testing.T) {
+	t.Parallel()
+	inFolder := func() config.ListenTLS {
+		dir := t.TempDir()
+		return config.ListenTLS{Cert: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	}
+	files, renewed := inFolder(), inFolder()
+	newPair(t, files)
+	c, err := newCertificate(files, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := c.shown.Certificate[0]
+	newPair(t, renewed)
+	at := time.Now().Add(-time.Hour)
+	place := func(from, to string) {
+		text, err := os.ReadFile(from)
+		if err = errors.Join(err, os.WriteFile(to, text, 0o600), os.Chtimes(to, at, at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	shown := func() []byte {
+		now, err := c.get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return now.Certificate[0]
+	}
+	place(files.Key, files.Key)
+	place(renewed.Cert, files.Cert)
+	if !bytes.Equal(shown(), first) {
+		t.Fatal("a certificate without its key is shown")
+	}
+	place(renewed.Key, files.Key) // as long as the one before, and of the same time
+	second := shown()
+	if bytes.Equal(second, first) {
+		t.Error("the second certificate is not shown")
+	}
+	if !c.refused.IsZero() {
+		t.Error("it counts as refused")
+	}
+	c.shown.Certificate, c.refused = [][]byte{first}, time.Now().Add(-2*certificateAgain) // as if the files could not be opened
+	if !bytes.Equal(shown(), second) || !c.refused.IsZero() {
+		t.Error("the files are not read again")
+	}
+}
