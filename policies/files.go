@@ -28,6 +28,8 @@ type listing struct {
 	files    []source
 	folders  []string // that were listed, the first one too
 	problems Problems // folders that could not be listed: they may hold any policy
+	// generations are the folders that a ConfigMap's ..data led to: the link → the folder's name.
+	generations map[string]string
 }
 
 // dataLink is the link that the visible files of a ConfigMap's folder lead through.
@@ -38,7 +40,7 @@ const dataLink = "..data"
 // ConfigMap's folder every visible file is a link through ..data, which is switched to a new folder when the map changes:
 // that one link is followed once, so that all files are of one generation.
 func list(dir string, guard trust.Guard) *listing {
-	l := &listing{guard: guard}
+	l := &listing{guard: guard, generations: make(map[string]string)}
 	at, err := guard.Folder(dir)
 	if err == nil {
 		l.at = at
@@ -129,11 +131,22 @@ func (l *listing) generation(path string) (string, error) {
 	if name != filepath.Base(name) || !filepath.IsLocal(name) {
 		return "", errors.New(dataLink + " leads out of the folder")
 	}
+	l.generations[data] = name
 	from := filepath.Join(path, name)
 	if info, err := l.root.Lstat(from); err != nil || !info.IsDir() {
 		return "", cmp.Or(err, errors.New(dataLink+" leads to no folder"))
 	}
 	return from, l.guard.Entry(filepath.Join(l.at, from))
+}
+
+// superseded reports whether a ConfigMap changed since it was listed: the folder that was read may be gone.
+func (l *listing) superseded() bool {
+	for data, name := range l.generations {
+		if now, err := l.root.Readlink(data); err == nil && now != name {
+			return true
+		}
+	}
+	return false
 }
 
 // read returns what a file holds. It is called by several goroutines.

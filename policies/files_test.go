@@ -140,3 +140,48 @@ func TestNoLineOfAnotherFile(t *testing.T) {
 		})
 	}
 }
+
+// switched is this machine, where a ConfigMap is replaced when a path is looked at for the first time.
+type switched struct {
+	trust.System
+	path    string
+	replace func()
+}
+
+func (s switched) Lstat(path string) (trust.Facts, error) {
+	f, err := s.System.Lstat(path)
+	if path == s.path {
+		s.replace()
+	}
+	return f, err
+}
+
+// TestConfigMapReplaced: a ConfigMap that is replaced while it is read, after which the folder that it was is removed, is read
+// again: no policy counts as one that cannot be read.
+func TestConfigMapReplaced(t *testing.T) {
+	t.Parallel()
+	for _, at := range []string{"..first", "..first/p.yaml"} {
+		dir := t.TempDir()
+		lay := func(generation string) error {
+			path := filepath.Join(dir, generation)
+			return errors.Join(os.Mkdir(path, 0o755), os.WriteFile(filepath.Join(path, "p.yaml"), []byte(good), 0o600),
+				os.Symlink(generation, filepath.Join(dir, "..data_tmp")), os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")))
+		}
+		if err := errors.Join(lay("..first"), os.Symlink("..data/p.yaml", filepath.Join(dir, "p.yaml"))); err != nil {
+			t.Fatal(err)
+		}
+		o, replaced := options, false
+		o.Guard.System = switched{trust.Machine(), filepath.Join(dir, at), func() {
+			if !replaced {
+				replaced = true
+				if err := errors.Join(lay("..second"), os.RemoveAll(filepath.Join(dir, "..first"))); err != nil {
+					t.Error(err)
+				}
+			}
+		}}
+		loaded := Load(dir, o)
+		if loaded.Policies["chat-prod"] == nil || len(loaded.Problems) > 0 || !replaced {
+			t.Errorf("%s: the problems are %v", at, loaded.Problems)
+		}
+	}
+}

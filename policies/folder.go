@@ -54,6 +54,19 @@ func (l Loaded) All() Problems {
 // [Options].Accepted), leaves its policy as that was accepted; a file or folder that cannot be read leaves all policies that
 // are not found elsewhere. Two newcomers in conflict are both refused.
 func Load(dir string, o Options) Loaded {
+	for again := 0; ; again++ {
+		loaded, superseded := load(dir, o)
+		if !superseded || again == maxAgain {
+			return loaded
+		}
+	}
+}
+
+// maxAgain is how often a folder is read again that was replaced while it was read.
+const maxAgain = 3
+
+// load is Load. superseded says that something could not be read, and that a ConfigMap was replaced meanwhile.
+func load(dir string, o Options) (loaded Loaded, superseded bool) {
 	found := list(dir, o.Guard)
 	defer found.close()
 	l := newLoader(o)
@@ -82,7 +95,8 @@ func Load(dir string, o Options) Loaded {
 	_ = group.Wait() // no function fails: problems are results
 	l.settle(&m)
 	m.found.problems.sort()
-	return Loaded{Policies: m.policies, Refused: m.refused, Problems: m.found.problems, More: m.found.more, Partial: m.unsure, Folders: found.folders}
+	return Loaded{Policies: m.policies, Refused: m.refused, Problems: m.found.problems, More: m.found.more, Partial: m.unsure, Folders: found.folders},
+		m.unsure && found.superseded()
 }
 
 // problemList keeps the first MaxProblems by file and line, and counts the rest.
