@@ -1,8 +1,10 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -95,6 +97,24 @@ func hangups(ctx context.Context) <-chan os.Signal {
 // those who may give orders an answer is due when it is there, a check of many stores after minutes.
 const publicTime = time.Minute
 
+// serverLog is the log of a server. What is wrong with a handshake is the other side's affair, such as a port scanner's, who
+// could fill the log: it is told for debugging only.
+func serverLog(log *slog.Logger) *stdlog.Logger {
+	return stdlog.New(serverLines{log}, "", 0)
+}
+
+type serverLines struct{ log *slog.Logger }
+
+// Write implements io.Writer. A line comes in one piece.
+func (l serverLines) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error ")) {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, string(bytes.TrimRight(line, "\n")))
+	return len(line), nil
+}
+
 // Serve answers until ctx ends, each question within a time (0: any). Whoever waits for events then is cut off; other
 // answers get a moment to end.
 func Serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler, within time.Duration) {
@@ -107,7 +127,7 @@ func Serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler
 		MaxHeaderBytes:    64 << 10,
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 		ConnContext:       withGuest,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          serverLog(log),
 	}
 	ended := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

@@ -296,3 +296,45 @@ func TestCertificateOfTheSameTime(t *testing.T) {
 		t.Error("the files are not read again")
 	}
 }
+
+// TestHandshakesFillNoLog: whoever opens connections that are no TLS writes nothing into the log.
+func TestHandshakesFillNoLog(t *testing.T) {
+	t.Parallel()
+	files := config.ListenTLS{Cert: filepath.Join(t.TempDir(), "cert"), Key: filepath.Join(t.TempDir(), "key")}
+	newPair(t, files)
+	log := &told{}
+	logger := slog.New(slog.NewTextHandler(log, nil))
+	l, err := listenTCP(&config.Config{Listen: "127.0.0.1:0", ListenTLS: files}, logger)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		Serve(ctx, logger, l, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("a mistake") }), time.Minute)
+	}()
+	for _, line := range []string{"GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01garbage", ""} {
+		c, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(c, line)
+		_ = c.(*net.TCPConn).CloseWrite()
+		_, _ = io.Copy(io.Discard, c) // until the server closes it
+		if err = errors.Join(err, c.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := tls.Dial("tcp", l.Addr().String(), &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // whom it speaks to does not matter
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+	_, _ = io.Copy(io.Discard, c)
+	stop()
+	<-ended
+	if text := log.String(); strings.Contains(text, "handshake") || !strings.Contains(text, "a mistake") {
+		t.Errorf("the log is\n%s", text)
+	}
+}
