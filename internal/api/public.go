@@ -48,7 +48,7 @@ func (c *Server) guard(next http.Handler) http.Handler {
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
 			h.Set("Allow", "GET, HEAD")
 			http.Error(w, "this address only shows; orders go through the rotator command", http.StatusMethodNotAllowed)
-		case !c.answersTo(r.Host):
+		case r.TLS == nil && !c.answersTo(r.Host): // over TLS the certificate's name keeps such a page away
 			http.Error(w, "unknown host: ask by IP address, localhost, or a name in the configuration", http.StatusMisdirectedRequest)
 		default:
 			next.ServeHTTP(w, r)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,6 +58,19 @@ func TestPublicAnswersToItsOwnNamesOnly(t *testing.T) {
 				t.Errorf("%s of host %q: status %d, want %d", path, host, w.Code, status)
 			}
 		}
+	}
+}
+
+// TestPublicOverTLS: over TLS any name is answered to. A page that bound a name of its own to this address has no certificate for it,
+// and Prometheus must ask by the name that the certificate has.
+func TestPublicOverTLS(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t)
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "https://rotator-1.example:8420/metrics", http.NoBody)
+	w := httptest.NewRecorder()
+	d.server.Public(nil).ServeHTTP(w, r)
+	if r.TLS == nil || w.Code != http.StatusOK {
+		t.Errorf("status %d", w.Code)
 	}
 }
 

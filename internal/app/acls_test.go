@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rotator/internal/api"
 )
@@ -71,4 +72,18 @@ func or(s *string) string {
 		return ""
 	}
 	return *s
+}
+
+// TestKeysWithoutAnAge: a key of which xAI tells no age is not left out of the unused ones without a word.
+func TestKeysWithoutAnAge(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	row := func(id string, made time.Time) api.KeyRow { return api.KeyRow{KeyID: &id, Created: instant(made)} }
+	var left []string
+	for _, r := range madeBefore([]api.KeyRow{row("old", now.Add(-time.Hour)), row("new", now), row("none", time.Time{})}, now) {
+		left = append(left, *r.KeyID)
+	}
+	if want := []string{"old", "none"}; !slices.Equal(left, want) {
+		t.Errorf("left are %v, want %v", left, want)
+	}
 }

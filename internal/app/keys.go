@@ -102,7 +102,7 @@ func (p actions) keyRow(ctx context.Context, team string, k inventory.Key) (api.
 // says nothing of a key, the row says so.
 func (p actions) unused(ctx context.Context, name string, t rotation.Team, rows []api.KeyRow, within time.Duration) ([]api.KeyRow, error) {
 	since := time.Now().Add(-within)
-	rows = slices.DeleteFunc(rows, func(r api.KeyRow) bool { return r.Created == nil || !r.Created.Before(since) })
+	rows = madeBefore(rows, since)
 	ids := make([]string, len(rows))
 	for i, r := range rows {
 		ids[i] = *r.KeyID
@@ -121,6 +121,11 @@ func (p actions) unused(ctx context.Context, name string, t rotation.Team, rows 
 		left = append(left, r)
 	}
 	return left, nil
+}
+
+// madeBefore leaves the keys that are older than the time. One of which xAI tells no age stays, as in the event keys_unused.
+func madeBefore(rows []api.KeyRow, since time.Time) []api.KeyRow {
+	return slices.DeleteFunc(rows, func(r api.KeyRow) bool { return r.Created != nil && !r.Created.Before(since) })
 }
 
 // instant is the time in UTC, or null for none.
