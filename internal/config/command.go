@@ -5,13 +5,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"rotator/internal/secret"
+	"rotator/internal/trust"
 )
 
 const (
@@ -21,9 +26,9 @@ const (
 )
 
 // Command is a program that prints a password which does not last, such as a token of a cloud's identity service. It is
-// run without a shell. Its environment is PATH, HOME and LANG, and what stands before the program as NAME=VALUE: the daemon's
-// own may hold a management key. A program that others than root and this process's user may write is not run. It is no
-// secret itself and may be printed.
+// run without a shell, in the root folder. Its environment is PATH, HOME and LANG, and what stands before the program as NAME=VALUE: the daemon's
+// own may hold a management key. A program that others than root and this process's user may write is not run, and neither is
+// a script whose interpreter they may write. It is no secret itself and may be printed.
 type Command struct {
 	args []string // the program, and its arguments
 	set  []string // NAME=VALUE
@@ -98,8 +103,56 @@ func (c *Command) refused(was func(answer secret.Text) bool) {
 	}
 }
 
+// check refuses a program that others may change: a [trust.Error]. Of a script, its interpreter is one too.
+func (c *Command) check() error {
+	at, err := c.env.Guard.Resolve(c.args[0])
+	if err != nil {
+		return err
+	}
+	for _, interpreter := range c.interpreters(at) {
+		if err := c.env.Guard.Check(interpreter); errors.As(err, new(*trust.Error)) { // others show when it is run
+			return fmt.Errorf("its interpreter: %w", err)
+		}
+	}
+	return nil
+}
+
+// interpreters are the programs that a script's first line names: an interpreter, and the one that env looks for in PATH.
+func (c *Command) interpreters(script string) []string {
+	f, err := os.OpenFile(script, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil // a program that may be run and not read is no script
+	}
+	defer func() { _ = f.Close() }()                // only read
+	text, err := io.ReadAll(io.LimitReader(f, 256)) // the system reads no more: execve(2)
+	line, _, _ := strings.Cut(string(text), "\n")
+	line, isScript := strings.CutPrefix(line, "#!")
+	words := strings.Fields(line)
+	if err != nil || !isScript || len(words) == 0 {
+		return nil
+	}
+	found := words[:1:1]
+	words = slices.DeleteFunc(words[1:], func(w string) bool { return strings.HasPrefix(w, "-") || strings.Contains(w, "=") })
+	if filepath.Base(found[0]) != "env" || len(words) == 0 {
+		return found
+	}
+	var path string
+	for _, set := range c.environment() {
+		if value, ok := strings.CutPrefix(set, "PATH="); ok {
+			path = value
+		}
+	}
+	for _, dir := range filepath.SplitList(path) {
+		at := filepath.Join("/", dir, words[0])
+		if info, err := os.Stat(at); err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return append(found, at)
+		}
+	}
+	return found
+}
+
 func (c *Command) run(ctx context.Context) (secret.Text, error) {
-	if err := c.env.Guard.Check(c.args[0]); err != nil {
+	if err := c.check(); err != nil {
 		return secret.Text{}, pathless(err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, commandLimit, fmt.Errorf("it took longer than %v", commandLimit))

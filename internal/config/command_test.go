@@ -150,3 +150,30 @@ func TestNoCommand(t *testing.T) {
 		}
 	}
 }
+
+// TestCommandOfAScript: a script whose interpreter others may write is not run, whether its first line names it or env finds it.
+// A script runs in the root folder, and not where the process was started. It is not parallel: a program that a fork of another
+// test still has open for writing cannot be run.
+func TestCommandOfAScript(t *testing.T) {
+	dir := t.TempDir()
+	interpreter, script := filepath.Join(dir, "python"), filepath.Join(dir, "script")
+	if err := errors.Join(os.WriteFile(interpreter, []byte("#!/bin/sh\npwd\n"), 0o600), os.Chmod(interpreter, 0o755), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{"#!" + interpreter, "#! " + interpreter + " -u", "#!/usr/bin/env python", "#!/usr/bin/env -S A=b python -u"} {
+		command, ok := parseCommand("command:"+script, env(map[string]string{"PATH": dir + ":/usr/bin:/bin"}))
+		if err := errors.Join(os.WriteFile(script, []byte(line+"\n"), 0o600), os.Chmod(script, 0o755), os.Chmod(interpreter, 0o755)); err != nil || !ok {
+			t.Fatal(err, ok)
+		}
+		if text, err := command.Read(t.Context()); err != nil || text.Reveal() != "/" {
+			t.Errorf("%s: %q, %v", line, text.Reveal(), err)
+		}
+		command.until = time.Time{}
+		if err := os.Chmod(interpreter, 0o757); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := command.Read(t.Context()); err == nil || !strings.Contains(err.Error(), "its interpreter: "+interpreter+" may be written by everyone") {
+			t.Errorf("%s: the error is %v", line, err)
+		}
+	}
+}

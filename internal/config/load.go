@@ -32,7 +32,7 @@ func Load(file string, env Env) (*Config, error) {
 		return nil, err
 	}
 	if command := c.State.command; command != nil {
-		if open := (*trust.Error)(nil); errors.As(env.Guard.Check(command.args[0]), &open) { // one that is not there shows when it is run
+		if open := (*trust.Error)(nil); errors.As(command.check(), &open) { // one that is not there shows when it is run
 			return nil, policies.Problems{{File: file, What: "state names a program that others may change: " + open.What, Want: open.Fix}}
 		}
 	}
