@@ -54,7 +54,13 @@ type System interface {
 type Guard struct {
 	System System
 
-	state bool // as [Guard.State] says
+	state *state // as [Guard.State] says; nil: not so
+}
+
+// state is what State found on its way.
+type state struct {
+	volume bool   // there is a volume whose top a group may write
+	group  uint32 // that group
 }
 
 func (g Guard) system() System {
@@ -182,14 +188,17 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 		return false, nil
 	}
 	own := g.system().UID()
-	if g.state && f.Mode.IsDir() {
+	if g.state != nil && f.Mode.IsDir() {
 		if f.Mount && f.Mode&fs.ModeSticky == 0 {
+			if f.Mode.Perm()&0o020 != 0 {
+				g.state.volume, g.state.group = true, f.GID
+			}
 			return false, nil
 		}
 		if own == 0 {
 			f.UID = 0
 		}
-		if f.GID == g.system().GID() && !f.ACL {
+		if (f.GID == g.system().GID() || g.state.volume && f.GID == g.state.group) && !f.ACL {
 			f.Mode &^= 0o020
 		}
 	}
@@ -224,9 +233,10 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 // State looks at a folder that this process keeps files of its own in: nobody else may be able to put a file there, or another
 // folder in its place. It is Folder, but for three things. A command of root's works in the folder of a service, whose files
 // are given to it: the owner does not count for root. The folder may be writable for this process's own group. And a volume's
-// top may have any mode: in a container it belongs to others than the process, which can't change that.
+// top may have any mode: in a container it belongs to others than the process, which can't change that. Whoever's group may write the
+// top may write below it too, as Kubernetes arranges for a pod's fsGroup at each mount.
 func (g Guard) State(path string) error {
-	g.state = true
+	g.state = &state{}
 	at, err := g.Resolve(path)
 	if err != nil {
 		return err

@@ -250,6 +250,9 @@ func TestWhoMayWriteState(t *testing.T) {
 		{"the daemon's group's", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: daemon}, daemon, ""},
 		{"the daemon's group's, and a list that names others", state, state, Facts{Mode: dir | 0o770, UID: daemon, GID: daemon, ACL: true}, daemon, "access control list"},
 		{"a volume for the pod's group", state, state, Facts{Mode: dir | fs.ModeSetgid | 0o775, GID: daemon, Mount: true}, daemon, ""},
+		{"below a volume, for the pod's group", secrets, state, Facts{Mode: dir | fs.ModeSetgid | 0o775, GID: 2000, Mount: true}, daemon, ""},
+		{"below a volume of another group", secrets, state, Facts{Mode: dir | fs.ModeSetgid | 0o775, GID: 2001, Mount: true}, daemon, "the group 2000"},
+		{"below a volume that no group writes", secrets, state, Facts{Mode: dir | 0o755, GID: 2000, Mount: true}, daemon, "the group 2000"},
 		{"a volume of everyone's", state, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
 		{"below a volume of everyone's", secrets, state, Facts{Mode: dir | 0o777, Mount: true}, daemon, ""},
 		{"below a folder of everyone's", secrets, state, Facts{Mode: dir | 0o777, UID: daemon}, daemon, "everyone"},
@@ -259,6 +262,9 @@ func TestWhoMayWriteState(t *testing.T) {
 		facts := maps.Clone(sound)
 		if c.at != "" {
 			facts[c.at] = c.is
+		}
+		if c.is.GID >= 2000 { // kubelet gives all that is in the volume to the group 2000
+			facts[secrets] = Facts{Mode: dir | fs.ModeSetgid | 0o775, UID: daemon, GID: 2000}
 		}
 		err := Guard{System: fake{c.uid, facts, nil}}.State(c.look)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -81,7 +81,7 @@ func (f folder) open(name string) (folder, error) {
 	}
 	err = f.mount.holds(file, name)
 	if err == nil && name != "." { // which openRoot looked at
-		err = closed(file, name)
+		err = closed(file, name, f.File)
 	}
 	if err != nil {
 		_ = file.Close()
@@ -91,14 +91,16 @@ func (f folder) open(name string) (folder, error) {
 }
 
 // closed refuses a folder in which everyone, a group that is not this process's, or those whom an access control list names may
-// replace files: ErrInvalid. In one with the sticky bit they may not.
-func closed(file *os.File, name string) error {
-	var stat unix.Stat_t
-	if err := unix.Fstat(int(file.Fd()), &stat); err != nil {
+// replace files: ErrInvalid. In one with the sticky bit they may not. A group that may write the folder above, which was looked at
+// before, gains nothing: a pod's fsGroup may write all of a volume.
+func closed(file *os.File, name string, above *os.File) error {
+	var stat, up unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(file.Fd()), &stat), unix.Fstat(int(above.Fd()), &up)); err != nil {
 		return err
 	}
 	open := stat.Mode & 0o022
-	if open&0o020 != 0 && int(stat.Gid) == unix.Getegid() {
+	known := int(stat.Gid) == unix.Getegid() || stat.Gid == up.Gid && up.Mode&0o020 != 0 && up.Mode&unix.S_ISVTX == 0
+	if open&0o020 != 0 && known {
 		acl, err := attribute(file, aclName) // which names others, with the rights that show as the group's
 		if err != nil {
 			return err

@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -291,4 +292,67 @@ func TestFolderOfAList(t *testing.T) {
 	}
 	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
 	want(t, s.Promote(t.Context(), target, attempt, key(), ""), stores.ErrInvalid)
+}
+
+// TestFolderOfAPodsGroup: Kubernetes gives all that is in a volume to a pod's fsGroup, which need not be the process's own group.
+// A group that may write a folder and not the one above it is refused.
+func TestFolderOfAPodsGroup(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 { // only root gives folders to a group that it is not in; the rule is one of package trust too
+		return
+	}
+	dir, target := t.TempDir(), stores.Target{Path: "folder/below/key"}
+	write(t, dir, "folder/below/key", "old")
+	s, group := open(t, dir, nil), 54321
+	give := func(name string, mode os.FileMode) {
+		at := filepath.Join(dir, name)
+		if err := errors.Join(os.Chown(at, -1, group), os.Chmod(at, mode)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give("folder/below", 0o775)
+	want(t, s.Check(t.Context(), target), stores.ErrInvalid)
+	give("folder", 0o775)
+	want(t, s.Check(t.Context(), target), stores.ErrInvalid) // of which the top knows nothing
+	for _, f := range []struct {
+		mode os.FileMode
+		want bool
+	}{{0o775, true}, {os.ModeSticky | 0o775, false}} {
+		above, err := os.Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		give(".", f.mode)
+		below, err := os.Open(filepath.Join(dir, "folder"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := closed(below, "folder", above); (err == nil) != f.want {
+			t.Errorf("below a folder of mode %v: %v", f.mode, err)
+		}
+		if err := errors.Join(above.Close(), below.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestStateFolderOfAPodsGroup: the store's own folder, which Kubernetes opened to a pod's fsGroup with all of the volume, is closed
+// again. One that is open otherwise is refused.
+func TestStateFolderOfAPodsGroup(t *testing.T) {
+	t.Parallel()
+	dir, target := t.TempDir(), stores.Target{Path: "key"}
+	write(t, dir, "key", "old")
+	s, own := open(t, dir, nil), filepath.Join(dir, stateFolder)
+	for _, c := range []struct {
+		top, own os.FileMode
+		want     error
+	}{{0o775, 0o770, nil}, {0o755, 0o770, stores.ErrInvalid}, {0o775, 0o705, stores.ErrInvalid}, {0o775, 0o775, stores.ErrInvalid}} {
+		if err := errors.Join(os.MkdirAll(own, 0o700), os.Chmod(own, c.own|os.ModeSetgid), os.Chmod(dir, c.top)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, s.Check(t.Context(), target), c.want)
+		if info, err := os.Stat(own); c.want == nil && (err != nil || info.Mode().Perm() != 0o700) {
+			t.Errorf("its mode is %v, %v", info.Mode(), err)
+		}
+	}
 }

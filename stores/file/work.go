@@ -45,7 +45,7 @@ func (s *Store) change(ctx context.Context, t stores.Target, fn func(*work) erro
 			return err
 		}
 		defer state.close()
-		if err := checkPrivate(state); err != nil {
+		if err := checkPrivate(root, state); err != nil {
 			return err
 		}
 		w := &work{place: p, root: root, state: state, private: private.over(ownerOf(state))}
@@ -80,11 +80,17 @@ func (w *work) tidy() error {
 }
 
 // checkPrivate refuses a state folder that others can look into, or that is another user's: ErrInvalid. Root works in the folder
-// of a service.
-func checkPrivate(state folder) error {
-	var stat unix.Stat_t
-	if err := unix.Fstat(state.fd(), &stat); err != nil {
+// of a service. One that Kubernetes opened to a pod's fsGroup, as it does with all of a volume at a mount, is closed again.
+func checkPrivate(root, state folder) error {
+	var stat, top unix.Stat_t
+	if err := errors.Join(unix.Fstat(state.fd(), &stat), unix.Fstat(root.fd(), &top)); err != nil {
 		return err
+	}
+	if int(stat.Uid) == os.Geteuid() && stat.Mode&0o070 != 0 && stat.Gid == top.Gid && top.Mode&0o020 != 0 {
+		if err := unix.Fchmod(state.fd(), stat.Mode&^(unix.S_IFMT|0o070)); err != nil {
+			return err
+		}
+		stat.Mode &^= 0o070
 	}
 	if stat.Mode&0o077 != 0 {
 		return fmt.Errorf("%w: %s must have mode 0700, it has %#o", stores.ErrInvalid, stateFolder, stat.Mode&0o777)
