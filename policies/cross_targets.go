@@ -115,7 +115,7 @@ func (s *settling) rankOf(c *claim, t Target) int {
 		return newPolicy
 	}
 	if before := s.former(c.policy.Name, c); before != nil && slices.ContainsFunc(before.Targets, func(b Target) bool {
-		return b.Store == t.Store && b.Path == t.Path && s.fieldOf(b) == s.fieldOf(t)
+		return b.Store == t.Store && b.Path == t.Path && s.fieldOf(b) == s.fieldOf(t) && b.Format == t.Format
 	}) {
 		return hadTarget
 	}

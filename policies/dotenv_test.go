@@ -35,3 +35,36 @@ func TestFormat(t *testing.T) {
 		}
 	}
 }
+
+// TestFormatOfOne: an edit of one policy's format, which does not go with another policy of the same file, costs the edited one
+// alone.
+func TestFormatOfOne(t *testing.T) {
+	t.Parallel()
+	o, dir := options, t.TempDir()
+	o.Stores = map[string]string{"files": "file"}
+	write := func(name, field, format string) {
+		text := "name: " + name + "\nteam: research\nschedule: \"0 3 * * 1\"\nkey: {acls: [\"api-key:model:*\", \"api-key:endpoint:*\"]}\n" +
+			"verify: {method: whoami}\ntargets: [{store: files, path: app.env, field: " + field + format + "}]\n"
+		if err := os.WriteFile(filepath.Join(dir, name+".yaml"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, edited := range []string{"a", "b"} {
+		write("a", "K", ", format: dotenv")
+		write("b", "L", ", format: dotenv")
+		o.Accepted = nil
+		first := Load(dir, o)
+		if err := first.Err(); err != nil {
+			t.Fatal(err)
+		}
+		o.Accepted = map[string]Accepted{}
+		for name, p := range first.Policies {
+			o.Accepted[name] = Accepted{File: p.File, Canonical: string(p.Canonical())}
+		}
+		write(edited, map[string]string{"a": "K", "b": "L"}[edited], "")
+		second := Load(dir, o)
+		if len(second.Refused) != 1 || second.Refused[edited] == "" || len(second.Policies) != 2 || second.Policies[edited].Targets[0].Format != "dotenv" {
+			t.Errorf("%s is edited: refused are %v", edited, second.Refused)
+		}
+	}
+}
