@@ -14,7 +14,6 @@ import (
 	"rotator/rotation/grant"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
-	"rotator/rotation/target"
 	"rotator/xai"
 )
 
@@ -81,17 +80,11 @@ func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
 		k.UpdateAt, k.UpdateFor = r.now().Add(r.engine.limits.Watch), wordFor(r, k)
 		return waits(k.UpdateAt, "")
 	case lags(r, list.Keys[i], shown):
-		k.UpdateAt, k.UpdateFor = r.now().Add(target.Lag), wordFor(r, k)
+		k.UpdateAt, k.UpdateFor = r.now().Add(settlePace), wordFor(r, k)
 		return waits(k.UpdateAt, "")
 	}
 	have = showsNow(k, list.Keys[i])
 	return follow(ctx, r, k, have)
-}
-
-// lags reports that a list shows a key as it was before our last update of it.
-func lags(r *run, have xai.Key, shown grant.Grant) bool {
-	at := shown.Modified.Truncate(time.Microsecond)
-	return !have.Modified.IsZero() && have.Modified.Before(at) && r.clock().Later().Sub(at).Abs() < target.Lag
 }
 
 // follow sends what is to be changed of a key that was just listed, and records what needs no change any more.
@@ -198,6 +191,16 @@ func looksAt(r *run, k *journal.Key, at time.Time) Outcome {
 
 // listLag is how long lists may lag behind a change of a key.
 const listLag = 2 * time.Minute
+
+// lags reports whether a list may show a key as it was before the change that was seen last. Lists that round the time of a change, or
+// leave it out, are believed after a while.
+func lags(r *run, have xai.Key, shown grant.Grant) bool {
+	now := r.clock()
+	if now.XAI.IsZero() {
+		now.XAI = now.Journal
+	}
+	return have.Modified.Before(shown.Modified.Truncate(time.Microsecond)) && now.XAI.Sub(shown.Modified) < listLag
+}
 
 // refusedPace is the pause before an update is tried again that xAI refused: people may give the management key the right.
 const refusedPace = time.Hour

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"rotator/rotation/health"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
 	"rotator/xai/xaisim"
@@ -51,6 +52,54 @@ func TestLateNarrowingBehindALaggingList(t *testing.T) {
 		}
 		return false
 	})
+	b.granted()
+	b.settled()
+	b.check()
+}
+
+// Lists that round the time of a change, or leave it out, keep no edit from the key in use.
+func TestEditsWhereListsTellNoTime(t *testing.T) {
+	for name, round := range map[string]time.Duration{"left out": -1, "in seconds": time.Second, "in minutes": time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, xaisim.Options{ListedModified: round})
+			b.load(keyed(justChat+", qps: 5", quick, targetA))
+			b.run(time.Hour + 1500*time.Millisecond)
+			for _, key := range []string{justChat + ", qps: 6", wider + ", qps: 6, qpm: 60", justChat + ", qps: 7"} {
+				b.load(keyed(key, "allow_narrowing: true"+quick, targetA))
+				b.run(2*time.Hour + 1500*time.Millisecond)
+				b.lists()
+				b.run(time.Hour)
+				b.granted()
+			}
+			if n := b.count(journal.KeyDrifted); n > 0 {
+				b.violated("told %d times that somebody changed the key", n)
+			}
+			b.settled()
+			b.check()
+		})
+	}
+}
+
+// In a freeze nothing is taken from consumers, also not what somebody added at xAI and key.enforce takes away.
+func TestEnforceWaitsForTheFreeze(t *testing.T) {
+	b := newBench(t, xaisim.Options{})
+	b.load(keyed(justChat+", enforce: true", quick, targetA))
+	b.run(time.Hour)
+	b.freeze("2026-03-01", "2026-03-05", false)
+	nine := 9
+	b.sim.ChangeKey(b.key(), func(k *xaisim.KeyTruth) {
+		k.ACLs, k.QPM = append(k.ACLs, "api-key:model:grok-3-mini"), &nine
+	})
+	b.passes(24 * time.Hour)
+	if is := b.truth(b.key()); len(is.ACLs) != 3 || is.QPM != nil {
+		b.violated("in a freeze the key is %+v", is)
+	}
+	b.is(health.Degraded, reason.KeyDrift)
+	b.freezes = nil
+	b.passes(24 * time.Hour)
+	if is := b.truth(b.key()); len(is.ACLs) != 2 {
+		b.violated("after the freeze the key is %+v", is)
+	}
 	b.granted()
 	b.settled()
 	b.check()

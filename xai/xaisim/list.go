@@ -105,7 +105,15 @@ func (s *Sim) list(q request) answer {
 			next = base64.RawURLEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, k.order))
 			break
 		}
-		keys = append(keys, k.listed(q.at))
+		o := k.listed(q.at)
+		switch at, err := time.Parse(time.RFC3339Nano, o["modifyTime"].(string)); {
+		case err != nil || s.o.ListedModified == 0:
+		case s.o.ListedModified < 0:
+			delete(o, "modifyTime")
+		default:
+			o["modifyTime"] = at.Truncate(s.o.ListedModified).Format(time.RFC3339)
+		}
+		keys = append(keys, o)
 	}
 	o := map[string]any{"apiKeys": keys}
 	switch end := s.rng.IntN(3); {

@@ -49,6 +49,8 @@ type Options struct {
 	Fixed []string
 	// Ignored names fields of the mask of an update that are accepted and stay as they are.
 	Ignored []string
+	// ListedModified rounds modifyTime in lists to so much; below 0 lists leave it out.
+	ListedModified time.Duration
 	// NoExpiry creates keys without the expireTime that they were asked for with.
 	NoExpiry bool
 	// NameLimit cuts names to so many characters; 0: none.
