@@ -151,6 +151,14 @@ func (c *comparison) rights() {
 			c.drift("rights: %s", changedText(added, removed))
 		}
 	}
+	if drifted && c.p.Key.Enforce && c.Frozen && !c.Ours && !c.unread { // consumers may use what somebody added
+		stays := slices.DeleteFunc(without(have, send), func(acl string) bool { return !slices.Contains(added, acl) || policies.Covers(send, acl) })
+		if len(stays) > 0 {
+			send = sorted(append(send, stays...))
+			c.v.Waiting = sorted(append(c.v.Waiting, stays...))
+			c.drift("rights: somebody added %s", words(stays))
+		}
+	}
 	if sameSet(send, have) {
 		if edited && !kept {
 			c.v.Edited = append(c.v.Edited, Rights)
