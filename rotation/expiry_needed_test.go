@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rotator/rotation/journal"
+	"rotator/rotation/reason"
 	"rotator/xai/xaisim"
 )
 
@@ -63,5 +64,20 @@ func TestExpiryEditedUnderHold(t *testing.T) {
 	b.hold(journal.Hold{})
 	b.run(time.Hour)
 	b.granted()
+	b.check()
+}
+
+// Where xAI fixes the expiry of a key that goes and that nothing replaces, people are told before it ends.
+func TestFixedExpiryOfAKeyThatGoes(t *testing.T) {
+	b := seldom(t, xaisim.Options{UsageUnavailable: true, ExpireTimeFixed: true})
+	b.load(keyed(justChat+", expires_after: 40d", quick, targetA))
+	b.run(time.Hour)
+	id := b.key()
+	b.order(journal.Order{Policy: "chat", Kind: journal.OrderDecommission, Why: "gone", By: "me"})
+	b.neverDies(40*days - 2*time.Hour)
+	k := b.record("chat").KeyByID(id)
+	if b.count(journal.KeyUpdateRefused) != 1 || k.UpdateReason != reason.UpdateRefused {
+		b.violated("told %d times, the key's row says %q", b.count(journal.KeyUpdateRefused), k.UpdateReason)
+	}
 	b.check()
 }

@@ -62,7 +62,8 @@ func refuseUpdate(r *run, k *journal.Key, c grant.Change, why string) {
 		r.tell(journal.KeyUpdateRefused, "key_id", k.ID, "part", string(c.Part), "wanted", c.Detail, "error", why)
 	}
 	k.UpdateReason, k.UpdateError = reason.UpdateRefused, c.Detail+": "+why
-	if c.Part == grant.Expiry && !c.Edited && k.Refused == string(grant.Expiry) { // a rotation replaces the key in time
+	replaced := k.State != journal.RetiringKey && !r.rec.Policy.Leaving()
+	if c.Part == grant.Expiry && !c.Edited && k.Refused == string(grant.Expiry) && replaced { // by a rotation, in time
 		k.UpdateReason = reason.ExpiryFixed
 	}
 }
