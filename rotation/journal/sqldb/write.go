@@ -160,7 +160,6 @@ func agreesByState[I any, S ~string](states []I, of func(I) S, may func(from, to
 
 // The writers of a record's rows.
 var (
-	ownedWriter    = rowWriter[journal.Policy]{table: ownedPolicies, key: []string{"name"}}
 	rotationWriter = rowWriter[journal.Rotation]{
 		table: rotations, key: []string{"id", "policy"},
 		agrees: agreesByState(journal.States, func(i journal.StateInfo) journal.State { return i.State }, journal.State.May),
