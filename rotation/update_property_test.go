@@ -154,20 +154,27 @@ func (w *editing) told() {
 	w.granted()
 }
 
-// end ends all faults, and checks what the key in use may do at rest.
-func (w *editing) end() {
-	w.sim.ClearFaults()
-	w.bench.hold(journal.Hold{})
-	for _, k := range w.record("chat").Keys { // an old key under another name is not touched before people name it as it was
+// names has people give old keys their names back: one under another name is not touched before.
+func (w *editing) names() {
+	for _, k := range w.record("chat").Keys {
 		if k.ID != "" && k.State != journal.LiveKey {
 			w.sim.ChangeKey(k.ID, func(is *xaisim.KeyTruth) { is.Name = k.ListedName() })
 		}
 	}
+}
+
+// end ends all faults, and checks what the key in use may do at rest.
+func (w *editing) end() {
+	w.sim.ClearFaults()
+	w.bench.hold(journal.Hold{})
+	w.names()
 	w.run(30 * time.Minute) // two watches
 	w.lists()
+	w.names()
 	w.run(30 * time.Minute)
 	w.peace()
 	w.lists()
+	w.names()
 	w.run(time.Hour)
 	w.settled()
 	k, p := w.record("chat").Live(), w.specs["chat"]

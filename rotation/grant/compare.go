@@ -53,7 +53,6 @@ type Verdict struct {
 
 	asked, next   policies.KeySpec // what was asked, and what is
 	shown, expect Grant            // what xAI was to show, and is to
-	foreign       []string         // limits that somebody changed and that stay so
 }
 
 // Idle reports whether nothing is to be sent, recorded or told.
@@ -194,7 +193,6 @@ func (c *comparison) limits() {
 			d, edited = want[i], true
 		} else if have[i] != d && !c.right() {
 			c.drift("limits: %s instead of %s", have[i], d)
-			c.v.foreign = append(c.v.foreign, d.name)
 			continue
 		}
 		if have[i] == d {

@@ -115,16 +115,17 @@ func Accept(k *journal.Key, v Verdict, have Grant, parts ...Part) {
 		case Rights:
 			asked.ACLs, shown.ACLs = v.next.ACLs, v.expect.ACLs
 		case Limits:
+			before := limitsOf(asked.QPS, asked.QPM, asked.TPM)
 			asked.QPS, asked.QPM, asked.TPM = v.next.QPS, v.next.QPM, v.next.TPM
-			if !slices.Contains(v.foreign, "qps") {
-				shown.QPS = have.QPS
+			is, to := limitsOf(have.QPS, have.QPM, have.TPM), limitsOf(shown.QPS, shown.QPM, shown.TPM)
+			for i, want := range limitsOf(asked.QPS, asked.QPM, asked.TPM) {
+				// Another value than the one that is wanted came from somebody else meanwhile, and is still to be looked at. A limit that
+				// the policy took away may show as anything.
+				if is[i] == want || want.value == "" && before[i] != want {
+					to[i] = is[i]
+				}
 			}
-			if !slices.Contains(v.foreign, "qpm") {
-				shown.QPM = have.QPM
-			}
-			if !slices.Contains(v.foreign, "tpm") {
-				shown.TPM = have.TPM
-			}
+			shown.QPS, shown.QPM, shown.TPM = to[0].number(), to[1].number(), to[2].text()
 		case Expiry:
 			asked.ExpiresAfter, shown.Expires = v.next.ExpiresAfter, have.Expires
 		}

@@ -150,3 +150,23 @@ func TestTexts(t *testing.T) {
 		t.Error("half a grant is read")
 	}
 }
+
+// TestAcceptKeepsWhatSomebodyElseChanged: while one limit is changed, somebody changes another one at xAI. The answer shows both; what
+// was not asked for is not taken for ours.
+func TestAcceptKeepsWhatSomebodyElseChanged(t *testing.T) {
+	t.Parallel()
+	one, four, tpm := 1, 4, "2"
+	p := &policies.Policy{Name: "chat", Key: policies.KeySpec{ACLs: []string{"api-key:endpoint:chat"}, QPS: &one, TPM: &tpm, Enforce: true}}
+	was := policies.KeySpec{ACLs: p.Key.ACLs, QPS: &one}
+	have := grant.Grant{ACLs: was.ACLs, QPS: &one}
+	k := &journal.Key{ID: "k", State: journal.LiveKey, Asked: grant.Ask(was), Shown: have.String()}
+	if v := grant.Compare(p, k, grant.Facts{Have: have}); len(v.Changes) != 1 || !slices.Equal(v.Changes[0].Limits, []string{"tpm"}) {
+		t.Fatalf("changes %+v, want tpm alone", v.Changes)
+	}
+	have.QPS, have.TPM = &four, &tpm
+	grant.Accept(k, grant.Compare(p, k, grant.Facts{Have: have}), have, grant.Limits)
+	v := grant.Compare(p, k, grant.Facts{Have: have})
+	if len(v.Changes) != 1 || !slices.Equal(v.Changes[0].Limits, []string{"qps"}) || v.Changes[0].Edited {
+		t.Errorf("then changes %+v, want qps set right", v.Changes)
+	}
+}
