@@ -10,7 +10,7 @@ import (
 )
 
 // TestAnEditIsNotLate: an edit that makes a rotation due in the past, such as a shorter schedule, starts it now. Nobody is woken
-// for it before it had as long as any other rotation. An edit of a policy that is overdue changes nothing about that.
+// for it before it had as long as any other rotation. An edit of a policy that is due, or overdue, changes nothing about that.
 func TestAnEditIsNotLate(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
@@ -22,7 +22,9 @@ func TestAnEditIsNotLate(t *testing.T) {
 	b.is(health.OK, "")
 	b.down("a")
 	b.load(every("240h"))
-	b.run(health.LateBy - 5*time.Minute)
+	b.run(health.LateBy / 2)
+	b.load(every("230h"))
+	b.run(health.LateBy/2 - 5*time.Minute)
 	if h := b.record("chat").Policy.Health; h == health.Overdue {
 		t.Errorf("it is %s before it could be done", h)
 	}

@@ -34,7 +34,7 @@ func TestKeysFollowTheirPolicies(t *testing.T) {
 		_ = f.Value.Set("20261130") // the same lives for every change
 	}
 	rapid.Check(t, func(r *rapid.T) {
-		if lives++; lives > 40 && !soak {
+		if lives++; lives > 60 && !soak {
 			return // enough for every change
 		}
 		b := newBench(t, xaisim.Options{

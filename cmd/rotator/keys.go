@@ -81,10 +81,25 @@ func (a *cli) keys(ctx context.Context, q api.KeysQuery, json bool) (err error) 
 			refused = append(refused, errors.New(*r.Error))
 		}
 	}
+	if err == nil && len(rows) > len(refused) && (q.Wide || q.UnusedFor > 0) {
+		fmt.Fprintln(a.stderr, tidyAdvice(q))
+	}
 	if err == nil && refused != nil {
 		err = failed(fmt.Errorf("not every team's keys could be listed: %w", errors.Join(refused...)), "`rotator check` tries each team.")
 	}
 	return err
+}
+
+// tidyAdvice says what to do about keys that were asked for by what is wrong with them. Nothing is done about them by itself.
+func tidyAdvice(q api.KeysQuery) string {
+	var advice []string
+	if q.UnusedFor > 0 {
+		advice = append(advice, "Before you delete an unused key in xAI's console, ask its creator, and disable it for a while; a policy's goes with `rotator decommission`.")
+	}
+	if q.Wide {
+		advice = append(advice, "Give a policy's key fewer rights by key.acls; `rotator acls` lists what there is. Other keys are edited in xAI's console.")
+	}
+	return strings.Join(advice, "\n")
 }
 
 // keyCells are the cells of a key's line.

@@ -64,7 +64,7 @@ type Policy struct {
 	FirstSeen         time.Time // when the loader first found it
 	RemovedAt         time.Time // when it vanished from the files
 	File              string    // that the accepted policy was read from
-	SpecAt            time.Time // when the files last said something new, while the policy was not overdue
+	SpecAt            time.Time // when the files last said something new, while the policy was not due
 	SpecError         string    // why the files' word on it was refused: Spec is older than the file; "" when it is not
 
 	// Written by the policy's owner.

@@ -119,7 +119,7 @@ var changePolicies = updates{
 	names: []string{"name", "team", "owner", "spec", "now", "file"},
 	kinds: []string{"TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT"},
 	set: `team = v.column2, owner = v.column3, spec = v.column4, file = v.column6, spec_error = '', removed_at = NULL,
-		spec_at = CASE WHEN overdue_at <= v.column5 OR (spec = v.column4 AND removed_at IS NULL) THEN spec_at ELSE v.column5 END, ` + woken("v.column5"),
+		spec_at = CASE WHEN overdue_at <= v.column5 OR due_at <= v.column5 OR (spec = v.column4 AND removed_at IS NULL) THEN spec_at ELSE v.column5 END, ` + woken("v.column5"),
 	where: "name = v.column1",
 }
 

@@ -16,7 +16,7 @@ CREATE TABLE policies (
   removed_at     BIGINT,
   file           TEXT NOT NULL DEFAULT '',    -- that the accepted spec was read from
   spec_error     TEXT NOT NULL DEFAULT '',    -- why the spec is older than the file; '' where it is not
-  spec_at        BIGINT,                      -- when the files last said something new, and the policy was not overdue
+  spec_at        BIGINT,                      -- when the files last said something new, and the policy was not due
   next_run_at    BIGINT,
   due_at         BIGINT,
   due_cause      TEXT NOT NULL DEFAULT '',
