@@ -115,23 +115,34 @@ func Accept(k *journal.Key, v Verdict, have Grant, parts ...Part) {
 		case Rights:
 			asked.ACLs, shown.ACLs = v.next.ACLs, v.expect.ACLs
 		case Limits:
-			before := limitsOf(asked.QPS, asked.QPM, asked.TPM)
-			asked.QPS, asked.QPM, asked.TPM = v.next.QPS, v.next.QPM, v.next.TPM
-			is, to := limitsOf(have.QPS, have.QPM, have.TPM), limitsOf(shown.QPS, shown.QPM, shown.TPM)
-			for i, want := range limitsOf(asked.QPS, asked.QPM, asked.TPM) {
-				// Another value than the one that is wanted came from somebody else meanwhile, and is still to be looked at. A limit that
-				// the policy took away may show as anything.
-				if is[i] == want || want.value == "" && before[i] != want {
-					to[i] = is[i]
-				}
-			}
-			shown.QPS, shown.QPM, shown.TPM = to[0].number(), to[1].number(), to[2].text()
+			acceptLimits(&asked, &shown, v.next, have, false)
 		case Expiry:
 			asked.ExpiresAfter, shown.Expires = v.next.ExpiresAfter, have.Expires
 		}
 	}
 	shown.Modified = have.Modified
 	k.Asked, k.Shown = Ask(asked), shown.String()
+}
+
+// AcceptSome records those limits that xAI changed although it kept others.
+func AcceptSome(k *journal.Key, v Verdict, have Grant) {
+	asked, shown := v.asked, v.shown
+	acceptLimits(&asked, &shown, v.next, have, true)
+	k.Asked, k.Shown = Ask(asked), shown.String()
+}
+
+// acceptLimits records the limits that are as the policy wants them. Another value than the one that is wanted came from somebody else
+// meanwhile, and is still to be looked at. A limit that the policy took away may show as anything, unless xAI kept some.
+func acceptLimits(asked *policies.KeySpec, shown *Grant, want policies.KeySpec, have Grant, kept bool) {
+	was, to := limitsOf(asked.QPS, asked.QPM, asked.TPM), limitsOf(shown.QPS, shown.QPM, shown.TPM)
+	is := limitsOf(have.QPS, have.QPM, have.TPM)
+	for i, l := range limitsOf(want.QPS, want.QPM, want.TPM) {
+		if is[i] == l || l.value == "" && was[i] != l && !kept {
+			was[i], to[i] = l, is[i]
+		}
+	}
+	asked.QPS, asked.QPM, asked.TPM = was[0].number(), was[1].number(), was[2].text()
+	shown.QPS, shown.QPM, shown.TPM = to[0].number(), to[1].number(), to[2].text()
 }
 
 // limit is one of the limits, as a text; "" is none.

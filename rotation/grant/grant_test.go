@@ -170,3 +170,23 @@ func TestAcceptKeepsWhatSomebodyElseChanged(t *testing.T) {
 		t.Errorf("then changes %+v, want qps set right", v.Changes)
 	}
 }
+
+// TestAcceptSome: xAI changes one limit and keeps another. The one that it changed is ours, and no change by somebody else, also after
+// the policy goes back.
+func TestAcceptSome(t *testing.T) {
+	t.Parallel()
+	one, three := 1, 3
+	was := policies.KeySpec{ACLs: []string{"api-key:endpoint:chat"}, QPS: &one, QPM: &one}
+	have := grant.Grant{ACLs: was.ACLs, QPS: &one, QPM: &one}
+	k := &journal.Key{ID: "k", State: journal.LiveKey, Asked: grant.Ask(was), Shown: have.String()}
+	p := &policies.Policy{Name: "chat", Key: policies.KeySpec{ACLs: was.ACLs, QPS: &three, QPM: &three}}
+	have.QPM = &three
+	grant.AcceptSome(k, grant.Compare(p, k, grant.Facts{Have: have}), have)
+	if v := grant.Compare(p, k, grant.Facts{Have: have}); len(v.Drift) > 0 || len(v.Changes) != 1 || !slices.Equal(v.Changes[0].Limits, []string{"qps"}) {
+		t.Errorf("drift %q and changes %+v, want qps alone", v.Drift, v.Changes)
+	}
+	p.Key = was
+	if v := grant.Compare(p, k, grant.Facts{Have: have}); len(v.Drift) > 0 || len(v.Changes) != 1 || !slices.Equal(v.Changes[0].Limits, []string{"qpm"}) {
+		t.Errorf("back again: drift %q and changes %+v, want qpm alone", v.Drift, v.Changes)
+	}
+}
