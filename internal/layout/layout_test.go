@@ -253,7 +253,7 @@ func TestReleasesTakeNoFlags(t *testing.T) {
 // TestTopLevel keeps the first impression: a new folder needs a reason.
 func TestTopLevel(t *testing.T) {
 	t.Parallel()
-	want := []string{".ci", ".git", ".gitignore", ".golangci.yml", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "cmd", "deploy",
+	want := []string{".ci", ".editorconfig", ".git", ".github", ".gitignore", ".golangci.yml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "README.md", "SECURITY.md", "cmd", "deploy",
 		"docs", "go.mod", "go.sum", "internal", "policies", "rotation", "stores", "xai"}
 	out, err := exec.Command("git", "-C", root(t), "ls-files").Output()
 	if err != nil {
