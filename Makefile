@@ -46,7 +46,8 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'run gofmt -w on these'; exit 1; }
 	$(MAKE) --no-print-directory cross
 	$(GO) run ./internal/testenv/vaulttest/build
-	$(call go-test,-shuffle=on -timeout=60m,./...)
+	@# The two that take longest begin first: one computes, the other mostly waits.
+	$(call go-test,-shuffle=on -timeout=60m,./rotation ./internal/replicas ./...)
 	CGO_ENABLED=1 $(call go-test,-race -short -shuffle=on -timeout=40m,$(RACE))
 	CGO_ENABLED=1 $(call go-test,-race -shuffle=on -timeout=40m -run='$(CONCURRENT)',./rotation)
 
