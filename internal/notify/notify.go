@@ -33,7 +33,9 @@ package notify
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -133,6 +135,10 @@ func (s logSink) send(ctx context.Context, e journal.Event) error {
 	if e.Kind == journal.Promoted || e.Kind == journal.HealthChanged && (e.Data["to"] == "ok" || e.Data["to"] == "progressing") {
 		level = slog.LevelInfo
 	}
-	s.log.Log(ctx, level, "event", append(facts, "data", e.Data)...)
+	var data []any // in one order each time, and in a text log as words: data.key_id=…
+	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
+		data = append(data, slog.String(name, e.Data[name]))
+	}
+	s.log.Log(ctx, level, "event", append(facts, slog.Group("data", data...))...)
 	return nil
 }

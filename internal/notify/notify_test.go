@@ -38,7 +38,7 @@ func TestUrgentEventsArriveInOrder(t *testing.T) {
 		if r.message() != body {
 			t.Errorf("message %s\nwant    %s", r.message(), body)
 		}
-		for begin, times := range map[string]int{"level=INFO msg=event event=10 ": 1, "level=WARN msg=event": 2} {
+		for begin, times := range map[string]int{"level=INFO msg=event event=10 ": 1, "level=WARN msg=event": 2, "data.key_id=key-1": 3, "map[": 0} {
 			if n := strings.Count(w.said(), begin); n != times {
 				t.Errorf("%q stands %d times in the log, want %d:\n%s", begin, n, times, w.said())
 			}
