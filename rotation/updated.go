@@ -25,7 +25,7 @@ func accept(r *run, k *journal.Key, v grant.Verdict, have grant.Grant, parts ...
 		names[i] = string(p)
 	}
 	r.tell(journal.KeyUpdated, "key_id", k.ID, "parts", strings.Join(names, ", "), "grant", have.Words())
-	r.log.Info("key updated", "key_id", k.ID, "parts", names)
+	r.log.Info("key updated", "key_id", k.ID, "parts", strings.Join(names, ", "))
 }
 
 // respec records what a key may do now, so that it proves itself by a call that it may make.

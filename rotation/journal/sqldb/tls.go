@@ -3,6 +3,7 @@ package sqldb
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/url"
 	"os"
 	"slices"
@@ -22,6 +23,9 @@ var errFallback = errors.New("postgres: sslmode " + pgaddress.Fallback)
 // so many words, and then no password is sent in clear; prefer and allow, which fall back to plain text, are refused.
 // It works on what the driver made of the address, so that it does not matter where a host or a mode comes from.
 func protect(address string, cfg *pgx.ConnConfig) (*pgx.ConnConfig, error) {
+	if err := checkSockets(cfg); err != nil {
+		return nil, err
+	}
 	if !remote(cfg) {
 		return cfg, nil
 	}
@@ -51,6 +55,20 @@ func protect(address string, cfg *pgx.ConnConfig) (*pgx.ConnConfig, error) {
 		cfg.RequireAuth = "!password"
 	}
 	return cfg, nil
+}
+
+// checkSockets refuses a socket in a folder where anybody may put one: another user's server could take the journal's place there. The
+// driver looks in /tmp where no host is said and the server's own folder is not there.
+func checkSockets(cfg *pgx.ConnConfig) error {
+	for _, c := range attempts(cfg) {
+		if !strings.HasPrefix(c.Host, "/") {
+			continue
+		}
+		if folder, err := os.Stat(c.Host); err == nil && folder.Mode().Perm()&0o002 != 0 {
+			return fmt.Errorf("postgres: anybody on this machine may put a socket into %s; say host=FOLDER with the server's own one, such as /var/run/postgresql, or host=localhost", c.Host)
+		}
+	}
+	return nil
 }
 
 // exposed says what others on the network can do with the connections of an address, "" for nothing.

@@ -147,3 +147,23 @@ func TestNoPasswordInClear(t *testing.T) {
 		t.Errorf("the server hears %q", got)
 	}
 }
+
+// TestSocketsOfOthers: a socket in a folder where anybody may put one is not used, whether the address names the folder or the driver
+// falls back to it.
+func TestSocketsOfOthers(t *testing.T) {
+	t.Parallel()
+	own, open := t.TempDir(), t.TempDir()
+	if err := os.Chmod(open, 0o777|os.ModeSticky); err != nil {
+		t.Fatal(err)
+	}
+	for host, refused := range map[string]bool{own: false, open: true, "/tmp": true, own + "/missing": false} {
+		address := "postgres:///journal?host=" + host
+		cfg, err := pgx.ParseConfig(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := protect(address, cfg); (err != nil) != refused || refused && !strings.Contains(err.Error(), "anybody on this machine") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
