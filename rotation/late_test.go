@@ -211,7 +211,7 @@ func everyBlow(made []change) (all []blow) {
 // latePairs is how many cases with two blows are taken of each scenario, with and without lag each, and soakPairs how many
 // with ROTATOR_SOAK=1.
 const (
-	latePairs = 44
+	latePairs = 23
 	soakPairs = 500
 )
 
