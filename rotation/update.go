@@ -314,8 +314,7 @@ func wordFor(r *run, k *journal.Key) string {
 
 func factsFor(r *run, k *journal.Key, have grant.Grant, late []journal.Effect) grant.Facts {
 	_, frozen := due.Frozen(r.env.Freezes(), r.policy, due.Schedule, r.now())
-	alone := k.Team != r.policy.Team || r.rec.Policy.Leaving()
-	return grant.Facts{Have: have, Ours: len(late) > 0, Frozen: frozen, Now: r.now(), ExpiryAlone: alone}
+	return grant.Facts{Have: have, Ours: len(late) > 0, Frozen: frozen, Now: r.now(), ExpiryAlone: grant.ExpiryAlone(k, r.policy, &r.rec.Policy)}
 }
 
 // editedSince reports whether the policy asks for something else than was asked for the key.

@@ -21,8 +21,8 @@ func (a *cli) keysCommand() *cobra.Command {
 		Short: "Show all keys of a team, or of every team, and what each is to the rotator",
 		Long: `Keys asks xAI for the keys of a team. The kinds: managed (in use), predecessor (to be retired), in_doubt (of a create
 whose outcome is not settled; will be deleted), orphan (bears the rotator's prefix, and the journal has no such create;
-reported, never deleted; see keys adopt) and unmanaged (somebody else's). RIGHTS is all where a key may use every model by
-every endpoint; -o json has its ACLs, and the targets that were seen to hold it.
+reported, never deleted; see keys adopt) and unmanaged (somebody else's). RIGHTS shows "all" for a key that can use every
+model and every endpoint; -o json has its ACLs, and the targets that were seen to hold it.
 
 With --unused-for only keys are shown that are older than that and were not used meanwhile, as xAI's billing has it. USE is none
 where billing reports the key without use, none seen where it names other keys of the team and not this one, and unknown where
@@ -45,7 +45,7 @@ console, ask its creator, and disable it for a while first. A key of a policy go
 			return a.keys(c.Context(), q, json)
 		},
 	}
-	c.Flags().StringVar(&unused, "unused-for", "", "only keys that nobody used for this `TIME`, such as 30d, and that are older")
+	c.Flags().StringVar(&unused, "unused-for", "", "only keys older than this `TIME`, such as 30d, and unused during it")
 	c.Flags().BoolVar(&q.Wide, "wide", false, "only keys that may use every model by every endpoint")
 	c.Flags().BoolVar(&q.Unmanaged, "unmanaged", false, "only keys that the rotator has nothing to do with")
 	outputFlag(c, &json)

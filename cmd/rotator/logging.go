@@ -19,7 +19,7 @@ import (
 
 // newLogger logs to w: for people on a terminal, in colours unless $NO_COLOR is set (no-color.org), as key=value elsewhere, or
 // as JSON. Where $JOURNAL_STREAM says that w leads to systemd's journal, lines bear their level as that reads it, and leave
-// the time to it. A w that nobody reads does not block logging.
+// the time to it. Logging goes on even if nothing reads from w.
 func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (*logging.Log, error) {
 	least := slog.LevelWarn
 	if daemon {
@@ -56,7 +56,7 @@ func (a *cli) logAs(log *logging.Log) {
 // flushTime bounds how long the end of the program waits for its log to be written.
 const flushTime = time.Second
 
-// endLog writes the queued log lines, for as long as somebody reads them.
+// endLog writes the log lines that are still queued, if they are being read.
 func (a *cli) endLog() {
 	if a.logs != nil {
 		a.logs.Close(flushTime)

@@ -32,7 +32,7 @@ targets: [{store: local, path: chat}]
 		}
 		for _, r := range rows {
 			if !r.Offered {
-				acls = append(acls, *r.ACL+" of "+strings.Join(r.Policies, ",")+" near "+or(r.Nearest))
+				acls = append(acls, *r.ACL+" of "+strings.Join(r.Policies, ",")+" near "+deref(r.Nearest))
 			}
 		}
 		return acls
@@ -44,7 +44,7 @@ targets: [{store: local, path: chat}]
 			t.Fatal(err)
 		}
 		i := slices.IndexFunc(rows, func(r api.CheckRow) bool { return r.Subject == "key of chat" })
-		return rows[i].Result + " " + or(rows[i].Detail)
+		return rows[i].Result + " " + deref(rows[i].Detail)
 	}
 	for _, c := range []struct {
 		models  []string
@@ -65,13 +65,6 @@ targets: [{store: local, path: chat}]
 			t.Errorf("with %q check says %q, want %q", c.models, got, c.check)
 		}
 	}
-}
-
-func or(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
 }
 
 // TestKeysWithoutAnAge: a key of which xAI tells no age is not left out of the unused ones without a word.

@@ -67,6 +67,12 @@ func Follows(k *journal.Key) bool {
 	return false
 }
 
+// ExpiryAlone reports whether of a key only its expiry is cared for: it is of a team that the policy left, or its policy is
+// decommissioned.
+func ExpiryAlone(k *journal.Key, p *policies.Policy, row *journal.Policy) bool {
+	return k.Team != p.Team || row.Leaving()
+}
+
 // comparison is one, as it goes on.
 type comparison struct {
 	Facts

@@ -83,23 +83,29 @@ func Expected(k *journal.Key, asked policies.KeySpec) Grant {
 	return Grant{ACLs: sorted(asked.ACLs), QPS: asked.QPS, QPM: asked.QPM, TPM: asked.TPM, Expires: k.Expiry()}
 }
 
+// filled takes the rights and limits that a grant leaves open from another one.
+func (g Grant) filled(from Grant) Grant {
+	if len(g.ACLs) == 0 {
+		g.ACLs = sorted(from.ACLs)
+	}
+	if g.QPS == nil {
+		g.QPS = from.QPS
+	}
+	if g.QPM == nil {
+		g.QPM = from.QPM
+	}
+	if g.TPM == nil {
+		g.TPM = from.TPM
+	}
+	return g
+}
+
 // Known fills what a grant leaves open with what xAI shows, and makes it complete.
 func (g Grant) Known(have Grant) Grant {
 	if g.Complete {
 		return g
 	}
-	if len(g.ACLs) == 0 {
-		g.ACLs = sorted(have.ACLs)
-	}
-	if g.QPS == nil {
-		g.QPS = have.QPS
-	}
-	if g.QPM == nil {
-		g.QPM = have.QPM
-	}
-	if g.TPM == nil {
-		g.TPM = have.TPM
-	}
+	g = g.filled(have)
 	if g.Expires.IsZero() {
 		g.Expires = have.Expires
 	}
@@ -218,18 +224,7 @@ func Begin(k *journal.Key, p *policies.Policy, have Grant) {
 // Made records what xAI showed of a key when it was made. What it left out there a list may show.
 func Made(k *journal.Key, p *policies.Policy, have Grant) {
 	asked := AskedOf(k, p)
-	if len(have.ACLs) == 0 {
-		have.ACLs = sorted(asked.ACLs)
-	}
-	if have.QPS == nil {
-		have.QPS = asked.QPS
-	}
-	if have.QPM == nil {
-		have.QPM = asked.QPM
-	}
-	if have.TPM == nil {
-		have.TPM = asked.TPM
-	}
+	have = have.filled(Grant{ACLs: asked.ACLs, QPS: asked.QPS, QPM: asked.QPM, TPM: asked.TPM})
 	have.Name, have.Complete = "", false
 	k.Shown = have.String()
 }

@@ -26,7 +26,7 @@ func (o *outline) updates() {
 			continue
 		}
 		v := grant.Compare(o.Policy, k, grant.Facts{Have: have, Frozen: frozen, Now: o.Now,
-			ExpiryAlone: k.Team != o.Policy.Team || o.Record.Policy.Leaving()})
+			ExpiryAlone: grant.ExpiryAlone(k, o.Policy, &o.Record.Policy)})
 		for _, c := range v.Changes {
 			o.add(o.update(k, c))
 		}
