@@ -6,6 +6,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestFrozenOwners freezes owners in the middle of the proof before a promote, replaces their keys behind their backs, and lets
@@ -47,7 +49,7 @@ func TestTheChecksFind(t *testing.T) {
 func (c *cluster) replaceBehind(policy string) {
 	c.Helper()
 	owner, other := c.replicas[0], c.replicas[1]
-	other.signal(syscall.SIGSTOP)
+	other.freeze()
 	proving := owner.freezeAt(chat, 1)
 	ordered := make(chan int, 1) // who is frozen does not answer
 	go func() {
@@ -77,13 +79,40 @@ func (c *cluster) replaceBehind(policy string) {
 // freezeAt freezes the replica in the middle of its n-th request of a kind from now on.
 func (r *replica) freezeAt(request string, n int) (frozen chan struct{}) {
 	frozen = make(chan struct{})
-	trap := func() { r.signal(syscall.SIGSTOP); close(frozen) }
+	trap := func() { r.freeze(); close(frozen) }
 	for range n - 1 {
 		next := trap
 		trap = func() { r.xai.lay(request, next) }
 	}
 	r.xai.lay(request, trap)
 	return frozen
+}
+
+// freeze stops the replica at an instant at which nobody holds a lock of the file store. Whoever froze with one would keep
+// the other from the file for as long as it is frozen.
+func (r *replica) freeze() {
+	r.Helper()
+	file, err := os.OpenFile(r.path("secrets", ".rotator", "lock"), os.O_RDWR, 0)
+	if err != nil {
+		r.Error(err)
+		return
+	}
+	defer file.Close()
+	for range 10_000 {
+		r.signal(syscall.SIGSTOP)
+		time.Sleep(5 * time.Millisecond) // a thread on another processor may still run for an instant
+		all := unix.Flock_t{Type: unix.F_WRLCK} // from the first byte to the last
+		if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &all); err != nil {
+			r.Error(err)
+			return
+		}
+		if all.Type == unix.F_UNLCK {
+			return
+		}
+		r.signal(syscall.SIGCONT)
+		time.Sleep(time.Millisecond)
+	}
+	r.Error("the file store is locked all the time")
 }
 
 // await waits for another process.
