@@ -184,6 +184,7 @@ type Engine struct {
 	hand  values           // of keys that are not live yet
 	lists *inventory.Lists // of the teams' keys
 	specs specs            // of policies
+	idle  idleKeys         // that need no update
 
 	mu  sync.Mutex
 	env Environment // guarded by mu

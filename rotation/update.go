@@ -49,11 +49,19 @@ func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if r.postponed(k.UpdateAt) {
 		return standingUpdate(k)
 	}
-	have, known := grant.Read(k.Listed)
 	late := lateUpdates(r, k)
+	as := comparedAs(r, k)
+	if len(late) == 0 && r.engine.idle.knows(k.Ref, as) {
+		clearUpdate(k)
+		return nothing
+	}
+	have, known := grant.Read(k.Listed)
 	v := grant.Compare(r.policy, k, factsFor(r, k, have, late))
 	if known && v.Idle() && len(late) == 0 {
 		restUpdate(r, k, have)
+		if have.Expires.IsZero() && r.policy.Key.ExpiresAfter == 0 { // time alone changes nothing
+			r.engine.idle.keep(k.Ref, comparedAs(r, k))
+		}
 		return nothing
 	}
 	if !known && len(late) == 0 && !editedSince(r, k) {

@@ -104,6 +104,11 @@ func restUpdate(r *run, k *journal.Key, have grant.Grant) {
 	if k.Asked == "" || !grant.Settled(k) {
 		grant.Begin(k, r.policy, have)
 	}
+	clearUpdate(k)
+}
+
+// clearUpdate notes that nothing is to be updated, and nothing failed.
+func clearUpdate(k *journal.Key) {
 	k.Drift, k.UpdateFor, k.Refused, k.UpdateAt, k.UpdateTries, k.UpdateReason, k.UpdateError = "", "", "", noTime, 0, "", ""
 }
 
