@@ -10,7 +10,7 @@ import (
 func (a *cli) abortCommand() *cobra.Command {
 	why := ""
 	c := a.orderCommand(&cobra.Command{
-		Use:   "abort POLICY...",
+		Use:   "abort [POLICY...]",
 		Short: "Take back a rotation before anything was promoted, or a decommission",
 		Long: `Abort discards what is staged and deletes the new key. It is refused once the promote has begun: then rollback is the
 way. The policy is held afterwards, or the scheduler would begin again at once.
@@ -31,7 +31,7 @@ is too late. It is not held.`,
 func (a *cli) rollbackCommand() *cobra.Command {
 	why, falseAlarm := "", false
 	c := a.orderCommand(&cobra.Command{
-		Use:   "rollback POLICY...",
+		Use:   "rollback [POLICY...]",
 		Short: "Give consumers the old key back, retire the new one, and hold the policy",
 		Long: `Rollback enables the old key, waits until no disable of it can be on its way and it proves itself, puts it back into
 every target, and retires the new key after the overlap. It returns when every target holds the old key; it works while the
@@ -52,7 +52,7 @@ No rotation begins by itself afterwards, until the policy is released.`,
 func (a *cli) reviveCommand() *cobra.Command {
 	why := ""
 	c := a.orderCommand(&cobra.Command{
-		Use:   "revive POLICY...",
+		Use:   "revive [POLICY...]",
 		Short: "Enable the old key, keep the new one, and hold the policy",
 		Long: `Revive is for the consumer that still reads the old key: both keys work, and nothing is disabled or deleted until the
 policy is released.`,

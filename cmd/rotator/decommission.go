@@ -15,7 +15,7 @@ import (
 func (a *cli) decommissionCommand() *cobra.Command {
 	accept, why, wait := false, "", "none"
 	c := a.orderCommand(&cobra.Command{
-		Use:   "decommission POLICY...",
+		Use:   "decommission [POLICY...]",
 		Short: "End policies: turn their keys off and delete them, without a successor",
 		Long: `Decommission retires the keys of a policy that is no longer wanted, whether it is still in a file or was removed. No
 new rotation will start. Each key is turned off once xAI's usage proves that nobody needs it (retire.require_idle, else 24h), or

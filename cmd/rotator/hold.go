@@ -18,12 +18,13 @@ import (
 func (a *cli) holdCommand() *cobra.Command {
 	why, until := "", ""
 	c := a.orderCommand(&cobra.Command{
-		Use:   "hold POLICY...",
+		Use:   "hold [POLICY...]",
 		Short: "Keep policies from beginning rotations, and from disabling and deleting keys",
 		Long: `Hold stops new rotations, disable and delete of the policies, until they are released or the time has come. A
 promotion in progress will finish.`,
 		Example: `  rotator hold chat-prod --why "change freeze"
-  rotator hold chat-prod search-prod --why "launch" --until 3d`,
+  rotator hold chat-prod search-prod --why "launch" --until 3d
+  rotator hold --all --why "incident 4711"`,
 	}, func(l *connection, name string) (*follow.Task, error) {
 		if why == "" {
 			return nil, usage(errors.New("--why is missing"), "Say why: whoever finds the policy held wants to know.")
@@ -53,10 +54,11 @@ promotion in progress will finish.`,
 
 func (a *cli) releaseCommand() *cobra.Command {
 	return a.orderCommand(&cobra.Command{
-		Use:   "release POLICY...",
+		Use:   "release [POLICY...]",
 		Short: "Let held policies go on",
 		Example: `  rotator release chat-prod
-  rotator release chat-prod search-prod`,
+  rotator release chat-prod search-prod
+  rotator release --all`,
 	}, func(l *connection, name string) (*follow.Task, error) {
 		return &follow.Task{Do: func(ctx context.Context) (string, error) {
 			return "released", l.Release(ctx, name, a.userName())

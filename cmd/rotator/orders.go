@@ -16,28 +16,38 @@ import (
 
 // orderFlags are the flags of commands that ask something of several policies.
 type orderFlags struct {
-	json    bool
-	timeout time.Duration
+	selectFlags
+	json, yes bool
+	timeout   time.Duration
 }
 
 // orderCommand makes a command of one that asks something of policies: make makes the task of each.
 func (a *cli) orderCommand(c *cobra.Command, make func(l *connection, policy string) (*follow.Task, error)) *cobra.Command {
 	var f orderFlags
-	c.Args = cobra.MinimumNArgs(1)
 	c.ValidArgsFunction = a.completePolicies
-	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c.Context(), names, f, make) }
+	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, f, make) }
+	f.add(c)
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask whether the selected policies are meant")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
 	outputFlag(c, &f.json)
 	return c
 }
 
 // each asks something of each policy, once, follows all, and prints a row for each.
-func (a *cli) each(ctx context.Context, names []string, f orderFlags, make func(*connection, string) (*follow.Task, error)) (err error) {
+func (a *cli) each(c *cobra.Command, named []string, f orderFlags, make func(*connection, string) (*follow.Task, error)) (err error) {
+	ctx := c.Context()
 	if f.timeout < 0 {
 		return usage(errors.New("--timeout must not be negative"), "Give a duration such as 10m.")
 	}
 	if _, err := make(nil, ""); err != nil { // report a usage error before anything is opened
 		return err
+	}
+	names, err := a.selected(ctx, &f.selectFlags, named)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(names, named) && !f.yes && !a.agreed(ctx, c.InOrStdin(), c.Name(), names) {
+		return failed(errors.New("nothing was done"), "")
 	}
 	l, names, err := a.actOn(ctx, names)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 
 func (a *cli) planCommand() *cobra.Command {
 	json, calendar, until := false, false, ""
+	var f selectFlags
 	c := &cobra.Command{
 		Use:   "plan [POLICY...]",
 		Short: "Show what would happen and when, without touching anything",
@@ -35,22 +36,27 @@ With --until it says every rotation that begins before then, if each succeeds at
 					return err
 				}
 			}
-			return a.plan(c.Context(), names, end, json, calendar)
+			only, err := f.with(names)
+			if err != nil {
+				return err
+			}
+			return a.plan(c.Context(), only, end, json, calendar)
 		},
 	}
+	f.add(c)
 	outputFlags(c, formatFlag{{"text", nil}, {"json", &json}, {"ics", &calendar}})
 	c.Flags().StringVar(&until, "until", "", "every rotation before `WHEN`: a length of time such as 90d or 1y, or a day such as 2027-01-31")
 	return c
 }
 
-func (a *cli) plan(ctx context.Context, names []string, until time.Time, json, calendar bool) (err error) {
+func (a *cli) plan(ctx context.Context, only api.Selection, until time.Time, json, calendar bool) (err error) {
 	a.warnOfFiles()
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	rows, err := l.Plan(ctx, until, names...)
+	rows, err := l.Plan(ctx, until, only)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,8 +20,9 @@ type rotateFlags struct {
 
 func (a *cli) rotateCommand() *cobra.Command {
 	var f rotateFlags
-	c := a.orderCommand(&cobra.Command{
-		Use:   "rotate POLICY...",
+	var c *cobra.Command
+	c = a.orderCommand(&cobra.Command{
+		Use:   "rotate [POLICY...]",
 		Short: "Rotate policies now",
 		Long: `Rotate begins a rotation of each policy at once, or joins the one that is on its way to live, and returns when every
 new key is live. What cannot be carried out is refused at once, and does not stop the other policies. At the end there is a
@@ -35,8 +37,16 @@ daemon that is restarted meanwhile is waited for, up to a minute.`,
 		Example: `  rotator rotate chat-prod
   rotator rotate chat-prod search-prod --why "quarterly" --timeout 15m
   rotator rotate chat-prod --compromised --why "pasted into a ticket"
+  rotator rotate --team research --label tier=dev --why "laptop stolen" --yes
   rotator rotate chat-prod --wait retired -o json`,
-	}, func(*connection, string) (*follow.Task, error) { return f.task() })
+	}, func(l *connection, policy string) (*follow.Task, error) {
+		t, err := f.task()
+		if err == nil && l != nil && f.compromised && f.key == "" { // the key that selects the policy is the one that leaked
+			selected, _ := c.Flags().GetStringArray("key-id") // there is such a flag
+			t.Order.KeyIDs, err = keyOf(c.Context(), l, policy, selected)
+		}
+		return t, err
+	})
 	c.Flags().BoolVar(&f.compromised, "compromised", false, "the key leaked: no overlap, it is disabled as soon as another is live; lifts a hold; needs --why")
 	c.Flags().StringVar(&f.key, "key", "", "`ID` of the key that leaked, if it is not the one that consumers read; with --compromised")
 	c.Flags().BoolVar(&f.supersede, "supersede", false, "also while the last rotation's old key is not deleted")
@@ -64,4 +74,21 @@ func (f rotateFlags) task() (*follow.Task, error) {
 		t.Order.KeyIDs = []string{f.key}
 	}
 	return t, nil
+}
+
+// keyOf returns the one of the keys that is the policy's.
+func keyOf(ctx context.Context, l *connection, policy string, ids []string) (of []string, err error) {
+	for _, id := range ids {
+		k, err := l.Key(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if k.Policy == policy {
+			of = append(of, id)
+		}
+	}
+	if len(of) > 1 {
+		return nil, usage(fmt.Errorf("%s has %d of the keys", policy, len(of)), "Report one key of a policy at a time.")
+	}
+	return of, nil
 }

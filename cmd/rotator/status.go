@@ -17,25 +17,34 @@ import (
 
 func (a *cli) statusCommand() *cobra.Command {
 	json, wide, replicas := false, false, false
+	var f selectFlags
 	c := &cobra.Command{
-		Use:               "status [POLICY...]",
-		Short:             "Show where the policies stand",
+		Use:   "status [POLICY...]",
+		Short: "Show where the policies stand",
+		Example: `  rotator status
+  rotator status --team research --label tier=prod
+  rotator status chat-prod -o wide`,
 		ValidArgsFunction: a.completePolicies,
 		RunE: func(c *cobra.Command, names []string) error {
-			if replicas {
-				return a.replicas(c.Context(), names, json)
+			only, err := f.with(names)
+			switch {
+			case err != nil:
+				return err
+			case replicas:
+				return a.replicas(c.Context(), only, json)
 			}
-			return a.status(c.Context(), names, json, wide)
+			return a.status(c.Context(), only, json, wide)
 		},
 	}
+	f.add(c)
 	outputFlags(c, formatFlag{{"text", nil}, {"wide", &wide}, {"json", &json}})
 	c.Flags().BoolVar(&replicas, "replicas", false, "show the processes that act for the policies instead: since when, when last seen, what for")
 	return c
 }
 
 // replicas shows which processes share the journal.
-func (a *cli) replicas(ctx context.Context, names []string, json bool) (err error) {
-	if len(names) > 0 {
+func (a *cli) replicas(ctx context.Context, only api.Selection, json bool) (err error) {
+	if !only.Empty() {
 		return usage(errors.New("--replicas shows processes, and takes no policy"), "`rotator status -o wide POLICY` shows who acts for it.")
 	}
 	l, err := a.look(ctx)
@@ -61,13 +70,13 @@ func drawReplicas(t *table, rows []api.ReplicaRow, now time.Time) {
 	}
 }
 
-func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err error) {
+func (a *cli) status(ctx context.Context, only api.Selection, json, wide bool) (err error) {
 	l, err := a.look(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	rows, err := l.Status(ctx, names...)
+	rows, err := l.Select(ctx, only)
 	if err != nil {
 		return err
 	}
@@ -78,7 +87,7 @@ func (a *cli) status(ctx context.Context, names []string, json, wide bool) (err 
 	if err := a.print(json, rows, func(t *table) { drawStatus(t, rows, time.Now(), wide) }); err != nil {
 		return err
 	}
-	if len(names) == 0 {
+	if only.Empty() {
 		return nil
 	}
 	for _, r := range rows {

@@ -43,7 +43,12 @@ func InProcess(h http.Handler) *Client { return &Client{direct{h}} }
 
 // Status tells where policies stand, all of them when none is named, by name.
 func (c *Client) Status(ctx context.Context, policies ...string) (rows []StatusRow, err error) {
-	return rows, c.get(ctx, &rows, "/v1/status", url.Values{"policy": policies})
+	return c.Select(ctx, Selection{Policies: policies})
+}
+
+// Select is Status for the policies that are meant.
+func (c *Client) Select(ctx context.Context, s Selection) (rows []StatusRow, err error) {
+	return rows, c.get(ctx, &rows, "/v1/status", s.values())
 }
 
 // History returns rotations, newest first, of one policy or of all (""), at most limit (0: 100).
@@ -80,10 +85,10 @@ func (c *Client) Key(ctx context.Context, id string) (row KnownKeyRow, err error
 	return row, c.get(ctx, &row, "/v1/keys/"+url.PathEscape(id), nil)
 }
 
-// Plan says what would happen to the policies, to all when none is named: the next rotation of each or, with until, every one
-// that begins before then.
-func (c *Client) Plan(ctx context.Context, until time.Time, policies ...string) (rows []PlanRow, err error) {
-	q := url.Values{"policy": policies}
+// Plan says what would happen to the policies that are meant: the next rotation of each or, with until, every one that begins
+// before then.
+func (c *Client) Plan(ctx context.Context, until time.Time, s Selection) (rows []PlanRow, err error) {
+	q := s.values()
 	if !until.IsZero() {
 		q.Set("until", until.UTC().Format(time.RFC3339))
 	}

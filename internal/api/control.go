@@ -29,10 +29,10 @@ type endpoint func(r *http.Request) (any, error)
 func (c *Server) control() http.Handler {
 	mux := http.NewServeMux()
 	for route, e := range map[string]struct {
-		query []string // the parameters that it knows
+		query []string // the parameters that it knows; with "*" those that may be given several times
 		do    endpoint
 	}{
-		"GET /v1/status":            {[]string{"policy"}, c.getStatus},
+		"GET /v1/status":            {selectors, c.getStatus},
 		"GET /v1/history":           {[]string{"policy", "limit"}, historyOf(c.o.Journal)},
 		"GET /v1/replicas":          {nil, c.getReplicas},
 		"GET /v1/loads":             {nil, c.getLoads},
@@ -40,8 +40,8 @@ func (c *Server) control() http.Handler {
 		"GET /v1/acls":              {[]string{"team"}, c.getACLs},
 		"GET /v1/keys/{id}":         {nil, c.getKey},
 		"POST /v1/identify":         {nil, c.postIdentify},
-		"GET /v1/plan":              {[]string{"policy", "until"}, c.getPlan},
-		"GET /v1/adoptions":         {[]string{"policy"}, c.getAdoptions},
+		"GET /v1/plan":              {append([]string{"until"}, selectors...), c.getPlan},
+		"GET /v1/adoptions":         {[]string{"policy*"}, c.getAdoptions},
 		"GET /v1/check":             {nil, c.getCheck},
 		"GET /v1/health":            {nil, c.getHealth},
 		"GET /v1/events":            {[]string{"after", "policy"}, c.getEvents},
@@ -100,10 +100,11 @@ func checkQuery(u *url.URL, known []string) error {
 		return usage("the query cannot be read")
 	}
 	for name, given := range q {
-		if !slices.Contains(known, name) {
+		switch {
+		case slices.Contains(known, name+"*"):
+		case !slices.Contains(known, name):
 			return usage(fmt.Sprintf("unknown parameter %q", name))
-		}
-		if len(given) > 1 && name != "policy" {
+		case len(given) > 1:
 			return usage(fmt.Sprintf("parameter %q is given twice", name))
 		}
 	}
@@ -178,7 +179,7 @@ func unknownAmong(name string, all []journal.Summary) error {
 }
 
 func (c *Server) getStatus(r *http.Request) (any, error) {
-	found, err := c.summaries(r.Context(), r.URL.Query()["policy"])
+	found, err := c.selected(r.Context(), selectionOf(r.URL.Query()))
 	if err != nil {
 		return nil, err
 	}
@@ -343,7 +344,20 @@ func (c *Server) getPlan(r *http.Request) (any, error) {
 		}
 	}
 	return act(c, func(a Actions) ([]PlanRow, error) {
-		rows, err := a.Plan(r.Context(), r.URL.Query()["policy"], until)
+		only := selectionOf(r.URL.Query())
+		names := only.Policies
+		if only.Policies = nil; !only.Empty() { // names alone may be those of files that were not loaded yet
+			only.Policies = names
+			found, err := c.selected(r.Context(), only)
+			if err != nil {
+				return nil, err
+			}
+			names = nil
+			for _, s := range found {
+				names = append(names, s.Policy.Name)
+			}
+		}
+		rows, err := a.Plan(r.Context(), names, until)
 		for i := range rows {
 			rows[i].At = whole(rows[i].At)
 		}

@@ -291,7 +291,7 @@ func TestActions(t *testing.T) {
 	if acls == nil {
 		t.Error("no rights are null, want an empty list")
 	}
-	plan, err := d.client.Plan(t.Context(), noon, "a", "b")
+	plan, err := d.client.Plan(t.Context(), noon, api.Selection{Policies: []string{"a", "b"}})
 	d.ok(err)
 	d.policies("a")
 	adoptions, err := d.client.Adoptions(t.Context(), "a")

@@ -23,7 +23,7 @@ const (
 func (c *Server) public(past Past) http.Handler {
 	mux, views := http.NewServeMux(), newGate(viewsAtOnce)
 	mux.Handle("GET /{$}", nearby(views.limit(http.HandlerFunc(c.page))))
-	mux.Handle("GET /api/v1/status", nearby(views.limit(c.answer(c.seenStatus, "policy"))))
+	mux.Handle("GET /api/v1/status", nearby(views.limit(c.answer(c.seenStatus, selectors...))))
 	mux.Handle("GET /api/v1/history", nearby(newGate(historyAtOnce).limit(c.answer(historyOf(past), "policy", "limit"))))
 	mux.Handle("/api/", nearby(http.NotFoundHandler()))
 	mux.Handle("GET /metrics", newGate(scrapesAtOnce).limit(promhttp.HandlerFor(c.meters.registry, promhttp.HandlerOpts{})))
@@ -76,19 +76,23 @@ func (c *Server) seenStatus(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	only := selectionOf(r.URL.Query())
 	found := s.policies
-	if named := r.URL.Query()["policy"]; len(named) > 0 {
+	if len(only.Policies) > 0 {
 		found = nil
 		for _, sum := range s.policies {
-			if slices.Contains(named, sum.Policy.Name) {
+			if slices.Contains(only.Policies, sum.Policy.Name) {
 				found = append(found, sum)
 			}
 		}
-		for _, name := range named {
+		for _, name := range only.Policies {
 			if !slices.ContainsFunc(found, func(s journal.Summary) bool { return s.Policy.Name == name }) {
 				return nil, unknownAmong(name, s.policies)
 			}
 		}
+	}
+	if found, err = only.among(found); err != nil {
+		return nil, err
 	}
 	targets, err := s.targets()
 	if err != nil {

@@ -79,6 +79,9 @@ func NewQueue(w io.Writer, o Options) *Queue {
 
 // Write implements io.Writer. It always returns len(text) and no error: a log that cannot be written is no reason to fail.
 func (q *Queue) Write(text []byte) (int, error) {
+	if len(text) == 0 { // a handler may write a line in parts, and one of them empty
+		return 0, nil
+	}
 	written, wait := q.put(text)
 	if !wait {
 		return len(text), nil

@@ -79,6 +79,19 @@ func TestWrittenAtOnce(t *testing.T) {
 }
 
 // TestNobodyReads: who logs is kept for one moment, once; what is kept is bounded by lines and by bytes; and what was dropped
+// TestNothingWritten: an empty write is no line, and no notice of lines that were dropped.
+func TestNothingWritten(t *testing.T) {
+	t.Parallel()
+	r := &reader{gate: open()}
+	q := logging.NewQueue(r, logging.Options{Notice: notice})
+	if n, err := q.Write(nil); n != 0 || err != nil {
+		t.Errorf("wrote %d bytes: %v", n, err)
+	}
+	if !q.Close(time.Second) || r.read() != "" {
+		t.Errorf("%q was written", r.read())
+	}
+}
+
 // is told in its place when somebody reads again.
 func TestNobodyReads(t *testing.T) {
 	t.Parallel()

@@ -100,7 +100,7 @@ func (r *replica) freeze() {
 	defer file.Close()
 	for range 10_000 {
 		r.signal(syscall.SIGSTOP)
-		time.Sleep(5 * time.Millisecond) // a thread on another processor may still run for an instant
+		time.Sleep(5 * time.Millisecond)        // a thread on another processor may still run for an instant
 		all := unix.Flock_t{Type: unix.F_WRLCK} // from the first byte to the last
 		if err := unix.FcntlFlock(file.Fd(), unix.F_OFD_GETLK, &all); err != nil {
 			r.Error(err)
