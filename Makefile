@@ -51,8 +51,10 @@ test: ## all tests; builds the real Vault server they talk to (minutes when cold
 	CGO_ENABLED=1 $(call go-test,-race -short -shuffle=on -timeout=40m,$(RACE))
 	CGO_ENABLED=1 $(call go-test,-race -shuffle=on -timeout=40m -run='$(CONCURRENT)',./rotation)
 
+GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run --allow-parallel-runners
 lint: ## golangci-lint, installed by go run
-	$(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0 run ./...
+	$(GOLANGCI) ./...
+	cd deploy/release && $(GOLANGCI) ./...
 
 bench: ## what a rotation costs, as ratios within one run
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./internal/e2e ./internal/replicas ./rotation/... ./policies

@@ -42,7 +42,7 @@ func (p *Policy) Offset() time.Duration {
 		return 0
 	}
 	sum := sha256.Sum256([]byte(p.Name))
-	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(p.Jitter)).Truncate(time.Millisecond)
+	return time.Duration(binary.BigEndian.Uint64(sum[:8]) % uint64(p.Jitter)).Truncate(time.Millisecond) //nolint:gosec // less than Jitter
 }
 
 // Cycle is the time from the start of a rotation until the key that it replaces has stopped working: an hour for the

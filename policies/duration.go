@@ -53,7 +53,7 @@ func ParseDuration(s string) (Duration, error) {
 			continue
 		}
 		n, err := strconv.ParseUint(number, 10, 32)
-		if err != nil || n > uint64(maxDuration/unit.value) {
+		if err != nil || time.Duration(n) > maxDuration/unit.value {
 			return 0, errDuration
 		}
 		sum += time.Duration(n) * unit.value

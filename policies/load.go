@@ -135,7 +135,7 @@ func (l *loader) parse(file string, data []byte) (read parsed) {
 			read.unsure = true
 		}
 	}
-	if err != io.EOF {
+	if !errors.Is(err, io.EOF) {
 		read.docs, read.unsure = nil, true
 		d.add(syntaxProblem(file, err))
 	} else if count == 0 {

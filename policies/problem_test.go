@@ -25,11 +25,11 @@ var options = Options{
 }
 
 // with is good with one text replaced by another.
-func with(old, new string) string {
+func with(old, replacement string) string {
 	if strings.Count(good, old) != 1 {
 		panic("not once in good: " + old)
 	}
-	return strings.Replace(good, old, new, 1)
+	return strings.Replace(good, old, replacement, 1)
 }
 
 const acls = `acls: ["api-key:model:grok-4", "api-key:endpoint:chat"]`

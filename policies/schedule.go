@@ -216,7 +216,7 @@ func (s *timetable) longest() time.Duration {
 	return time.Duration(max(within, across)) * time.Minute
 }
 
-// farthest is the largest distance between neighbours in a field's set, 0 when there is only one.
+// farthest is the largest distance between neighbors in a field's set, 0 when there is only one.
 func farthest(set uint64) (gap int) {
 	set &^= 1 << 63
 	for previous := -1; set != 0; set &= set - 1 {
@@ -229,7 +229,7 @@ func farthest(set uint64) (gap int) {
 	return gap
 }
 
-// closest returns the lowest and the highest bit of a field's set, and the smallest distance between neighbours, 0 when
+// closest returns the lowest and the highest bit of a field's set, and the smallest distance between neighbors, 0 when
 // there is only one. Bit 63 is robfig/cron's mark for a star.
 func closest(set uint64) (first, last, gap int) {
 	set &^= 1 << 63
@@ -251,7 +251,7 @@ func closestDays(s *cron.SpecSchedule) int {
 	return gap
 }
 
-// eachDayGap calls f with the number of days between each two neighbouring days that match, over the 28 years from 2026 on,
+// eachDayGap calls f with the number of days between each two neighboring days that match, over the 28 years from 2026 on,
 // which hold every pairing of weekday and date. Each month is a set of bits: trying out day by day takes 50 times as long, and
 // this runs for every different schedule at load.
 func eachDayGap(s *cron.SpecSchedule, f func(days int)) {

@@ -82,11 +82,11 @@ func adoptable(ctx context.Context, r *run) (use journal.Target, found []Adoptio
 func adoptAll(r *run, use journal.Target, agreed []Adoption, o *journal.Order) {
 	for _, a := range agreed {
 		as := journal.RetiringKey
-		print := ""
+		fingerprint := ""
 		if a.As == AdoptCurrent {
-			as, print = journal.LiveKey, use.Fingerprint
+			as, fingerprint = journal.LiveKey, use.Fingerprint
 		}
-		k := adoptAs(r, a.Key, print, as)
+		k := adoptAs(r, a.Key, fingerprint, as)
 		if as == journal.RetiringKey {
 			k.RetireFrom = r.clock().Later()
 			if a.Key.Disabled {

@@ -275,14 +275,14 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 }
 
 // adoptAs records a key that this journal did not make, or let go once.
-func adoptAs(r *run, have xai.Key, print string, as journal.KeyState) *journal.Key {
+func adoptAs(r *run, have xai.Key, fingerprint string, as journal.KeyState) *journal.Key {
 	_, ref, ours := keyName(have.Name)
 	if !ours || r.rec.Key(ref) != nil {
 		ref = newRef()
 	}
 	k := journal.Key{
 		Ref: ref, ID: have.ID, Policy: r.claim.Policy, Team: r.policy.Team, Name: have.Name, UserID: have.UserID,
-		Origin: journal.OfAdoption, State: as, Fingerprint: print, CreatedAt: have.Created, ExpiresAt: have.Expiry(),
+		Origin: journal.OfAdoption, State: as, Fingerprint: fingerprint, CreatedAt: have.Created, ExpiresAt: have.Expiry(),
 		ExposedAt: r.now(),
 	}
 	if as == journal.LiveKey {

@@ -29,15 +29,15 @@ func keepFormer(ctx context.Context, r *run, h target.Handle) error {
 	if forgets, err := h.Forgets(ctx); err != nil || !forgets {
 		return err
 	}
-	ref, print := old.Ref, old.Fingerprint
+	ref, fingerprint := old.Ref, old.Fingerprint
 	v, err := h.Current(ctx)
-	if err != nil || !target.Is(v, print) { // what it holds now is looked at before it is replaced
+	if err != nil || !target.Is(v, fingerprint) { // what it holds now is looked at before it is replaced
 		return err
 	}
-	if !secret.Fingerprint(print).Is(v) {
+	if !secret.Fingerprint(fingerprint).Is(v) {
 		v = v.Trimmed() // what the fingerprint is of
 	}
-	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectStage, Target: h.ID, Expected: print}, func(ctx context.Context) error {
+	err = r.runner.Do(ctx, journal.Effect{Key: ref, Kind: journal.EffectStage, Target: h.ID, Expected: fingerprint}, func(ctx context.Context) error {
 		return h.Stage(ctx, ref, v)
 	})
 	if errors.Is(err, stores.ErrNoStaging) {

@@ -27,7 +27,7 @@ type chaos struct {
 	retire  map[string]string
 }
 
-// TestChaos lives random lives. A failing one is minimised and kept by rapid; what it found stands as a test of its own.
+// TestChaos lives random lives. A failing one is minimized and kept by rapid; what it found stands as a test of its own.
 func TestChaos(t *testing.T) {
 	if f := flag.Lookup("rapid.seed"); f.Value.String() == "0" && os.Getenv("ROTATOR_SOAK") != "1" {
 		_ = f.Value.Set("20260301") // the same lives for every change; ROTATOR_SOAK=1 and -rapid.seed live others

@@ -83,9 +83,9 @@ func (j racedJournal) Targets(ctx context.Context, policies ...string) ([]journa
 	return j.faultyJournal.Targets(ctx, policies...)
 }
 
-func (j racedJournal) SightingsOf(ctx context.Context, keyID, print string) ([]journal.Sighting, error) {
+func (j racedJournal) SightingsOf(ctx context.Context, keyID, fingerprint string) ([]journal.Sighting, error) {
 	defer j.x.yield()
-	return j.faultyJournal.SightingsOf(ctx, keyID, print)
+	return j.faultyJournal.SightingsOf(ctx, keyID, fingerprint)
 }
 
 // runs lets d pass.

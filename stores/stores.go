@@ -44,7 +44,7 @@ var (
 )
 
 // Store keeps secrets for consumers. Implementations are safe for concurrent use, do not retry writes on their own,
-// honour the context, and never put a value in an error. Any error that is none of this package's means
+// honor the context, and never put a value in an error. Any error that is none of this package's means
 // "not known": the call may or may not have had its effect, and the caller repeats it later.
 type Store interface {
 	// Stage puts value beside the current one, where consumers do not look. The same attempt and value twice is one.

@@ -12,7 +12,7 @@ import (
 // body is an answer's text, or a part of it. No error of encoding/json leaves this file: they quote what they read.
 type body []byte
 
-// object is a JSON object by normalised names, so that acl_strings and aclStrings are one.
+// object is a JSON object by normalized names, so that acl_strings and aclStrings are one.
 type object map[string]json.RawMessage
 
 // Bounds of an answer's parts, so that a small answer cannot become large in memory. Bytes are bounded where it is read.
@@ -264,7 +264,7 @@ func (r *reader) each(name string, take func(*reader)) (n int) {
 	return n
 }
 
-// flags reads an object of bools, under names that are not ours to normalise; nil when there is none.
+// flags reads an object of bools, under names that are not ours to normalize; nil when there is none.
 func (r *reader) flags(name string) map[string]bool {
 	v := r.raw(name)
 	if v == nil {

@@ -34,7 +34,7 @@ const (
 	ClassInvalid Class = "invalid"
 	// ClassRateLimited is a 429 that asks for patience.
 	ClassRateLimited Class = "rate_limited"
-	// ClassBilling means no credits, no licence or a spending limit: it says nothing about the key.
+	// ClassBilling means no credits, no license or a spending limit: it says nothing about the key.
 	ClassBilling Class = "billing"
 	// ClassUnavailable is a 5xx in any shape, a page of a proxy where JSON was due, or a status that decides nothing: 408, 409, 499.
 	ClassUnavailable Class = "unavailable"

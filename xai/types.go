@@ -92,7 +92,7 @@ type ManagementKey struct {
 	Scope   string // SCOPE_TEAM or SCOPE_ORGANIZATION
 	ScopeID string
 	OwnerID string // the user that it belongs to: where that is no admin, lists show only that user's keys
-	TeamID  string // empty for an organisation's key
+	TeamID  string // empty for an organization's key
 	Name    string
 	ACLs    []string  // such as team-token:endpoint:ListApiKeys
 	Date    time.Time // of the Date header: the server's clock; zero when there was none

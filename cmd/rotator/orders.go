@@ -21,11 +21,11 @@ type orderFlags struct {
 	timeout   time.Duration
 }
 
-// orderCommand makes a command of one that asks something of policies: make makes the task of each.
-func (a *cli) orderCommand(c *cobra.Command, make func(l *connection, policy string) (*follow.Task, error)) *cobra.Command {
+// orderCommand makes a command of one that asks something of policies: start creates the task of each.
+func (a *cli) orderCommand(c *cobra.Command, start func(l *connection, policy string) (*follow.Task, error)) *cobra.Command {
 	var f orderFlags
 	c.ValidArgsFunction = a.completePolicies
-	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, f, make) }
+	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, f, start) }
 	f.add(c)
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask whether the selected policies are meant")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
@@ -34,12 +34,12 @@ func (a *cli) orderCommand(c *cobra.Command, make func(l *connection, policy str
 }
 
 // each asks something of each policy, once, follows all, and prints a row for each.
-func (a *cli) each(c *cobra.Command, named []string, f orderFlags, make func(*connection, string) (*follow.Task, error)) (err error) {
+func (a *cli) each(c *cobra.Command, named []string, f orderFlags, start func(*connection, string) (*follow.Task, error)) (err error) {
 	ctx := c.Context()
 	if f.timeout < 0 {
 		return usage(errors.New("--timeout must not be negative"), "Give a duration such as 10m.")
 	}
-	if _, err := make(nil, ""); err != nil { // report a usage error before anything is opened
+	if _, err := start(nil, ""); err != nil { // report a usage error before anything is opened
 		return err
 	}
 	names, err := a.selected(ctx, &f.selectFlags, named)
@@ -54,13 +54,13 @@ func (a *cli) each(c *cobra.Command, named []string, f orderFlags, make func(*co
 		return err
 	}
 	defer func() { err = errors.Join(err, l.close()) }()
-	return a.followed(ctx, l, names, f, make)
+	return a.followed(ctx, l, names, f, start)
 }
 
-func (a *cli) followed(ctx context.Context, l *connection, names []string, f orderFlags, make func(*connection, string) (*follow.Task, error)) error {
+func (a *cli) followed(ctx context.Context, l *connection, names []string, f orderFlags, start func(*connection, string) (*follow.Task, error)) error {
 	var tasks []*follow.Task
 	for _, name := range names {
-		t, err := make(l, name)
+		t, err := start(l, name)
 		if err != nil {
 			return err
 		}

@@ -205,9 +205,9 @@ func TestTerminals(t *testing.T) {
 	t.Parallel()
 	tty, shown := pseudoTerminal(t, 20, 3)
 	for _, c := range []struct {
-		env     config.Env
-		colours bool
-		live    bool
+		env    config.Env
+		colors bool
+		live   bool
 	}{
 		{environment("TERM=xterm"), true, true}, {environment("TERM=xterm", "NO_COLOR=1"), false, true}, {environment("TERM=dumb"), false, false},
 	} {
@@ -219,8 +219,8 @@ func TestTerminals(t *testing.T) {
 		log.Close(time.Minute)
 		b := make([]byte, 1000)
 		n, err := shown.Read(b)
-		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colours {
-			t.Errorf("%q, %v; colours: want %v", got, err, c.colours)
+		if got := string(b[:n]); err != nil || strings.Contains(got, "\x1b") != c.colors {
+			t.Errorf("%q, %v; colors: want %v", got, err, c.colors)
 		}
 		a := &cli{stdout: &output{Writer: tty}, env: c.env}
 		two := []*follow.Task{{}, {}}

@@ -17,7 +17,7 @@ type module struct {
 	texts                       [][]byte
 }
 
-// allowed are the licences that the program's Apache-2.0 goes with, by sentences that only they have, the most telling
+// allowed are the licenses that the program's Apache-2.0 goes with, by sentences that only they have, the most telling
 // first. MPL-2.0 asks for the source of its own files, which the module proxy gives.
 var allowed = []struct {
 	id   string
@@ -34,7 +34,7 @@ var allowed = []struct {
 
 var licenseFile = regexp.MustCompile(`(?i)^(licen[sc]e|copying|notice)([-.].*)?$`)
 
-// modules returns what is linked into a binary, each with its licence; one without an allowed licence is an error.
+// modules returns what is linked into a binary, each with its license; one without an allowed license is an error.
 func (r *release) modules(ctx context.Context, binary string) ([]module, error) {
 	info, err := buildinfo.ReadFile(binary)
 	if err != nil {
@@ -68,12 +68,12 @@ func (r *release) modules(ctx context.Context, binary string) ([]module, error) 
 		}
 	}
 	if len(refused) > 0 {
-		return nil, fmt.Errorf("licences: %s", strings.Join(refused, "; "))
+		return nil, fmt.Errorf("licenses: %s", strings.Join(refused, "; "))
 	}
 	return all, nil
 }
 
-// read collects the licence texts in a module's folder.
+// read collects the license texts in a module's folder.
 func (m *module) read(dir string) error {
 	files, err := os.ReadDir(dir)
 	if err != nil {
@@ -93,12 +93,12 @@ func (m *module) read(dir string) error {
 		}
 	}
 	if m.license == "" {
-		return fmt.Errorf("%s %s has no licence that is allowed", m.path, m.version)
+		return fmt.Errorf("%s %s has no license that is allowed", m.path, m.version)
 	}
 	return nil
 }
 
-// licenseOf names the licence of a text, "" for one that is not allowed.
+// licenseOf names the license of a text, "" for one that is not allowed.
 func licenseOf(text []byte) string {
 	for _, l := range allowed {
 		if l.says.Match(text) {
@@ -108,7 +108,7 @@ func licenseOf(text []byte) string {
 	return ""
 }
 
-// licenses writes the texts of all licences, for the packages and the image.
+// licenses writes the texts of all licenses, for the packages and the image.
 func (r *release) licenses(ctx context.Context) error {
 	all, err := r.modules(ctx, r.binary(r.arches[0]))
 	if err != nil {

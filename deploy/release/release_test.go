@@ -224,13 +224,13 @@ func TestLicenses(t *testing.T) {
 	dir := t.TempDir()
 	m := module{path: "example.com/closed", version: "v1.0.0"}
 	if err := m.read(dir); err == nil {
-		t.Error("a module without a licence is taken")
+		t.Error("a module without a license is taken")
 	}
 	if err := os.WriteFile(filepath.Join(dir, "LICENSE.txt"), []byte("Business Source License 1.1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := m.read(dir); err == nil || !strings.Contains(err.Error(), "example.com/closed") {
-		t.Errorf("a module under a licence that is not allowed is taken: %v", err)
+		t.Errorf("a module under a license that is not allowed is taken: %v", err)
 	}
 }
 

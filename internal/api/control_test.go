@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -310,8 +311,9 @@ func TestActions(t *testing.T) {
 	a.reload = policies.Problems{{File: "a.yaml", Line: 3, What: "team is missing", Want: "it given"}}
 	err = d.client.Reload(t.Context())
 	d.fails(err, api.ExitUsage, "the configuration has problems; what they name stays as it was, and all else is in force")
-	if p := err.(*api.Error).Problems; len(p) != 1 || p[0] != "a.yaml:3: team is missing; want it given" {
-		t.Errorf("problems %q", p)
+	var refused *api.Error
+	if errors.As(err, &refused); refused == nil || len(refused.Problems) != 1 || refused.Problems[0] != "a.yaml:3: team is missing; want it given" {
+		t.Errorf("problems of %v", err)
 	}
 	a.reload = &api.Error{Message: "team research is still needed", Code: api.ExitFailed}
 	d.fails(d.client.Reload(t.Context()), api.ExitFailed, "team research is still needed")

@@ -15,7 +15,7 @@ const (
 	ExitWaiting = 3 // a named policy needs a human, is overdue or is held
 )
 
-// ErrNoDaemon: nobody answers at the socket.
+// ErrNoDaemon means that no daemon answers at the socket.
 var ErrNoDaemon = errors.New("no daemon answers at the socket")
 
 // Error is a failure as the API tells it: the same for a command that talks to a daemon and for one that works alone.

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -62,7 +63,7 @@ func TestEventsAreWaitedFor(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := c.Events(ctx, 9, ""); err != context.DeadlineExceeded {
+		if _, err := c.Events(ctx, 9, ""); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("error %v, want that of the context", err)
 		}
 	})

@@ -26,7 +26,7 @@ var (
 	//go:embed page.html
 	pageText string
 	//go:embed page.css
-	pageStyle string
+	pageStyle template.CSS
 )
 
 // styleHash lets the browser apply this one style and nothing else.
@@ -79,7 +79,7 @@ func (c *Server) page(w http.ResponseWriter, _ *http.Request) {
 		tell(w, []string{"the journal does not answer; see the log"})
 		return
 	}
-	v := view{Style: template.CSS(pageStyle), Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Observes: c.o.Mode() == ModeObserve, Teams: s.teams}
+	v := view{Style: pageStyle, Version: c.o.Version, Now: c.o.Now().UTC(), Asleep: c.asleep(), Observes: c.o.Mode() == ModeObserve, Teams: s.teams}
 	read := loadRows(s.loads)
 	for _, l := range read {
 		v.Loads = append(v.Loads, loadView{l, l.Line(v.Now, len(read) > 1)})

@@ -144,5 +144,5 @@ func doorSize() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return 32
 	}
-	return int(max(8, min(1024, limit.Cur/4))) //nolint:gosec // it is small
+	return int(max(8, min(1024, limit.Cur/4))) // it is small
 }

@@ -42,7 +42,7 @@ type hooks struct {
 	agent string
 	store observer
 	xai   func(ctx context.Context, op, class string, took time.Duration)
-	pacer journal.Pacer // keeps the pace towards xAI for all replicas; nil: this process alone uses the management keys
+	pacer journal.Pacer // keeps the pace toward xAI for all replicas; nil: this process alone uses the management keys
 }
 
 // noHooks is for commands that count nothing.
@@ -230,7 +230,7 @@ func (t *team) identify(ctx context.Context) (string, error) {
 	defer t.mu.Unlock()
 	switch {
 	case mk.TeamID == "" && !t.given:
-		return "", refuse("id_needed", "team %s: its management key does not say its team, as that of an organisation: say teams.%s.id in the configuration", t.name, t.name)
+		return "", refuse("id_needed", "team %s: its management key does not say its team, as that of an organization: say teams.%s.id in the configuration", t.name, t.name)
 	case mk.TeamID != "" && t.id != "" && mk.TeamID != t.id:
 		return "", refuse("other_team", "team %s: the management key belongs to another team than %s", t.name, t.id)
 	case t.id == "":
@@ -302,7 +302,7 @@ func (s *speaker) confirm(ctx context.Context, m *xai.Management) error {
 	return err
 }
 
-// limited names who xAI's limit is for: the team, or the organisation of a key that has no team.
+// limited names who xAI's limit is for: the team, or the organization of a key that has no team.
 func (s *speaker) limited() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -107,7 +107,7 @@ func TestTeamIDIsAskedOfXAI(t *testing.T) {
 	refused(t, w, "b", "team b is not in the configuration")
 }
 
-func TestOrganisationKeyNeedsID(t *testing.T) {
+func TestOrganizationKeyNeedsID(t *testing.T) {
 	t.Parallel()
 	s := newScenery(t)
 	s.key("org", "team-a", "team-b")

@@ -53,9 +53,9 @@ func (p *sharedPace) Slow(ctx context.Context, retryAfter time.Duration) error {
 func (p *sharedPace) told(err error) error {
 	if failing := err != nil && !errors.Is(err, sqldb.ErrReadOnly); p.failing.Swap(failing) != failing {
 		if failing {
-			p.log.Warn("the pace towards xAI is this process's own: the journal does not keep it", "err", err)
+			p.log.Warn("the pace toward xAI is this process's own: the journal does not keep it", "err", err)
 		} else {
-			p.log.Info("the pace towards xAI is shared again")
+			p.log.Info("the pace toward xAI is shared again")
 		}
 	}
 	return err

@@ -108,7 +108,7 @@ func (f Files) managementKey(name string, team config.Team) Rights {
 	for _, r := range rightsIn(f.Config.Mode) {
 		fmt.Fprintf(&b, "right  %-13s without it: %s\n", r.name, r.why)
 	}
-	about := []string{"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organisation."}
+	about := []string{"Management key for " + team.ManagementKey.String() + ", made in xAI's console. It needs no other team and no right of an organization."}
 	if f.Config.Mode == config.Observe {
 		b.WriteString("right  to read models and endpoints, for `rotator check` and `rotator acls`; their names are not documented\n")
 		return Rights{Store: "team " + name, Type: "xai", Format: "text", Document: b.String(), About: append(about, observeOnly)}

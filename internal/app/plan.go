@@ -29,7 +29,7 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 	wanted := func(name string) bool { return len(names) == 0 || slices.Contains(names, name) }
 	rows := []api.PlanRow{}
 	lists := newKeyLists(v)
-	dangers, unknown := v.dangers(ctx, v.neighbours(wanted))
+	dangers, unknown := v.dangers(ctx, v.neighbors(wanted))
 	for _, spec := range v.Specs() {
 		if !wanted(spec.Name) {
 			continue

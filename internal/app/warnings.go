@@ -88,8 +88,8 @@ func (v view) subject(d danger) string {
 	return subject
 }
 
-// neighbours are the targets of the wanted policies, and those of other policies in the same secrets: store → targets.
-func (v view) neighbours(wanted func(policy string) bool) map[string][]stores.Target {
+// neighbors are the targets of the wanted policies, and those of other policies in the same secrets: store → targets.
+func (v view) neighbors(wanted func(policy string) bool) map[string][]stores.Target {
 	type path struct{ store, path string }
 	asked := map[path]bool{}
 	for _, s := range v.Specs() {

@@ -46,9 +46,9 @@ func TestDangers(t *testing.T) {
 			errors.Join(errors.New("first"), errors.New("second"), errors.New("third"))
 	}, all...)
 
-	targets := v.neighbours(func(policy string) bool { return policy == "b" })
+	targets := v.neighbors(func(policy string) bool { return policy == "b" })
 	if got := targets["s"]; len(got) != 3 || slices.ContainsFunc(got, func(t stores.Target) bool { return t.Path == "two" }) {
-		t.Fatalf("neighbours are %v", got)
+		t.Fatalf("neighbors are %v", got)
 	}
 	rows := v.checkDangers(t.Context(), targets)
 	if len(asked) != 3 || len(rows) != 3 {

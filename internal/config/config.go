@@ -113,7 +113,7 @@ func (x XAI) Loopback() bool { return loopbackURL(x.ManagementURL) && loopbackUR
 type Team struct {
 	// ManagementKey is a reference to the key that speaks for the team. Default: env:XAI_MANAGEMENT_KEY, or XAI_MANAGEMENT_API_KEY when that is not set.
 	ManagementKey Reference `yaml:"management_key"`
-	// ID of the team. Default: asked of xAI. A management key of an organisation does not say, so it must be given.
+	// ID of the team. Default: asked of xAI. A management key of an organization does not say, so it must be given.
 	ID string `yaml:"id"`
 }
 

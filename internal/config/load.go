@@ -103,12 +103,12 @@ func document(file string, data []byte) (*yaml.Node, *policies.Problem) {
 	if err == nil {
 		err = stream.Load(&node)
 	}
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		problem.What, problem.Want = "the file is empty", "at least teams and stores"
 		return nil, problem
 	}
 	if err == nil {
-		if err = stream.Load(&second); err == io.EOF {
+		if err = stream.Load(&second); errors.Is(err, io.EOF) {
 			root := &node
 			if node.Kind == yaml.DocumentNode && len(node.Content) == 1 {
 				root = node.Content[0]

@@ -21,13 +21,13 @@ import (
 )
 
 var (
-	// ErrNotFound: the file has no such variable, or it is empty.
+	// ErrNotFound means that the file has no such variable, or it is empty.
 	ErrNotFound = errors.New("no such variable in the .env file")
-	// ErrAmbiguous: readers of such files disagree about what the variable holds.
+	// ErrAmbiguous means that readers of such files disagree about what the variable holds.
 	ErrAmbiguous = errors.New("readers of .env files disagree about it")
-	// ErrNotFile: the text is no .env file: a line is neither empty, a comment nor NAME=value.
+	// ErrNotFile means that the text is no .env file: a line is neither empty, a comment nor NAME=value.
 	ErrNotFile = errors.New("not a .env file")
-	// ErrNotText: a value cannot be written so that every reader takes it as it is.
+	// ErrNotText means that a value cannot be written so that every reader takes it as it is.
 	ErrNotText = errors.New("a value that .env files cannot hold")
 )
 

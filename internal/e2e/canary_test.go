@@ -81,7 +81,7 @@ func TestCanary(t *testing.T) {
 	_, adopted := p.sim.AddKey(team, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 	secrets := map[string]string{
 		"management key": p.key.Reveal(), "adopted key": adopted.Reveal(),
-		"neighbour in Vault": `p+ss/w"rd&of the database in Vault`, "neighbour in the file": "password-of-the-mail-server-0123",
+		"neighbor in Vault": `p+ss/w"rd&of the database in Vault`, "neighbor in the file": "password-of-the-mail-server-0123",
 		"AWS secret": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "foreign value": "a-password-that-is-no-api-key-at-all",
 		"pasted key": "xai-token-" + strings.Repeat("pasted0Wrong", 6), "webhook secret": "whsec-0123456789abcdefghijklmnop", "webhook path": "T0123456789/B0123456789/abcdefghijklmnop",
 		"collector token": "Bearer collector-0123456789abcdefghij",
@@ -133,10 +133,10 @@ func TestCanary(t *testing.T) {
 
 // newCanary configures a daemon that has something of everything.
 func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, collector *tracestest.Collector, secrets map[string]string) *daemon {
-	doc := func(key, neighbour string) string { return fmt.Sprintf(`{"key":%q,"other":%q}`, key, neighbour) }
-	p.vault.Write(t, p.mount, "llm/chat", doc(secrets["adopted key"], secrets["neighbour in Vault"]))
-	p.aws.Region(region).Put("prod/chat", doc(secrets["adopted key"], secrets["neighbour in Vault"]))
-	p.write(t, "secrets/chat.json", doc(secrets["adopted key"], secrets["neighbour in the file"]))
+	doc := func(key, neighbor string) string { return fmt.Sprintf(`{"key":%q,"other":%q}`, key, neighbor) }
+	p.vault.Write(t, p.mount, "llm/chat", doc(secrets["adopted key"], secrets["neighbor in Vault"]))
+	p.aws.Region(region).Put("prod/chat", doc(secrets["adopted key"], secrets["neighbor in Vault"]))
+	p.write(t, "secrets/chat.json", doc(secrets["adopted key"], secrets["neighbor in the file"]))
 	p.write(t, "secrets/foreign", secrets["foreign value"])
 	hook := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a listener that tells all that it hears
 		body, _ := io.ReadAll(r.Body)
@@ -185,7 +185,7 @@ func (p *parts) spoil(proxy *vaulttest.Proxy, secrets map[string]string) {
 		xaisim.Fault{Call: "list", Kind: xaisim.Garbage, When: xaisim.After},
 	)
 	for _, status := range []int{400, 403, 500, 200} {
-		quoted := vaulttest.Answer(status, fmt.Sprintf(`{"errors":[%q,%q],"data":%q}`, secrets["Vault token"], secrets["neighbour in Vault"], secrets["adopted key"]))
+		quoted := vaulttest.Answer(status, fmt.Sprintf(`{"errors":[%q,%q],"data":%q}`, secrets["Vault token"], secrets["neighbor in Vault"], secrets["adopted key"]))
 		proxy.Inject(1, vaulttest.Calls("GET", "/data/"), quoted)
 		proxy.Inject(1, vaulttest.Calls("PUT", "/data/"), quoted)
 	}

@@ -82,7 +82,7 @@ func (c *consumers) run(ctx context.Context, name string, read source) {
 		c.calls.Add(1)
 		switch {
 		case err == nil:
-		case err != errGone && time.Since(began) > overlap/2: // what it read was good then
+		case !errors.Is(err, errGone) && time.Since(began) > overlap/2: // what it read was good then
 			c.late.Add(1)
 		default:
 			c.fail("I1: consumer of %s at %s: %v", name, began.Format("15:04:05.000"), err)

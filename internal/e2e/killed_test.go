@@ -111,10 +111,10 @@ func (f *fleet) settle(t *testing.T) {
 	d.terminate(t)
 	f.nothingStaged(t, []string{"llm/one", "llm/two", "llm/both"}, nil)
 	if doc, _ := f.vault.Read(t, f.mount, "llm/one"); fields(t, doc)["other"] != "kept" {
-		t.Error("a neighbour in Vault is gone")
+		t.Error("a neighbor in Vault is gone")
 	}
 	if fields(t, f.read(t, "secrets", "two.json"))["other"] != "kept" {
-		t.Error("a neighbour in a file is gone")
+		t.Error("a neighbor in a file is gone")
 	}
 }
 

@@ -28,7 +28,7 @@ import (
 )
 
 // TestThreeStores: one policy over Vault, AWS and a file is rotated three times by its schedule while consumers of each
-// read and chat. No call fails, xAI is left with one key, the neighbours of the key in each secret are as they were.
+// read and chat. No call fails, xAI is left with one key, the neighbors of the key in each secret are as they were.
 func TestThreeStores(t *testing.T) {
 	t.Parallel()
 	threeStores(t, func(*vaulttest.Server) string { return "" })
@@ -90,7 +90,7 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	_, stop := consume(t, p.inference(t), map[string]source{
 		"Vault": p.fromVault(t, "llm/chat", "api_key"), "AWS": p.fromAWS("prod/chat", "XAI_API_KEY"), "file": p.fromFile("chat.json", "key"),
 	})
-	edits := neighbour(t, p)
+	edits := neighbor(t, p)
 	j := openJournal(t, p)
 	load(t, j, fmt.Sprintf(threePolicy, "@every 3s", overlap))
 	engine := newScheduler("e2e", rotation.Options{
@@ -116,11 +116,11 @@ func threeStores(t *testing.T, vaultAddress func(*vaulttest.Server) string) {
 	p.nothingStaged(t, []string{"llm/chat"}, []string{"prod/chat"})
 	doc, _ := p.vault.Read(t, p.mount, "llm/chat")
 	if f := fields(t, doc); len(f) != 3 || f["db"] != "postgres" || fmt.Sprint(f["edits"]) != fmt.Sprint(written) {
-		t.Errorf("the neighbours in Vault: db %v, edits %v of %d", f["db"], f["edits"], written)
+		t.Errorf("the neighbors in Vault: db %v, edits %v of %d", f["db"], f["edits"], written)
 	}
 }
 
-// oneKeyEverywhere checks what is left: one key at xAI, not the first one, in all three targets with its neighbours.
+// oneKeyEverywhere checks what is left: one key at xAI, not the first one, in all three targets with its neighbors.
 func (p *parts) oneKeyEverywhere(t *testing.T, first secret.Text) {
 	t.Helper()
 	left := p.sim.Live(team)
@@ -142,9 +142,9 @@ func (p *parts) oneKeyEverywhere(t *testing.T, first secret.Text) {
 	}
 }
 
-// neighbour counts up in another field of the secret in Vault, with check-and-set as a careful writer does, until the
+// neighbor counts up in another field of the secret in Vault, with check-and-set as a careful writer does, until the
 // function that it returns is called, which tells how far it came.
-func neighbour(t testing.TB, p *parts) (stop func() int) {
+func neighbor(t testing.TB, p *parts) (stop func() int) {
 	kv := p.vault.Root().KVv2(p.mount)
 	ctx, cancel := context.WithCancel(t.Context())
 	count, done := 0, make(chan struct{})
@@ -154,7 +154,7 @@ func neighbour(t testing.TB, p *parts) (stop func() int) {
 			call := context.WithoutCancel(ctx)
 			got, err := kv.Get(call, "llm/chat")
 			if err != nil {
-				t.Errorf("the neighbour's read: %v", err)
+				t.Errorf("the neighbor's read: %v", err)
 				return
 			}
 			got.Data["edits"] = count + 1

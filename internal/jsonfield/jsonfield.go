@@ -13,15 +13,15 @@ import (
 )
 
 var (
-	// ErrNotObject: the document is not one JSON object.
+	// ErrNotObject means that the document is not one JSON object.
 	ErrNotObject = errors.New("not a JSON object")
-	// ErrDuplicate: a name stands twice at the top of the object, so that readers may disagree about its value.
+	// ErrDuplicate means that a name stands twice at the top of the object, so that readers may disagree about its value.
 	ErrDuplicate = errors.New("a field stands twice in the JSON object")
-	// ErrNotFound: the object has no such field, or it is null.
+	// ErrNotFound means that the object has no such field, or it is null.
 	ErrNotFound = errors.New("no such field in the JSON object")
-	// ErrNotString: the field holds a number, a boolean, an object or an array.
+	// ErrNotString means that the field holds a number, a boolean, an object or an array.
 	ErrNotString = errors.New("the field of the JSON object is not a string")
-	// ErrNotText: a name or a value to be written is not UTF-8, which JSON cannot hold.
+	// ErrNotText means that a name or a value to be written is not UTF-8, which JSON cannot hold.
 	ErrNotText = errors.New("not UTF-8 text")
 )
 

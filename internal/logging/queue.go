@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// DefaultLines and DefaultBytes bound what a queue keeps.
+	// DefaultLines is the most lines that a queue keeps.
 	DefaultLines = 4096
+	// DefaultBytes is the most bytes that a queue keeps.
 	DefaultBytes = 1 << 20
 
 	// patience is how long a caller waits for its line to be written.

@@ -21,6 +21,7 @@ import (
 // Actor says who makes a step.
 type Actor byte
 
+// The actors.
 const (
 	Program Actor = iota // the engine
 	World                // messages land, time passes, processes die, xAI and stores fail
@@ -182,12 +183,12 @@ func (x *search[S]) canFinish() []bool {
 	return done
 }
 
-// Walk makes random steps from a start state until it can go no further or has made max of them, and returns the first broken
+// Walk makes random steps from a start state until it can go no further or has made as many as given, and returns the first broken
 // promise with the path to it. It is for models that are too large to explore.
-func Walk[S comparable](m Model[S], random *rand.Rand, max int) Result {
+func Walk[S comparable](m Model[S], random *rand.Rand, most int) Result {
 	s := m.Start[random.IntN(len(m.Start))]
 	var path []string
-	for n := 0; n < max; n++ {
+	for n := 0; n < most; n++ {
 		var to S
 		var text string
 		var who Actor
@@ -209,5 +210,5 @@ func Walk[S comparable](m Model[S], random *rand.Rand, max int) Result {
 		}
 		s = to
 	}
-	return Result{States: max}
+	return Result{States: most}
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -152,7 +153,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 	status := http.StatusNoContent
 	if answer != nil {
 		if status, err = answer(m.ID); err != nil {
-			if err == errHangs {
+			if errors.Is(err, errHangs) {
 				<-q.Context().Done()
 				err = q.Context().Err()
 			}

@@ -11,7 +11,7 @@ import (
 )
 
 // TestLostCommits: the primary dies, and the standby that takes over never heard of its last commits: of a rotation that
-// became live and retired its old key, and of one whose key is staged. It is recognised and told, and everything is only
+// became live and retired its old key, and of one whose key is staged. It is recognized and told, and everything is only
 // compared until what was lost can land no more. What the journal does not know of is reported and never touched, no consumer
 // reads a dead key, what matches goes on rotating, and a human decides on the rest.
 func TestLostCommits(t *testing.T) {

@@ -83,7 +83,7 @@ func TestNoWayOut(t *testing.T) {
 		"tint": func(v any) string {
 			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewTextHandler(b, nil) })
 		},
-		"tint, no colour": func(v any) string {
+		"tint, no color": func(v any) string {
 			return logged(v, func(b *bytes.Buffer) slog.Handler { return tint.NewTextHandler(b, &tint.Options{NoColor: true}) })
 		},
 		"error of it": func(v any) string { return fmt.Errorf("read: %w", fmt.Errorf("%+v", v)).Error() },

@@ -111,7 +111,7 @@ func (f Facts) causes(p *policies.Policy, now time.Time) []candidate {
 	if run := p.NextRun(f.since(now)); !run.IsZero() {
 		all = append(all, candidate{run.Add(offset), Schedule})
 	}
-	// Jitter must not break a promise: these two are spread towards the past.
+	// Jitter must not break a promise: these two are spread toward the past.
 	if p.MaxAge > 0 && !f.OldestKey.IsZero() {
 		// A promise that cannot be kept, since old keys stay on through their soak, must not make a key every minute.
 		lead := min(p.Cycle(f.StaysOn)+offset, p.MaxAge.Std()-policies.Margin)

@@ -190,7 +190,7 @@ func (r *Runner) Do(ctx context.Context, e journal.Effect, call func(context.Con
 	return r.Send(ctx, e.ID, call)
 }
 
-// ErrWithdrawn: too much time passed between the intent and the call. Nothing was sent; the job intends again.
+// ErrWithdrawn means that too much time passed between the intent and the call. Nothing was sent; the job intends again.
 var ErrWithdrawn = errors.New("too slow between the intent and the call; nothing was sent")
 
 // Settle notes that the outcome of an effect is known now.

@@ -25,14 +25,14 @@ func hang(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// TestLease: whatever the journal does, the turn is cancelled before another replica could claim its policy, and the
+// TestLease: whatever the journal does, the turn is canceled before another replica could claim its policy, and the
 // guard refuses from the same moment on.
 func TestLease(t *testing.T) {
 	t.Parallel()
 	refuse := func(err error) func(context.Context) error { return func(context.Context) error { return err } }
 	for name, c := range map[string]struct {
 		renew  func(context.Context) error
-		cancel time.Duration // when the turn is cancelled; 0: not within a minute
+		cancel time.Duration // when the turn is canceled; 0: not within a minute
 	}{
 		"renewed":                {refuse(nil), 0},
 		"taken over":             {refuse(journal.ErrLost), 5 * time.Second},
@@ -60,7 +60,7 @@ func TestLease(t *testing.T) {
 					return
 				}
 				if took := time.Since(begun); took != c.cancel || !errors.Is(context.Cause(ctx), journal.ErrLost) {
-					t.Errorf("cancelled after %s with %v, want %s", took, context.Cause(ctx), c.cancel)
+					t.Errorf("canceled after %s with %v, want %s", took, context.Cause(ctx), c.cancel)
 				}
 				time.Sleep(10*time.Second - c.cancel)
 				if err := l.guard(); !errors.Is(err, journal.ErrLost) {
@@ -105,7 +105,7 @@ func TestLeaseFrozen(t *testing.T) {
 		}
 		<-ctx.Done()
 		if asked.Load() != 1 || !errors.Is(context.Cause(ctx), journal.ErrLost) {
-			t.Errorf("asked %d times, cancelled with %v", asked.Load(), context.Cause(ctx))
+			t.Errorf("asked %d times, canceled with %v", asked.Load(), context.Cause(ctx))
 		}
 	})
 }

@@ -77,16 +77,16 @@ func (r *Reader) Read(ctx context.Context, h Handle) (secret.Text, error) {
 		}
 		return v, err
 	}
-	print := string(v.Fingerprint())
+	fingerprint := string(v.Fingerprint())
 	row := r.Row(h.ID)
 	// A key that could not be told yet may only not have reached the cluster that was asked.
-	if row.SeenAt.IsZero() || row.Fingerprint != print || row.KeyID == "" && LooksLikeKey(v) {
+	if row.SeenAt.IsZero() || row.Fingerprint != fingerprint || row.KeyID == "" && LooksLikeKey(v) {
 		id, err := r.identify(ctx, v)
 		if err != nil {
 			return v, fmt.Errorf("ask which key %s holds: %w", h.ID, err)
 		}
 		row = r.Row(h.ID)
-		row.KeyID, row.Fingerprint = id, print
+		row.KeyID, row.Fingerprint = id, fingerprint
 	}
 	r.note(row, v)
 	return v, nil
@@ -166,11 +166,11 @@ func (r *Reader) note(row *journal.Target, v secret.Text) {
 			s.AbsentSince = now
 		}
 	}
-	for _, print := range seen {
-		s := journal.Sighting{TargetID: row.TargetID, Policy: row.Policy, Fingerprint: print, FirstSeen: now}
-		if print == row.Fingerprint {
+	for _, fingerprint := range seen {
+		s := journal.Sighting{TargetID: row.TargetID, Policy: row.Policy, Fingerprint: fingerprint, FirstSeen: now}
+		if fingerprint == row.Fingerprint {
 			s.KeyID = row.KeyID
-		} else if k := r.keyOf(print); k != nil {
+		} else if k := r.keyOf(fingerprint); k != nil {
 			s.KeyID = k.ID
 		}
 		r.Record.Sightings = append(r.Record.Sightings, s)
@@ -193,9 +193,9 @@ func (r *Reader) forgetSightings(which func(journal.Sighting) bool) {
 	r.Record.Sightings = slices.DeleteFunc(r.Record.Sightings, which)
 }
 
-func (r *Reader) keyOf(print string) *journal.Key {
+func (r *Reader) keyOf(fingerprint string) *journal.Key {
 	for i := range r.Record.Keys {
-		if print != "" && r.Record.Keys[i].Fingerprint == print {
+		if fingerprint != "" && r.Record.Keys[i].Fingerprint == fingerprint {
 			return &r.Record.Keys[i]
 		}
 	}
@@ -243,10 +243,12 @@ func Prints(v secret.Text) []string {
 
 // Is reports whether a value is the key of that fingerprint, perhaps with white space around it: whoever reads it there may
 // well trim it.
-func Is(v secret.Text, print string) bool {
-	p := secret.Fingerprint(print)
-	return print != "" && (p.Is(v) || p.Is(v.Trimmed()))
+func Is(v secret.Text, fingerprint string) bool {
+	p := secret.Fingerprint(fingerprint)
+	return fingerprint != "" && (p.Is(v) || p.Is(v.Trimmed()))
 }
 
 // Holds reports whether a value holds the key of that fingerprint, as a whole or as a part.
-func Holds(v secret.Text, print string) bool { return print != "" && slices.Contains(Prints(v), print) }
+func Holds(v secret.Text, fingerprint string) bool {
+	return fingerprint != "" && slices.Contains(Prints(v), fingerprint)
+}

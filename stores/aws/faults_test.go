@@ -155,7 +155,7 @@ func verifyEnd(t *testing.T, server *awstest.Server, s *Store, ends string) {
 func is(t *testing.T, err, want error) {
 	t.Helper()
 	for _, meaning := range []error{stores.ErrNotFound, stores.ErrConflict, stores.ErrNoStaging, stores.ErrDenied, stores.ErrInvalid} {
-		if errors.Is(err, meaning) != (meaning == want) {
+		if errors.Is(err, meaning) != errors.Is(want, meaning) {
 			t.Errorf("the error is %v, want %v", err, want)
 			break
 		}

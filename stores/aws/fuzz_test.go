@@ -114,8 +114,8 @@ func TestEndlessAnswer(t *testing.T) {
 	}
 }
 
-// TestCancelled: the caller's own end of time is passed on as what it is, also in the middle of a call.
-func TestCancelled(t *testing.T) {
+// TestCanceled: the caller's own end of time is passed on as what it is, also in the middle of a call.
+func TestCanceled(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	s := over(t, hanging{cancel})

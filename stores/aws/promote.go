@@ -21,7 +21,7 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, attempt string, va
 	for try := 0; try < tries && errors.Is(err, errMoved); try++ {
 		err = p.try(ctx)
 	}
-	if p.labelled {
+	if p.labeled {
 		// Nothing was staged, so nothing stays so. Should this fail, the caller's own Discard finds the label.
 		_ = s.Discard(ctx, t, attempt)
 	}
@@ -35,7 +35,7 @@ type promotion struct {
 	attempt  string
 	value    secret.Text
 	expected secret.Fingerprint
-	labelled bool // the label is there because of this call alone
+	labeled  bool // the label is there because of this call alone
 }
 
 // try reads, decides, and writes on condition that what was read still stands. A crash anywhere in it leaves either a
@@ -75,7 +75,7 @@ func (p *promotion) ensure(ctx context.Context, id string, base document) error 
 	if err != nil {
 		return err
 	}
-	p.labelled = p.labelled || bearer[l] == ""
+	p.labeled = p.labeled || bearer[l] == ""
 	_, err = p.s.put(ctx, p.t, id, text, l)
 	return err
 }
@@ -93,7 +93,7 @@ func (p *promotion) first(ctx context.Context) error {
 	id := versionID(p.t, p.attempt, p.value, "")
 	_, err = p.s.put(ctx, p.t, id, text, label(p.t, p.attempt))
 	if err == nil {
-		p.labelled = true
+		p.labeled = true
 		return fmt.Errorf("promote in %s: %w", p.t.Path, errMoved)
 	}
 	if !answered(err, codeNotFound) {

@@ -49,7 +49,7 @@ func (a access) give(file *os.File) error {
 		}
 	}
 	if a.mode >= 0 { // last: a change of owner clears bits
-		if err := unix.Fchmod(fd, uint32(a.mode)); err != nil {
+		if err := unix.Fchmod(fd, uint32(a.mode)); err != nil { //nolint:gosec // at least 0, at most 07777
 			return fmt.Errorf("set mode %#o: %w", a.mode, err)
 		}
 	}

@@ -58,14 +58,14 @@ func TestSymlinks(t *testing.T) {
 	write(t, outside, "key", "untouched")
 	write(t, inside, "real/key", "untouched")
 	for link, to := range map[string]string{
-		"file": "../outside/key", "folder": "../outside", "neighbour": "real", "dangling": "../outside/new", "loop": "loop",
+		"file": "../outside/key", "folder": "../outside", "neighbor": "real", "dangling": "../outside/new", "loop": "loop",
 	} {
 		if err := os.Symlink(to, filepath.Join(inside, link)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s := open(t, inside, nil)
-	for _, path := range []string{"file", "folder/key", "folder/new", "neighbour/key", "dangling", "loop", "loop/key"} {
+	for _, path := range []string{"file", "folder/key", "folder/new", "neighbor/key", "dangling", "loop", "loop/key"} {
 		refused(t, s, stores.Target{Path: path})
 		want(t, s.Discard(t.Context(), stores.Target{Path: path}, attempt), nil)
 	}

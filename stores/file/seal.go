@@ -61,7 +61,7 @@ func (s *Store) unseal(ctx context.Context, raw []byte) ([]byte, error) {
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	case err != nil: // not wrapped: an identity that is not found must not read as a target that is not found
-		return nil, fmt.Errorf("%w: read the age identity: %v", stores.ErrInvalid, err)
+		return nil, fmt.Errorf("%w: read the age identity: %v", stores.ErrInvalid, err) //nolint:errorlint // see above
 	}
 	identities, err := age.ParseIdentities(strings.NewReader(text.Reveal()))
 	if err != nil {

@@ -122,7 +122,7 @@ func (w *work) lock(ctx context.Context) (*os.File, error) {
 	return file, nil
 }
 
-// waitLock takes the byte at offset. The system's own waiting could not be cancelled.
+// waitLock takes the byte at offset. The system's own waiting could not be canceled.
 func waitLock(ctx context.Context, file *os.File, offset int64) error {
 	for wait := time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Start: offset, Len: 1})

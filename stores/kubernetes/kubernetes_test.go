@@ -162,7 +162,7 @@ func TestAnswers(t *testing.T) {
 			t.Cleanup(s.connections.CloseIdleConnections)
 			_, err = s.Current(t.Context(), stores.Target{Path: "app/chat"})
 			for _, sentinel := range []error{stores.ErrDenied, stores.ErrNotFound, stores.ErrInvalid} {
-				if errors.Is(err, sentinel) != (sentinel == c.want) {
+				if errors.Is(err, sentinel) != errors.Is(c.want, sentinel) {
 					t.Errorf("%v means %v", err, sentinel)
 				}
 			}

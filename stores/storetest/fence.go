@@ -84,7 +84,7 @@ var fencing = []test{
 		same()
 		s.clean(t, target)
 	}},
-	{name: "a fence with a cancelled context fails", needs: fences, run: func(t *testing.T, s *suite, target stores.Target) {
+	{name: "a fence with a canceled context fails", needs: fences, run: func(t *testing.T, s *suite, target stores.Target) {
 		s.human(t, target, s.key())
 		same := s.unchanged(t, target)
 		ctx, cancel := context.WithCancel(t.Context())

@@ -180,7 +180,7 @@ var misuse = []test{
 			s.refuses(t, target, doc)
 		}
 	}},
-	{name: "a cancelled context changes nothing", run: func(t *testing.T, s *suite, target stores.Target) {
+	{name: "a canceled context changes nothing", run: func(t *testing.T, s *suite, target stores.Target) {
 		a, b, old, value := attempt(), attempt(), s.key(), s.key()
 		s.human(t, target, old)
 		s.stage(t, target, a, value)

@@ -316,7 +316,7 @@ func TestSuiteNotices(t *testing.T) {
 		return
 	}
 	for breaks, noticed := range map[string]string{
-		"context ignored":     "a cancelled context changes nothing",
+		"context ignored":     "a canceled context changes nothing",
 		"stage writes":        "stage leaves current alone",
 		"targets mix":         "two targets do not mix",
 		"not idempotent":      "promote what is staged",

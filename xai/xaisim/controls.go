@@ -40,7 +40,7 @@ func (s *Sim) AddManagementKey(token secret.Text, k ManagementKey) {
 	s.limit(m, s.o.RateLimit)
 }
 
-// NewManagementKey makes a management key for the teams: of team scope for one, of organisation scope otherwise.
+// NewManagementKey makes a management key for the teams: of team scope for one, of organization scope otherwise.
 func (s *Sim) NewManagementKey(teams ...string) secret.Text {
 	s.mu.Lock()
 	token := secret.New("xai-token-" + s.alphanumerics(80))

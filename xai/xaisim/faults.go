@@ -12,6 +12,7 @@ import (
 // When says what becomes of a faulted call's effect.
 type When int
 
+// When a fault strikes.
 const (
 	Before When = iota // there is none: it failed on the way there
 	After              // it is there, only the answer is lost or wrong
@@ -21,6 +22,7 @@ const (
 // Kind says what the client gets instead of an answer.
 type Kind int
 
+// The kinds of faults.
 const (
 	Reset       Kind = iota + 1 // the connection breaks
 	Timeout                     // nothing, until the client gives up

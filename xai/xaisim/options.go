@@ -79,6 +79,7 @@ type Options struct {
 // UpdatePath says under which addresses keys are updated.
 type UpdatePath int
 
+// The update paths that the simulator can offer.
 const (
 	UpdateByReference UpdatePath = iota // PUT /auth/api-keys/{apiKeyId}
 	UpdateByGuide                       // PUT /auth/teams/{teamId}/api-keys
@@ -105,6 +106,7 @@ type ManagementKey struct {
 // Billing is a team's account.
 type Billing int
 
+// The states of an account.
 const (
 	BillingFine   Billing = iota
 	NoCredits             // 403 on each chat

@@ -42,7 +42,7 @@ func TestManagementRefuses(t *testing.T) {
 		{w.token, "PUT", "/auth/teams/" + team + "/api-keys/" + id, `{}`, 404, "nginx"},
 		{w.token, "GET", "/", "", 404, "<html>"},
 		{w.token, "POST", keys, `{"acls":[]}`, 400, "name"},
-		{w.token, "POST", keys, `{"name":"x","colour":"red"}`, 400, `"code":3`},
+		{w.token, "POST", keys, `{"name":"x","color":"red"}`, 400, `"code":3`},
 		{w.token, "POST", keys, `{"name":"x","aclStrings":[]}`, 400, `"code":3`},
 		{w.token, "POST", keys, `{"name":"x","tpm":1000}`, 400, `"code":3`},
 		{w.token, "POST", keys, `{"name":"x","tpm":"many"}`, 400, `"code":3`},

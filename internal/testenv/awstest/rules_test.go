@@ -228,7 +228,7 @@ func TestQuotas(t *testing.T) {
 	r := s.Region(region)
 	first := r.Put(name, "0")
 	for i := range maxLabels - 1 {
-		r.PutLabel(name, fmt.Sprint("labelled", i), fmt.Sprint("L", i))
+		r.PutLabel(name, fmt.Sprint("labeled", i), fmt.Sprint("L", i))
 	}
 	w := world{s, client(s, region)}
 	for _, call := range []func(context.Context, world) error{put(id("a"), "x", "one-more"), move("one-more", "", first)} {
@@ -237,12 +237,12 @@ func TestQuotas(t *testing.T) {
 		}
 	}
 	r.Move(name, "L0", "")
-	unlabelled := r.Versions(name)[1]
+	unlabeled := r.Versions(name)[1]
 	for i := range maxVersions {
 		r.Put(name, fmt.Sprint("put", i))
 	}
 	left := r.Versions(name)
-	if len(left) != maxVersions || slices.Contains(left, unlabelled) || slices.Contains(left, first) {
+	if len(left) != maxVersions || slices.Contains(left, unlabeled) || slices.Contains(left, first) {
 		t.Errorf("%d versions are left", len(left))
 	}
 	seen := 0

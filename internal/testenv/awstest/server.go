@@ -159,7 +159,7 @@ func (s *Server) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 		return nil, err
 	}
 	defer func() {
-		if p := recover(); p == http.ErrAbortHandler {
+		if p := recover(); p == http.ErrAbortHandler { //nolint:errorlint // not an error yet
 			resp, err = nil, io.ErrUnexpectedEOF
 		} else if p != nil {
 			panic(p)

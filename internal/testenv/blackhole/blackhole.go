@@ -66,7 +66,7 @@ type listener struct {
 	conns chan net.Conn
 	done  chan struct{} // closed by shut
 	shut  func()
-	last  atomic.Pointer[conn] // what was dialled last
+	last  atomic.Pointer[conn] // what was dialed last
 }
 
 func (l *listener) dial(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -78,7 +78,7 @@ func Program(ctx context.Context, name, path string) (string, error) {
 		if err != nil {
 			return err
 		}
-		defer os.RemoveAll(dir) //nolint:errcheck // a rest in a cache folder does no harm
+		defer os.RemoveAll(dir) // what stays in a cache folder does no harm
 		if err := fetch(ctx, dir, "download", "-qq", name); err != nil {
 			return err
 		}

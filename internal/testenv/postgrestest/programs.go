@@ -94,7 +94,7 @@ func unpack(ctx context.Context, folder string, packages ...string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(part) //nolint:errcheck // a rest in a cache folder does no harm
+	defer os.RemoveAll(part) // what stays in a cache folder does no harm
 	if err := os.Chmod(part, 0o755); err != nil {
 		return err
 	}
@@ -187,7 +187,7 @@ func fetch(name string) (string, error) {
 		return "", err
 	}
 	if err := unpack(ctx, folder, name); err != nil {
-		return "", fmt.Errorf("Debian's package %s: %w", name, err)
+		return "", fmt.Errorf("unpack the Debian package %s: %w", name, err)
 	}
 	return folder, nil
 }

@@ -253,9 +253,9 @@ var reading = []promise{
 		k.equal("teams", teams, []journal.Team{team, {Name: "zeta"}})
 		for _, want := range []string{"", "one", "two"} {
 			if want != "" {
-				k.ok(k.j.SetMeta(k.Context(), "colour", want))
+				k.ok(k.j.SetMeta(k.Context(), "color", want))
 			}
-			got, err := k.j.Meta(k.Context(), "colour")
+			got, err := k.j.Meta(k.Context(), "color")
 			k.ok(err)
 			k.equal("meta", got, want)
 		}

@@ -16,7 +16,7 @@ func TestClearEmptiesOnlyAJournalInMemory(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer j.Close() //nolint:errcheck // nothing is kept
+		defer j.Close() // nothing is kept
 		if err := j.SetPolicies(t.Context(), time.Now(), []journal.Spec{{Name: "p", Team: "t", Canonical: "x"}}); err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestRecallBringsBackWhatWasKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer j.Close() //nolint:errcheck // nothing is kept
+	defer j.Close() // nothing is kept
 	set := func(names ...string) {
 		var specs []journal.Spec
 		for _, name := range names {

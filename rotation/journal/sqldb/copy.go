@@ -28,7 +28,7 @@ var copied = []struct{ table, columns string }{
 	{"teams", teams.columns},
 }
 
-// ErrNotEmpty: the journal that was to be written holds something already.
+// ErrNotEmpty means that the journal that was to be written holds something already.
 var ErrNotEmpty = errors.New("the journal is not empty")
 
 // copyLimit bounds a copy.

@@ -40,17 +40,17 @@ type Options struct {
 	limits     string // of a transaction in PostgreSQL; "": those of this program
 }
 
-// ErrClosed: the journal was closed.
+// ErrClosed means that the journal was closed.
 var ErrClosed = errors.New("the journal is closed")
 
-// ErrReadOnly: the journal was opened to look only.
+// ErrReadOnly means that the journal was opened to look only.
 var ErrReadOnly = errors.New("the journal is open for reading only")
 
-// ErrMoved: the journal's file, or the lock beside it, was removed or replaced while this process has it open. What was
+// ErrMoved means that the journal's file, or the lock beside it, was removed or replaced while this process has it open. What was
 // written would be lost with the process, and nobody else would be kept away.
 var ErrMoved = errors.New("the journal was removed or replaced while it is in use")
 
-// ErrNoJournal: there is no journal yet that could be looked at.
+// ErrNoJournal means that there is no journal yet that could be looked at.
 var ErrNoJournal = errors.New("there is no journal")
 
 // DB is an open journal.
@@ -121,7 +121,7 @@ type tx interface {
 
 // Open opens the journal at url and brings its schema up to date: sqlite:PATH, sqlite::memory: (gone with the process,
 // for tests and trials) or postgres://…. A newer schema is left as it is when it allows this program beside its own.
-// Errors: journal.ErrInUse, journal.ErrNewer, ErrOlder, ErrNoJournal, ErrDamaged. No error names url's password.
+// Errors means that journal.ErrInUse, journal.ErrNewer, ErrOlder, ErrNoJournal, ErrDamaged. No error names url's password.
 func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	if o.Now == nil {
 		o.Now = time.Now

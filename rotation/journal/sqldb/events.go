@@ -82,7 +82,7 @@ func (e *postgresDB) readEvents(ctx context.Context, each func(func(...any) erro
 			return err
 		}
 		answers := c.PgConn().Exec(ctx, fmt.Sprintf(`%s; SELECT pg_advisory_xact_lock(%d); %s; COMMIT`, begin+e.limits, lockEvents, query))
-		defer answers.Close() //nolint:errcheck // once more: the first told what matters
+		defer answers.Close() // once more: the first told what matters
 		for answers.NextResult() {
 			rows := pgx.RowsFromResultReader(c.TypeMap(), answers.ResultReader())
 			for rows.Next() {

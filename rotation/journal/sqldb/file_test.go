@@ -193,7 +193,7 @@ func TestReadOnly(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer reader.Close() //nolint:errcheck
+		defer reader.Close()
 		s, err := reader.Summaries(t.Context())
 		if err != nil || len(s) != names {
 			t.Errorf("%d policies, %v; want %d", len(s), err, names)

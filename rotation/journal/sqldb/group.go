@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 )
@@ -60,7 +61,7 @@ func (g *group) hand(ctx context.Context, j *job) error {
 		return ctx.Err()
 	}
 	<-j.answer
-	if j.err == context.Canceled && ctx.Err() != nil {
+	if errors.Is(j.err, context.Canceled) && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return j.err

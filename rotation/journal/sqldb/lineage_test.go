@@ -355,7 +355,7 @@ func TestTimelineNeedsNoRights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer admin.Close() //nolint:errcheck // nothing was written that a close could lose
+	defer admin.Close() // nothing was written that a close could lose
 	for _, function := range []string{"pg_walfile_name(pg_lsn)", "pg_control_system()"} {
 		if _, err := admin.ExecContext(t.Context(), "REVOKE EXECUTE ON FUNCTION "+function+" FROM PUBLIC"); err != nil {
 			t.Fatal(err)

@@ -104,7 +104,7 @@ func localDisk(dir string) error {
 	if err := unix.Statfs(dir, &s); err != nil {
 		return fmt.Errorf("statfs %s: %w", dir, err)
 	}
-	return refuseRemote(dir, uint32(s.Type))
+	return refuseRemote(dir, uint32(s.Type)) //nolint:gosec // the kernel gives 32 bits
 }
 
 func refuseRemote(dir string, magic uint32) error {

@@ -25,10 +25,10 @@ const sqliteIdentity = "INTEGER PRIMARY KEY AUTOINCREMENT"
 // compatibleMark begins a migration's first line; the number after it is a schema's.
 const compatibleMark = "-- compatible with schema "
 
-// ErrOlder: the journal's schema is older than this program, which was asked to look only and so cannot change it.
+// ErrOlder means that the journal's schema is older than this program, which was asked to look only and so cannot change it.
 var ErrOlder = errors.New("the journal is from an older version")
 
-// ErrOldLine: the journal was made by a version before 0.2.0, whose tables were others.
+// ErrOldLine means that the journal was made by a version before 0.2.0, whose tables were others.
 var ErrOldLine = errors.New("this journal is from before version 0.2.0 and cannot be read; start with a new one, " +
 	"and `rotator keys adopt` rebuilds it from xAI and the stores")
 

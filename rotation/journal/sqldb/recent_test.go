@@ -114,7 +114,7 @@ func TestRecordsKept(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer outside.Close() //nolint:errcheck // a test's
+	defer outside.Close() // a test's
 	for what, do := range map[string]func(ctx context.Context) error{
 		"an order": func(ctx context.Context) error {
 			_, err := db.Place(ctx, journal.Order{Policy: "a", Kind: journal.OrderRotate})

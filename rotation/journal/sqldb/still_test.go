@@ -18,7 +18,7 @@ func without(t *testing.T, dir string, do func() error) {
 	if err := os.Chmod(dir, 0o500); err != nil {
 		t.Fatal(err)
 	}
-	defer os.Chmod(dir, 0o700) //nolint:errcheck,gosec // so that it can be removed
+	defer os.Chmod(dir, 0o700) //nolint:errcheck // so that it can be removed
 	ended := make(chan error)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the rights that it gave away
@@ -66,7 +66,7 @@ func TestReadOnlyFolder(t *testing.T) {
 	if reader == nil {
 		t.FailNow()
 	}
-	defer reader.Close() //nolint:errcheck // it only looked
+	defer reader.Close() // it only looked
 	if s, err := open(t, "sqlite:"+copied).Summaries(t.Context()); err != nil || len(s) != 2 {
 		t.Errorf("the backup has %d policies, %v", len(s), err)
 	}

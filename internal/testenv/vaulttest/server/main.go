@@ -1,7 +1,7 @@
 // Command server runs the core of HashiCorp Vault for this project's tests: the real server, in memory, on loopback.
 //
 // It is a module of its own so that Vault's several hundred dependencies stay out of the product. The versions are
-// those of the last Vault under the Mozilla Public License. It initialises and unseals itself, prints one line of JSON
+// those of the last Vault under the Mozilla Public License. It initializes and unseals itself, prints one line of JSON
 // ([ready]) to stdout, and ends when its stdin is closed, so that it never outlives the test that started it.
 // Nothing here is fit for production: the unseal key and the root token are printed.
 package main
@@ -76,7 +76,7 @@ func run(ctx context.Context) error {
 		return fmt.Errorf("start the core: %w", err)
 	}
 	defer func() { _ = core.Shutdown() }() // the storage goes with the process
-	started, err := initialise(ctx, core)
+	started, err := initialize(ctx, core)
 	if err != nil {
 		return err
 	}
@@ -103,14 +103,14 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// initialise makes a fresh core usable, with one unseal key.
-func initialise(ctx context.Context, core *vault.Core) (ready, error) {
+// initialize makes a fresh core usable, with one unseal key.
+func initialize(ctx context.Context, core *vault.Core) (ready, error) {
 	made, err := core.Initialize(ctx, &vault.InitParams{
 		BarrierConfig:  &vault.SealConfig{SecretShares: 1, SecretThreshold: 1},
 		RecoveryConfig: &vault.SealConfig{},
 	})
 	if err != nil {
-		return ready{}, fmt.Errorf("initialise: %w", err)
+		return ready{}, fmt.Errorf("initialize: %w", err)
 	}
 	key := made.SecretShares[0]
 	if _, err := core.Unseal(key); err != nil {
