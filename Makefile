@@ -11,8 +11,8 @@ export GOFLAGS := $(filter-out -trimpath,$(shell $(GO) env GOFLAGS)) -trimpath
 RACE       = ./rotation/schedule ./rotation/journal/sqldb ./internal/api ./internal/notify ./internal/app ./cmd/rotator ./stores/memstore ./xai ./internal/traces ./internal/logging ./internal/follow
 CONCURRENT = ^Test(Run|Stop|Panic|Journal|Hanging|Lease|First|Round|Slow|Sluggish|Replica|Others|Value)
 
-# $(call go-test,FLAGS,PACKAGES). With AGAIN=1 a test that failed is tried once more, and told of all the same (see
-# docs/decisions/0008); after a data race, a panic, a time-out or more than three failures nothing is.
+# $(call go-test,FLAGS,PACKAGES). With AGAIN=1 a test that failed is tried once more, and reported anyway (see
+# docs/decisions/0008); after a data race, a panic, a timeout or more than three failures nothing is.
 GOTESTSUM = $(GO) run gotest.tools/gotestsum@v1.13.0
 ifdef AGAIN
 go-test = $(GOTESTSUM) --format=standard-quiet --rerun-fails=1 --rerun-fails-max-failures=3 --rerun-fails-run-root-test \

@@ -162,7 +162,7 @@ func (l *listing) read(s source) ([]byte, *Problem) {
 	case info.Mode()&os.ModeSymlink != 0:
 		p := linked(s.shown)
 		return nil, &p
-	case !info.Mode().IsRegular(): // opening a pipe would wait for ever
+	case !info.Mode().IsRegular(): // opening a pipe would wait forever
 		return nil, &Problem{File: s.shown, What: "it is not a file", Want: "a file, or another name for it"}
 	}
 	if err := l.guard.Entry(filepath.Join(l.at, s.path)); err != nil {

@@ -190,7 +190,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// TestLoadConfigMap lays a folder out as the kubelet does and replaces its content half-way: names that the listing
+// TestLoadConfigMap lays a folder out as the kubelet does and replaces its content halfway: names that the listing
 // still shows, and a link that leads to the new generation.
 func TestLoadConfigMap(t *testing.T) {
 	t.Parallel()
@@ -233,7 +233,7 @@ func TestLoadConfigMap(t *testing.T) {
 	}
 }
 
-// TestBounded: files that are made to take for ever or to fill the log.
+// TestBounded: files that are made to take forever or to fill the log.
 func TestBounded(t *testing.T) {
 	t.Parallel()
 	bomb := "a: &a [x, x, x, x, x, x, x, x, x]\n"

@@ -75,7 +75,7 @@ type Policy struct {
 	File string `yaml:"-" json:"-"`
 	Line int    `yaml:"-" json:"-"`
 
-	// timetable is the compiled schedule. Parse and Load set it; without it NextRun compiles anew on every call.
+	// timetable is the compiled schedule. Parse and Load set it; without it NextRun compiles again on every call.
 	timetable *timetable
 }
 
@@ -166,7 +166,7 @@ type Retire struct {
 	Soak Duration `yaml:"soak" json:"soak"`
 	// RequireIdle: disable the old key only once it was not used for this long. Default: not asked.
 	RequireIdle Duration `yaml:"require_idle,omitempty" json:"require_idle,omitempty"`
-	// MaxWait is the longest wait for require_idle; then the old key is retired all the same. Default: it waits for ever.
+	// MaxWait is the longest wait for require_idle; then the old key is retired anyway. Default: it waits forever.
 	MaxWait Duration `yaml:"max_wait,omitempty" json:"max_wait,omitempty"`
 }
 
@@ -204,7 +204,7 @@ func Uncovered(acls, of []string) []string {
 }
 
 // SameRotation reports whether team, verification and targets are equal. Lists are compared as sets. Where it is false, a
-// rotation in flight that has not begun to promote is planned anew. Any other edit leaves it alone; rights, limits and expiry of the
+// rotation in flight that has not begun to promote is planned again. Any other edit leaves it alone; rights, limits and expiry of the
 // key are taken along.
 func (p *Policy) SameRotation(q *Policy) bool {
 	return p.Team == q.Team && p.Verify == q.Verify &&

@@ -112,7 +112,7 @@ func badCases() []badCase {
 		bad("a canary without its field", two+"canary: {target: vault:llm/chat-prod, for: 1h}\n", false, `p.yaml:9: canary.target "vault:llm/chat-prod" is no target of this policy`),
 		bad("a canary that is alone", good+"canary: {target: \"vault:llm/chat-prod#api_key\", for: 1h}\n", false, "p.yaml:8: canary: the policy has one target"),
 		bad("a canary for a moment", two+"canary: {target: local:chat, for: 10s}\n", false, "p.yaml:9: canary.for 10s is out of bounds; want 1m to 7d"),
-		bad("a canary for ever", two+"canary: {target: local:chat, for: 8d}\n", false, "p.yaml:9: canary.for 8d is out of bounds; want 1m to 7d"),
+		bad("a canary forever", two+"canary: {target: local:chat, for: 8d}\n", false, "p.yaml:9: canary.for 8d is out of bounds; want 1m to 7d"),
 		bad("a canary without a time", two+"canary: {target: local:chat}\n", true, "p.yaml:9: canary.for is missing"),
 		bad("an interval that the canary eats up", strings.Replace(two, `"0 3 1 * *"`, `"@every 2d"`, 1)+"canary: {target: local:chat, for: 1h}\n", false, "old key stays for 49h (retire.overlap 24h + soak 24h + canary.for 1h)"),
 		bad("expiry before the old key is off", expiring("33d"), false, "key.expires_after 33d is shorter than a key is needed (31d between two runs + overlap 24h + soak 24h + 1h); want at least 793h"),

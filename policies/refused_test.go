@@ -158,7 +158,7 @@ func TestRefusedIsStable(t *testing.T) {
 	}
 }
 
-// TestManyProblems: files that are made to fill memory and to take for ever are refused at once; what is kept of their problems is bounded.
+// TestManyProblems: files that are made to fill memory and to take forever are refused at once; what is kept of their problems is bounded.
 func TestManyProblems(t *testing.T) {
 	t.Parallel()
 	files := make(map[string]string)

@@ -12,7 +12,7 @@ import (
 	"rotator/xai"
 )
 
-// Adoption is what becomes of one key when the journal's part of a policy is made anew from what the targets hold and
+// Adoption is what becomes of one key when the journal's part of a policy is rebuilt from what the targets hold and
 // what xAI lists: after the journal was lost, or lost its last commits.
 type Adoption struct {
 	Policy string  // "" for a key that is no policy's
@@ -42,7 +42,7 @@ func heldBy(t journal.TargetID, policy string) string {
 // holder says which target of another policy holds a key, or may hold it: "" when none does.
 type holder func(ctx context.Context, keyID string) (string, error)
 
-// sight reads the policy's targets afresh. An error says which could not be read: what those hold is not known.
+// sight reads the policy's targets again. An error says which could not be read: what those hold is not known.
 func sight(ctx context.Context, r *run) error {
 	var errs []error
 	for _, pt := range r.policy.Targets {

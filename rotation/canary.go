@@ -37,7 +37,7 @@ func canaryOf(r *run, handles []target.Handle) (target.Handle, bool) {
 }
 
 // beginCanary notes that the canary holds the new key. A crash before the commit has the next turn read the canary again, and
-// begin its time anew.
+// restart its time.
 func beginCanary(r *run, h target.Handle) {
 	rot := r.rec.Rotation
 	rot.CanaryFrom = r.clock().Later()

@@ -46,7 +46,7 @@ func askWho(ctx context.Context, r *run, v secret.Text) (id string, told bool, e
 
 // byPolicy is the id of a value that was made by hand, where xAI does not say which key a value is: the one that the policy
 // names, if the value works and the policy holds no key yet. A policy that adopts and names none waits for a human: a key that
-// is overwritten would be nobody's for ever.
+// is overwritten would belong to no policy, forever.
 func byPolicy(ctx context.Context, r *run, v secret.Text) (string, error) {
 	adopt := r.policy.Adopt
 	if !adopt.On || slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return !k.ExposedAt.IsZero() }) {
@@ -103,7 +103,7 @@ func contact(ctx context.Context, r *run, p *policies.Policy) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	if r.policy.Adopt.On { // until it succeeds: a key that is overwritten before would be nobody's for ever
+	if r.policy.Adopt.On { // until it succeeds: a key overwritten before then would belong to no policy, forever
 		return adoptLive(ctx, r)
 	}
 	return nil

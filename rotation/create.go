@@ -24,7 +24,7 @@ func mayCreate(ctx context.Context, r *run) error {
 	for i := range r.rec.Keys {
 		switch k := &r.rec.Keys[i]; {
 		case k.Reason == reason.NamesCut:
-			return reason.Errorf(reason.NamesCut, "xAI keeps names shorter than asked: which key a lost create made cannot be told")
+			return reason.Errorf(reason.NamesCut, "xAI keeps names shorter than asked: the key that a lost create made cannot be identified")
 		case k.State == journal.CreatingKey, k.State == journal.RejectedKey:
 			n++
 		}
@@ -93,7 +93,7 @@ func ready(ctx context.Context, r *run) ([]target.Handle, error) {
 	return handles, nil
 }
 
-// replaceable reads a target afresh and refuses when it holds what a promote must not replace.
+// replaceable reads a target again and refuses when it holds what a promote must not replace.
 func replaceable(ctx context.Context, r *run, h target.Handle) error {
 	if _, err := r.reader.Read(ctx, h); err != nil {
 		return err

@@ -190,7 +190,7 @@ func provedUnused(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
 	if err == nil && k.NeverDisabled {
 		k.RetireFrom = r.clock().Later() // perhaps used in its soak, which starts over
 	}
-	say := fmt.Sprintf("key %s is in use, or its use is not known; `rotator decommission %s --accept-outage --why W` ends it all the same", k.ID, r.claim.Policy)
+	say := fmt.Sprintf("key %s is in use, or its use is not known; `rotator decommission %s --accept-outage --why W` ends it anyway", k.ID, r.claim.Policy)
 	switch waited := r.now().Sub(k.IdleFrom); {
 	case waited >= overdueAfter:
 		return failed(reason.Errorf(reason.RetireOverdue, "%s", say)), false

@@ -83,7 +83,7 @@ constraints enforce:
 func reasonsPage() string {
 	var b strings.Builder
 	b.WriteString("# Why a policy waits\n\n" + made + "\n" + `The reasons in ` + "`rotator status`" + `, the API, metrics and notifications. The list is closed. Where a human is asked for, trying again
-alone is unlikely to help; it is tried all the same, and the reason clears itself.
+alone is unlikely to help; it is tried anyway, and the reason clears itself.
 
 | reason | waits for a human | what it means | what to do |
 |---|---|---|---|

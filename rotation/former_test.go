@@ -115,7 +115,7 @@ func TestFormerValueOfASecretOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestFormerValuesInEveryCrash: the process dies at each point of two rotations in one secret; nothing is lost for ever, and
+// TestFormerValuesInEveryCrash: the process dies at each point of two rotations in one secret; nothing is lost forever, and
 // nothing stays staged.
 func TestFormerValuesInEveryCrash(t *testing.T) {
 	for n := 1; ; n++ {

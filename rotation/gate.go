@@ -99,7 +99,7 @@ func mayDestroy(r *run, k *journal.Key, kind journal.EffectKind) bool {
 	return false
 }
 
-// unheld reads the hold afresh. A key that no consumer ever read is deleted also under a hold.
+// unheld reads the hold again. A key that no consumer ever read is deleted also under a hold.
 func unheld(ctx context.Context, r *run, k *journal.Key) error {
 	if k.State == journal.RejectedKey || k.State == journal.DeletingKey && k.ExposedAt.IsZero() {
 		return nil
@@ -259,7 +259,7 @@ func holdsKey(r *run, row journal.Target, k *journal.Key) error {
 		k.ExposedAt = r.now()
 		r.move(k, journal.RetiringKey)
 		k.RetireFrom = r.clock().Later()
-		reconcileAnew(r, "a target holds key "+k.ID+", which was never promoted as far as this journal knows")
+		startReconciling(r, "a target holds key "+k.ID+", which was never promoted as far as this journal knows")
 	}
 	name := r.claim.Policy
 	return reason.Errorf(reason.TargetHoldsKey, "%s still holds key %s; `rotator resolve %s --target %s --overwrite` replaces it, `rotator forget %s --target %s` says that it is no more",

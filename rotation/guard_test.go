@@ -41,6 +41,6 @@ func TestStoresAskForTheLease(t *testing.T) {
 		t.Errorf("the store was told %v, and after the freeze %v", before, after)
 	}
 	if left := b.stores["a"].Leftovers(); len(left) > 0 {
-		t.Errorf("staged all the same: %v", left)
+		t.Errorf("staged anyway: %v", left)
 	}
 }

@@ -213,7 +213,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.up("b")
 			b.rest()
 		}},
-		{"an old key is in use for ever", xaisim.Options{}, func(b *bench) {
+		{"an old key is in use forever", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7,"message":"forbidden","details":[]}`})
 			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
 			b.reach(journal.Live)

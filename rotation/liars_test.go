@@ -350,7 +350,7 @@ func TestXAILies(t *testing.T) {
 			b.rest()
 			b.ends()
 		}},
-		{"the management key is revoked half-way", xaisim.Options{}, func(b *bench) {
+		{"the management key is revoked halfway", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			b.reach(journal.Staged)
 			b.sim.RevokeManagementKey(b.token)

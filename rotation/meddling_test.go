@@ -158,7 +158,7 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 	play(t, liars)
 }
 
-// What a human lets go of after the promote is written anew at once: no promote comes by any more, and until every target
+// What a human lets go of after the promote is written again at once: no promote comes by any more, and until every target
 // holds the key in use the old one stays. Where nothing holds the key any more, the policy says how to go on.
 func TestTargetGivenBackAfterThePromote(t *testing.T) {
 	edits := map[string]func(*bench){

@@ -78,7 +78,7 @@ func TestNarrowing(t *testing.T) {
 			b.rotates()
 			goes(b, id)
 		}},
-		{"the journal is made anew", xaisim.Options{}, func(b *bench) {
+		{"the journal is rebuilt", xaisim.Options{}, func(b *bench) {
 			id := b.wide(all)
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
 			rows, _ := b.adoptions("chat")

@@ -189,7 +189,7 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 			b.limits.Quarantine = quarantine
 			b.birth()
 			b.lives(quick, targetA)
-			if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "anew"); err != nil {
+			if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "new"); err != nil {
 				t.Fatal(err)
 			}
 			reconciling := func() bool { return !b.record("chat").Policy.ReconcileFrom.IsZero() }
@@ -214,7 +214,7 @@ func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	b.lives(quick, targetA, targetB)
-	if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "anew"); err != nil {
+	if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "new"); err != nil {
 		t.Fatal(err)
 	}
 	if !b.runUntil(time.Hour, func() bool { return !b.record("chat").Policy.ReconcileFrom.IsZero() }) {

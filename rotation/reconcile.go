@@ -29,7 +29,7 @@ func reconciling(ctx context.Context, r *run) error {
 	}
 	p := &r.rec.Policy
 	if p.ReconcileFrom.IsZero() && *r.mark != p.ReconcileMark && *r.mark != "" {
-		reconcileAnew(r, "the journal was restored, or may have lost its last commits")
+		startReconciling(r, "the journal was restored, or may have lost its last commits")
 	}
 	if p.ReconcileFrom.IsZero() {
 		return nil
@@ -37,8 +37,8 @@ func reconciling(ctx context.Context, r *run) error {
 	return reason.Errorf(reason.RestoredJournal, "the journal may not be the newest: keys and targets of %s are compared since %s", p.Name, p.ReconcileFrom.Format(timeFormat))
 }
 
-// reconcileAnew begins to compare. What is known to be wrong stays until the comparison ends.
-func reconcileAnew(r *run, why string) {
+// startReconciling begins to compare. What is known to be wrong stays until the comparison ends.
+func startReconciling(r *run, why string) {
 	p := &r.rec.Policy
 	if p.ReconcileFrom.IsZero() {
 		p.ReconcileFrom = r.now()

@@ -51,7 +51,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 	}
 	live := r.rec.Live()
 	if o.Decision == journal.Leave && live != nil && r.reader.Row(o.Target).KeyID == live.ID {
-		return fmt.Sprintf("%s holds the key in use: left, it would keep that for ever, and the key could never be retired; "+
+		return fmt.Sprintf("%s holds the key in use: left, it would keep that forever, and the key could never be retired; "+
 			"--drop takes the target out of the policy's hands", o.Target), nil
 	}
 	row := r.reader.Row(o.Target)
@@ -64,7 +64,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 		case err != nil:
 			*r.reader.Row(o.Target) = before
 			return fmt.Sprintf("the key in use could not be put there; try again later: %v", err), nil
-		case refused != "": // the decision stands all the same: the next key is written there
+		case refused != "": // the decision stands anyway: the next key is written there
 			r.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
 			return refused, nil
 		}

@@ -221,7 +221,7 @@ func deadlinePassed(ctx context.Context, r *run, k *journal.Key, end time.Time, 
 
 // idleLongEnough holds the retirement up while the old key was used within require_idle, or its use is not known: a figure
 // that is missing is no proof of idleness, and neither is an answer that fails. max_wait bounds it: overdue says that the
-// key is retired all the same.
+// key is retired anyway.
 func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, out Outcome, ok bool) {
 	idle := r.policy.Retire.RequireIdle.Std()
 	if idle == 0 || k.Compromised() || !k.DisabledAt.IsZero() {

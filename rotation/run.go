@@ -299,7 +299,7 @@ func (r *run) backoff(n int) time.Duration {
 }
 
 // postponed reports that a time has not come. One beyond the horizon is not believed: either the clock was set back since,
-// or it is the end of a long wait, which the job computes anew at little cost.
+// or it is the end of a long wait, which the job computes again at little cost.
 func (r *run) postponed(at time.Time) bool {
 	return r.now().Before(at) && at.Before(r.now().Add(journal.Horizon))
 }

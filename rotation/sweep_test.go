@@ -106,7 +106,7 @@ func failures(points []string) []fault {
 // readsStore are the points after a store was read.
 var readsStore = regexp.MustCompile(`^store \S+ (current|staged|check|previous) after$`)
 
-// readsToo are the ways that a read is broken in: whether one that failed had an effect is all the same.
+// readsToo are the ways that a read is broken in: a failed read has no effect in any case.
 var readsToo = map[string]bool{"refused connection": true, "503 text": true, "half a body": true, "empty object": true, "429": true}
 
 // writes are the operations that change something.
@@ -130,8 +130,8 @@ func counts(op string) []int {
 var wrongAnswers = map[string]xaisim.Fault{
 	"refused connection": {When: xaisim.Before, Kind: xaisim.Reset},
 	"answer lost":        {When: xaisim.After, Kind: xaisim.Reset},
-	"time-out, effect":   {When: xaisim.After, Kind: xaisim.Timeout},
-	"time-out, late":     {When: xaisim.Late, Kind: xaisim.Timeout, Delay: 5 * time.Minute},
+	"timeout, effect":   {When: xaisim.After, Kind: xaisim.Timeout},
+	"timeout, late":     {When: xaisim.Late, Kind: xaisim.Timeout, Delay: 5 * time.Minute},
 	"500":                {When: xaisim.Before, Kind: xaisim.Status, Status: 500, Body: `{"code":13,"message":"internal"}`},
 	"503 text":           {When: xaisim.Before, Kind: xaisim.Status, Status: 503, Body: "upstream connect error"},
 	"503 text, effect":   {When: xaisim.After, Kind: xaisim.Status, Status: 503, Body: "upstream connect error"},

@@ -292,7 +292,7 @@ func TestListOlderThanTheDelete(t *testing.T) {
 	}
 }
 
-// staleList is a world whose lists of a team's keys are all the same.
+// staleList is a world whose lists of a team's keys never change.
 type staleList struct {
 	*bench
 	list  xai.KeyList

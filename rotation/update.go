@@ -313,7 +313,7 @@ func followsPolicy(k *journal.Key) bool {
 	return grant.Follows(k) && k.Health != journal.HealthDead
 }
 
-// wordFor tells apart what people and xAI say of a key: what was refused of one is tried anew with another.
+// wordFor tells apart what people and xAI say of a key: what was refused of one is tried again with another.
 func wordFor(r *run, k *journal.Key) string {
 	h := fnv.New64a()
 	fmt.Fprintln(h, grant.Ask(r.policy.Key), r.policy.Key.Enforce, r.policy.AllowNarrowing, k.Listed)
@@ -331,13 +331,13 @@ func editedSince(r *run, k *journal.Key) bool {
 	return grant.Ask(want) != grant.Ask(grant.AskedOf(k, r.policy))
 }
 
-// held reports whether a hold of everything keeps all that is to be done. An expiry that comes soon is moved on all the same: it
+// held reports whether a hold of everything keeps all that is to be done. An expiry that comes soon is moved on anyway: it
 // keeps consumers going.
 func held(r *run, v grant.Verdict) bool {
 	return r.rec.Hold.Stops(r.now()) && len(v.Changes) > 0 && !slices.ContainsFunc(v.Changes, func(c grant.Change) bool { return c.Needed })
 }
 
-// unheldFor reads the hold afresh, since people set one without a claim.
+// unheldFor reads the hold again, since people set one without a claim.
 func unheldFor(ctx context.Context, r *run, k *journal.Key, c grant.Change) error {
 	if c.Needed {
 		return nil

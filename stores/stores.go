@@ -105,7 +105,7 @@ type Fencer interface {
 // Placer is a store that can tell when two targets are one place, although they are written differently: a name and an
 // ARN, a path with and without a prefix that the store adds, a link. Targets of one store with equal places are one target.
 // Place reads at most the store's description of the target, never a value. ErrNotFound: nothing stands there yet, and its
-// place cannot be told before.
+// place is not known before.
 type Placer interface {
 	Place(ctx context.Context, t Target) (string, error)
 }

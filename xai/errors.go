@@ -38,7 +38,7 @@ const (
 	ClassBilling Class = "billing"
 	// ClassUnavailable is a 5xx in any shape, a page of a proxy where JSON was due, or a status that decides nothing: 408, 409, 499.
 	ClassUnavailable Class = "unavailable"
-	// ClassNetwork is a time-out, a reset, a refused connection, a failed name look-up or TLS handshake.
+	// ClassNetwork is a timeout, a reset, a refused connection, a failed name lookup or TLS handshake.
 	ClassNetwork Class = "network"
 	// ClassUnreadable is a success whose body is not what it should be: cut short, not JSON, too large, without an id.
 	ClassUnreadable Class = "unreadable"
@@ -142,7 +142,7 @@ func ProvesBad(err error) bool {
 	return false
 }
 
-// OutcomeUnknown reports whether a write that ended with err may all the same have had its effect, or may still have it.
+// OutcomeUnknown reports whether a write that ended with err may still have had its effect, or may still have it.
 // It is false only for nil, for a definite refusal, and for what was never sent.
 func OutcomeUnknown(err error) bool {
 	var e *Error

@@ -136,7 +136,7 @@ func TestListKeys(t *testing.T) {
 	}
 }
 
-// A cursor that repeats must end the listing even when the server plays along for ever.
+// A cursor that repeats must end the listing even when the server plays along forever.
 func TestListKeysEndless(t *testing.T) {
 	t.Parallel()
 	calls := 0
@@ -314,7 +314,7 @@ func TestArguments(t *testing.T) {
 		}
 	}
 	if calls := b.sim.Calls(); len(calls) != 0 {
-		t.Errorf("sent all the same: %v", calls)
+		t.Errorf("sent anyway: %v", calls)
 	}
 	// An id that only looks like a path or a query stays one segment.
 	if err := b.m.DeleteKey(ctx, "a?b#c%2fd"); xai.ClassOf(err) == xai.ClassInvalid {

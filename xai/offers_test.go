@@ -194,7 +194,7 @@ func TestWithDate(t *testing.T) {
 	}
 }
 
-// A change whose guard says no never leaves, and its end says so; reads are asked for all the same.
+// A change whose guard says no never leaves, and its end says so; reads are asked for anyway.
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})

@@ -30,7 +30,7 @@ func (a *cli) adoptCommand() *cobra.Command {
 	var f adoptFlags
 	c := &cobra.Command{
 		Use:   "adopt [POLICY...]",
-		Short: "Make a journal that was lost anew, from what targets hold and xAI lists",
+		Short: "Rebuild a lost journal from what targets hold and xAI lists",
 		Long: `Adopt is for a journal that was lost, or that lost its last commits. It reads every target, asks each key found there
 who it is, lists the teams' keys, and says what each key would become: current (what the targets hold: the policy's key in
 use), predecessor (bears a name that the rotator gave for this policy, and no target holds it: off after a full overlap,

@@ -117,7 +117,7 @@ func fileOf(w io.Writer) (*os.File, bool) {
 	return f, ok
 }
 
-// screen is the size of the terminal that standard output is; ok is false where there is none that could be drawn anew.
+// screen is the size of the terminal that standard output is; ok is false where there is none that could be drawn again.
 func (a *cli) screen() (columns, rows int, ok bool) {
 	f, isFile := fileOf(a.stdout)
 	if !isFile || !isatty.IsTerminal(f.Fd()) || a.env.Get("TERM") == "dumb" {

@@ -44,7 +44,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{nil, 0, ""},
 		{errors.New("broken"), 1, "rotator: broken\n"},
-		{failed(errors.New("broken"), "Mend it."), 1, "rotator: broken\n  Mend it.\n"},
+		{failed(errors.New("broken"), "Fix it."), 1, "rotator: broken\n  Fix it.\n"},
 		{usage(errors.New("what?"), ""), 2, "rotator: what?\n"},
 		{waiting(errTold, ""), 3, ""},
 		{fmt.Errorf("open: %w", journal.ErrInUse), 1, "If that is the daemon"},

@@ -98,7 +98,7 @@ func (a *cli) status(ctx context.Context, only api.Selection, json, wide bool) (
 	return nil
 }
 
-// tellMode says that nothing is changed, where that is so, and who does it all the same.
+// tellMode says that nothing is changed, where that is so, and who does it anyway.
 func (a *cli) tellMode(ctx context.Context, l *connection) {
 	if who, err := l.Version(ctx); err != nil || who.Mode != api.ModeObserve {
 		return // rotate is no news

@@ -215,8 +215,8 @@ func TestLifecycle(t *testing.T) {
 	}
 }
 
-// TestStartsAnew: pods are made anew for what the daemon reads at its start alone, and for nothing that it reads again.
-func TestStartsAnew(t *testing.T) {
+// TestRestarts: pods are recreated for what the daemon reads at its start alone, and for nothing that it reads again.
+func TestRestarts(t *testing.T) {
 	t.Parallel()
 	checksum := func(set string) string {
 		t.Helper()
@@ -225,13 +225,13 @@ func TestStartsAnew(t *testing.T) {
 		return started(all[i])
 	}
 	before := checksum("replicas=3")
-	for set, anew := range map[string]bool{
+	for set, restarts := range map[string]bool{
 		"config.limits.watch=20m": true, "service.port=9000": true, "config.notify.webhook.url=https://hooks.example": true,
 		"config.traces.endpoint=https://collector.example:4318": true, "config.listen_tls.cert=/a,config.listen_tls.key=/b": true,
 		"config.stores.aws.region=eu-west-2": false, "config.teams.other.management_key=file:/other": false,
 	} {
-		if got := checksum(set); (got != before) != anew {
-			t.Errorf("%s: made anew is %v", set, !anew)
+		if got := checksum(set); (got != before) != restarts {
+			t.Errorf("%s: recreated is %v", set, !restarts)
 		}
 	}
 }

@@ -180,7 +180,7 @@ func key(t *testing.T, m *machine.Machine) string {
 	return rows[0].KeyID
 }
 
-// runs: the service was started anew with this version.
+// runs: the service was restarted with this version.
 func runs(t *testing.T, m *machine.Machine, version string) {
 	t.Helper()
 	if said := m.Run(t, "rotator", "version"); !strings.HasPrefix(said, "rotator "+version+" (commit ") {

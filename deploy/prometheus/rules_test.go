@@ -43,7 +43,7 @@ func TestRunbooks(t *testing.T) {
 	const page = "../../docs/runbooks.md"
 	book := string(read(t, page))
 	if *update {
-		book = reasonsAnew(t, book)
+		book = freshReasons(t, book)
 		if err := os.WriteFile(page, []byte(book), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -75,8 +75,8 @@ func runbook(r reason.Info) string {
 	return "\n### " + string(r.Reason) + "\n\n" + r.Means + "\n\n**Do**: " + r.Do + "\n"
 }
 
-// reasonsAnew is the page with its last part, the reasons, as the program has them.
-func reasonsAnew(t *testing.T, book string) string {
+// freshReasons is the page with its last part, the reasons, as the program has them.
+func freshReasons(t *testing.T, book string) string {
 	t.Helper()
 	reasons := strings.Index(book, "\n## Reasons\n")
 	first := strings.Index(book[max(reasons, 0):], "\n### ")

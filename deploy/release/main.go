@@ -213,7 +213,7 @@ func (r *release) packages(ctx context.Context) error {
 
 var documentation = regexp.MustCompile(`(?m)^  - \{src: "(.*)", dst: (.*/), type: doc\}\n`)
 
-// documented writes the lines of the type doc anew: one for each file and kind of package. nfpm marks documentation in an
+// documented rewrites the lines of the type doc: one for each file and kind of package. nfpm marks documentation in an
 // .rpm only file by file, and leaves it out of a .deb.
 func (r *release) documented(config string) (string, error) {
 	var failed error

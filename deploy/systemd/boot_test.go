@@ -15,7 +15,7 @@ import (
 	"rotator/deploy/machine"
 )
 
-// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation half-way, also one that stands
+// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation halfway, also one that stands
 // still meanwhile. What must come soon comes sooner than a busy machine needs.
 const (
 	propagation = "30s"

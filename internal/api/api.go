@@ -98,7 +98,7 @@ type AtXAI interface {
 // Actions is what only the program itself can do: it needs the stores, the teams or the files.
 type Actions interface {
 	AtXAI
-	// Plan foretells what would happen to the policies named, all when none is: the next rotation of each or, with until,
+	// Plan predicts what would happen to the policies named, all when none is: the next rotation of each or, with until,
 	// every one that begins before then. It touches nothing.
 	Plan(ctx context.Context, policies []string, until time.Time) ([]PlanRow, error)
 	// Adoptions says which keys the policies, all when there are none, would adopt after the journal was lost, and touches

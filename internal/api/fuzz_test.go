@@ -56,7 +56,7 @@ func FuzzRequest(f *testing.F) {
 			t.Error("a refusal quotes what looks like a key")
 		}
 		if time.Since(start) > 5*time.Minute {
-			t.Errorf("%s %q takes for ever", method, path)
+			t.Errorf("%s %q takes forever", method, path)
 		}
 	})
 }

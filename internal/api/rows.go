@@ -172,7 +172,7 @@ type PlanRow struct {
 	Detail *string    `json:"detail"`
 }
 
-// AdoptionRow is what would become of one key if the journal were made anew from what targets hold and xAI lists.
+// AdoptionRow is what would become of one key if the journal were rebuilt from what targets hold and xAI lists.
 type AdoptionRow struct {
 	Policy  *string    `json:"policy"` // null: of no policy's
 	KeyID   *string    `json:"key_id"` // null: why speaks of the policy

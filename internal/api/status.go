@@ -179,7 +179,7 @@ func ageOf(p journal.Policy, now time.Time) (time.Duration, bool) {
 }
 
 // specOf is the policy as last loaded. One that a newer program wrote and this one cannot read counts as one that
-// promises nothing: the rest of what is known of it is shown all the same.
+// promises nothing: the rest of what is known of it is shown anyway.
 func specOf(p journal.Policy) *policies.Policy {
 	spec, err := policies.Decode([]byte(p.Spec))
 	if err != nil {

@@ -52,7 +52,7 @@ type ForgetRequest struct {
 // maxText bounds what a human says, in bytes.
 const maxText = 500
 
-// keyLike is what looks like a key of xAI's, of either kind: the journal would keep it for ever.
+// keyLike is what looks like a key of xAI's, of either kind: the journal would keep it forever.
 var keyLike = regexp.MustCompile(`xai-(token-)?[A-Za-z0-9]{16,}`)
 
 // keyID is the form of a key's id.

@@ -257,7 +257,7 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
-// TestYesterdaysFiles: a replica with older files neither switches off what it does not know nor keeps for ever what is gone.
+// TestYesterdaysFiles: a replica with older files neither switches off what it does not know nor keeps forever what is gone.
 func TestYesterdaysFiles(t *testing.T) {
 	t.Parallel()
 	url := postgrestest.Start(t).Database(t)
@@ -351,6 +351,6 @@ func TestAStoreThatFailsGoesOn(t *testing.T) {
 		t.Error("the store was not made again")
 	}
 	if now, _ := p.present().environment.Store("local"); now.(observed).Store != local.(observed).Store {
-		t.Error("a store was made anew for another one's sake")
+		t.Error("a store was made again for another one's sake")
 	}
 }

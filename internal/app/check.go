@@ -144,7 +144,7 @@ func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound m
 		subject := fmt.Sprintf("target %s of %s", t, policy.Name)
 		s, ok := v.environment.Store(t.Store)
 		if !ok {
-			rows = append(rows, checked(subject, errors.New(missingStore(t.Store)), "Mend the store in the configuration, and `rotator reload`."))
+			rows = append(rows, checked(subject, errors.New(missingStore(t.Store)), "Fix the store in the configuration, and `rotator reload`."))
 			continue
 		}
 		ctx, cancel := context.WithTimeout(ctx, time.Minute)
@@ -158,7 +158,7 @@ func (v view) checkTargets(ctx context.Context, policy *policies.Policy, sound m
 		case errors.Is(err, stores.ErrDenied):
 			do = "Give the daemon's login that right: `rotator check --permissions --store " + t.Store + "` prints all that it needs."
 		case errors.Is(err, stores.ErrInvalid):
-			do = "Mend the target, or name another one in the policy."
+			do = "Fix the target, or name another one in the policy."
 		}
 		rows = append(rows, checked(subject, err, do))
 	}

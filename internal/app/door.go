@@ -12,7 +12,7 @@ import (
 )
 
 // door is a listener with a bounded number of connections, so that those who only connect leave file descriptors to the
-// rotations. Whoever comes when it is full is let in all the same, and the connection that has asked nothing for the longest
+// rotations. Whoever comes when it is full is let in anyway, and the connection that has asked nothing for the longest
 // time is closed: a probe is answered also while thousands hold connections open.
 type door struct {
 	net.Listener

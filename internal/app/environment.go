@@ -64,7 +64,7 @@ func (h hooks) observeXAI(ctx context.Context, op string, class xai.Class, took 
 type made struct {
 	*environment
 	config *config.Config
-	reuse  bool // what was made from the same configuration is taken over; else it is made anew, and reads its secrets again
+	reuse  bool // what was made from the same configuration is taken over; else it is made again, and reads its secrets again
 }
 
 // newEnvironment makes stores and clients. Nobody is called yet. known says which id a team had when it was last seen: it

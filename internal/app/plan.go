@@ -58,7 +58,7 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 // maxPlanRows bounds a plan, which is made in memory: hourly schedules of many policies over years.
 const maxPlanRows = 100_000
 
-// planPolicy foretells what would happen to one policy.
+// planPolicy predicts what would happen to one policy.
 func (p actions) planPolicy(ctx context.Context, v view, policy *policies.Policy, lists keyLists, until time.Time) ([]plan.Row, error) {
 	rec, err := p.recordOf(ctx, policy.Name)
 	if err != nil {

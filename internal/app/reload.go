@@ -17,7 +17,7 @@ import (
 
 // refreshing is how files are read again.
 type refreshing struct {
-	anew  bool // all stores and teams are made again, and so read their secrets again
+	fresh  bool // all stores and teams are made again, and so read their secrets again
 	aloud bool // the same problems as before are logged again
 	quiet bool // nobody asked for it: that it went well is no news
 }
@@ -29,7 +29,7 @@ func (p *Program) refresh(ctx context.Context, how refreshing) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
-	r, err := p.reload(ctx, how.anew)
+	r, err := p.reload(ctx, how.fresh)
 	if err != nil {
 		p.log.Error("configuration not read again", "err", err)
 		ended(err)
@@ -46,7 +46,7 @@ func (p *Program) refresh(ctx context.Context, how refreshing) error {
 	return asError(all)
 }
 
-func (p *Program) reload(ctx context.Context, anew bool) (reading, error) {
+func (p *Program) reload(ctx context.Context, fresh bool) (reading, error) {
 	before := p.present()
 	c, err := p.setup.Configuration()
 	var broken policies.Problems
@@ -55,7 +55,7 @@ func (p *Program) reload(ctx context.Context, anew bool) (reading, error) {
 	} else if err != nil {
 		return reading{}, err
 	}
-	w, err := p.renewed(ctx, before, c, anew)
+	w, err := p.renewed(ctx, before, c, fresh)
 	if err != nil {
 		return reading{}, err
 	}
@@ -78,15 +78,15 @@ func (p *Program) reload(ctx context.Context, anew bool) (reading, error) {
 		return reading{}, err
 	}
 	if err := p.enterMode(ctx); err != nil {
-		return reading{}, err // the mode holds all the same; it is entered at the next reading
+		return reading{}, err // the mode holds anyway; it is entered at the next reading
 	}
 	p.scheduler.Wake()
 	return r, nil
 }
 
-// renewed is the environment of a configuration: the one in force where nothing is to be made anew.
-func (p *Program) renewed(ctx context.Context, before view, c *config.Config, anew bool) (*environment, error) {
-	same := !anew && c.Digest == before.Config.Digest
+// renewed is the environment of a configuration: the one in force where nothing is to be made again.
+func (p *Program) renewed(ctx context.Context, before view, c *config.Config, fresh bool) (*environment, error) {
+	same := !fresh && c.Digest == before.Config.Digest
 	if same && len(before.environment.problems) == 0 {
 		return before.environment, nil
 	}

@@ -40,7 +40,7 @@ func TestPauseBeforeStart(t *testing.T) {
 			t.Errorf("waited %v", waited)
 		}
 		if start(time.Hour) == 0 || start(s) != 0 || start(s) != 0 || start(s) == 0 {
-			t.Error("a run that lasted does not begin the count anew")
+			t.Error("a run that lasted does not restart the count")
 		}
 		stop, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(s, cancel)

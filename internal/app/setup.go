@@ -26,7 +26,7 @@ type Setup struct {
 	Version, Commit string
 }
 
-// Configuration reads the configuration. It is looked for anew each time.
+// Configuration reads the configuration. It is looked up each time.
 func (s Setup) Configuration() (*config.Config, error) {
 	return config.Load(config.Find(s.Config, s.Env), s.Env)
 }

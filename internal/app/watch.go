@@ -58,7 +58,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		case <-settled.C:
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration, policies and secrets")
-			how.anew, how.aloud = true, true
+			how.fresh, how.aloud = true, true
 		case <-ctx.Done():
 			return
 		}
@@ -69,7 +69,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			settled.Reset(reread) // the files are not at fault, and may not change for months
 			continue
 		}
-		how.anew = false
+		how.fresh = false
 	}
 }
 

@@ -65,7 +65,7 @@ func TestPasswordByCommand(t *testing.T) {
 	}
 }
 
-// TestRefusedPassword: what the server did not take is asked for anew, and not more often than every few seconds.
+// TestRefusedPassword: what the server did not take is asked for again, and not more often than every few seconds.
 func TestRefusedPassword(t *testing.T) {
 	t.Parallel()
 	counter := filepath.Join(t.TempDir(), "runs")

@@ -244,7 +244,7 @@ func TestReferences(t *testing.T) {
 		{ref: "file:large", err: "larger than 64 KiB"},
 		{ref: "file:missing", err: "no such file"},
 		{ref: "file:.", err: "not a file"},
-		{ref: "file:pipe", err: "not a file"}, // that nobody writes to: to wait for it could last for ever
+		{ref: "file:pipe", err: "not a file"}, // that nobody writes to: to wait for it could last forever
 		{ref: "credential:newline", want: "s3cret"},
 		{ref: "credential:missing", err: "no such file"},
 	} {

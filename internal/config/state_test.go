@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestStateByReference: an address of a database names its password, or is named itself, and is read afresh each time.
+// TestStateByReference: an address of a database names its password, or is named itself, and is read each time.
 func TestStateByReference(t *testing.T) {
 	t.Parallel()
 	const password = "p&ss w/rd?"

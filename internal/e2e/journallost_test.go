@@ -66,7 +66,7 @@ func (f *fleet) served(t testing.TB) bool {
 	return true
 }
 
-// adopt has the command adopt what it proposes until nothing is left, and counts what was found, at each look. Targets that a promote left half-way are a human's
+// adopt has the command adopt what it proposes until nothing is left, and counts what was found, at each look. Targets that a promote left halfway are a human's
 // to resolve: the file is overwritten.
 func (f *fleet) adopt(t testing.TB, found map[string]int) {
 	t.Helper()

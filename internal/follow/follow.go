@@ -152,7 +152,7 @@ func (f *follower) hear(ctx context.Context) error {
 	return nil
 }
 
-// look waits a moment for events, tells them, and looks how far the tasks are. A look that failed is forgiven while the next
+// look waits a moment for events, tells them, and looks how far the tasks are. A failed look is ignored while the next
 // may go well again.
 func (f *follower) look(ctx context.Context) error {
 	err := f.progress(ctx)

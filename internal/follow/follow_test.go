@@ -127,7 +127,7 @@ func TestOrdersThatBeginNothing(t *testing.T) {
 	}
 }
 
-// fakeDaemon has three policies: ok rotates, held is held, and dead never gets on.
+// fakeDaemon has three policies: ok rotates, held is held, and dead never makes progress.
 type fakeDaemon struct{ history string }
 
 func (d fakeDaemon) ServeHTTP(w http.ResponseWriter, r *http.Request) {

@@ -221,7 +221,7 @@ func (t *Task) human(now time.Time) {
 		t.end(waiting(fmt.Errorf("%s is held by %s: %s", policy, t.row.Hold.By, t.row.Hold.Reason), "`rotator release "+policy+"` lets it go on."))
 	default:
 		t.end(waiting(fmt.Errorf("%s waits for a human (%s): %s", policy, why, or(t.row.Error)),
-			strings.TrimSuffix(Advice(why), ".")+". It is tried again all the same."))
+			strings.TrimSuffix(Advice(why), ".")+". It will be retried."))
 	}
 }
 

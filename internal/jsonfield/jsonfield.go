@@ -103,7 +103,7 @@ func scan(doc []byte) ([]member, error) {
 	if len(bytes.TrimSpace(doc)) == 0 {
 		return nil, nil
 	}
-	if !json.Valid(doc) { // checked once and whole, so that no call below can fail half-way
+	if !json.Valid(doc) { // checked once and whole, so that no call below can fail halfway
 		return nil, ErrNotObject
 	}
 	dec := json.NewDecoder(bytes.NewReader(doc))

@@ -52,7 +52,7 @@ var rules = []rule{
 	{of: "rotator/rotation/inventory", never: slices.Concat(sdks, concrete), nowhere: []string{"rotator/rotation/effect/...", "rotator/rotation/schedule/...", "rotator/rotation/target/...", "rotator/rotation/journal/sqldb/..."},
 		why: "the inventory reports what xAI lists; it deletes nothing"},
 	{of: "rotator/rotation/plan", never: sdks, nowhere: []string{"rotator/rotation", "rotator/rotation/effect/...", "rotator/rotation/schedule/...", "rotator/rotation/journal/sqldb/...", "rotator/internal/secret"},
-		why: "a plan is foretold from facts; it can do nothing"},
+		why: "a plan is predicted from facts; it can do nothing"},
 	{of: "rotator/rotation/reason", never: slices.Concat(sdks, concrete), nowhere: []string{"rotator/rotation/effect/...", "rotator/rotation/target/...", "rotator/rotation/schedule/..."},
 		why: "reasons are words, which every package of the machine uses"},
 	{of: "rotator/rotation/due", never: sdks,
@@ -116,7 +116,7 @@ func TestWhoImportsWhom(t *testing.T) {
 	}
 	for _, r := range rules {
 		if !seen[r.of] {
-			t.Errorf("there is no package %s any more: mend the rules", r.of)
+			t.Errorf("there is no package %s any more: fix the rules", r.of)
 		}
 	}
 }

@@ -6,7 +6,7 @@
 // Every urgent event is delivered at least once and in order: each way out keeps in the journal the id of the last
 // event it delivered, and moves it only after the receiver answered with 2xx. A crash between the two delivers that
 // event once more, so a receiver drops what bears an id and a time that it has seen (a journal that was restored from a
-// backup gives the ids anew that were lost with it). A way out that is new to a journal begins with the events of the
+// backup gives new events the ids that were lost with it). A way out that is new to a journal begins with the events of the
 // last 24 hours: nobody wants to be woken for what happened a year ago. A receiver that is down is tried again for
 // ever, at a capped pace, and holds up nothing but its own events: rotation never waits for a notification. Replicas
 // that share a journal take turns; one at a time delivers.

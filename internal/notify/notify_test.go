@@ -91,7 +91,7 @@ func TestARestartGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
-func TestANewReceiverIsToldNoOldNews(t *testing.T) {
+func TestNewReceiverIsToldNoOldNews(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
 		for range 1200 { // more than are read at once
 			l.add(journal.Failed)
@@ -109,7 +109,7 @@ func TestANewReceiverIsToldNoOldNews(t *testing.T) {
 	})
 }
 
-func TestADeadReceiverIsTriedForEver(t *testing.T) {
+func TestADeadReceiverIsRetriedForever(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *ledger, r *receiver, w *watcher) {
 		r.answers(func(int64) (int, error) { return 503, nil })
 		l.add(journal.Promoted, journal.Drifted)

@@ -181,7 +181,7 @@ func (o *out) failed(ctx context.Context, err error) time.Duration {
 	o.failures++
 	o.observe(o.name, o.failures)
 	if o.failures%failuresTold == 0 {
-		o.log.Error("notifications are not delivered; they are tried again for ever", "sink", o.name, "failures", o.failures, "err", err)
+		o.log.Error("notifications are not delivered; delivery is retried forever", "sink", o.name, "failures", o.failures, "err", err)
 	}
 	return o.pause.NextBackOff()
 }

@@ -107,7 +107,7 @@ func (s *webhookSink) body(e journal.Event) ([]byte, error) {
 	return json.Marshal(m)
 }
 
-// read returns the receiver's URL and the secret, checked anew each time they are read.
+// read returns the receiver's URL and the secret, checked again each time they are read.
 func (w *Webhook) read(ctx context.Context) (*url.URL, secret.Text, error) {
 	text, err := w.URL(ctx)
 	if err != nil {

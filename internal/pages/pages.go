@@ -16,7 +16,7 @@ import (
 	"github.com/invopop/jsonschema"
 )
 
-// Part holds one part of a page, between the lines that name its maker, to text: with update it is written anew, otherwise
+// Part holds one part of a page, between the lines that name its maker, to text: with update it is rewritten, otherwise
 // another text there fails the test. The maker is what a person runs to have it written.
 func Part(t testing.TB, page, maker, text string, update bool) {
 	t.Helper()

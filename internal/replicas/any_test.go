@@ -134,7 +134,7 @@ func TestAnyReplica(t *testing.T) {
 	b.must("release", "p000")
 	a.must("status", "p000")
 
-	c.sim.Inject(xaisim.LieNotPropagated(1_000_000)) // a rotation that cannot get on
+	c.sim.Inject(xaisim.LieNotPropagated(1_000_000)) // a rotation that cannot make progress
 	a.must("rotate", "p001", "--supersede", "--wait", "none", "--why", "to be aborted")
 	eventually(t, "the rotation waits for its key to spread", func() bool {
 		return c.count(`SELECT count(*) FROM rotations WHERE policy = 'p001' AND state = 'staged'`) == 1

@@ -96,7 +96,7 @@ func (r *tale) follow(e journal.Event, fail func(string, ...any)) {
 		if r.stage >= point {
 			fail("after the point of no return")
 		}
-		r.created, r.stage = key, 0 // another key begins anew
+		r.created, r.stage = key, 0 // another key starts over
 	case journal.TargetPromoted, journal.Promoted:
 		if key != r.created && !r.existing {
 			fail("key %s, and the rotation made %s", key, r.created)
@@ -107,7 +107,7 @@ func (r *tale) follow(e journal.Event, fail func(string, ...any)) {
 		r.promoted = key
 	}
 	if to := slices.Index(stages, e.Kind); to >= 0 && !r.existing {
-		again := to <= r.stage && r.stage < point && to > 0 // proved anew before the promote
+		again := to <= r.stage && r.stage < point && to > 0 // proved again before the promote
 		if to != r.stage+1 && !again {
 			fail("after %s", stages[max(r.stage, 0)])
 		}

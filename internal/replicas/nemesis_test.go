@@ -17,14 +17,14 @@ type nemesis struct {
 	*cluster
 	users *consumers
 	rng   *rand.Rand
-	mends []mend // in no order
+	repairs []repair // in no order
 
 	counted sync.Mutex
 	counts  map[string]int // guarded by counted
 }
 
-// mend undoes a harm when its time has come.
-type mend struct {
+// repair undoes a harm when its time has come.
+type repair struct {
 	at  time.Time
 	of  *replica // nil: of the database
 	how func()
@@ -63,7 +63,7 @@ func TestNemesis(t *testing.T) {
 	c.nothingLost(users, stop)
 }
 
-// rage harms for d, and on a slow machine until it has hit, then mends everything.
+// rage harms for d, and on a slow machine until it has hit, then repairs everything.
 func (n *nemesis) rage(d time.Duration, hit func() bool) {
 	n.Helper()
 	end := time.Now().Add(d)
@@ -94,14 +94,14 @@ func (n *nemesis) rage(d time.Duration, hit func() bool) {
 		}
 		time.Sleep(time.Duration(20+n.rng.IntN(300)) * time.Millisecond) // the instant is what is random
 	}
-	for len(n.mends) > 0 {
+	for len(n.repairs) > 0 {
 		n.undo(time.Now())
 		time.Sleep(50 * time.Millisecond)
 	}
 }
 
 func (n *nemesis) harmed(r *replica) bool {
-	for _, m := range n.mends {
+	for _, m := range n.repairs {
 		if m.of == r {
 			return true
 		}
@@ -110,15 +110,15 @@ func (n *nemesis) harmed(r *replica) bool {
 }
 
 func (n *nemesis) undo(now time.Time) {
-	var left []mend
-	for _, m := range n.mends {
+	var left []repair
+	for _, m := range n.repairs {
 		if now.Before(m.at) {
 			left = append(left, m)
 		} else {
 			m.how()
 		}
 	}
-	n.mends = left
+	n.repairs = left
 }
 
 // harm does one thing to a replica for longer than its lease. What is done to a create is done in its middle: the
@@ -130,7 +130,7 @@ func (n *nemesis) harm(r *replica, now time.Time) {
 	while := lease + time.Duration(n.rng.Int64N(int64(lease)))
 	thaw := func() { r.signal(syscall.SIGCONT) }
 	count := func() { n.counted.Lock(); n.counts[kind]++; n.counted.Unlock() }
-	undo := r.mend
+	undo := r.repair
 	switch kind {
 	case "kill":
 		r.kill()
@@ -153,7 +153,7 @@ func (n *nemesis) harm(r *replica, now time.Time) {
 	case "create frozen":
 		r.xai.lay(create, func() { count(); r.signal(syscall.SIGSTOP); time.AfterFunc(while, thaw) })
 		while *= 2
-		undo = func() { r.mend(); thaw() }
+		undo = func() { r.repair(); thaw() }
 	case "create delayed": // beyond the lease, which cannot be renewed
 		r.xai.lay(create, func() { count(); r.xai.delay(lease); r.database.setCut(true) })
 		while *= 2
@@ -161,13 +161,13 @@ func (n *nemesis) harm(r *replica, now time.Time) {
 	if !strings.HasPrefix(kind, "create") {
 		count()
 	}
-	n.mends = append(n.mends, mend{at: now.Add(while), of: r, how: undo})
+	n.repairs = append(n.repairs, repair{at: now.Add(while), of: r, how: undo})
 }
 
-// mend makes the replica's lines whole. Whoever was killed is started again by rage.
-func (r *replica) mend() {
-	r.database.mend()
-	r.xai.mend()
+// repair makes the replica's lines whole. Whoever was killed is started again by rage.
+func (r *replica) repair() {
+	r.database.repair()
+	r.xai.repair()
 }
 
 // crash kills the database's main process and starts it again.

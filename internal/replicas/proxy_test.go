@@ -33,7 +33,7 @@ func newProxy(t testing.TB, dial func() (net.Conn, error)) *proxy {
 	go p.serve()
 	t.Cleanup(func() {
 		_ = l.Close()
-		p.mend()
+		p.repair()
 		p.setCut(true)
 	})
 	return p
@@ -169,7 +169,7 @@ func (p *proxy) setCut(cut bool) {
 	}
 }
 
-// silence lets connections stand, and swallows what they carry until mend.
+// silence lets connections stand, and swallows what they carry until repair.
 func (p *proxy) silence() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -184,8 +184,8 @@ func (p *proxy) delay(d time.Duration) {
 	p.late = d
 }
 
-// mend makes the line whole.
-func (p *proxy) mend() {
+// repair makes the line whole.
+func (p *proxy) repair() {
 	p.setCut(false)
 	p.delay(0)
 	p.lay("", nil)

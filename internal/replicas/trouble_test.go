@@ -30,13 +30,13 @@ func TestDatabaseTrouble(t *testing.T) {
 	a.database.silence()
 	a.ready(http.StatusServiceUnavailable, "the line is silent")
 	b.ready(http.StatusOK, "its own line is well")
-	a.mend()
-	a.ready(http.StatusOK, "the line is mended")
+	a.repair()
+	a.ready(http.StatusOK, "the line is repaired")
 
 	a.database.setCut(true)
 	a.ready(http.StatusServiceUnavailable, "the line is cut")
-	a.mend()
-	a.ready(http.StatusOK, "the line is mended")
+	a.repair()
+	a.ready(http.StatusOK, "the line is repaired")
 
 	// As a standby that was not promoted yet.
 	const others = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()`
@@ -234,7 +234,7 @@ func TestSlowDatabase(t *testing.T) {
 	time.Sleep(3 * c.lease)
 	c.suffer("each statement takes a quarter of a lease", "not ready", func() { slow(c.lease / 4) }, func() {
 		for _, r := range c.replicas {
-			r.mend()
+			r.repair()
 		}
 	})
 	c.nothingLost(users, stop)

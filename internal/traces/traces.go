@@ -38,7 +38,7 @@ const (
 type Options struct {
 	// Endpoint is the address of a collector that speaks OTLP over HTTP; spans are posted to /v1/traces below it.
 	Endpoint string
-	// Authorize sets the headers that the collector asks for, anew for each request; nil sets none. Its errors are logged.
+	// Authorize sets the headers that the collector asks for, for each request; nil sets none. Its errors are logged.
 	Authorize func(ctx context.Context, h http.Header) error
 	// Transport sends requests; nil is a copy of Go's own.
 	Transport http.RoundTripper

@@ -251,8 +251,8 @@ func TestNothingOfAnAnswer(t *testing.T) {
 	}
 }
 
-// TestHeadersAreReadAnew: a token that was replaced is used from the next request on, and one that cannot be read is told.
-func TestHeadersAreReadAnew(t *testing.T) {
+// TestHeadersAreReadAgain: a token that was replaced is used from the next request on, and one that cannot be read is told.
+func TestHeadersAreReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		var got []string

@@ -38,7 +38,7 @@ func Of(p *policies.Policy, rec *journal.Record, now time.Time) (at time.Time, c
 	return FactsOf(p, rec).Next(p, now)
 }
 
-// FactsOf gathers the facts from a policy's record. A hold is not among them: a policy that is held is due all the same.
+// FactsOf gathers the facts from a policy's record. A hold is not among them: a policy that is held is due anyway.
 func FactsOf(p *policies.Policy, rec *journal.Record) Facts {
 	f := Facts{
 		FirstSeen: rec.Policy.FirstSeen, LastSuccess: rec.Policy.LastSuccess,
@@ -167,7 +167,7 @@ func (f Facts) Starts(p *policies.Policy, now, until time.Time, n int) []Start {
 	return all
 }
 
-// maxStarts bounds what is foretold: an hourly schedule over a year.
+// maxStarts bounds what is predicted: an hourly schedule over a year.
 const maxStarts = 10_000
 
 // Renewed is the facts once a new key went live at an instant.

@@ -118,7 +118,7 @@ func TestJitterIsSteadyAndBreaksNoPromise(t *testing.T) {
 			t.Errorf("only %d of 400 policies in quarter %d of the jitter: %v", quarters[q], q, quarters)
 		}
 	}
-	// A later version must not shift every policy: this value is for ever.
+	// A later version must not shift every policy: this value is forever.
 	if got := (&policies.Policy{Name: "chat-prod", Jitter: of(10 * time.Minute)}).Offset(); got != 213783*time.Millisecond {
 		t.Errorf("offset of chat-prod %s, want 3m33.783s", got)
 	}
@@ -158,7 +158,7 @@ func TestUpcoming(t *testing.T) {
 
 // TestNoKeyOutlivesMaxAge lives through the cycles of policies that just pass the checks of package policies: a rotation
 // takes up to half an hour, an old key works until its overlap and its idle time are over, and through its soak where xAI
-// turns no keys off. No key that works gets older than the promise, and what Starts foretells is what begins.
+// turns no keys off. No key that works gets older than the promise, and what Starts predicts is what begins.
 func TestNoKeyOutlivesMaxAge(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -171,20 +171,20 @@ func TestNoKeyOutlivesMaxAge(t *testing.T) {
 		p.MaxAge = of(p.Cycle(staysOn)+time.Hour) + p.Jitter + of(span("slack", 300))
 		began := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC)
 		f := Facts{LastSuccess: began, OldestKey: began, StaysOn: staysOn}
-		foretold := upcoming(f, &p, began, 12)
+		predicted := upcoming(f, &p, began, 12)
 		stays := max(p.Retire.Overlap, p.Retire.RequireIdle).Std()
 		if staysOn {
 			stays += p.Retire.Soak.Std()
 		}
-		prompt := true // every rotation took no time so far, as is foretold
-		for i := range foretold {
+		prompt := true // every rotation took no time so far, as is predicted
+		for i := range predicted {
 			at, cause := f.Next(&p, f.LastSuccess)
 			if at.Sub(f.OldestKey) < time.Hour {
 				t.Fatalf("due %s after the last key was made", at.Sub(f.OldestKey))
 			}
 			took := time.Duration(rapid.IntRange(0, 30).Draw(t, "took")) * time.Minute
-			if prompt && !at.Equal(foretold[i]) {
-				t.Fatalf("run %d at %s, foretold %s", i, at, foretold[i])
+			if prompt && !at.Equal(predicted[i]) {
+				t.Fatalf("run %d at %s, predicted %s", i, at, predicted[i])
 			}
 			prompt = prompt && took == 0
 			if age := at.Add(took + stays).Sub(f.OldestKey); cause != Schedule && age > p.MaxAge.Std() {
@@ -226,13 +226,13 @@ func TestFactsOf(t *testing.T) {
 	}
 }
 
-// TestUpcomingWaits: what is held, or pauses after a failure, is not foretold earlier than it can begin.
+// TestUpcomingWaits: what is held, or pauses after a failure, is not predicted earlier than it can begin.
 func TestUpcomingWaits(t *testing.T) {
 	t.Parallel()
 	now := instant(t, "2026-05-20T00:00:00Z")
 	p := policies.Policy{Name: "chat", Schedule: "@every 12h"}
 	runs := upcoming(Facts{LastSuccess: now.Add(-2 * day), NotBefore: now.Add(7 * time.Hour)}, &p, now, 2)
 	if len(runs) != 2 || !runs[0].Equal(now.Add(7*time.Hour)) || !runs[1].Equal(now.Add(19*time.Hour)) {
-		t.Errorf("foretold %v", runs)
+		t.Errorf("predicted %v", runs)
 	}
 }

@@ -49,7 +49,7 @@ type Verdict struct {
 	Drift   []string // what somebody changed at xAI and is left as it is
 	Later   []string // rights that the key keeps until the next rotation
 	Waiting []string // rights that the key keeps until the end of a freeze
-	Edited  []Part   // parts that the policy says anew, and that xAI shows so already
+	Edited  []Part   // parts that an edit of the policy changed, and that xAI shows so already
 
 	asked, next   policies.KeySpec // what was asked, and what is
 	shown, expect Grant            // what xAI was to show, and is to

@@ -141,7 +141,7 @@ func TestTroubles(t *testing.T) {
 			r.Policy.DueAt, r.Policy.HeldAt = minute(-600), minute(-1)
 			r.Rotation = &journal.Rotation{State: journal.Promoting, StartedAt: minute(-1), PromotingAt: minute(-1)}
 		}, health.Progressing, ""},
-		{"held, and its rotation promotes for an hour all the same", func(_ *policies.Policy, r record) {
+		{"held, and its rotation promotes for an hour anyway", func(_ *policies.Policy, r record) {
 			r.Hold.At, r.Policy.HeldAt = minute(-60), start
 			r.Rotation = &journal.Rotation{State: journal.Promoting, StartedAt: minute(-61), PromotingAt: minute(-60)}
 		}, health.Overdue, health.RotationLate},

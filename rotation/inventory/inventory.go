@@ -1,5 +1,5 @@
 // Package inventory lists a team's keys at xAI, and says what each of them is to the rotator. It reports keys that nobody
-// will delete, and gives keys that count as gone and are listed all the same back to their policies. It deletes nothing.
+// will delete, and gives keys that count as gone and are listed anyway back to their policies. It deletes nothing.
 //
 // inventory.go looks at teams, each once in a while, over all replicas; kind.go says what a listed key is; rights.go looks for rights
 // that policies name and xAI does not offer, and hygiene.go for keys that nobody uses or that may do everything.

@@ -37,13 +37,13 @@ type Journal interface {
 
 	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
 	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at
-	// once when somebody woke it meanwhile. On success rec counts as loaded afresh. ErrLost: nothing was written.
+	// once when somebody woke it meanwhile. On success rec counts as freshly loaded. ErrLost: nothing was written.
 	Commit(ctx context.Context, c Claim, rec *Record, release bool, events ...Event) error
 
 	// CommitAll releases many claims at once, each with what its owner changed of the policy's own row, of targets and of
 	// keys that were there when it was loaded; nothing else may have changed. It returns an error for each of done:
-	// nil (its record counts as loaded afresh), ErrLost, or ErrForbidden for what only [Journal.Commit] writes; those
-	// claims are not released, and the others are all the same. The last error is of the whole: none was released, as far
+	// nil (its record counts as freshly loaded), ErrLost, or ErrForbidden for what only [Journal.Commit] writes; those
+	// claims are not released, and the others are anyway. The last error is of the whole: none was released, as far
 	// as is known.
 	CommitAll(ctx context.Context, done []Outcome) ([]error, error)
 
@@ -79,7 +79,7 @@ type Journal interface {
 	Meta(ctx context.Context, key string) (string, error)
 
 	// SetInstallation says which installation opens the journal. The first one is recorded. claimed is false when the journal
-	// belongs to another one: then everything is compared anew ([MetaRestored] has a new mark, once for each stranger) and
+	// belongs to another one: then everything is compared again ([MetaRestored] has a new mark, once for each stranger) and
 	// nothing may be changed outside until somebody claims it.
 	SetInstallation(ctx context.Context, now time.Time, name string) (claimed bool, err error)
 
@@ -136,7 +136,7 @@ type Claimer interface {
 	Claim(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
 	// ClaimResting is Claim for those at rest alone.
 	ClaimResting(ctx context.Context, owner string, now time.Time, limit int, only ...string) ([]Claim, error)
-	// Lease is how long a claim lasts that is not renewed; 0: for ever, one process has the journal.
+	// Lease is how long a claim lasts that is not renewed; 0: forever, one process has the journal.
 	Lease() time.Duration
 	// Renew prolongs a claim. ErrLost: it is no longer ours.
 	Renew(ctx context.Context, now time.Time, c Claim) (Claim, error)

@@ -9,7 +9,7 @@ type Reading struct {
 	// Specs are the policies that were accepted.
 	Specs []Spec
 	// Again names specs that the replica gave before, the same: what the journal has of them otherwise, another one read later,
-	// and it stays. One that was removed comes back all the same.
+	// and it stays. One that was removed comes back anyway.
 	Again map[string]bool
 	// Kept says why the files' word on a policy was refused or could not be read, by name. A policy that the journal does not
 	// know stays unknown.

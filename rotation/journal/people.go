@@ -42,7 +42,7 @@ const (
 	OrderRehearse     OrderKind = "rehearse"     // take a key with the least rights through its whole life, to see what holds of xAI
 	OrderRevoke       OrderKind = "revoke"       // KeyIDs: one key ends now, whatever reads it
 	OrderDecommission OrderKind = "decommission" // the policy's keys go without a successor; abort takes it back
-	OrderClaim        OrderKind = "claim"        // this installation takes over (Why), or starts afresh beside the other one (Copy)
+	OrderClaim        OrderKind = "claim"        // this installation takes over (Why), or starts over beside the other one (Copy)
 )
 
 // Order is a human's word that the policy's owner carries out.

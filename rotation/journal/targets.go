@@ -64,7 +64,7 @@ type Target struct {
 	Error       string
 }
 
-// Excluded reports whether a human took the target out of the rotator's hands. It is read all the same.
+// Excluded reports whether a human took the target out of the rotator's hands. It is read anyway.
 func (t Target) Excluded() bool {
 	return t.Decision == Drop || t.Decision == Leave && t.DecidedFor == t.Fingerprint
 }

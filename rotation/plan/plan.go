@@ -1,4 +1,4 @@
-// Package plan foretells what becomes of one policy: the rotation in flight, the keys that it replaced, and the rotations
+// Package plan predicts what becomes of one policy: the rotation in flight, the keys that it replaced, and the rotations
 // to come. It is pure: what the targets hold was read before, by whoever asks.
 package plan
 
@@ -48,7 +48,7 @@ type Finding struct {
 	Adopt  bool // its key becomes the policy's
 }
 
-// Question is what is to be foretold.
+// Question is what is to be predicted.
 type Question struct {
 	Policy  *policies.Policy
 	Record  *journal.Record        // of a policy that the journal does not know: an empty one
@@ -66,7 +66,7 @@ type outline struct {
 	rows []Row
 }
 
-// Of foretells what happens to a policy, in the order of time for each of its parts.
+// Of predicts what happens to a policy, in the order of time for each of its parts.
 func Of(q Question) []Row {
 	o := &outline{Question: q}
 	rec := q.Record

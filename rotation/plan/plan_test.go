@@ -139,7 +139,7 @@ func TestOf(t *testing.T) {
 			q := plan.Question{Policy: policy(), Record: record(), Found: promote, Now: monday}
 			c.change(&q)
 			if got := text(plan.Of(q)); got != strings.TrimSpace(c.want) {
-				t.Errorf("foretold\n%s\nwant\n%s", got, strings.TrimSpace(c.want))
+				t.Errorf("predicted\n%s\nwant\n%s", got, strings.TrimSpace(c.want))
 			}
 		})
 	}

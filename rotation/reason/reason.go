@@ -77,7 +77,7 @@ const (
 // Info is one line of the list of reasons.
 type Info struct {
 	Reason journal.Reason
-	// Human: trying again alone is unlikely to help. It is tried all the same, and clears itself.
+	// Human: trying again alone is unlikely to help. It is tried anyway, and clears itself.
 	Human bool
 	Means string
 	Do    string
@@ -90,7 +90,7 @@ var All = []Info{
 	{WaitSoak, false, "The old key is off and will be deleted after the soak.", "Nothing; rotator revive POLICY turns it on again."},
 	{WaitIdle, false, "The overlap is over, but the old key was used lately (retire.require_idle), or its use is not known. The key of a policy that is being decommissioned waits so too.", "Find the consumer that still reads the key; after retire.max_wait it is told as an event. Of a decommission: rotator decommission POLICY --accept-outage --why W does not wait."},
 	{WaitWindow, false, "A scheduled rotation is due outside of the policy's windows.", "Nothing; it begins when the next window opens, and rotator rotate POLICY begins it now."},
-	{Frozen, false, "A freeze in rotator.yaml is in force: no rotation begins, and no old key is disabled or deleted.", "Nothing. A failing key, one that expires, and a compromised one are replaced all the same; max_age wins too, unless the freeze is hard."},
+	{Frozen, false, "A freeze in rotator.yaml is in force: no rotation begins, and no old key is disabled or deleted.", "Nothing. A failing key, one that expires, and a compromised one are replaced anyway; max_age wins too, unless the freeze is hard."},
 	{ObserveMode, false, "The configuration says mode: observe. Keys and targets are read and compared, and nothing is changed at xAI or in a store.", "Set mode: rotate in rotator.yaml, then rotator reload; rotator plan shows what happens then."},
 	{WaitPropagation, false, "Not every cluster of xAI knows the new key yet.", "Nothing."},
 	{WaitProof, false, "The key did not prove itself yet, and is not proved bad either.", "Nothing."},
@@ -112,7 +112,7 @@ var All = []Info{
 
 	{StoreDenied, true, "A store refuses our login or our rights.", "rotator check names the missing right, rotator check --permissions prints all that are needed; see the store's audit log."},
 	{TargetInvalid, true, "A target cannot work as it is (a symlink, a field in a text that is not JSON, a secret that another system rotates).", "rotator check names what is wrong with it."},
-	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it anew."},
+	{TargetMissing, true, "A target that consumers read has vanished.", "Restore it, or rotator resolve POLICY --target T --overwrite to write it again."},
 	{ForeignValue, true, "A target held something that is not an API key when it was first read.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{DifferentKeys, true, "The targets of the policy hold different live keys.", "rotator resolve POLICY --target T --overwrite for those that may be replaced."},
 	{AdoptedElsewhere, true, "A target holds a key that belongs to another policy, another Rotator or another team.", "Give the key to one policy only: rotator keys adopt POLICY takes over the key of a Rotator that is no more; rotator resolve POLICY --target T --overwrite replaces it here and leaves the key alone."},
@@ -121,7 +121,7 @@ var All = []Info{
 	{XAIRefused, true, "xAI refuses the request itself: ACLs that the team does not have, a limit, a name.", "rotator check; compare key.acls with rotator plan."},
 	{VerifyModel, true, "xAI does not offer the model that a key is to prove itself with: it was retired, or the team or the key may not use it. Consumers keep the key in use.",
 		"Name another model in verify.model, which key.acls must allow; a rotation whose new key no consumer has read starts again by itself. rotator check tries the model."},
-	{ManagementKey, true, "xAI refuses the team's management key: it was revoked, lacks a right, or belongs to another team.", "Put a valid management key where the configuration refers to (rotator check --permissions prints what it must be allowed); it is read again by itself, but a credential of systemd only when the service starts anew."},
+	{ManagementKey, true, "xAI refuses the team's management key: it was revoked, lacks a right, or belongs to another team.", "Put a valid management key where the configuration refers to (rotator check --permissions prints what it must be allowed); it is read again by itself, but a credential of systemd only when the service restarts."},
 	{ConfigMissing, true, "The configuration lacks a store or a team that this policy needs, or it cannot be made from it.", "rotator status names what is wrong with the configuration; fix it, then rotator reload."},
 	{TooManyAttempts, true, "Several creates ended without a known outcome; no more keys are made until they are settled.", "It clears when the quarantine is over; if not, see rotator keys."},
 	{PropagationStuck, true, "A cluster of xAI does not know the new key after a long time.", "rotator resolve POLICY --propagation passes over it, if the key works where you need it."},
@@ -138,7 +138,7 @@ var All = []Info{
 	{OtherRotator, true, "A target holds a key that another Rotator made: its journal is not this one.", "Stop the other one, then rotator keys adopt; or rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{SamePlace, true, "Two policies name one place under different names.", "Leave it to one of them: edit the other's targets."},
 	{UnreadTarget, true, "A target could not be read, so that a key may stand in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
-	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be told by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID --why W says that it is ours."},
+	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be identified by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID --why W says that it is ours."},
 	{AbsenceUnproved, false, "xAI says that a key is gone, and nothing proves it yet.", "Nothing; a management key that sees all keys of the team proves it sooner."},
 	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},
 	{DueUnderHold, true, "The live key expires soon, and a hold keeps it from being replaced.", "rotator release POLICY"},

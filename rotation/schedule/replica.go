@@ -12,7 +12,7 @@ import (
 const maxBeat = 10 * time.Second
 
 // attendance says that this process is alive, where it is one of several, until the returned function is called. It is
-// news for people: no decision rests on it, but that a journal that cannot be told is asked whether it hands out work.
+// news for people: no decision rests on it, except that a journal that cannot be written is asked whether it hands out work.
 func (l *loop) attendance(ctx context.Context) (leave func()) {
 	lease := l.leases.Lease()
 	if lease == 0 {

@@ -56,7 +56,7 @@ func (v Verdict) Err(t journal.Target) error {
 	return reason.Errorf(v.Reason, "%s %s; %s", t.TargetID, what, v.Do)
 }
 
-// Excluded reports whether a human took the target out of the rotator's hands. It is read all the same.
+// Excluded reports whether a human took the target out of the rotator's hands. It is read anyway.
 func Excluded(t journal.Target) bool { return t.Excluded() }
 
 // Assess judges what a target was last seen to hold. It is the one place where this is decided: the engine, plan, check,

@@ -14,7 +14,7 @@
 // A put that is repeated is therefore the same put, and one that is merged from something else is another version.
 //
 // Promote moves AWSCURRENT to the staged version on condition that it still sits on the version that was merged from,
-// which AWS checks itself: a document that somebody changed meanwhile is merged anew, never overwritten. Discard takes
+// which AWS checks itself: a document that somebody changed meanwhile is merged again, never overwritten. Discard takes
 // the label away; AWS removes versions without labels in its own time, and keeps the newest 100 until then, from which
 // Previous reads former values.
 //

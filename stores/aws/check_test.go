@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 		{"absent", func(awstest.Region) {}, ""},
 		{"empty", func(r awstest.Region) { r.CreateEmpty(path) }, ""},
 		{"rotated by AWS", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.SetRotation(path, true) }, "cancel-rotate-secret"},
-		{"a rotation of AWS's half-way", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.PutLabel(path, doc(theirs, "1"), labelPending) }, "AWSPENDING"},
+		{"a rotation of AWS's halfway", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.PutLabel(path, doc(theirs, "1"), labelPending) }, "AWSPENDING"},
 		{"doomed", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.Delete(path) }, "restore-secret"},
 		{"a replica", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.SetReplicaOf(path, "us-east-1") }, "primary region"},
 		{"the primary of replicas", func(r awstest.Region) { r.Put(path, doc(old, "1")); r.SetReplicaOf(path, region) }, ""},

@@ -248,7 +248,7 @@ func TestInterposed(t *testing.T) {
 }
 
 // TestStagedOutlivesPromote: until it is discarded, what was staged can be had from there, also when a promote merged
-// it anew; what was not staged does not stay so.
+// it again; what was not staged does not stay so.
 func TestStagedOutlivesPromote(t *testing.T) {
 	t.Parallel()
 	server := awstest.New()

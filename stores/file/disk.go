@@ -336,7 +336,7 @@ func (f folder) sync() error {
 }
 
 // classify gives the system's errors their meaning in the contract. A full or broken disk means "not known", and so does
-// a file that vanishes half-way: only who looks for a file may say that there is none.
+// a file that vanishes halfway: only who looks for a file may say that there is none.
 func classify(err error) error {
 	for _, known := range []error{stores.ErrNotFound, stores.ErrConflict, stores.ErrInvalid, stores.ErrDenied} {
 		if errors.Is(err, known) {

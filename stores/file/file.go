@@ -201,7 +201,7 @@ func (s *Store) Promote(ctx context.Context, t stores.Target, _ string, value se
 		if err := w.storable(value); err != nil {
 			return err
 		}
-		for range 10 { // an editor that saves again and again must not hold the lock for ever
+		for range 10 { // an editor that saves again and again must not hold the lock forever
 			err := s.promote(ctx, w, value, expected)
 			if !errors.Is(err, errChanged) {
 				return err

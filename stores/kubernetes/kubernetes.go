@@ -21,7 +21,7 @@
 //
 // names workloads of its namespace (deployment, statefulset or daemonset) that roll when a key of it is promoted: their
 // pod template gets an annotation with the fingerprint. Promote has succeeded only when each of them took it, and the
-// same key again restarts nothing. Pods that mount the Secret as a volume and read the file afresh need none of this.
+// same key again restarts nothing. Pods that mount the Secret as a volume and read the file again need none of this.
 //
 // # Rights
 //

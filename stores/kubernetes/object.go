@@ -246,7 +246,7 @@ func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, 
 			return held, refused
 		}
 		if !held.exists() {
-			// Somebody may have made it in the meantime: then it is theirs that comes back, and is looked at anew.
+			// Somebody may have made it in the meantime: then it is theirs that comes back, and is looked at again.
 			held, err = s.ensure(ctx, r, !dryRun)
 			continue
 		}
@@ -268,7 +268,7 @@ type note struct {
 	Rotation    string             `json:"rotation"`
 }
 
-// noted returns the annotation with what it says of one field replaced. One that is unreadable is begun anew.
+// noted returns the annotation with what it says of one field replaced. One that is unreadable is replaced.
 func (o object) noted(field string, n note) map[string]string {
 	notes := map[string]note{}
 	if json.Unmarshal([]byte(o.Metadata.Annotations[keysAnnotation]), &notes) != nil || notes == nil {

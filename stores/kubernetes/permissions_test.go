@@ -35,7 +35,7 @@ type entitlement struct {
 	targets []stores.Target // guarded by mu
 }
 
-// add writes the Role anew and waits until the API server goes by it.
+// add writes the Role again and waits until the API server goes by it.
 func (e *entitlement) add(t *testing.T, s *Store, target stores.Target) {
 	t.Helper()
 	e.mu.Lock()

@@ -142,7 +142,7 @@ func TestOwnWriteNotShown(t *testing.T) {
 }
 
 // TestOldVersionBelievedInTime: a secret that was erased and written again counts from 1, so that no version is
-// remembered for ever.
+// remembered forever.
 func TestOldVersionBelievedInTime(t *testing.T) {
 	t.Parallel()
 	v := versions{}

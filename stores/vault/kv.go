@@ -168,7 +168,7 @@ func (e kv1) atomic() bool { return false }
 
 // call sends one call with the store's session. A denied one is sent again once where another session is to be had: a
 // token expires, is spent and is revoked without notice. That is safe for writes too: what was denied had no effect. After an
-// answer that makes no sense the next call looks at the mount anew: it may have got versions meanwhile, and KV 2 has no
+// answer that makes no sense the next call looks at the mount again: it may have got versions meanwhile, and KV 2 has no
 // better answer to a path of KV 1.
 func (s *Store) call(ctx context.Context, method, path string, query url.Values, body any) (answer, error) {
 	session, err := s.sessions.take(ctx)

@@ -75,7 +75,7 @@ func (a Auth) complete() (Auth, error) {
 type session struct {
 	token     secret.Text
 	started   time.Time     // before it was asked for
-	life      time.Duration // what it was first granted; 0: for ever, or not known
+	life      time.Duration // what it was first granted; 0: forever, or not known
 	expires   time.Time     // zero with life 0
 	renewAt   time.Time     // when two thirds of its time are over; zero with life 0
 	renewable bool
@@ -293,7 +293,7 @@ func (k *sessions) login(ctx context.Context) (session, error) {
 	return k.keep(made.granted(started, life)), nil
 }
 
-// adopt takes over the configured token and asks how long it lives. A token that may not ask is used all the same: the
+// adopt takes over the configured token and asks how long it lives. A token that may not ask is used anyway: the
 // call that follows tells whether it is good.
 func (k *sessions) adopt(ctx context.Context, token secret.Text) (session, error) {
 	made := session{token: token, started: k.now()}

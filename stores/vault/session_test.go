@@ -156,7 +156,7 @@ func TestLogins(t *testing.T) {
 			is(t, use(), stores.ErrDenied)
 			r.proxy.Seen()
 			given.set(good)
-			expect("mended", 1, 0)
+			expect("fixed", 1, 0)
 		})
 	}
 }
@@ -259,7 +259,7 @@ func TestToken(t *testing.T) {
 	file.set(r.RootToken)
 	renewed(0)
 	if next, err := r.store.Renew(t.Context()); err != nil || !next.IsZero() {
-		t.Errorf("a token for ever is due at %v, %v", next, err)
+		t.Errorf("a token forever is due at %v, %v", next, err)
 	}
 }
 
@@ -301,7 +301,7 @@ func TestTokenThatCannotBeRenewed(t *testing.T) {
 		_, err := r.store.Current(t.Context(), r.target)
 		is(t, err, stores.ErrNotFound)
 		if n := r.calls(lookupSelf); n != step.lookups {
-			t.Errorf("%d look-ups %v later, want %d", n, step.pass, step.lookups)
+			t.Errorf("%d lookups %v later, want %d", n, step.pass, step.lookups)
 		}
 	}
 }

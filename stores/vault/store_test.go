@@ -240,7 +240,7 @@ func TestInvalidTargets(t *testing.T) {
 	}
 	is(t, r.store.Stage(t.Context(), r.target, attempt, secret.Text{}), stores.ErrInvalid)
 	is(t, r.store.Promote(t.Context(), r.target, attempt, secret.Text{}, ""), stores.ErrInvalid)
-	if seen := r.proxy.Seen(); len(seen) > 2 { // the token's look-up and the mount's
+	if seen := r.proxy.Seen(); len(seen) > 2 { // the lookups of the token and the mount
 		t.Errorf("Vault was asked: %v", seen)
 	}
 }

@@ -9,7 +9,7 @@
 //
 // # KV version 2
 //
-// Promote reads the secret afresh and writes it with check-and-set on the version that it read, again while only other
+// Promote reads the secret again and writes it with check-and-set on the version that it read, again while only other
 // fields changed. A writer in between is noticed always. Former values stay retrievable ([Store.Previous]) as long as the
 // secret's max_versions and delete_version_after let them.
 //
@@ -219,7 +219,7 @@ func (o Options) transport() (http.RoundTripper, error) {
 }
 
 // Renew brings the login up to date: it logs in when there is no session, and renews the session when two thirds of its
-// time are over. It returns when it should be called again; the zero time: the token lives for ever. Every call to the
+// time are over. It returns when it should be called again; the zero time: the token lives forever. Every call to the
 // store does the same before it begins, so Renew matters for what would expire while nothing is asked: a token that was
 // given, and cannot be had again.
 func (s *Store) Renew(ctx context.Context) (next time.Time, err error) {

@@ -119,7 +119,7 @@ func (s *Sim) effect(op string, k *key, at time.Time, clusters ...string) {
 }
 
 // setDisabled reaches the clusters one by one, in both directions. Either way cancels what is still on its way, unless the
-// options say that it lands all the same.
+// options say that it lands anyway.
 func (s *Sim) setDisabled(k *key, now time.Time, disabled bool) {
 	lag, spread, op := s.o.EnableLag, s.o.EnableSpread, "enable"
 	oldWins := s.o.LateDisableWins

@@ -87,7 +87,7 @@ func TestLists(t *testing.T) {
 	}
 	w.Advance(30 * time.Second)
 	if w.listed()[id] {
-		t.Error("listed for ever")
+		t.Error("listed forever")
 	}
 
 	// Pages hold while keys come and go between them.
@@ -173,7 +173,7 @@ func TestDisableLag(t *testing.T) {
 		set(false)
 		w.Advance(time.Second)
 		if !w.Accepts(value) {
-			t.Error("disabled for ever")
+			t.Error("disabled forever")
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// TestFetch: what fails twice is brought at last, and what fails for ever is told.
+// TestFetch: what fails twice is brought at last, and what fails forever is told.
 func TestFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")

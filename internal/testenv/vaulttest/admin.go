@@ -198,7 +198,7 @@ func (s *Server) Delete(t testing.TB, mount, path string) {
 	s.delete(t, mount+"/"+path)
 }
 
-// Destroy erases one version of a KV v2 secret for ever.
+// Destroy erases one version of a KV v2 secret forever.
 func (s *Server) Destroy(t testing.TB, mount, path string, version int) {
 	t.Helper()
 	s.write(t, mount+"/destroy/"+path, map[string]any{"versions": []int{version}})

@@ -39,7 +39,7 @@ type Fault func(w http.ResponseWriter, r *http.Request, forward http.Handler)
 // armed is a fault that waits for its calls.
 type armed struct {
 	match func(*http.Request) bool
-	left  int // negative: for ever
+	left  int // negative: forever
 	fault Fault
 }
 

@@ -173,12 +173,12 @@ var claims = []promise{
 		c, rec := k.start("a")
 		due := rec.Policy.NextRunAt
 		rec.Policy.NextRunAt = now().Add(time.Hour)
-		rec.Policy.Error = "half-way"
+		rec.Policy.Error = "halfway"
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.unclaimable()
 		got := k.load("a").Policy
 		k.equal("next run", got.NextRunAt, due)
-		k.equal("error", got.Error, "half-way")
+		k.equal("error", got.Error, "halfway")
 	}},
 	{"a word during a step is heard after it", func(k *kit) {
 		speak := map[string]func(){

@@ -81,7 +81,7 @@ var installations = []promise{
 			k.Error("nothing is compared")
 		}
 	}},
-	{"a copy begins afresh", func(k *kit) {
+	{"a copy starts over", func(k *kit) {
 		claims, recs := k.two()
 		hold := journal.Hold{Reason: "audit", By: "me", At: now()}
 		states := []journal.State{journal.Promoting, journal.Verified}

@@ -210,7 +210,7 @@ var reading = []promise{
 			k.equal("at "+place, len(found), want)
 		}
 	}},
-	{"keys are found by their ids and by their names, for ever", func(k *kit) {
+	{"keys are found by their ids and by their names, forever", func(k *kit) {
 		c, rec := k.start("a")
 		gone, here, never := k.key("a", journal.DeletedKey), k.key("a", journal.LiveKey), k.key("a", journal.AbsentKey)
 		gone.CreatedAt = here.CreatedAt.Add(-time.Hour)

@@ -62,7 +62,7 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	if err := syncFolder(filepath.Dir(path)); err != nil {
 		return err
 	}
-	if err := e.noteBackup(ctx, made); err != nil { // the backup is made all the same
+	if err := e.noteBackup(ctx, made); err != nil { // the backup is made anyway
 		e.log.Warn("the journal does not know of its backup; rotator_last_backup_timestamp_seconds stays as it was", "err", err)
 	}
 	return nil

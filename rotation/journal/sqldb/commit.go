@@ -14,7 +14,7 @@ import (
 // Commit implements journal.Journal. Besides what the interface says:
 //
 //   - Without release the policy's NextRunAt is not written: it stays in the past, so that a crash leaves the policy due.
-//   - What the policy's row repeats of keys and rotations is made anew: the record cannot say two things.
+//   - What the policy's row repeats of keys and rotations is made again: the record cannot say two things.
 //   - Afterwards the record has no keys that are gone, no effects that are closed, and no rotations that ended.
 //   - journal.ErrForbidden: a rule refuses what the record says, also a rotation that is dropped without having ended.
 //

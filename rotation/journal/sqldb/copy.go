@@ -11,7 +11,7 @@ import (
 )
 
 // copied names every table and its columns, in an order in which rows may be written. Claims, replicas and what they
-// last read are not copied: there are none when a journal moves. Nor are paces, which are soon learned anew, places, which
+// last read are not copied: there are none when a journal moves. Nor are paces, which are soon learned again, places, which
 // end with their claims, and the database's own lineage.
 var copied = []struct{ table, columns string }{
 	{"meta", "name, value"},

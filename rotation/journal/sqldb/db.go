@@ -27,7 +27,7 @@ type Options struct {
 	// Lease is how long a claim lasts without a renewal when replicas share the journal (0: 15 s). SQLite has none.
 	Lease time.Duration
 	// Address is asked for the database's address before each new connection, so that a password or certificate that was
-	// replaced is used at once (nil: that of Open for ever). SQLite has no connections.
+	// replaced is used at once (nil: that of Open forever). SQLite has no connections.
 	Address func(context.Context) (string, error)
 	// Refused is told which address of those the database did not take the login with (nil: nobody is told).
 	Refused func(address string)
@@ -84,11 +84,11 @@ type engine interface {
 	clock(ctx context.Context, t tx, caller time.Time) (time.Time, error)
 	// clockColumn is the database's clock in a SELECT, NULL where the caller's counts.
 	clockColumn() string
-	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: for ever.
+	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: forever.
 	lease() any
 	// claim claims policies for which the condition which holds. args: the caller's clock, owner, lease, limit, and the
 	// list of names where which names some. Where nobody else writes, note is told of them before they are committed; foreign
-	// says that somebody did all the same.
+	// says that somebody did anyway.
 	claim(ctx context.Context, which string, args []any, note func(found []claimed, foreign bool)) ([]claimed, error)
 	// same is a condition: the database has lost nothing since this process last claimed, and still takes this program. It
 	// guards what only an owner writes.

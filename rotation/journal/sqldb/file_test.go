@@ -346,7 +346,7 @@ func TestBackup(t *testing.T) {
 	}
 }
 
-// A process whose files were taken away does nothing more: what it wrote would be lost, and another could begin anew.
+// A process whose files were taken away does nothing more: what it wrote would be lost, and another process could start over.
 func TestMovedFileIsNoticed(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"rotator.db", "rotator.db.lock"} {

@@ -48,7 +48,7 @@ func (db *DB) SetInstallation(ctx context.Context, now time.Time, name string) (
 	return claimed, nil
 }
 
-// meetStranger has everything compared anew for an installation that was not seen before.
+// meetStranger has everything compared again for an installation that was not seen before.
 func (db *DB) meetStranger(ctx context.Context, t tx, at time.Time, name string) error {
 	met, err := one(ctx, t, []any{new(string)}, `SELECT value FROM meta WHERE name = $1`, metaStranger+name)
 	if err != nil || met {
@@ -66,7 +66,7 @@ func (db *DB) meetStranger(ctx context.Context, t tx, at time.Time, name string)
 	return db.tell(ctx, t)
 }
 
-// ClaimInstallation implements journal.Journal. An installation that never opened the journal has everything compared anew
+// ClaimInstallation implements journal.Journal. An installation that never opened the journal has everything compared again
 // as one that did. Orders that the original was given are refused in a copy.
 func (db *DB) ClaimInstallation(ctx context.Context, now time.Time, name string, asCopy bool, e journal.Event) error {
 	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
@@ -94,7 +94,7 @@ func (db *DB) ClaimInstallation(ctx context.Context, now time.Time, name string,
 			return err
 		}
 		if asCopy {
-			if err := startAfresh(ctx, t, at); err != nil {
+			if err := forgetAll(ctx, t, at); err != nil {
 				return err
 			}
 		}
@@ -127,8 +127,8 @@ func (db *DB) handOver(ctx context.Context, t tx, at time.Time, name string) err
 	return err
 }
 
-// startAfresh lets every key go and forgets what targets were seen to hold: all of it is the original's. Holds stay.
-func startAfresh(ctx context.Context, t tx, at time.Time) error {
+// forgetAll lets every key go and forgets what targets were seen to hold: all of it is the original's. Holds stay.
+func forgetAll(ctx context.Context, t tx, at time.Time) error {
 	const why = `'the journal was copied'`
 	for _, s := range []string{
 		`UPDATE rotations SET state = CASE state WHEN 'promoting' THEN 'superseded' ELSE 'aborted' END, error = ` + why + `,

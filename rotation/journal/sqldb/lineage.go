@@ -74,7 +74,7 @@ func (e *postgresDB) noteLineage(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `UPDATE lineage SET database_id = $1`, is)
 		return err
 	}
-	_, err := e.startAnew(ctx, t, now, timeline)
+	_, err := e.startComparing(ctx, t, now, timeline)
 	return err
 }
 
@@ -109,7 +109,7 @@ func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 		if was == is && (seen == nil || recovered.UnixMicro() > seen.clock) {
 			return nil // somebody did, since this process last looked
 		}
-		mark, err := e.startAnew(ctx, t, now, is)
+		mark, err := e.startComparing(ctx, t, now, is)
 		if err != nil {
 			return err
 		}
@@ -125,9 +125,9 @@ func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 	return nil
 }
 
-// startAnew voids all claims, has the targets of every policy compared, and records the lineage as it is now. It returns
+// startComparing voids all claims, has the targets of every policy compared, and records the lineage as it is now. It returns
 // the mark of [journal.MetaRestored].
-func (e *postgresDB) startAnew(ctx context.Context, t tx, now time.Time, timeline string) (mark string, err error) {
+func (e *postgresDB) startComparing(ctx context.Context, t tx, now time.Time, timeline string) (mark string, err error) {
 	mark = timeline + " " + now.Format(time.RFC3339Nano)
 	for _, s := range []struct {
 		query string

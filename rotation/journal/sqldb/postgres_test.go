@@ -150,7 +150,7 @@ func takeover(t *testing.T, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Half-way through its step it stops. What it had put off does not put off who takes over.
+	// Halfway through its step it stops. What it had put off does not put off who takes over.
 	rec.Policy.NextRunAt = time.Now().Add(time.Hour)
 	if err := frozen.Commit(t.Context(), old, rec, false); err != nil {
 		t.Fatal(err)

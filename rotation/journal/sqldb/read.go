@@ -209,7 +209,7 @@ func (db *DB) KeysByFingerprint(ctx context.Context, prints []string) ([]journal
 	return named(ctx, db, "fingerprint <> '' AND fingerprint", prints)
 }
 
-// named are the keys whose column holds one of values. What is kept for ever is never read as a whole.
+// named are the keys whose column holds one of values. What is kept forever is never read as a whole.
 func named(ctx context.Context, db *DB, column string, values []string) ([]journal.Key, error) {
 	if len(values) == 0 {
 		return nil, nil

@@ -14,7 +14,7 @@ import (
 
 // session is one connection to SQLite with its prepared statements. One goroutine at a time uses it.
 //
-// The statements run without the caller's context: each takes well under a second, and one that is interrupted half-way
+// The statements run without the caller's context: each takes well under a second, and one that is interrupted halfway
 // would leave open what became of it.
 type session struct {
 	conn  *sql.Conn

@@ -317,7 +317,7 @@ func (e *sqliteDB) foreign(ctx context.Context, t tx) (bool, error) {
 }
 
 // dueInFile finds the policies to claim, and takeInFile claims one: nobody else writes between the two. LIMIT $4 alone
-// would have SQLite plan it anew whenever another limit is bound.
+// would have SQLite plan it again whenever another limit is bound.
 func dueInFile(which string) string {
 	return `SELECT name, lease_epoch, wake_seq, next_run_at FROM policies
 		WHERE next_run_at <= $1 AND lease_owner = '' AND ` + which + ` ORDER BY next_run_at LIMIT $4 + 0`

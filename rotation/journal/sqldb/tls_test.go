@@ -18,7 +18,7 @@ import (
 )
 
 // TestProtectedJournal: a server that is not on this machine is reached over TLS with its certificate and its name verified,
-// wherever host and mode come from; anything less must be said in so many words, and no password is then sent in clear.
+// wherever host and mode come from; anything less must be said explicitly, and no password is then sent in clear.
 func TestProtectedJournal(t *testing.T) {
 	service := filepath.Join(t.TempDir(), "services")
 	text := "[plain]\nhost=db.example\nsslmode=prefer\n[silent]\nhost=db.example\n[safe]\nhost=db.example\nsslmode=verify-full\n[off]\nhost=db.example\nsslmode=disable\n" +

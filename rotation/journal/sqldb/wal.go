@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// The write-ahead log of a file (its -wal) takes every commit. SQLite copies it into the database and begins it anew when
+// The write-ahead log of a file (its -wal) takes every commit. SQLite copies it into the database and begins it again when
 // nobody reads an old state in it. A reader with a long transaction prevents that; then it grows with every commit.
 const (
 	walKept  = 8 << 20          // the size in bytes that it is cut back to, a little more than it has at usual times

@@ -67,7 +67,7 @@ func putHold(ctx context.Context, t tx, policy string, h journal.Hold) error {
 // Forget implements journal.Words. ErrNotFound: there is no such policy or target. ErrForbidden: the policy was not
 // removed, has a rotation in flight, or a key that is being made or deleted; the target is one that its policy names.
 // ErrBusy: as for SetPolicies. A policy that is forgotten loses its row too, with its hold and its orders; its keys become
-// forgotten and stay, because their names are kept for ever, and so do its rotations.
+// forgotten and stay, because their names are kept forever, and so do its rotations.
 func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *journal.TargetID, e journal.Event) error {
 	err := db.writeIdle(ctx, func(ctx context.Context, t tx) error {
 		p, err := policies.first(ctx, t, "WHERE name = $1"+db.lockRow(), policy)

@@ -169,7 +169,7 @@ var (
 		table: keys, key: []string{"ref", "policy"}, fixed: []string{"name"}, shared: strings.Fields(listedKeyColumns),
 		agrees: agreesByState(journal.KeyStates, keyState, journal.KeyState.May),
 	}
-	// What is closed stays closed, nothing that was sent is open again, and an effect is of one change for ever.
+	// What is closed stays closed, nothing that was sent is open again, and an effect is of one change forever.
 	effectWriter = rowWriter[journal.Effect]{
 		table: effects, key: []string{"id", "policy"}, fixed: []string{"key_ref", "kind", "target_store", "target_path", "target_field", "at"},
 		guard: " AND closed_at IS NULL",
