@@ -14,7 +14,7 @@ type use struct {
 	at        string  // where it is written, in words
 	mark      mark    // the same; zero where it is kept
 	target    Target
-	right     int  // of the claim to the target, once somebody asked
+	right     int  // of the claim to the target, once someone asked
 	contested bool // refused together with another newcomer: a third one has no better right
 }
 

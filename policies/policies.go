@@ -89,10 +89,10 @@ type KeySpec struct {
 	QPM *int `yaml:"qpm,omitempty" json:"qpm,omitempty" jsonschema:"minimum=1,maximum=2147483647"`
 	// TPM is the limit of tokens a minute: an integer in quotes, as xAI's API has it. Default: the team's.
 	TPM *string `yaml:"tpm,omitempty" json:"tpm,omitempty" jsonschema:"pattern=^[1-9][0-9]{0\\,17}$"`
-	// ExpiresAfter is how long a key works if nobody replaces it or prolongs it: a safety net for the time when the rotator itself is
+	// ExpiresAfter is how long a key works if nothing replaces it or prolongs it: a safety net for the time when the rotator itself is
 	// gone. It must be longer than a key is in use and in its overlap. Default: keys do not expire.
 	ExpiresAfter Duration `yaml:"expires_after,omitempty" json:"expires_after,omitempty"`
-	// Enforce sets limits, rights, expiry and name right that somebody changed at xAI. Without it such a change is only told. Default: false.
+	// Enforce sets limits, rights, expiry and name right that someone changed at xAI. Without it such a change is only told. Default: false.
 	Enforce bool `yaml:"enforce,omitempty" json:"enforce,omitempty" jsonschema:"default=false"`
 }
 

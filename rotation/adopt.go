@@ -77,7 +77,7 @@ func adoptable(ctx context.Context, r *run) (use journal.Target, found []Adoptio
 }
 
 // adoptAll records the keys. When every target holds the policy's live key, a rotation that is live from now on retires all
-// the others: they get a full overlap, since nobody can say since when consumers read the live key. Otherwise the next
+// the others: they get a full overlap, since no one can say since when consumers read the live key. Otherwise the next
 // rotation does, which gives every target one key.
 func adoptAll(r *run, use journal.Target, agreed []Adoption, o *journal.Order) {
 	for _, a := range agreed {
@@ -117,7 +117,7 @@ func adoptAll(r *run, use journal.Target, agreed []Adoption, o *journal.Order) {
 	computeDue(r)
 }
 
-// mayBeStaged makes sure that what somebody may have staged of an adopted key is removed: nobody remembers its rotation.
+// mayBeStaged makes sure that what someone may have staged of an adopted key is removed: no one remembers its rotation.
 func mayBeStaged(r *run, k *journal.Key) {
 	if _, _, ours := keyName(k.Name); !ours {
 		return

@@ -26,7 +26,7 @@ type Adoption struct {
 type AdoptAs string
 
 // What becomes of a key. Nothing that a list shows tells a key that was made and never promoted from one that consumers
-// read until a rollback. So every key but the one in use is taken for one that somebody may still read: it is off after a
+// read until a rollback. So every key but the one in use is taken for one that someone may still read: it is off after a
 // full overlap, which one command undoes, and deleted after the soak.
 const (
 	AdoptCurrent     AdoptAs = "current"     // it is what the targets hold: the policy's key in use

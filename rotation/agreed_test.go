@@ -200,7 +200,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 		{"in flight", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			b.lose()
-			b.reach(journal.Staged) // nobody adopted before
+			b.reach(journal.Staged) // nothing adopted before
 			rows, _ := b.adoptions()
 			if len(rows) != 1 || rows[0].As != rotation.AdoptWaits {
 				b.violated("the plan is %v", rows)

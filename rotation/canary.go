@@ -11,7 +11,7 @@ import (
 )
 
 // canaryOf returns the target that holds the new key first, and alone for a while. false: all targets get it now. A key that
-// exists already was tried before; where consumers read a bad key, or none, nobody waits.
+// exists already was tried before; where consumers read a bad key, or none, nothing waits.
 func canaryOf(r *run, handles []target.Handle) (target.Handle, bool) {
 	rot, canary := r.rec.Rotation, r.plan.Canary
 	if !canary.Wanted() || rot.Existing || !rot.CanaryOver.IsZero() || len(handles) < 2 || r.rec.Live() == nil {

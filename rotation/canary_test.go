@@ -75,7 +75,7 @@ func TestCanary(t *testing.T) {
 				b.t.Fatal(err)
 			}
 			b.run(35 * time.Minute)
-			b.hold3("when somebody did", successor, successor, successor)
+			b.hold3("when someone did", successor, successor, successor)
 			b.rest()
 			b.ends()
 		}},

@@ -45,7 +45,7 @@ func TestCanaryTroubles(t *testing.T) {
 		{"a rotation for expiry", xaisim.Options{}, func(b *bench) {
 			b.lives(withCanary, three...)
 			b.expires(b.key(), b.clock.Add(4*time.Hour))
-			b.run(5 * time.Hour) // nobody reads an expired key
+			b.run(5 * time.Hour) // nothing reads an expired key
 		}},
 		{"a leaked old key outlives its report", xaisim.Options{}, func(b *bench) {
 			b.lives(canary6, three...)

@@ -337,7 +337,7 @@ func unrevivable(r *run) string {
 	return "no old key waits to be deleted"
 }
 
-// deletionSent says that nobody can go back to a key any more.
+// deletionSent says that nothing can go back to a key any more.
 func deletionSent(r *run, k *journal.Key) string {
 	at := r.now()
 	for _, e := range r.rec.Effects {

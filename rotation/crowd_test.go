@@ -145,7 +145,7 @@ func TestOnly(t *testing.T) {
 }
 
 // A journal that answers questions and hands out no work, as one that may only be read, is not taken for one that does,
-// whether somebody wants something of it or not.
+// whether someone wants something of it or not.
 func TestJournalThatOnlyAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		ordered, leases bool

@@ -15,7 +15,7 @@ import (
 )
 
 // A policy that is decommissioned ends: no rotation begins, and its keys are turned off, soak, and are deleted without a
-// successor. Its own targets may hold them then, so a key is turned off only when its use shows that nobody needs it, or people
+// successor. Its own targets may hold them then, so a key is turned off only when its use shows that no one needs it, or people
 // accepted the outage. That stays wanted in the policy's row, whether the policy is in a file or not, until all keys are gone.
 // abort takes it back; a policy that is still in a file stays decommissioned until then.
 
@@ -202,7 +202,7 @@ func provedUnused(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
 	return out, false
 }
 
-// isUnused reports whether a key's use proves that nobody needs it. Billing tells that only up to the
+// isUnused reports whether a key's use proves that no one needs it. Billing tells that only up to the
 // last hour in which any key of the team was used: zeros may only mean that it has not heard yet. So that hour must be recent,
 // and consumers must have had the key for the whole idle time before it. An answer that tells of no use, or is only a part,
 // tells nothing.
@@ -246,7 +246,7 @@ func mayCutOff(r *run, k *journal.Key) bool {
 	return off || r.rec.Policy.DecommissionOutage || r.unused[k.Ref]
 }
 
-// owns reports whether the policy's files name a target, or did last, and nobody took it out of the policy's hands.
+// owns reports whether the policy's files name a target, or did last, and nothing took it out of the policy's hands.
 func owns(r *run, id journal.TargetID) bool {
 	return !target.Excluded(*r.reader.Row(id)) && slices.ContainsFunc(r.policy.Targets, func(pt policies.Target) bool { return target.IDOf(pt) == id })
 }

@@ -17,7 +17,7 @@ func (b *bench) lagged(id string, last time.Time) {
 		id, last.UTC().Truncate(time.Hour).Format(time.RFC3339))})
 }
 
-// TestDecommissionProofs: a decommissioned key is turned off only when recent billing proves that nobody needs it, and it stays when
+// TestDecommissionProofs: a decommissioned key is turned off only when recent billing proves that no one needs it, and it stays when
 // people take the decommission back.
 func TestDecommissionProofs(t *testing.T) {
 	play(t, []liar{
@@ -131,7 +131,7 @@ func TestDecommissionProofs(t *testing.T) {
 				b.violated("the key was not turned on again")
 			}
 		}},
-		{"a key that somebody deletes during the abort is replaced", xaisim.Options{}, func(b *bench) {
+		{"a key that someone deletes during the abort is replaced", xaisim.Options{}, func(b *bench) {
 			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
 			id := b.key()
 			b.end()

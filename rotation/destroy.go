@@ -181,7 +181,7 @@ const badTwice = time.Minute
 
 // confirmGone believes "cannot find" only on evidence: a full list lacks the id and could have shown it, since it shows
 // another key of the same user; or the key's own value is refused as unknown, twice, a minute apart. A management key of
-// somebody else sees neither.
+// someone else sees neither.
 func confirmGone(ctx context.Context, r *run, k *journal.Key) error {
 	list, err := r.list(ctx, k.Team)
 	if err != nil {
@@ -199,7 +199,7 @@ func confirmGone(ctx context.Context, r *run, k *journal.Key) error {
 			return err
 		}
 	}
-	if k.State != journal.DeletingKey { // a disable found it gone: somebody else deleted it
+	if k.State != journal.DeletingKey { // a disable found it gone: someone else deleted it
 		if !could {
 			return reason.Errorf(reason.AbsenceUnproved, "xAI does not find key %s, and no list could have shown it", k.ID)
 		}

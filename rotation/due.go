@@ -8,7 +8,7 @@ import (
 	"rotator/rotation/reason"
 )
 
-// missedBy is how late a scheduled run must be to count as missed while nobody looked.
+// missedBy is how late a scheduled run must be to count as missed while no one looked.
 const missedBy = time.Minute
 
 // computeDue computes when the next rotation is due, and why then.

@@ -9,7 +9,7 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// TestAnEditIsNotLate: an edit that makes a rotation due in the past, such as a shorter schedule, starts it now. Nobody is woken
+// TestAnEditIsNotLate: an edit that makes a rotation due in the past, such as a shorter schedule, starts it now. No one is woken
 // for it before it had as long as any other rotation. An edit of a policy that is due, or overdue, changes nothing about that.
 func TestAnEditIsNotLate(t *testing.T) {
 	t.Parallel()

@@ -136,7 +136,7 @@ type Options struct {
 	Log         *slog.Logger
 	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
 	Only []string
-	// Rights returns what the policies of a team name in their ACLs, and which policies do: ACL → names. Nil: nobody is told
+	// Rights returns what the policies of a team name in their ACLs, and which policies do: ACL → names. Nil: no one is told
 	// when xAI does not offer something any more.
 	Rights func(team string) map[string][]string
 	// Unclaimed: the journal belongs to another installation, and everything is only compared.
@@ -149,7 +149,7 @@ type Options struct {
 	// Pause waits within a turn, which only a rehearsal does; nil is a timer.
 	Pause func(ctx context.Context, d time.Duration) error
 	// Observe is told of every step before it is taken. It returns the context that the step is taken in, and what is
-	// told of the step when it has ended. It must not block. Nil is nobody.
+	// told of the step when it has ended. It must not block. Nil is nothing.
 	Observe func(ctx context.Context, s Step) (context.Context, func(Step))
 }
 
@@ -249,7 +249,7 @@ func (e *Engine) Reload(env Environment) {
 // Limits are the engine's, with the defaults filled in.
 func (e *Engine) Limits() Limits { return e.limits }
 
-// Tidy drops what is kept in memory and nobody needs any more.
+// Tidy drops what is kept in memory and no one needs any more.
 func (e *Engine) Tidy(ctx context.Context) { e.hand.dropDead(ctx, e.journal) }
 
 func (e *Engine) environment() Environment {

@@ -124,7 +124,7 @@ func TestCreateAnsweredWithAnotherKey(t *testing.T) {
 	for name, answer := range map[string]func(b *bench, o map[string]any){
 		"a stranger's": func(b *bench, o map[string]any) {
 			for id := range b.strange {
-				o["apiKeyId"], o["name"] = id, "somebody else's"
+				o["apiKeyId"], o["name"] = id, "someone else's"
 			}
 		},
 		"a stranger's id, with a rotator's name": func(b *bench, o map[string]any) {
@@ -136,7 +136,7 @@ func TestCreateAnsweredWithAnotherKey(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.stranger("somebody else's")
+			b.stranger("someone else's")
 			b.lives(quick, targetA)
 			b.sim.Inject(xaisim.Lie("create", 1, func(o map[string]any) { answer(b, o) }))
 			b.rotates()

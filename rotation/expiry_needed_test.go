@@ -50,7 +50,7 @@ func TestNeededKeyNeverExpires(t *testing.T) {
 	}
 }
 
-// Under a hold of everything an edit of the expiry waits like every other, as long as nobody needs it.
+// Under a hold of everything an edit of the expiry waits like every other, as long as no one needs it.
 func TestExpiryEditedUnderHold(t *testing.T) {
 	b := seldom(t, xaisim.Options{})
 	b.load(keyed(justChat, quick, targetA))

@@ -136,9 +136,9 @@ func listedAsOurs(ctx context.Context, r *run, k *journal.Key) error {
 }
 
 // heldNowhere reads now whatever could hold the key: every target that the policy ever named, and every target of any
-// policy that was seen to hold it; for an adopted key, which anybody may have written anywhere, every target of every
+// policy that was seen to hold it; for an adopted key, which anyone may have written anywhere, every target of every
 // policy. A target that cannot be read blocks, unless a human passed over its silence. The own targets of a decommissioned policy
-// may hold a key that nobody uses.
+// may hold a key that nothing uses.
 func heldNowhere(ctx context.Context, r *run, k *journal.Key) error {
 	ref := k.Ref
 	for _, row := range slices.Clone(r.rec.Targets) {
@@ -252,8 +252,8 @@ func emptyTooShort(r *run, row journal.Target) bool {
 	return row.EmptyFrom.IsZero() || !r.clock().Passed(row.EmptyFrom.Add(target.EmptyFor))
 }
 
-// holdsKey refuses since a target holds the key. One that was believed to have been read by nobody was promoted by
-// somebody whom this journal does not know: then the journal is compared with the world first.
+// holdsKey refuses since a target holds the key. One that was believed to have been read by nothing was promoted by
+// someone whom this journal does not know: then the journal is compared with the world first.
 func holdsKey(r *run, row journal.Target, k *journal.Key) error {
 	if k.State == journal.RejectedKey && !inFlightNames(r, k) {
 		k.ExposedAt = r.now()

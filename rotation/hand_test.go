@@ -14,11 +14,11 @@ import (
 
 // TestValueOfALostClaim: a claim that is lost takes the value of its key along, unless this process may go on with it.
 func TestValueOfALostClaim(t *testing.T) {
-	lost := fmt.Errorf("somebody else: %w", journal.ErrLost)
+	lost := fmt.Errorf("someone else: %w", journal.ErrLost)
 	for name, c := range map[string]struct {
 		commit  int // which of the turn's commits is refused
 		creates int // keys that are made in all
-		kept    int // values that are kept while the policy is nobody's
+		kept    int // values that are kept while the policy is no one's
 	}{
 		"before the key was recorded":             {3, 2, 0},
 		"after the key was recorded, and resumed": {4, 1, 1},

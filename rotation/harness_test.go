@@ -63,14 +63,14 @@ type bench struct {
 	deaths   int
 	broken   []string        // violations of invariants
 	exempt   map[string]bool // key ids that a human broke: I1 does not speak of them
-	strange  map[string]bool // key ids of somebody else: never to be touched (I3)
+	strange  map[string]bool // key ids of someone else: never to be touched (I3)
 
 	freezes  []policies.Freeze
 	looksTo  time.Time // until then the mode is observe
 	teamless error     // why the team is not to be had
 	without  string    // the rule of the gate that every engine of this bench lacks
 	rereads  bool      // every record is compared with its rows
-	seen     *observer // nil: nobody compares the journal with what arrives outside
+	seen     *observer // nil: nothing compares the journal with what arrives outside
 }
 
 // TestMain lets memory be: the lives are short and many.

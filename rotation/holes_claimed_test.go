@@ -25,7 +25,7 @@ func (b *bench) untouched(id string) {
 	b.waits("chat", reason.OtherRotator, true)
 }
 
-// TestKeysOfOtherRotatorsAreLeft: a name that a Rotator gives says that somebody manages the key.
+// TestKeysOfOtherRotatorsAreLeft: a name that a Rotator gives says that someone manages the key.
 func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 	const billing = "rotator-billing-0198c5f2-0000-7000-8000-000000000000"
 	holds := func(b *bench, name, extra string) (id string) {

@@ -18,7 +18,7 @@ func (b *bench) passes(d time.Duration) {
 	}
 }
 
-// TestExpirySetLater: an expiry that somebody sets on a key in use is seen in the next list, and the key replaced in time.
+// TestExpirySetLater: an expiry that someone sets on a key in use is seen in the next list, and the key replaced in time.
 func TestExpirySetLater(t *testing.T) {
 	play(t, []liar{
 		{"sooner than the schedule", xaisim.Options{}, func(b *bench) {

@@ -81,7 +81,7 @@ func TestGateReadsEveryTargetOfThePolicy(t *testing.T) {
 	})
 }
 
-// TestGateReadsEveryTargetForAnAdoptedKey: a key that was made by hand may be in targets in which nobody has seen it yet.
+// TestGateReadsEveryTargetForAnAdoptedKey: a key that was made by hand may be in targets in which nothing has seen it yet.
 func TestGateReadsEveryTargetForAnAdoptedKey(t *testing.T) {
 	shared := func(b *bench, format, extra string, before func()) (id string) {
 		id = b.byHand("a", field, "chat")

@@ -36,7 +36,7 @@ func (l listener) Team(context.Context, string) (rotation.Team, error) {
 	return rotation.Team{ID: teamID, Keys: l.mgmt, About: heardUsage{l.mgmt, l.from}, Probe: l.infer}, nil
 }
 
-// Nobody used the old key lately, so that xAI's usage never names it. It names the key in use: the old one is idle.
+// Nothing used the old key lately, so that xAI's usage never names it. It names the key in use: the old one is idle.
 func TestKeyThatNobodyUsedIsRetired(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
 	b.lives(whenIdle, targetA)

@@ -9,7 +9,7 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// A rotation is superseded and the next one aborted: the old key is nobody's to retire, and is retired anyway.
+// A rotation is superseded and the next one aborted: the old key is no one's to retire, and is retired anyway.
 func TestOldKeysOfASupersededRotationAreRetired(t *testing.T) {
 	for name, retire := range map[string]string{
 		"with a soak": quick, "without a soak": "\nretire: {overlap: 2h, soak: 0s}",

@@ -93,7 +93,7 @@ func TestDeadSuccessorIsNotPromotedFurther(t *testing.T) {
 	}
 }
 
-// A delete was sent and its answer lost. It lands later, so that nobody may go back to the key.
+// A delete was sent and its answer lost. It lands later, so that no one may go back to the key.
 func TestKeyBeingDeletedIsNotUsedAgain(t *testing.T) {
 	for name, retire := range map[string]string{"after the soak": quick, "without a soak": "retire: {overlap: 2h, soak: 0s}"} {
 		for _, kind := range []journal.OrderKind{journal.OrderRollback, journal.OrderRevive} {

@@ -76,7 +76,7 @@ func TestModelsComeAndGo(t *testing.T) {
 	}
 }
 
-// TestUnusedAndWideKeys: keys that nobody used for 30 days, and keys that may do everything, are told of once. Nothing is done about
+// TestUnusedAndWideKeys: keys that nothing used for 30 days, and keys that may do everything, are told of once. Nothing is done about
 // them. A management key that may not read billing is not asked with.
 func TestUnusedAndWideKeys(t *testing.T) {
 	t.Parallel()

@@ -134,7 +134,7 @@ func (b *bench) settled() {
 	}
 	for _, k := range b.sim.Keys(teamID) {
 		if b.strange[k.ID] && k.Disabled {
-			b.violated("I3: %s, somebody else's, was disabled", k.ID)
+			b.violated("I3: %s, someone else's, was disabled", k.ID)
 		}
 	}
 	for _, k := range b.sim.Live(teamID) {
@@ -145,7 +145,7 @@ func (b *bench) settled() {
 	}
 	for id := range want {
 		if !b.exempt[id] {
-			b.violated("key %s, in use or somebody else's, is gone", id)
+			b.violated("key %s, in use or someone else's, is gone", id)
 		}
 	}
 	for name, s := range b.stores {

@@ -24,7 +24,7 @@ func (s scenario) keep(t *testing.T) *kept {
 	b.observed()
 	b.limits = rotation.Limits{Watch: time.Hour}
 	b.birth()
-	_, other := b.sim.AddKey(teamID, "somebody else's", "api-key:model:*")
+	_, other := b.sim.AddKey(teamID, "someone else's", "api-key:model:*")
 	b.strange[b.idOf(other)] = true
 	s.before(b)
 	b.report(t, "before")

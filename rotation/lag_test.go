@@ -35,7 +35,7 @@ func (l laggard) Staged(ctx context.Context, t stores.Target, ref string) (secre
 	return l.Store.Staged(ctx, t, ref)
 }
 
-// TestReadsThatLag: a store whose reads lag behind its writes costs no key, and alarms nobody.
+// TestReadsThatLag: a store whose reads lag behind its writes costs no key, and raises no alarm.
 func TestReadsThatLag(t *testing.T) {
 	var lives []liar
 	for _, lag := range []time.Duration{2 * time.Second, 10 * time.Second, 90 * time.Second} {

@@ -19,7 +19,7 @@ type ledger struct {
 	asked  map[string]int                               // guarded by mu: by the name of the method
 	held   map[string]time.Time                         // guarded by mu: policy → when it was claimed
 	leases bool                                         // its claims end by themselves, as with replicas
-	woken  chan struct{}                                // somebody else woke a policy
+	woken  chan struct{}                                // someone else woke a policy
 	refuse func(method string, policies []string) error // asked one at a time
 }
 

@@ -14,14 +14,14 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// liar is a life in which somebody answers wrongly, or a human meddles.
+// liar is a life in which someone answers wrongly, or a human meddles.
 type liar struct {
 	name string
 	sim  xaisim.Options
 	play func(*bench)
 }
 
-// play lives each with a key of somebody else's beside, which must never be touched.
+// play lives each with a key of someone else's beside, which must never be touched.
 func play(t *testing.T, liars []liar) {
 	t.Helper()
 	t.Parallel()
@@ -29,7 +29,7 @@ func play(t *testing.T, liars []liar) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, l.sim)
-			b.stranger("somebody else's")
+			b.stranger("someone else's")
 			l.play(b)
 			b.check()
 		})

@@ -99,14 +99,14 @@ func TestStoresLie(t *testing.T) {
 			b.journal = openJournal(b.t, path)
 			b.birth()
 			b.run(time.Hour)
-			b.waits("chat", reason.RestoredJournal, true) // at once, and not as a drift that somebody made
+			b.waits("chat", reason.RestoredJournal, true) // at once, and not as a drift that someone made
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(40 * 24 * time.Hour)
 			b.waits("chat", reason.RestoredJournal, true)
 			if got := b.sim.Live(teamID); len(got) != len(now) || b.sim.Calls()["create"] != 2 {
 				b.violated("keys were made or destroyed by a restored journal: %d, then %d", len(now), len(got))
 			}
-			for _, k := range now { // what the journal does not know is nobody's to destroy
+			for _, k := range now { // what the journal does not know is no one's to destroy
 				b.strange[k.ID] = true
 			}
 			b.resolve(atA, journal.Overwrite)

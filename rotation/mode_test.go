@@ -165,7 +165,7 @@ func TestObserveMode(t *testing.T) {
 			b.lives("max_age: 2d"+quick, targetA)
 			b.observes(forever)
 			b.exempt[nobodys] = true
-			b.stores["a"].Set("chat", `{"api_key":"xai-somebody-wrote-this-value-here"}`)
+			b.stores["a"].Set("chat", `{"api_key":"xai-someone-wrote-this-value-here"}`)
 			b.run(time.Hour)
 			b.waits("chat", reason.DriftFound, true)
 			b.run(2 * 24 * time.Hour) // also when a rotation is due

@@ -52,10 +52,10 @@ func TestTheObserverSees(t *testing.T) {
 			rec.Base.Rotation = &journal.Rotation{ID: "r", State: journal.Staged}
 			b.seen.commits(rec)
 		}, "I6: rotation r was dropped"},
-		"somebody else's key": {func(b *bench) {
+		"someone else's key": {func(b *bench) {
 			id := b.stranger("theirs")
 			_, _ = b.mgmt.UpdateKey(b.t.Context(), teamID, id, switched(off))
-		}, "which is somebody else's"},
+		}, "which is someone else's"},
 		"a value in words": {func(b *bench) {
 			e := journal.Event{At: b.clock, Policy: "chat", Kind: journal.Failed, Data: map[string]string{"error": "got " + b.secretOf(b.key()).Reveal()}}
 			if err := b.journal.Record(b.t.Context(), e); err != nil {

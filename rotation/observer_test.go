@@ -15,7 +15,7 @@ import (
 
 // An observer compares what truly arrives at xAI and in the stores with what the journal had committed by then. It knows
 // nothing of the engine: only the table of the states, what an effect's row promises, and what a simulator really holds.
-// All of its methods are allowed on nil, where nobody observes.
+// All of its methods are allowed on nil, where nothing observes.
 type observer struct {
 	b      *bench
 	rows   map[string]journal.Effect  // id → as last committed, closed ones included
@@ -249,7 +249,7 @@ func (o *observer) effect(e xaisim.Effect) {
 	case e.Key.Deleted && kind != journal.EffectDelete:
 		return // it changes nothing any more
 	case o.b.strange[e.Key.ID]:
-		o.b.violated("I3: %s of %s, which is somebody else's", e.Op, e.Key.ID)
+		o.b.violated("I3: %s of %s, which is someone else's", e.Op, e.Key.ID)
 	}
 	late := e.Late || !o.calling() // or acknowledged, and a cluster learns of it only now
 	if e.Late {

@@ -18,7 +18,7 @@ import (
 // Several policies may write different fields of one secret. Each write replaces the whole document on condition that it is
 // still the one that was read, so two that write at once cost each other a version and another try. One policy at a time
 // is therefore between the intent of a write and its read-back, over all replicas: the journal gives it the place until it
-// is done, or until its claim ends. A turn has one place at most, and nobody waits for one with a claim in hand, so no two
+// is done, or until its claim ends. A turn has one place at most, and nothing waits for one with a claim in hand, so no two
 // policies ever wait for each other.
 //
 // Staging takes no place. It leaves the document alone that promotions compare, and a turn that waited with a new key's only

@@ -54,10 +54,10 @@ func (s *crowded) Promote(ctx context.Context, t stores.Target, attempt string, 
 	return errors.New("the secret keeps changing")
 }
 
-// everybody gives a place to all who ask, as if there were no places.
-type everybody struct{ journal.Journal }
+// everyone gives a place to all who ask, as if there were no places.
+type everyone struct{ journal.Journal }
 
-func (everybody) TakePlace(context.Context, time.Time, journal.Claim, string) (bool, error) {
+func (everyone) TakePlace(context.Context, time.Time, journal.Claim, string) (bool, error) {
 	return true, nil
 }
 
@@ -97,7 +97,7 @@ func TestOneWriterPerPlace(t *testing.T) {
 				b.load(inOneSecret(n)...)
 				var j journal.Journal = b.journal
 				if !places {
-					j = everybody{j}
+					j = everyone{j}
 				}
 				began := time.Now()
 				var last time.Time

@@ -175,7 +175,7 @@ func promoting(ctx context.Context, r *run) Outcome {
 		if answeredBad(r, k) {
 			markDead(r, k)
 			if !r.rec.Policy.RemovedAt.IsZero() {
-				return successorBad(r, "the new key is proved dead") // nobody heals a removed policy
+				return successorBad(r, "the new key is proved dead") // nothing heals a removed policy
 			}
 			return moved // heal decides what consumers get
 		}

@@ -39,7 +39,7 @@ func TestChaos(t *testing.T) {
 			DeleteLag:  rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(r, "delete lag"),
 			DisableLag: rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(r, "disable lag"),
 		})
-		b.stranger("somebody else's")
+		b.stranger("someone else's")
 		b.limits = rotation.Limits{Watch: 30 * time.Minute}
 		b.birth()
 		c := &chaos{bench: b, r: r, targets: map[string]int{}, retire: map[string]string{}}

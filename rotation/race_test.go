@@ -27,7 +27,7 @@ type racer struct {
 type race struct {
 	*bench
 	*rand.Rand
-	running *racer // nil while nobody races
+	running *racer // nil while nothing races
 }
 
 // newRace makes a bench whose turns race.

@@ -90,7 +90,7 @@ func standingKey(r *run) (*journal.Key, error) {
 		k := r.rec.KeyByID(row.KeyID)
 		baseline := row.Fingerprint == row.Replaceable && row.Status != journal.TargetForeign
 		if k == nil && r.rec.Live() == nil && (baseline || row.Status == journal.TargetOtherRotator) {
-			continue // from before the first rotation, or somebody else's: then people are asked for that
+			continue // from before the first rotation, or someone else's: then people are asked for that
 		}
 		if k == nil || k.State == journal.DeletingKey || standing != nil && standing.Ref != k.Ref {
 			return nil, reason.Errorf(reason.RestoredJournal, "the journal may not be the newest, and %s does not hold the key that it expects there; `rotator keys adopt %s` takes that over, or say `rotator resolve %s --target %s --overwrite|--leave|--drop`",

@@ -115,7 +115,7 @@ func (h *rehearsal) live(ctx context.Context) error {
 	return nil
 }
 
-// update changes the key of the rehearsal, which nobody uses.
+// update changes the key of the rehearsal, which nothing uses.
 func (h *rehearsal) update(ctx context.Context, kind journal.EffectKind, u xai.KeyUpdate) error {
 	id := h.key().ID
 	return h.run.runner.Do(ctx, journal.Effect{Key: h.ref, Kind: kind}, func(ctx context.Context) error {

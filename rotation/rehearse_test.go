@@ -50,7 +50,7 @@ func TestRehearsal(t *testing.T) {
 	b.check()
 }
 
-// TestRehearsalWithoutAModel: nobody knows which model a key may talk to that may talk to all: that is no failure of xAI's.
+// TestRehearsalWithoutAModel: no one knows which model a key may talk to that may talk to all: that is no failure of xAI's.
 func TestRehearsalWithoutAModel(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})

@@ -36,7 +36,7 @@ func TestReplicaIsSeen(t *testing.T) {
 	})
 }
 
-// What somebody says to another replica is heard at once, and without being told of it within two seconds.
+// What someone says to another replica is heard at once, and without being told of it within two seconds.
 func TestOthersAreHeard(t *testing.T) {
 	for name, c := range map[string]struct {
 		told   bool

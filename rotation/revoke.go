@@ -162,7 +162,7 @@ func keepOff(ctx context.Context, r *run, k *journal.Key) Outcome {
 	return doneOr(r, err)
 }
 
-// isUrgent reports whether a revoked key can be ended now, or one was revoked that nobody heard of.
+// isUrgent reports whether a revoked key can be ended now, or one was revoked that no one heard of.
 func isUrgent(r *run) bool {
 	return slices.ContainsFunc(r.rec.Orders, func(o journal.Order) bool { return o.Kind == journal.OrderRevoke && o.DoneAt.IsZero() }) ||
 		slices.ContainsFunc(r.rec.Keys, func(k journal.Key) bool { return isEnding(r, &k) && !r.postponed(k.TryAt) })

@@ -96,7 +96,7 @@ func TestRevokeInEveryState(t *testing.T) {
 				t.Parallel()
 				b := newBench(t, xaisim.Options{})
 				b.observed()
-				b.stranger("somebody else's")
+				b.stranger("someone else's")
 				id := c.reach(b)
 				switch hand {
 				case "held":
@@ -164,7 +164,7 @@ func TestRevokeStaysWanted(t *testing.T) {
 		} {
 			b := newBench(t, xaisim.Options{})
 			b.observed()
-			b.stranger("somebody else's")
+			b.stranger("someone else's")
 			b.lives(quick, targetA)
 			id := b.key()
 			b.revoke(id)
@@ -226,7 +226,7 @@ func TestRevokeAsksWhoseTheKeyIs(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	b.lives(quick, targetA)
-	stranger := b.stranger("somebody else's")
+	stranger := b.stranger("someone else's")
 	b.forge(func(r *journal.Record) {
 		for i := range r.Keys {
 			r.Keys[i].ID = stranger

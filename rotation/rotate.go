@@ -166,7 +166,7 @@ func idle(ctx context.Context, r *run) Outcome {
 		if r.now().Before(r.start.At) {
 			return out
 		}
-		trigger = journal.Trigger(r.start.Cause) // what wins over the freeze: nobody who asks is worse off
+		trigger = journal.Trigger(r.start.Cause) // what wins over the freeze: no one who asks is worse off
 	}
 	if r.engine.ordered && p.WantedAt.IsZero() && trigger != journal.ByCompromise {
 		return nothing // the daemon begins it; looking again here would find nothing to do

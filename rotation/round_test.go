@@ -45,7 +45,7 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// What a round finds is told, and holds up nobody else.
+// What a round finds is told, and holds up nothing else.
 func TestRoundFindsDrift(t *testing.T) {
 	bubble(t, func(b *bench) {
 		l := b.atRest(20)
@@ -213,7 +213,7 @@ func TestRoundThatWaitsTooLong(t *testing.T) {
 	})
 }
 
-// What stops in the middle of a round leaves nobody claimed, and counts for nothing.
+// What stops in the middle of a round leaves nothing claimed, and counts for nothing.
 func TestRoundStops(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.limits = rotation.Limits{Concurrency: 2}
@@ -258,7 +258,7 @@ func TestTurnThatCannotBeReleased(t *testing.T) {
 	})
 }
 
-// A round that has more to watch than there are places, here 75 s of work, keeps nobody waiting who asks for something now.
+// A round that has more to watch than there are places, here 75 s of work, keeps no caller waiting who asks for something now.
 // The longest wait is that of a policy which is in the round itself: for a place, a call, and the round's next release, and
 // then for a place once more.
 func TestRoundLeavesRoom(t *testing.T) {

@@ -40,7 +40,7 @@ type run struct {
 
 	ahead  time.Duration               // of xAI's clock before the journal's
 	timed  bool                        // xAI's clock was seen in this turn
-	unused map[string]bool             // key ref → its use proved in this turn that nobody needs it
+	unused map[string]bool             // key ref → its use proved in this turn that no one needs it
 	proofs map[string]time.Time        // key ref → when it last proved itself in this turn
 	names  map[string]string           // key id → its name, as the key itself said in this turn
 	mark   *string                     // of a journal that may not be the newest; nil: not asked yet in this turn

@@ -43,7 +43,7 @@ func (b *bench) runs(d time.Duration) {
 	b.clock = time.Now()
 }
 
-// after has somebody else do something once d has passed; two of them, one after the other.
+// after has someone else do something once d has passed; two of them, one after the other.
 func (b *bench) after(d time.Duration, do func()) {
 	time.AfterFunc(d, func() {
 		b.others.Lock()
@@ -129,7 +129,7 @@ func TestStopParks(t *testing.T) {
 	t.Logf("%d points", points)
 }
 
-// A step that panics costs its policy a pause, and nobody else anything.
+// A step that panics costs its policy a pause, and no other policy anything.
 func TestPanicCostsOnePolicyAPause(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var tries atomic.Int64
@@ -232,7 +232,7 @@ func TestRoundThatCannotBeginIsTold(t *testing.T) {
 }
 
 // A claim that cannot be given back, on a full disk say, stands against readiness although nothing else is due: until it is
-// written nobody acts for its policy.
+// written nothing acts for its policy.
 func TestTurnThatCannotEndIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {
 		l := newLedger(b.journal)

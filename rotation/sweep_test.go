@@ -130,8 +130,8 @@ func counts(op string) []int {
 var wrongAnswers = map[string]xaisim.Fault{
 	"refused connection": {When: xaisim.Before, Kind: xaisim.Reset},
 	"answer lost":        {When: xaisim.After, Kind: xaisim.Reset},
-	"timeout, effect":   {When: xaisim.After, Kind: xaisim.Timeout},
-	"timeout, late":     {When: xaisim.Late, Kind: xaisim.Timeout, Delay: 5 * time.Minute},
+	"timeout, effect":    {When: xaisim.After, Kind: xaisim.Timeout},
+	"timeout, late":      {When: xaisim.Late, Kind: xaisim.Timeout, Delay: 5 * time.Minute},
 	"500":                {When: xaisim.Before, Kind: xaisim.Status, Status: 500, Body: `{"code":13,"message":"internal"}`},
 	"503 text":           {When: xaisim.Before, Kind: xaisim.Status, Status: 503, Body: "upstream connect error"},
 	"503 text, effect":   {When: xaisim.After, Kind: xaisim.Status, Status: 503, Body: "upstream connect error"},
@@ -212,7 +212,7 @@ func pairs(r *rand.Rand, points []string, n int) []fault {
 }
 
 // then has a second fault strike so many points after the engine was born again, or after the first point when the first
-// fault kills nobody.
+// fault kills nothing.
 func then(b *bench, first func(int) error, after int, dies bool) func(int) error {
 	deaths, from := b.deaths, 0
 	return func(n int) error {

@@ -91,7 +91,7 @@ func (b *bench) kinds() map[string]inventory.Kind {
 	return kinds
 }
 
-// TestKeysThatBearAnAttemptsName: a key that bears the name of an attempt and that nobody will delete is reported as an
+// TestKeysThatBearAnAttemptsName: a key that bears the name of an attempt and that nothing will delete is reported as an
 // orphan: of a second create that a proxy sent, of an attempt whose policy was forgotten.
 func TestKeysThatBearAnAttemptsName(t *testing.T) {
 	play(t, []liar{
@@ -117,7 +117,7 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 				b.t.Fatalf("%v %+v", err, a)
 			}
 			left := b.key()
-			b.strange[left] = true // nobody's from now on
+			b.strange[left] = true // no one's from now on
 			b.load(policyDoc("other", quick, targetB))
 			b.rest()
 			if err := b.journal.Forget(b.t.Context(), b.clock, "chat", nil, journal.Event{At: b.clock, Kind: journal.Forgotten}); err != nil {
@@ -136,7 +136,7 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 func TestTeamThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.stranger("somebody else's")
+	b.stranger("someone else's")
 	b.lives(quick, targetA)
 	before := b.inventory()
 	if before.Managed != 1 || before.Unmanaged != 1 || before.ID != teamID || before.ListedAt.IsZero() {

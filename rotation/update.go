@@ -345,7 +345,7 @@ func unheldFor(ctx context.Context, r *run, k *journal.Key, c grant.Change) erro
 	return unheld(ctx, r, k)
 }
 
-// wouldUpdate is what would be changed in observe mode, and what somebody changed.
+// wouldUpdate is what would be changed in observe mode, and what someone changed.
 func wouldUpdate(r *run, k *journal.Key, v grant.Verdict) Outcome {
 	tellDrift(r, k, v)
 	if len(v.Changes) == 0 {

@@ -72,7 +72,7 @@ func TestEditsWhereListsTellNoTime(t *testing.T) {
 				b.granted()
 			}
 			if n := b.count(journal.KeyDrifted); n > 0 {
-				b.violated("told %d times that somebody changed the key", n)
+				b.violated("told %d times that someone changed the key", n)
 			}
 			b.settled()
 			b.check()
@@ -80,7 +80,7 @@ func TestEditsWhereListsTellNoTime(t *testing.T) {
 	}
 }
 
-// In a freeze nothing is taken from consumers, also not what somebody added at xAI and key.enforce takes away.
+// In a freeze nothing is taken from consumers, also not what someone added at xAI and key.enforce takes away.
 func TestEnforceWaitsForTheFreeze(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
 	b.load(keyed(justChat+", enforce: true", quick, targetA))

@@ -21,7 +21,7 @@ import (
 type editing struct {
 	*bench
 	r       *rapid.T
-	outside map[string]bool // key ids that somebody changed at xAI
+	outside map[string]bool // key ids that someone changed at xAI
 	acts    int
 }
 

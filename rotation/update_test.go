@@ -170,7 +170,7 @@ func TestNarrowerRights(t *testing.T) {
 	b.check()
 }
 
-// What somebody changes at xAI is told, and set right with key.enforce alone.
+// What someone changes at xAI is told, and set right with key.enforce alone.
 func TestKeyDrift(t *testing.T) {
 	for name, o := range map[string]xaisim.Options{"full API": {}, "guides alone": guidesOnly} {
 		t.Run(name, func(t *testing.T) {
@@ -336,7 +336,7 @@ func TestUpdateWaits(t *testing.T) {
 	b.check()
 }
 
-// A list that does not know of an update yet is taken for no change by somebody else.
+// A list that does not know of an update yet is taken for no change by someone else.
 func TestUpdateIsListedLate(t *testing.T) {
 	b := newBench(t, xaisim.Options{UpdateLag: 90 * time.Second})
 	b.load(keyed(justChat+", qps: 5, enforce: true", quick, targetA))
@@ -350,7 +350,7 @@ func TestUpdateIsListedLate(t *testing.T) {
 	b.lists()
 	b.run(time.Hour)
 	if n := b.sim.Calls()["update"]; n != 2 || b.count(journal.KeyDrifted) > 0 {
-		b.violated("%d updates, %d times told that somebody changed the key", n, b.count(journal.KeyDrifted))
+		b.violated("%d updates, %d times told that someone changed the key", n, b.count(journal.KeyDrifted))
 	}
 	b.granted()
 	b.is(health.OK, "")

@@ -74,7 +74,7 @@ func notUpdated(k *journal.Key) bool {
 	return slices.Contains(parts, string(grant.Rights)) || slices.Contains(parts, string(grant.Limits))
 }
 
-// tellDrift tells, once for each change, that somebody changed a key at xAI. While an update of ours may explain it, nothing is told.
+// tellDrift tells, once for each change, that someone changed a key at xAI. While an update of ours may explain it, nothing is told.
 func tellDrift(r *run, k *journal.Key, v grant.Verdict) {
 	if len(lateUpdates(r, k)) > 0 {
 		return

@@ -45,7 +45,7 @@ func TestWishes(t *testing.T) {
 			ListLag:    rapid.SampledFrom([]time.Duration{0, 20 * time.Second}).Draw(r, "list lag"),
 			DisableLag: rapid.SampledFrom([]time.Duration{0, time.Minute}).Draw(r, "disable lag"),
 		})
-		b.stranger("somebody else's")
+		b.stranger("someone else's")
 		b.limits = rotation.Limits{Watch: 30 * time.Minute}
 		b.exempt["an unknown value"] = true
 		b.observed()

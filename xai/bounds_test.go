@@ -23,7 +23,7 @@ func TestHugeBodies(t *testing.T) {
 	id, value := b.sim.AddKey(team, "k", "api-key:model:*", "api-key:endpoint:*")
 	b.sim.Inject(xaisim.Fault{Kind: xaisim.HugeBody, Count: -1})
 	var before, after runtime.MemStats
-	runtime.GC() // what others left is not counted, nor what nobody holds any more
+	runtime.GC() // what others left is not counted, nor what nothing holds any more
 	runtime.ReadMemStats(&before)
 	errs := b.everyCall(t.Context(), id, value)
 	runtime.GC()

@@ -85,7 +85,7 @@ func managementClass(status int, a refusal) Class {
 
 // otherClass tells the statuses by which a server says that it looked at the request and will have none of it from those
 // that leave open what became of it: 409 and 499, which a gateway makes of "aborted" and "canceled", 407 of a proxy, and
-// whatever nobody has thought of.
+// whatever no one has thought of.
 func otherClass(status int) Class {
 	switch status {
 	case http.StatusBadRequest, http.StatusNotAcceptable, http.StatusGone, http.StatusLengthRequired,
@@ -113,7 +113,7 @@ func commonClass(status int, a refusal) Class {
 	case (status == 404 || status == 405) && !a.json:
 		return ClassRoute
 	case a.html, !a.ours && status == 401, !a.json && !a.empty && status == 403:
-		return ClassUnavailable // somebody between us and xAI speaks
+		return ClassUnavailable // someone between us and xAI speaks
 	case status == 401:
 		return ClassUnauthenticated
 	case status == 403 && a.billing():

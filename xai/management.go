@@ -99,7 +99,7 @@ func (m *Management) created(ctx context.Context, op, path string, send any) (Cr
 	return k, err
 }
 
-// ListKeys returns all keys of the team, over all pages, in no order, each once. It is whole or an error: nobody may
+// ListKeys returns all keys of the team, over all pages, in no order, each once. It is whole or an error: no one may
 // conclude from a half list that a key is gone. Keys made or deleted meanwhile may or may not be in it.
 func (m *Management) ListKeys(ctx context.Context, teamID string) (KeyList, error) {
 	path, err := pathOf(OpList, "/auth/teams/{id}/api-keys", teamID)

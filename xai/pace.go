@@ -84,7 +84,7 @@ func (p *pace) stop(now time.Time) time.Duration {
 }
 
 // note learns from the end of a call that began at begun, and tells the other processes of a 429. ctx is of the call: its
-// end keeps nobody from telling.
+// end keeps nothing from telling.
 func (p *pace) note(ctx context.Context, begun, now time.Time, class Class, err *Error) {
 	if p.noted(begun, now, class, err) && p.share != nil {
 		p.share.slow(ctx, now, err.RetryAfter)

@@ -11,7 +11,7 @@ type SharedPace interface {
 	// Take reserves calls: they may begin after delay, one each 1/rate of a second. A delay above PaceWait reserves
 	// none. An error is no answer: then the process keeps the last rate by itself.
 	Take(ctx context.Context, calls int) (delay time.Duration, rate float64, err error)
-	// Slow says that xAI answered 429: the rate falls for all, and nobody begins before retryAfter is over.
+	// Slow says that xAI answered 429: the rate falls for all, and nothing begins before retryAfter is over.
 	Slow(ctx context.Context, retryAfter time.Duration) error
 }
 
@@ -19,23 +19,23 @@ const (
 	shareBlock  = 150 * time.Millisecond // at most as many calls as the rate allows in this time are taken at once
 	shareLapse  = time.Second            // those not begun by then lapse
 	shareAnswer = time.Second            // how long an answer may take
-	shareDeaf   = 5 * time.Second        // for how long nobody is asked who did not answer
+	shareDeaf   = 5 * time.Second        // for how long no one is asked who did not answer
 )
 
 // share is this process's part of a shared pace. Calls are taken in blocks, so that under load the others' keeper is asked
-// a few times a second, and never while nobody calls. One block at a time: processes that all want more take turns.
+// a few times a second, and never while nothing calls. One block at a time: processes that all want more take turns.
 type share struct {
 	of SharedPace
 
 	mu      sync.Mutex    // guards what follows
 	waiting int           // calls without a place
 	size    int           // calls of the block in hand
-	left    int           // those that nobody has yet
+	left    int           // those that nothing has yet
 	rate    float64       // calls a second
 	begin   time.Time     // of the block
 	end     time.Time     // of the block
-	asked   chan struct{} // closed when the answer is there; nil: nobody asks
-	deaf    time.Time     // nobody is asked before
+	asked   chan struct{} // closed when the answer is there; nil: no one asks
+	deaf    time.Time     // no one is asked before
 }
 
 // wait returns when the caller may begin its call, as pace.wait does. learn hears of each rate that is told.

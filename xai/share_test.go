@@ -217,7 +217,7 @@ func TestSharedPaceComesDown(t *testing.T) {
 	})
 }
 
-// While nobody was slowed, a shared pace costs a call nothing.
+// While nothing was slowed, a shared pace costs a call nothing.
 func TestSharedPaceAtTop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

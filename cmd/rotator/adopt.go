@@ -119,7 +119,7 @@ func (a *cli) asks(in io.Reader) bool {
 	return ok && terminal(f)
 }
 
-// confirm asks on a terminal. Elsewhere nobody can answer, and silence is no.
+// confirm asks on a terminal. Elsewhere no one can answer, and silence is no.
 func (a *cli) confirm(ctx context.Context, in io.Reader, question string) bool {
 	if !a.asks(in) {
 		return false

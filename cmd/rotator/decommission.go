@@ -18,14 +18,14 @@ func (a *cli) decommissionCommand() *cobra.Command {
 		Use:   "decommission [POLICY...]",
 		Short: "End policies: turn their keys off and delete them, without a successor",
 		Long: `Decommission retires the keys of a policy that is no longer wanted, whether it is still in a file or was removed. No
-new rotation will start. Each key is turned off once xAI's usage proves that nobody needs it (retire.require_idle, else 24h), or
+new rotation will start. Each key is turned off once xAI's usage proves that no one needs it (retire.require_idle, else 24h), or
 at once with --accept-outage; it is deleted after the soak. A hold, a freeze, and a target of another policy that holds the key
 keep it as it is. What stays in the policy's own targets is the value of a key that is dead: stores cannot remove it.
 
 It stays wanted through restarts until all keys are gone. rotator abort takes it back, as long as the key was not deleted:
 then the key is turned on again. A policy that is still in a file stays decommissioned until then, or until the file goes.`,
 		Example: `  rotator decommission chat-old --why "the service was shut down"
-  rotator decommission chat-old search-old --accept-outage --why "nobody uses them"
+  rotator decommission chat-old search-old --accept-outage --why "no longer used"
   rotator decommission chat-old --why "shut down" --wait retired --timeout 48h`,
 	}, func(*connection, string) (*follow.Task, error) {
 		switch {
@@ -59,5 +59,5 @@ func decommissioned(row api.StatusRow, toTheEnd bool) (bool, string) {
 	case toTheEnd:
 		return false, ""
 	}
-	return true, "no new rotation will start; its keys are turned off when nobody uses them, and deleted after the soak; `rotator abort " + row.Policy + "` takes that back"
+	return true, "no new rotation will start; its keys are turned off when nothing uses them, and deleted after the soak; `rotator abort " + row.Policy + "` takes that back"
 }

@@ -88,7 +88,7 @@ func (a *cli) configurationHealth() api.HealthRow {
 }
 
 // withoutDaemon are the rows as a command sees them that reads the journal by itself: no daemon answers. That is in order where
-// policies are rotated from time to time, and it is not where nobody has looked at them for two watches.
+// policies are rotated from time to time, and it is not where nothing has looked at them for two watches.
 func withoutDaemon(rows []api.HealthRow) []api.HealthRow {
 	rows = slices.DeleteFunc(rows, func(r api.HealthRow) bool { return r.Kind == api.KindDaemon })
 	row := api.HealthRow{Kind: api.KindDaemon, Health: api.HealthUnknown}

@@ -31,7 +31,7 @@ what you type. Nothing is recorded, and nothing is changed.`,
   rotator identify --fingerprint sha256:0123456789abcdef`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 { // cobra's own refusal would repeat it
-				return usage(errors.New("identify takes a key from standard input only"), "An argument is seen by everybody on this machine: have that key replaced.")
+				return usage(errors.New("identify takes a key from standard input only"), "An argument is seen by everyone on this machine: have that key replaced.")
 			}
 			return nil
 		},

@@ -15,7 +15,7 @@ import (
 
 // checkLive takes a key with the least rights through its whole life at xAI, for one policy of each team, and says of
 // each assumption whether it held. The daemon does it where one runs; the key is deleted whatever happens, also when
-// nobody looks any more.
+// no one looks any more.
 func (a *cli) checkLive(ctx context.Context, json bool) error {
 	f, err := a.setup().ReadFiles()
 	if err != nil {

@@ -102,7 +102,7 @@ func (l leveled) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// terminal reports whether somebody watches what is written to w.
+// terminal reports whether someone watches what is written to w.
 func terminal(w io.Writer) bool {
 	f, ok := fileOf(w)
 	return ok && isatty.IsTerminal(f.Fd())

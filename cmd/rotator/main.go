@@ -29,7 +29,7 @@ import (
 func main() {
 	closeMemory()
 	signal.Ignore(syscall.SIGXFSZ) // a file that may not grow is a write that fails, not the end of the process
-	// Nor is a log that nobody reads any more: it must not take the daemon with it. Programs that this one runs get the
+	// Nor is a log that nothing reads any more: it must not take the daemon with it. Programs that this one runs get the
 	// signal as ever, which they would not were it ignored.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	// The first signal asks to stop; from then on signals act as they do on any program, so the second one kills.
@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case out.failed != nil && (err == nil || errors.Is(err, out.failed)):
 		err = out.failed
 		if errors.Is(err, syscall.EPIPE) {
-			err = failed(errTold, "") // nobody wants to hear more
+			err = failed(errTold, "") // no one wants to hear more
 		}
 	case err != nil && !a.started:
 		err = usage(err, "Usage: "+c.UseLine()+"; `rotator help` lists the commands, `rotator help COMMAND` its flags")

@@ -21,7 +21,7 @@ import (
 type output struct {
 	io.Writer
 	failed   error  // the first failure
-	deserted func() // is called when nobody reads it any more
+	deserted func() // is called when nothing reads it any more
 }
 
 // Write implements io.Writer.

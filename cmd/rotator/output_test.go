@@ -266,7 +266,7 @@ func TestLogOfTheJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := info.Sys().(*syscall.Stat_t)
-	for _, stream := range []string{fmt.Sprintf("%d:%d", at.Dev, at.Ino), "1:1"} { // the other is somebody else's
+	for _, stream := range []string{fmt.Sprintf("%d:%d", at.Dev, at.Ino), "1:1"} { // the other is someone else's
 		log, err := newLogger(f, environment("JOURNAL_STREAM="+stream), "text", "debug", true)
 		if err != nil {
 			t.Fatal(err)

@@ -7,8 +7,8 @@ import (
 	"rotator/internal/app"
 )
 
-// permissions prints the least rights that the configuration and the policies need: of everybody, or of the named store
-// alone; in Kubernetes also to restart these workloads. Nobody is called, and no secret is read.
+// permissions prints the least rights that the configuration and the policies need: of everyone, or of the named store
+// alone; in Kubernetes also to restart these workloads. Nothing is called, and no secret is read.
 func (a *cli) permissions(asJSON bool, store string, restarts []string) error {
 	f, err := a.setup().ReadFiles()
 	if err != nil {

@@ -94,7 +94,7 @@ func (f resolveFlags) request() (api.OrderRequest, error) {
 		r.Decision, r.KeyIDs = string(journal.Ours), []string{f.key}
 		return r, nil
 	case f.despite != "" && f.why == "":
-		return r, usage(errors.New("--despite needs --why"), "Say how you know that nobody reads the key there; it is recorded.")
+		return r, usage(errors.New("--despite needs --why"), "Say how you know that nothing reads the key there; it is recorded.")
 	case f.despite != "":
 		t, err := parseTarget("--despite", f.despite)
 		r.Decision, r.KeyIDs, r.Target = string(journal.Despite), []string{f.key}, t

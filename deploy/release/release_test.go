@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// TestRelease makes a release twice, the second time from another folder, of the version as a tag has it, and by somebody who
+// TestRelease makes a release twice, the second time from another folder, of the version as a tag has it, and by someone who
 // keeps his files to himself: all of it must be the same, to the byte, and say what it is.
 func TestRelease(t *testing.T) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -211,7 +211,7 @@ func TestLicenses(t *testing.T) {
 		"Apache License\n        Version 2.0, January 2004":                               "Apache-2.0",
 		"Mozilla Public License, version 2.0":                                             "MPL-2.0",
 		"Redistribution and use in source and binary forms, … Neither the name of Google": "BSD-3-Clause",
-		"Business Source License 1.1\nLicensor: somebody":                                 "",
+		"Business Source License 1.1\nLicensor: someone":                                  "",
 		"GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007":                             "",
 		"GNU AFFERO GENERAL PUBLIC LICENSE":                                               "",
 		"Server Side Public License":                                                      "",

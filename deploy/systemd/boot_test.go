@@ -136,7 +136,7 @@ func TestDaemonOnSystemd(t *testing.T) {
 		m.Run(t, "rotator", "release", "chat")
 		if _, err := m.Try("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "rotator", "hold", "chat", "--reason", "nobody"); err == nil ||
 			!strings.Contains(err.Error(), "not open to you") {
-			t.Errorf("anybody may give orders: %v", err)
+			t.Errorf("anyone may give orders: %v", err)
 		}
 	})
 	t.Run("reload", func(t *testing.T) {

@@ -1,5 +1,5 @@
 // Package api is how people see the rotator and talk to it: one HTTP API for the commands, and a page, metrics and
-// health for everybody else on this machine.
+// health for everyone else on this machine.
 //
 // [Server.Control] is the whole API. It is served on the unix socket, whose file mode says who may give orders, and by
 // [InProcess] to a command that works without a daemon, so that both take the same path. [Server.Public] only looks:
@@ -81,7 +81,7 @@ type Scheduler interface {
 	Wake()
 	// LastLook is when the journal last answered it.
 	LastLook() time.Time
-	// LastTry is when it last asked the journal, and what stood against an answer: then it acts for nobody.
+	// LastTry is when it last asked the journal, and what stood against an answer: then it acts for no policy.
 	LastTry() (time.Time, error)
 }
 

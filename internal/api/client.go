@@ -23,7 +23,7 @@ const maxAnswer = 256 << 20
 // Client asks a [Server.Control] API. A failure that the API tells is an *[Error].
 type Client struct{ via http.RoundTripper }
 
-// Dial makes a client for the daemon at a unix socket. Nothing is sent yet. When nobody answers there, calls return
+// Dial makes a client for the daemon at a unix socket. Nothing is sent yet. When nothing answers there, calls return
 // [ErrNoDaemon].
 func Dial(socket string) *Client {
 	return &Client{&http.Transport{

@@ -98,7 +98,7 @@ func newDesk(t *testing.T, change ...func(*api.Options)) *desk {
 var reasons = []api.ReasonInfo{
 	{Reason: "overlap", Means: "The successor is live.", Do: "Nothing."},
 	{Reason: "held", Means: "A human holds the policy.", Do: "rotator release POLICY"},
-	{Reason: "drift", Human: true, Means: "Somebody changed a target.", Do: "rotator resolve POLICY"},
+	{Reason: "drift", Human: true, Means: "Someone changed a target.", Do: "rotator resolve POLICY"},
 }
 
 func (d *desk) at(t time.Time) { d.clock.Store(&t) }

@@ -30,7 +30,7 @@ const (
 )
 
 // gate lets few requests of a kind be worked on at a time. The others wait, and are refused (503) after a while. A reader
-// that is slow keeps nobody waiting: an answer is kept in memory, and written after its turn, unless it is large.
+// that is slow keeps no caller waiting: an answer is kept in memory, and written after its turn, unless it is large.
 type gate chan struct{}
 
 func newGate(n int) gate { return make(gate, n) }

@@ -31,7 +31,7 @@ const (
 
 	observeMode = journal.Reason("observe_mode") // why a daemon changes nothing
 
-	// ReasonNotWatched is the reason of a policy that nobody looked at for two watches.
+	// ReasonNotWatched is the reason of a policy that no one looked at for two watches.
 	ReasonNotWatched = string(health.NotWatched)
 
 	HealthUnknown = "unknown" // not asked yet

@@ -43,7 +43,7 @@ func TestHealthOfEverything(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	d.at(noon.Add(2 * time.Hour)) // nobody acted meanwhile
+	d.at(noon.Add(2 * time.Hour)) // no one acted meanwhile
 	look = noon.Add(2 * time.Hour)
 	d.engine.look.Store(&look)
 	got := told()

@@ -23,7 +23,7 @@ const (
 
 // IdentityRow is what is known of a key.
 type IdentityRow struct {
-	KeyID   *string    `json:"key_id"` // null: nobody knows the key
+	KeyID   *string    `json:"key_id"` // null: no one knows the key
 	Name    *string    `json:"name"`
 	Team    *string    `json:"team"` // as the configuration names it
 	Policy  *string    `json:"policy"`

@@ -130,7 +130,7 @@ var (
 	descMgmtKey   = desc("management_key_age_seconds", "How long the management key of a team has been in use here: it is at least as old.", "team")
 	descReloadOK  = desc("config_last_reload_successful", "Whether all that the files said was in force when this process last read them; what was wrong stays as it was.")
 	descReloadAt  = desc("config_last_reload_success_timestamp_seconds", "When this process last read its files and found no problem; 0 when it never did.")
-	descUnlogged  = desc("log_lines_dropped_total", "Lines of this process's log that were never written: nobody read it for a while, or writing failed.")
+	descUnlogged  = desc("log_lines_dropped_total", "Lines of this process's log that were never written: nothing read it for a while, or writing failed.")
 	descSpans     = desc("trace_spans_total", "Spans of traces: sent, dropped for want of room, or failed to be taken by the collector.", "outcome")
 )
 

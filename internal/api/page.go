@@ -18,7 +18,7 @@ import (
 )
 
 const (
-	pagePolicies  = 500 // shown at most, those that need somebody first
+	pagePolicies  = 500 // shown at most, those that need attention first
 	pageRotations = 20
 )
 
@@ -39,7 +39,7 @@ var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"sp
 
 // view is what the page shows.
 type view struct {
-	Style    template.CSS // ours, not anybody's input
+	Style    template.CSS // ours, not anyone's input
 	Version  string
 	Now      time.Time
 	Asleep   string
@@ -64,7 +64,7 @@ type policyView struct {
 	Means    string // what the reason means
 	Do       string // what to do about it
 	TooOld   bool
-	Alarming bool // somebody should look
+	Alarming bool // it needs attention
 }
 
 // page shows where everything stands.
@@ -103,7 +103,7 @@ func (c *Server) page(w http.ResponseWriter, _ *http.Request) {
 	_, _ = out.WriteTo(w) // whoever asked may be gone
 }
 
-// policyViews are the policies, those first that somebody should look at.
+// policyViews are the policies, those that need attention first.
 func (c *Server) policyViews(found []journal.Summary) []policyView {
 	views := make([]policyView, len(found))
 	for i, row := range c.statusRows(found) {
@@ -126,7 +126,7 @@ func (c *Server) policyViews(found []journal.Summary) []policyView {
 	return views
 }
 
-// order puts on top what somebody should look at, then what is held, then what moves.
+// order puts on top what needs attention, then what is held, then what moves.
 func order(v policyView) int {
 	switch {
 	case v.Alarming:

@@ -22,7 +22,7 @@ func self(t *testing.T, said string) string {
 	return who + ", said to be " + said
 }
 
-// TestWhoSpeaks: the record names the user that the kernel knows at the socket; elsewhere it says that nobody knows.
+// TestWhoSpeaks: the record names the user that the kernel knows at the socket; elsewhere it says that no one knows.
 func TestWhoSpeaks(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

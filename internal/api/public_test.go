@@ -111,7 +111,7 @@ func TestPage(t *testing.T) {
 		}
 	}
 	if strings.Index(body, "<b>stuck</b>") > strings.Index(body, "<b>chat-prod</b>") {
-		t.Error("what needs somebody does not stand on top")
+		t.Error("what needs attention is not on top")
 	}
 	if m := regexp.MustCompile(`(?i)<script|javascript:|<(img|link|iframe|form|input|button)|https?://|\son\w+=|style=`).FindString(body); m != "" {
 		t.Errorf("the page holds %q", m)

@@ -79,7 +79,7 @@ type StatusTarget struct {
 const (
 	ChangePending = "pending"       // it is sent
 	ChangeRefused = "refused"       // xAI refused it: the next key has it
-	ChangeDrift   = "drift"         // somebody changed it at xAI, and it stays so
+	ChangeDrift   = "drift"         // someone changed it at xAI, and it stays so
 	ChangeLater   = "next_rotation" // rights that the key keeps until then
 )
 
@@ -166,7 +166,7 @@ type ACLRow struct {
 type PlanRow struct {
 	Policy string     `json:"policy"`
 	Action string     `json:"action"` // rotate, adopt, create, update, promote, disable, delete, leave, wait or warning
-	At     *time.Time `json:"at"`     // null: nobody can say yet
+	At     *time.Time `json:"at"`     // null: no one can say yet
 	KeyID  *string    `json:"key_id"`
 	Target *string    `json:"target"` // store:path#field
 	Detail *string    `json:"detail"`

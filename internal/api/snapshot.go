@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	snapshotAge  = time.Second // a snapshot serves everybody who looks within this time
+	snapshotAge  = time.Second // a snapshot serves everyone who looks within this time
 	recentAge    = 10 * time.Second
 	snapshotWait = 5 * time.Second // how long the journal may take
 )

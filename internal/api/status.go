@@ -147,7 +147,7 @@ func nextRun(s journal.Summary) time.Time {
 	return s.Policy.DueAt
 }
 
-// waitsUntil is when what a policy waits for is over or tried again; the zero time when nobody can say.
+// waitsUntil is when what a policy waits for is over or tried again; the zero time when no one can say.
 func waitsUntil(s journal.Summary, now time.Time) time.Time {
 	if r := inFlight(s); r != nil && !r.CanaryFrom.IsZero() && r.CanaryOver.IsZero() {
 		var live *journal.Key

@@ -58,7 +58,7 @@ var keyLike = regexp.MustCompile(`xai-(token-)?[A-Za-z0-9]{16,}`)
 // keyID is the form of a key's id.
 var keyID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,100}$`)
 
-// checkText refuses words that are too long to show, or that hold a key somebody pasted.
+// checkText refuses words that are too long to show, or that hold a key someone pasted.
 func checkText(texts ...string) error {
 	for _, t := range texts {
 		if len(t) > maxText {
@@ -68,7 +68,7 @@ func checkText(texts ...string) error {
 	return checkNames(texts...)
 }
 
-// checkNames refuses names that hold a key somebody pasted; a target's path may be long.
+// checkNames refuses names that hold a key someone pasted; a target's path may be long.
 func checkNames(names ...string) error {
 	if slices.ContainsFunc(names, keyLike.MatchString) {
 		return usage("a text holds what looks like an API key; it is not recorded")

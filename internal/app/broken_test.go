@@ -152,7 +152,7 @@ func look(t *testing.T, p *Program) (s seen) {
 }
 
 // TestBrokenFiles: each mistake, made while the daemon runs, while it is down, and before it ever ran. It costs what it names,
-// and everybody is told.
+// and everyone is told.
 func TestBrokenFiles(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {

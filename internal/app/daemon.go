@@ -93,7 +93,7 @@ func hangups(ctx context.Context) <-chan os.Signal {
 	return c
 }
 
-// publicTime is how long an answer for everybody on this machine may take until it is read: it comes from a snapshot. To
+// publicTime is how long an answer for everyone on this machine may take until it is read: it comes from a snapshot. To
 // those who may give orders an answer is due when it is there, a check of many stores after minutes.
 const publicTime = time.Minute
 

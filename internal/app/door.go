@@ -46,7 +46,7 @@ func (d *door) Accept() (net.Conn, error) {
 		g := &guest{Conn: c, door: d}
 		victim, in := d.enter(g)
 		if victim != nil {
-			_ = victim.Conn.Close() // nobody waits for what it has to say
+			_ = victim.Conn.Close() // nothing waits for what it has to say
 		}
 		if in {
 			return g, nil

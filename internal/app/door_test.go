@@ -62,7 +62,7 @@ func dialDoor(t *testing.T, address, say string) net.Conn {
 	return c
 }
 
-// TestFullDoor: whoever holds connections open, without a word, with half a request or between two, keeps nobody out.
+// TestFullDoor: whoever holds connections open, without a word, with half a request or between two, keeps no one out.
 func TestFullDoor(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range []string{"http", "https"} {

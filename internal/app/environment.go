@@ -67,7 +67,7 @@ type made struct {
 	reuse  bool // what was made from the same configuration is taken over; else it is made again, and reads its secrets again
 }
 
-// newEnvironment makes stores and clients. Nobody is called yet. known says which id a team had when it was last seen: it
+// newEnvironment makes stores and clients. Nothing is called yet. known says which id a team had when it was last seen: it
 // keeps it. What cannot be made is one of the environment's problems: what was made before goes on in its place, as long as
 // its kind is the same, and else it is not there.
 func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger, before made) *environment {

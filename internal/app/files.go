@@ -9,7 +9,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// Files is what the configuration and the policies say: all that is read from files, and nothing that needs anybody.
+// Files is what the configuration and the policies say: all that is read from files, and nothing that needs a call.
 type Files struct {
 	Config   *config.Config
 	Policies map[string]*policies.Policy

@@ -41,7 +41,7 @@ type Proposal struct {
 	keyID string // "" for an empty target
 }
 
-// Finder makes a finder, which has asked nobody yet.
+// Finder makes a finder, which has not asked anything yet.
 func (s Setup) Finder(ctx context.Context, c *config.Config) (*Finder, error) {
 	h := noHooks()
 	h.agent = s.userAgent()
@@ -110,7 +110,7 @@ func (f *Finder) Visit(ctx context.Context, t policies.Target) error {
 	}
 	i := slices.IndexFunc(f.keys, func(k *foundKey) bool { return k.key.ID == who.KeyID })
 	if i < 0 {
-		return failed(fmt.Errorf("%s holds key %s, which no configured team lists as a key that somebody else made", t, who.KeyID), "It is of another team, or the rotator has it already: see `rotator status`.")
+		return failed(fmt.Errorf("%s holds key %s, which no configured team lists as a key that someone else made", t, who.KeyID), "It is of another team, or the rotator has it already: see `rotator status`.")
 	}
 	f.keys[i].found = true
 	return f.propose(t, f.keys[i])
@@ -136,7 +136,7 @@ func (f *Finder) propose(t policies.Target, k *foundKey) error {
 		p.Policy.Name, p.Policy.Team, p.Policy.Adopt = f.name(k.key.Name), k.team, policies.Adopt{On: true}
 		p.Policy.Key = policies.KeySpec{ACLs: slices.Sorted(slices.Values(k.key.ACLs)), QPS: k.key.QPS, QPM: k.key.QPM, TPM: k.key.TPM}
 	} else if p.Policy.Team = f.environment.names[0]; len(f.environment.names) > 1 {
-		return usage(fmt.Errorf("%s is empty, and there are several teams", t), "Write the policy by hand: nobody but you knows which team it is for.")
+		return usage(fmt.Errorf("%s is empty, and there are several teams", t), "Write the policy by hand: only you know which team it is for.")
 	}
 	f.proposals = append(f.proposals, p)
 	return nil

@@ -70,7 +70,7 @@ func webURL(c *config.Config, l net.Listener) string {
 }
 
 // listenSocket opens the socket for its owner alone, and for group when one is named. A file that a dead daemon left is
-// replaced; one at which somebody answers is not.
+// replaced; one at which someone answers is not.
 func listenSocket(path, group string) (net.Listener, error) {
 	const do = "`socket` in the configuration must be a path in a folder that the daemon may write, used by no other daemon."
 	gid, err := groupID(group)
@@ -108,7 +108,7 @@ func listenSocket(path, group string) (net.Listener, error) {
 	return l, nil
 }
 
-// removeStale removes a socket at which nobody answers.
+// removeStale removes a socket at which nothing answers.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, os.ErrNotExist) {

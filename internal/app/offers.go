@@ -23,12 +23,12 @@ var without = map[string]struct{ means, do string }{
 	"GET /audit/teams/{id}/events":      {"nothing", ""},
 }
 
-// checkOffers tells which calls xAI does not offer to the team, one line each. It asks for those that nobody may have asked
+// checkOffers tells which calls xAI does not offer to the team, one line each. It asks for those that nothing may have asked
 // for yet, and changes nothing.
 func checkOffers(ctx context.Context, t *team, id string) (rows []api.CheckRow) {
 	now := time.Now()
 	_, _ = t.speaker.management.Usage(ctx, id, xai.UsageQuery{From: now.Add(-time.Hour), To: now})
-	// A value that is nobody's key: the answer is that it is none, or that there is no such address.
+	// A value that is no one's key: the answer is that it is none, or that there is no such address.
 	_, _ = t.probe.WhoAmI(ctx, secret.New("xai-"+strings.Repeat("0", 80)))
 	for _, call := range slices.Concat(t.speaker.management.NotOffered(), t.probe.NotOffered()) {
 		detail, do := "xAI does not offer "+call, ""

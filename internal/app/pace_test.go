@@ -17,7 +17,7 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// paced is a team as a replica of its own sees it: with a journal and clients that nobody else uses.
+// paced is a team as a replica of its own sees it: with a journal and clients that nothing else uses.
 func (s *scenery) paced(pacer journal.Pacer) rotation.Team {
 	s.t.Helper()
 	h := noHooks()

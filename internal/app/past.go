@@ -15,7 +15,7 @@ type past struct {
 	open func(context.Context) (journal.Journal, error)
 
 	mu     sync.Mutex
-	opened journal.Journal // guarded by mu; nil: nobody asked yet
+	opened journal.Journal // guarded by mu; nil: no one asked yet
 }
 
 var _ api.Past = (*past)(nil)
@@ -59,7 +59,7 @@ func (p *past) Summaries(ctx context.Context, policies ...string) ([]journal.Sum
 	return j.Summaries(ctx, policies...)
 }
 
-// close closes what was opened. Nobody asks any more.
+// close closes what was opened. No one asks any more.
 func (p *past) close() error {
 	if p == nil {
 		return nil

@@ -21,8 +21,8 @@ type Rights struct {
 	Document string   `json:"document"`
 }
 
-// Permissions are the least rights that the configuration and the policies need: of everybody, or in the named store alone; in
-// Kubernetes also to restart these workloads, each NAMESPACE/KIND/NAME. Nobody is called, and no secret is read. They are sorted
+// Permissions are the least rights that the configuration and the policies need: of everyone, or in the named store alone; in
+// Kubernetes also to restart these workloads, each NAMESPACE/KIND/NAME. Nothing is called, and no secret is read. They are sorted
 // by store, and those for xAI come first.
 func (f Files) Permissions(only string, restarts []string) (rows []Rights, err error) {
 	targets := map[string][]stores.Target{} // store → its targets

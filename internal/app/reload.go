@@ -17,9 +17,9 @@ import (
 
 // refreshing is how files are read again.
 type refreshing struct {
-	fresh  bool // all stores and teams are made again, and so read their secrets again
+	fresh bool // all stores and teams are made again, and so read their secrets again
 	aloud bool // the same problems as before are logged again
-	quiet bool // nobody asked for it: that it went well is no news
+	quiet bool // no one asked for it: that it went well is no news
 }
 
 // refresh reads configuration and policies again, and makes stores and teams of what changed. Its error is what is wrong, as

@@ -20,7 +20,7 @@ const (
 
 // afterPause runs a daemon that a service manager starts again and again, after a pause when its last starts failed: none after
 // one, 4 s after two, and twice as long after each further one. Counted is in $RUNTIME_DIRECTORY, which systemd keeps from
-// one run to the next; where nobody keeps one, who starts it again has a pause of his own. systemd itself can wait longer
+// one run to the next; where nothing keeps one, whatever restarts it has a pause of its own. systemd itself can wait longer
 // each time from version 254 on, but counts every restart of a service's life: the ninth in a year would wait as long as the
 // ninth in a minute.
 func (s Setup) afterPause(ctx context.Context, run func(context.Context) error) error {

@@ -24,7 +24,7 @@ type keeper interface {
 // observer hears of each call to a store: its context, the store's name, the call, and how it ended.
 type observer func(ctx context.Context, store, op, outcome string, took time.Duration)
 
-// newStore makes the store that the configuration describes. Nobody is called yet.
+// newStore makes the store that the configuration describes. Nothing is called yet.
 func newStore(ctx context.Context, name string, c config.Store, log *slog.Logger) (stores.Store, error) {
 	switch {
 	case c.Vault != nil:

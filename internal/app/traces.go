@@ -16,7 +16,7 @@ import (
 // that a stop may take.
 const flushTraces = 3 * time.Second
 
-// newTraces makes the traces that the configuration asks for, or nil. Nobody is called yet.
+// newTraces makes the traces that the configuration asks for, or nil. Nothing is called yet.
 func newTraces(c *config.Traces, version, instance string, log *slog.Logger) (*traces.Traces, error) {
 	if c == nil {
 		return nil, nil

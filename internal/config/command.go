@@ -159,7 +159,7 @@ func (c *Command) run(ctx context.Context) (secret.Text, error) {
 	defer cancel()
 	out := limited{left: maxSecret}
 	run := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
-	run.Stdout, run.Env, run.Dir = &out, c.environment(), "/" // it finds nothing in a working directory of anybody's
+	run.Stdout, run.Env, run.Dir = &out, c.environment(), "/" // it finds nothing in a working directory of anyone's
 	run.WaitDelay = time.Second                               // its children may outlive it with its output open
 	switch err := run.Run(); {
 	case ctx.Err() != nil:

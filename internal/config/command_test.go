@@ -83,7 +83,7 @@ func TestRefusedPassword(t *testing.T) {
 		want    string
 	}{
 		{0, secret.Text{}, "1"},
-		{time.Second, first, "1"}, // a server that takes nothing keeps nobody busy
+		{time.Second, first, "1"}, // a server that takes nothing keeps nothing busy
 		{commandAgain - time.Second, secret.Text{}, "2"},
 		{commandAgain, first, "2"}, // of a login that took long: this answer is another one
 		{0, secret.New("postgres://u@h/d?password=2"), "3"},

@@ -2,7 +2,7 @@
 //
 // No secret stands in the file: where one is needed it says where to read it (see [Reference]). [Load] decodes strictly
 // and returns either a whole configuration or every problem at once, each with its line, what is wrong and what would
-// be right. A problem never quotes a value that could be a secret somebody pasted into the wrong place.
+// be right. A problem never quotes a value that could be a secret someone pasted into the wrong place.
 //
 // Paths that are not absolute are taken from the folder that the file lies in, so that the commands mean the same place
 // wherever they are typed.

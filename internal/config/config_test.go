@@ -237,14 +237,14 @@ func TestReferences(t *testing.T) {
 		{ref: "env:INNER", err: "read secret env:INNER: it has a line break at byte 4"},
 		{ref: "credential:inner", err: "read secret credential:inner: it has a line break at byte 4"},
 		{ref: "file:crlf", want: "s3cret"},
-		{ref: "file:readable", want: "s3cret", warn: "everybody"},
+		{ref: "file:readable", want: "s3cret", warn: "everyone"},
 		{ref: "file:group", want: "s3cret"},
 		{ref: "file:writable", err: "lets others write it"},
 		{ref: "file:empty", err: "nothing but white space"},
 		{ref: "file:large", err: "larger than 64 KiB"},
 		{ref: "file:missing", err: "no such file"},
 		{ref: "file:.", err: "not a file"},
-		{ref: "file:pipe", err: "not a file"}, // that nobody writes to: to wait for it could last forever
+		{ref: "file:pipe", err: "not a file"}, // that nothing writes to: to wait for it could last forever
 		{ref: "credential:newline", want: "s3cret"},
 		{ref: "credential:missing", err: "no such file"},
 	} {

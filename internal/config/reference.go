@@ -136,7 +136,7 @@ func readFile(path string) (text, warning string, err error) {
 	case mode.Perm()&0o022 != 0:
 		return "", "", fmt.Errorf("its mode %04o lets others write it; chmod 0600", mode.Perm())
 	case mode.Perm()&0o004 != 0:
-		warning = fmt.Sprintf("everybody on this machine may read it (mode %04o); chmod 0600", mode.Perm())
+		warning = fmt.Sprintf("everyone on this machine may read it (mode %04o); chmod 0600", mode.Perm())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	if err != nil {

@@ -20,7 +20,7 @@ import (
 // What a rotation costs, as ratios within one run: xAI simulated with 20 ms a call and 0.5 to 1.5 s until a cluster knows
 // a key, Vault's own server core beside it on the same machine.
 //
-// U is the part of a rotation that nobody can do without: the time until the last cluster knows the key, and the calls
+// U is the part of a rotation that nothing can do without: the time until the last cluster knows the key, and the calls
 // that must follow each other, at what such a call takes on this machine while nothing else goes on. Of xAI: the create,
 // the answer that the key is known, three of the key itself, and a chat with what is staged and with what is promoted.
 // Of Vault: read, stage, read staged, read and write to promote, read back, discard.

@@ -84,7 +84,7 @@ func blocks(t *testing.T, page string) (all []block) {
 	return all
 }
 
-// reader is somebody who follows the page on a machine of his own, of which dir is the root.
+// reader is someone who follows the page on a machine of his own, of which dir is the root.
 type reader struct {
 	*parts
 	t      *testing.T

@@ -137,7 +137,7 @@ func (f *fleet) unsettled(t testing.TB) (n int) {
 	return n
 }
 
-// leftOver counts the keys of a policy besides its live one, its changes of which nobody knows what became, and what is
+// leftOver counts the keys of a policy besides its live one, its changes of which no one knows what became, and what is
 // staged.
 func leftOver(rec *journal.Record) (n int) {
 	for _, e := range rec.Effects {

@@ -185,7 +185,7 @@ func fields(t testing.TB, doc string) map[string]any {
 // patience is longer than a slow and busy machine needs for anything.
 const patience = 10 * time.Minute
 
-// eventually waits until done holds. Other processes and servers tell nobody that they have changed: it looks.
+// eventually waits until done holds. Other processes and servers do not announce their changes: it polls.
 func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -16,7 +16,7 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// TestNobodyReadsTheLog: standard output and standard error are a pipe that nobody reads and that is full before the daemon
+// TestNobodyReadsTheLog: standard output and standard error are a pipe that nothing reads and that is full before the daemon
 // starts. Rotations go on, the daemon is healthy and stops in time; whoever reads at last gets the log.
 func TestNobodyReadsTheLog(t *testing.T) {
 	t.Parallel()
@@ -103,7 +103,7 @@ func unread(t *testing.T, format string) {
 	}
 }
 
-// TestStopsUnread: a daemon whose log nobody reads ends in time.
+// TestStopsUnread: a daemon whose log nothing reads ends in time.
 func TestStopsUnread(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, xaisim.Options{})

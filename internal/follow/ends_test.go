@@ -63,7 +63,7 @@ func TestOldStatus(t *testing.T) {
 	}
 }
 
-// A decommission that somebody else took back ends: it never reaches its goal.
+// A decommission that someone else took back ends: it never reaches its goal.
 func TestDecommissionTakenBack(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -54,7 +54,7 @@ type follower struct {
 	Options
 	tasks []*Task
 	after int64     // the last event that was told
-	away  time.Time // since when nobody can say how far the tasks are
+	away  time.Time // since when no one can say how far the tasks are
 }
 
 // Run gives the tasks' orders and follows them until all are over, ctx ends, or the time is over. Refusals are shown first,
@@ -260,7 +260,7 @@ func (f *follower) lastNews(ctx context.Context) error {
 	return err
 }
 
-// part says of tasks that nobody follows any more what becomes of them. late: their time is over; cause: they can no longer be
+// part says of tasks that no one follows any more what becomes of them. late: their time is over; cause: they can no longer be
 // seen.
 func (f *follower) part(ctx context.Context, late bool, cause error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastLook)

@@ -16,7 +16,7 @@ const (
 	Failed         = "failed"          // it could not be given, or its rotation ended elsewhere
 	ActionRequired = "action_required" // the policy waits for a human; what was asked for stays wanted
 	Held           = "held"            // a human holds the policy; what was asked for stays wanted
-	StillWanted    = "still_wanted"    // nobody looks any more; what was asked for stays wanted
+	StillWanted    = "still_wanted"    // no one looks any more; what was asked for stays wanted
 )
 
 // Row says what became of one task.

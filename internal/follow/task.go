@@ -32,7 +32,7 @@ type Task struct {
 	Seen func(api.StatusRow) (reached bool, done string)
 	// Withdraws: the order may also take back a decommission, and has then reached its goal.
 	Withdraws bool
-	// Wants says in words what stays wanted when nobody looks any more.
+	// Wants says in words what stays wanted when no one looks any more.
 	Wants string
 
 	// Key is the key that the order speaks of, for the row.
@@ -54,7 +54,7 @@ type Task struct {
 	key       string // that the rotation made live
 	over      bool
 	refused   bool
-	left      bool // nobody looks any more, and it was not over
+	left      bool // no one looks any more, and it was not over
 	err       error
 }
 
@@ -225,7 +225,7 @@ func (t *Task) human(now time.Time) {
 	}
 }
 
-// leave ends a task that was not over when nobody looked any more.
+// leave ends a task that was not over when no one looked any more.
 func (t *Task) leave(why string, cause error, alone bool) {
 	t.left = true
 	who := "the daemon goes on"

@@ -207,7 +207,7 @@ func packages(t *testing.T) []pkg {
 func TestOneGate(t *testing.T) {
 	t.Parallel()
 	const behindTheGate, ofNobodysKey = "rotation/destroy.go", "rotation/rehearse.go"
-	// calls.go passes them on, engine.go declares them, switches.go turns keys on, update.go changes what they may do, and nobody
+	// calls.go passes them on, engine.go declares them, switches.go turns keys on, update.go changes what they may do, and nothing
 	// uses the key of rehearse.go.
 	const neverOff = "rotation/update.go"
 	allowed := []string{behindTheGate, ofNobodysKey, neverOff, "rotation/calls.go", "rotation/engine.go", "rotation/switches.go"}

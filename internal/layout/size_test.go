@@ -74,7 +74,7 @@ func receiver(e ast.Expr) string {
 
 // TestInterfaces: an interface stands where it is used, and has at most five methods of its own. One that needs more is made of
 // smaller ones, each of which a reader and a test understand alone. The journal's contract is the exception: its databases have
-// all of it, and nobody uses it whole.
+// all of it, and nothing uses it whole.
 func TestInterfaces(t *testing.T) {
 	t.Parallel()
 	const most = 5

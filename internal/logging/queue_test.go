@@ -16,10 +16,10 @@ import (
 	"rotator/internal/logging"
 )
 
-// reader is a writer that takes lines only while somebody reads.
+// reader is a writer that takes lines only while someone reads.
 type reader struct {
 	mu     sync.Mutex
-	gate   chan struct{} // closed while somebody reads
+	gate   chan struct{} // closed while someone reads
 	err    error         // what a write fails with
 	part   int           // how many bytes a failing write takes
 	writes int
@@ -54,7 +54,7 @@ func open() chan struct{} { c := make(chan struct{}); close(c); return c }
 
 func notice(n uint64) []byte { return fmt.Appendf(nil, "dropped %d\n", n) }
 
-// TestWrittenAtOnce: as long as somebody reads, a line has been written when the call returns.
+// TestWrittenAtOnce: as long as someone reads, a line has been written when the call returns.
 func TestWrittenAtOnce(t *testing.T) {
 	t.Parallel()
 	r := &reader{gate: open()}
@@ -78,7 +78,6 @@ func TestWrittenAtOnce(t *testing.T) {
 	}
 }
 
-// TestNobodyReads: who logs is kept for one moment, once; what is kept is bounded by lines and by bytes; and what was dropped
 // TestNothingWritten: an empty write is no line, and no notice of lines that were dropped.
 func TestNothingWritten(t *testing.T) {
 	t.Parallel()
@@ -92,7 +91,8 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// is told in its place when somebody reads again.
+// TestNobodyReads: who logs is kept for one moment, once; what is kept is bounded by lines and by bytes; and what was dropped
+// is told in its place when someone reads again.
 func TestNobodyReads(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]logging.Options{"lines": {Lines: 3}, "bytes": {Bytes: 20}} {
@@ -153,7 +153,7 @@ func TestWaitsAgain(t *testing.T) {
 	})
 }
 
-// TestEndsInTime: at the end nobody waits for a reader who never comes.
+// TestEndsInTime: at the end nothing waits for a reader who never comes.
 func TestEndsInTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -216,7 +216,7 @@ func TestWouldBlock(t *testing.T) {
 	})
 }
 
-// TestPipe: a pipe that is full blocks nobody, and gives everything that was kept when it is read.
+// TestPipe: a pipe that is full blocks nothing, and gives everything that was kept when it is read.
 func TestPipe(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()

@@ -28,7 +28,7 @@ const (
 	hookKey = "canary-signing-key"
 )
 
-// ledger is a journal of events. It fails the test when a cursor goes back, or when somebody moves one out of turn.
+// ledger is a journal of events. It fails the test when a cursor goes back, or when someone moves one out of turn.
 type ledger struct {
 	t      *testing.T
 	mu     sync.Mutex

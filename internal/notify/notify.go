@@ -7,7 +7,7 @@
 // event it delivered, and moves it only after the receiver answered with 2xx. A crash between the two delivers that
 // event once more, so a receiver drops what bears an id and a time that it has seen (a journal that was restored from a
 // backup gives new events the ids that were lost with it). A way out that is new to a journal begins with the events of the
-// last 24 hours: nobody wants to be woken for what happened a year ago. A receiver that is down is tried again for
+// last 24 hours: no one wants to be woken for what happened a year ago. A receiver that is down is tried again for
 // ever, at a capped pace, and holds up nothing but its own events: rotation never waits for a notification. Replicas
 // that share a journal take turns; one at a time delivers.
 //
@@ -76,7 +76,7 @@ type Options struct {
 	Source string
 	Log    *slog.Logger
 	// Observe is told how many tries in a row failed on a way out ("webhook" or "log"): 0 when Run begins and when one
-	// went well after others that did not; nil is nobody.
+	// went well after others that did not; nil: no one.
 	Observe func(sink string, failures int)
 	// Transport carries requests to the webhook; nil is one of its own.
 	Transport http.RoundTripper

@@ -130,7 +130,7 @@ func (o *out) cursor(ctx context.Context) (int64, error) {
 	return id, nil
 }
 
-// begin passes over what is no news to anybody any more. The cursor is saved also where it is 0: from now on all is
+// begin passes over what is no news to anyone any more. The cursor is saved also where it is 0: from now on all is
 // delivered, however long the receiver is down.
 func (o *out) begin(ctx context.Context) (cursor int64, err error) {
 	for news := false; !news; {

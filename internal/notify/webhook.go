@@ -57,7 +57,7 @@ func newWebhookSink(o Options) *webhookSink {
 	}
 	return &webhookSink{Webhook: *o.Webhook, source: o.Source, now: o.Now, client: &http.Client{
 		Transport: by,
-		// A redirect would carry the message, and its signature, to a place that nobody configured.
+		// A redirect would carry the message, and its signature, to a place that no one configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -86,7 +86,7 @@ func (s *webhookSink) send(ctx context.Context, e journal.Event) error {
 	if err != nil {
 		return errors.New(unreached(err))
 	}
-	_ = a.Body.Close() // what it says is nobody's business
+	_ = a.Body.Close() // what it says is no one's business
 	if a.StatusCode < 200 || a.StatusCode > 299 {
 		return fmt.Errorf("the receiver answered with status %d", a.StatusCode)
 	}

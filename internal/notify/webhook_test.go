@@ -24,7 +24,7 @@ func site(t *testing.T) (http.Handler, chan struct{}) {
 		body, _ := io.ReadAll(r.Body)
 		check.verify(r.Header, body)
 		hits <- struct{}{}
-		_, _ = w.Write(make([]byte, 10<<20)) // nobody reads it
+		_, _ = w.Write(make([]byte, 10<<20)) // nothing reads it
 	})
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/hook", http.StatusTemporaryRedirect)

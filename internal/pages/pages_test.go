@@ -73,7 +73,7 @@ func TestPart(t *testing.T) {
 	}
 }
 
-// TestSaysNothing: a key that nobody documents is a failure.
+// TestSaysNothing: a key that no one documents is a failure.
 func TestSaysNothing(t *testing.T) {
 	t.Parallel()
 	f := &failing{TB: t}

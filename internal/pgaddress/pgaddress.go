@@ -205,7 +205,7 @@ func Check(address string) []Finding {
 }
 
 // Fallback is what is wrong with the sslmodes prefer and allow where the server is not on this machine.
-const Fallback = "prefer and allow fall back to a connection in clear, which anybody on the way can bring about; " +
+const Fallback = "prefer and allow fall back to a connection in clear, which anyone on the network path can bring about; " +
 	"use sslmode=verify-full, or say sslmode=disable where the network protects the connection"
 
 // Local reports whether a host is this machine by its own words: the folder of a socket, or loopback.

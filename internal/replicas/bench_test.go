@@ -30,7 +30,7 @@ func BenchmarkTakeover(b *testing.B) {
 		sum, worst := 0.0, 0.0
 		for range kills {
 			var r *replica
-			eventually(b, "somebody owns the policy", func() bool { r = c.owner(); return r != nil })
+			eventually(b, "someone owns the policy", func() bool { r = c.owner(); return r != nil })
 			time.Sleep(rand.N(c.lease / 3))
 			epoch := c.epoch()
 			r.kill()
@@ -89,7 +89,7 @@ func BenchmarkStatements(b *testing.B) {
 
 		before = c.statements()
 		r.must(append([]string{"rotate", "--wait", "none"}, c.names...)...)
-		const while = 20 * time.Second // nobody asks meanwhile: to ask would be counted
+		const while = 20 * time.Second // no one asks meanwhile: to ask would be counted
 		time.Sleep(while)
 		busy := float64(c.statements()-before) - each*while.Seconds()
 		rest()

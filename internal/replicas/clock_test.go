@@ -16,7 +16,7 @@ func (r *replica) set(ahead time.Duration) {
 }
 
 // TestClocks: the database's clock jumps while owners hold leases by it, and so do the replicas', which never agree. The
-// rotations go on, nobody ends, and nothing is lost. A clock that goes back lets what is due wait for as long.
+// rotations go on, no process ends, and nothing is lost. A clock that goes back lets what is due wait for as long.
 func TestClocks(t *testing.T) {
 	t.Parallel()
 	const apart = 3 * 24 * time.Hour // of this machine's clock: one replica before it, the other after

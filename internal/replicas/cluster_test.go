@@ -271,7 +271,7 @@ func (r *replica) pid() int {
 
 func (r *replica) client() *api.Client { return api.Dial(r.path(r.name("replica") + ".sock")) }
 
-// owner finds the replica that holds a policy's claim now, nil when nobody does or the database does not answer.
+// owner finds the replica that holds a policy's claim now, nil when none does or the database does not answer.
 func (c *cluster) owner() *replica {
 	c.Helper()
 	var owner string
@@ -342,7 +342,7 @@ func eventually(t testing.TB, what string, done func() bool) {
 	within(t, 10*time.Minute, what, done)
 }
 
-// within waits until done holds. Other processes tell nobody that they have changed: it looks.
+// within waits until done holds. Other processes do not announce their changes: it polls.
 func within(t testing.TB, limit time.Duration, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)

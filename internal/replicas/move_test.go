@@ -13,7 +13,7 @@ import (
 )
 
 // TestMove: a daemon on SQLite is stopped, its journal copied to PostgreSQL, and replicas go on where it stood, while
-// consumers use their keys. A copy is refused while anybody has either journal. Then it goes back the same way.
+// consumers use their keys. A copy is refused while anyone has either journal. Then it goes back the same way.
 func TestMove(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, 4)

@@ -15,8 +15,8 @@ import (
 // nemesis harms replicas, above all the one that holds a rotation, and the database.
 type nemesis struct {
 	*cluster
-	users *consumers
-	rng   *rand.Rand
+	users   *consumers
+	rng     *rand.Rand
 	repairs []repair // in no order
 
 	counted sync.Mutex
@@ -77,7 +77,7 @@ func (n *nemesis) rage(d time.Duration, hit func() bool) {
 	}
 	for now := time.Now(); now.Before(end) || !hit(); now = time.Now() {
 		if now.After(late) {
-			n.Fatal("nobody found that his claim was lost, or nothing became live: the nemesis hit nobody, or everybody")
+			n.Fatal("nobody found that his claim was lost, or nothing became live: the nemesis hit nobody, or everyone")
 		}
 		n.undo(now)
 		if len(crashes) > 0 && now.After(crashes[0]) {
@@ -122,7 +122,7 @@ func (n *nemesis) undo(now time.Time) {
 }
 
 // harm does one thing to a replica for longer than its lease. What is done to a create is done in its middle: the
-// request is on its way, and nobody can tell whether it will have its effect.
+// request is on its way, and no one can tell whether it will have its effect.
 func (n *nemesis) harm(r *replica, now time.Time) {
 	kinds := []string{"kill", "freeze", "cut", "silence", "delay", "create killed", "create frozen", "create delayed",
 		"replica's clock", "database's clock"}

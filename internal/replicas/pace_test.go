@@ -115,7 +115,7 @@ func TestPaceOfProcesses(t *testing.T) {
 		}
 	}
 
-	// They have more to do than they may, so that nobody is silent by chance. Calls that others had taken already may
+	// They have more to do than they may, so that no replica is silent by chance. Calls that others had taken already may
 	// still begin within a second, and one whose database is slow for a second goes on by itself for a while.
 	for tries := 1; ; tries++ {
 		silence := c.longestSilence()

@@ -103,7 +103,7 @@ func (c *cluster) changes() string {
 }
 
 // suffer lets all replicas meet a trouble while they rotate, of which their logs then say so much. They say that they are
-// not ready, and when their leases are over nobody changes anything outside; when it ends, they go on by themselves.
+// not ready, and when their leases are over nothing changes anything outside; when it ends, they go on by themselves.
 func (c *cluster) suffer(trouble, logged string, begin, end func()) {
 	c.Helper()
 	said := c.said(logged)
@@ -115,7 +115,7 @@ func (c *cluster) suffer(trouble, logged string, begin, end func()) {
 	before := c.changes()
 	time.Sleep(2 * c.lease)
 	if after := c.changes(); after != before {
-		c.Errorf("%s: somebody acts without a lease: before\n%s\nand after\n%s", trouble, before, after)
+		c.Errorf("%s: someone acts without a lease: before\n%s\nand after\n%s", trouble, before, after)
 	}
 	if c.said(logged) == said {
 		c.Errorf("%s: nobody met it: no log says %q", trouble, logged)

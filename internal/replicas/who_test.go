@@ -30,7 +30,7 @@ func of(pid int, rows []api.ReplicaRow) *api.ReplicaRow {
 	return &rows[i]
 }
 
-// hands says which replica has the policy in hand, as r tells it; "" nobody.
+// hands says which replica has the policy in hand, as r tells it; "": no one.
 func (r *replica) hands(policy string) string {
 	r.Helper()
 	rows, err := r.client().Status(r.Context(), policy)
@@ -48,7 +48,7 @@ func (r *replica) hands(policy string) string {
 func TestWhoHoldsWhat(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 3, 1)
-	c.lease = 10 * time.Second // nobody loses one to a machine that is busy
+	c.lease = 10 * time.Second // no replica loses one because the machine is busy
 	c.complain()
 	c.schedule(720 * time.Hour)
 	for _, r := range c.replicas {

@@ -13,7 +13,7 @@ const byteOrderMark = "\uFEFF"
 
 // FromLine makes a Text of a credential as files, variables and programs hold it: one line of UTF-8, without the byte-order mark
 // before it and the white space around it. Anything else in it that is no printable character or space is refused: a
-// credential with a line break in it would be refused far away, for a reason that nobody sees. The error says which
+// credential with a line break in it would be refused far away, for a reason that no one sees. The error says which
 // character is where, counted in bytes from 1, and never the content.
 func FromLine(raw string) (Text, error) { return from(raw, false) }
 

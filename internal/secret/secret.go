@@ -96,7 +96,7 @@ func (t *Text) UnmarshalJSON(b []byte) error {
 
 // Fingerprint identifies a secret without holding it. It is written to the journal and shown to people, so it must not
 // help to guess the secret: a long text (an API key has 84 characters) is named by 64 bits of its SHA-256, a short one
-// (a password that somebody left in a target) by 16 bits only, enough to see a change and too few to test guesses.
+// (a password that someone left in a target) by 16 bits only, enough to see a change and too few to test guesses.
 type Fingerprint string
 
 // longEnough is the length in bytes from which a text is taken as too random to guess.

@@ -67,7 +67,7 @@ func TestOneTrace(t *testing.T) {
 		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // the rotation began in this step
 	})
 	step(first, traces.Step{Policy: "chat"}, traces.Step{Policy: "chat"}, func(ctx context.Context) { // as it is most of the time
-		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // of a policy at rest: nobody's
+		first.Call(ctx, "vault", "current", "ok", time.Millisecond) // of a policy at rest: no one's
 	})
 	step(first, traces.Step{Policy: "chat", Rotation: rotation, State: "planned"},
 		traces.Step{Policy: "chat", Rotation: rotation, State: "planned", After: "planned", Reason: "store_unavailable", Outcome: "failed"},
@@ -154,8 +154,8 @@ func flood(tr *traces.Traces, n int) time.Duration {
 	return time.Since(begun)
 }
 
-// TestCollectorThatHangs: spans beyond the queue are dropped and counted, nobody waits, and a stop ends when it must. Time
-// is that of a bubble: it passes only while everybody waits.
+// TestCollectorThatHangs: spans beyond the queue are dropped and counted, nothing waits, and a stop ends when it must. Time
+// is that of a bubble: it passes only while everyone waits.
 func TestCollectorThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int64

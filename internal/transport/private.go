@@ -17,7 +17,7 @@ var (
 )
 
 // Address checks the address of a server, for every client there is: xAI, stores, the webhook and traces. It is an absolute
-// URL without user, query and fragment, and nobody on a network can listen in (see Private). The error completes a sentence
+// URL without user, query and fragment, and nothing on a network can listen in (see Private). The error completes a sentence
 // that begins with what the address is for.
 func Address(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
@@ -46,7 +46,7 @@ func Endpoint(address string) (*url.URL, error) {
 	return u, nil
 }
 
-// Private reports whether nobody on a network can listen in on what is sent to u: https, or http to this machine. Keys and
+// Private reports whether nothing on a network can listen in on what is sent to u: https, or http to this machine. Keys and
 // tokens go nowhere else.
 func Private(u *url.URL) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname())

@@ -32,7 +32,7 @@ func New() *http.Transport {
 }
 
 // Harden has a transport find out about connections that died without a word: all calls share one HTTP/2 connection, and
-// none of them closes it when its time is out. A proxy that lets nobody through becomes a *net.OpError of "proxyconnect",
+// none of them closes it when its time is out. A proxy that lets nothing through becomes a *net.OpError of "proxyconnect",
 // like one that cannot be reached: the request was certainly not sent.
 func Harden(t *http.Transport) {
 	t.HTTP2 = &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: silence}

@@ -1,15 +1,15 @@
 // Package trust says whether others than root and this process's user may change a file.
 //
-// A program of root that reads a file of somebody else does what that user says. So a configuration, a policy and a program
-// that a configuration names are used only where nobody else can write them, or put another file in their place: the file
+// A program of root that reads a file of someone else does what that user says. So a configuration, a policy and a program
+// that a configuration names are used only where no other user can write them, or put another file in their place: the file
 // and every folder on the way to it belong to root or to this process's user, and neither a group nor everyone may write
 // them. A group that has one member only, this process's user, is no group in this sense: where each user has a group of the
 // same name, files are often made writable for it (umask 0002). An access control list shows as the rights of the group, and
 // names others; with one, no group is taken for a user's own. In a folder with the sticky bit, such as /tmp, everyone may
-// make files, but nobody can replace a file of another user: what lies in it only has to have the right owner. Links are
+// make files, but no one can replace a file of another user: what lies in it only has to have the right owner. Links are
 // followed one by one, and the way that each leads is looked at too.
 //
-// One exception: a folder on a read-only mount may belong to anybody, since nobody writes through that mount. A volume of
+// One exception: a folder on a read-only mount may belong to anyone, since nothing writes through that mount. A volume of
 // Kubernetes that is made from a ConfigMap is such a folder (mode 0777). A mount that is the root folder's own does not
 // count: under systemd's ProtectSystem=strict all is read-only to the service, and only to the service.
 package trust
@@ -83,7 +83,7 @@ func (e *Error) Error() string { return e.What + "; fix it with: " + e.Fix }
 // maxLinks is how many links are followed on one way, as the system does.
 const maxLinks = 40
 
-// Check returns nil where nobody but root and this process's user can change what path leads to. An [*Error] says who can;
+// Check returns nil where only root and this process's user can change what path leads to. An [*Error] says who can;
 // any other error is the system's, such as fs.ErrNotExist.
 func (g Guard) Check(path string) error {
 	_, err := g.Resolve(path)
@@ -148,7 +148,7 @@ func (g Guard) Resolve(path string) (string, error) {
 	return at, nil
 }
 
-// Folder is Resolve for a folder that is read as a whole: there nobody else may make files either, sticky bit or not.
+// Folder is Resolve for a folder that is read as a whole: there no one else may create files either, sticky bit or not.
 func (g Guard) Folder(path string) (string, error) {
 	at, err := g.Resolve(path)
 	if err != nil {
@@ -178,7 +178,7 @@ func (g Guard) top() (sticky bool, err error) {
 }
 
 // judge says who else may change what is at a path. sticky tells that it is a folder in which everyone may make files and
-// nobody may replace those of others.
+// no one may replace those of others.
 func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err error) {
 	isLink := f.Mode.Type() == fs.ModeSymlink
 	if isLink && !inSticky { // only who may write the folder can change a link
@@ -230,7 +230,7 @@ func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err erro
 	return false, nil
 }
 
-// State looks at a folder that this process keeps files of its own in: nobody else may be able to put a file there, or another
+// State looks at a folder that this process keeps files of its own in: no other user may be able to put a file there, or another
 // folder in its place. It is Folder, but for three things. A command of root's works in the folder of a service, whose files
 // are given to it: the owner does not count for root. The folder may be writable for this process's own group. And a volume's
 // top may have any mode: in a container it belongs to others than the process, which can't change that. Whoever's group may write the

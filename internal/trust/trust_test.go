@@ -156,7 +156,7 @@ func TestWhoMayWrite(t *testing.T) {
 	}
 }
 
-// TestFolderOfAll: in a folder that is read as a whole nobody else may make files, also with the sticky bit.
+// TestFolderOfAll: in a folder that is read as a whole no one else may create files, also with the sticky bit.
 func TestFolderOfAll(t *testing.T) {
 	t.Parallel()
 	facts := map[string]Facts{"/": {Mode: dir | 0o755}, "/tmp": {Mode: sticky | 0o777}, "/tmp/x": {Mode: dir | 0o700}}
@@ -273,7 +273,7 @@ func TestWhoMayWriteState(t *testing.T) {
 	}
 }
 
-// TestPrivateGroup: a group is a user's own when nobody else can be in it.
+// TestPrivateGroup: a group is a user's own when no one else can be in it.
 func TestPrivateGroup(t *testing.T) {
 	t.Parallel()
 	const users, groups = "root:x:0:0:root:/root:/bin/sh\nada:x:1000:1000::/home/ada:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n",

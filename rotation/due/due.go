@@ -78,7 +78,7 @@ func targetsMiss(p *policies.Policy, rec *journal.Record) bool {
 // after the policy was first seen), the oldest key's max_age less what one cycle takes, and a key's expiry less overlap and
 // an hour; now, where a target is empty or new. Of two causes at one instant, the schedule is named.
 //
-// A time that is not after now means due. What was missed while nobody looked is due once, at its own time in the past:
+// A time that is not after now means due. What was missed while no one looked is due once, at its own time in the past:
 // whoever finds many policies overdue spreads them by [policies.Policy.Offset]. The result is in UTC and depends on nothing
 // but f, p and now; NotBefore is for [Facts.Starts]. It is the zero time only for a policy without a valid schedule, which
 // policies.Parse and policies.Load never return.

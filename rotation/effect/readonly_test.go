@@ -56,7 +56,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// nobody is a server that must not be called.
+// nothing is a server that must not be called.
 type nobody struct{ t *testing.T }
 
 func (n nobody) RoundTrip(*http.Request) (*http.Response, error) {

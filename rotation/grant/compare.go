@@ -46,7 +46,7 @@ type Change struct {
 // Verdict is what a comparison finds.
 type Verdict struct {
 	Changes []Change
-	Drift   []string // what somebody changed at xAI and is left as it is
+	Drift   []string // what someone changed at xAI and is left as it is
 	Later   []string // rights that the key keeps until the next rotation
 	Waiting []string // rights that the key keeps until the end of a freeze
 	Edited  []Part   // parts that an edit of the policy changed, and that xAI shows so already
@@ -87,7 +87,7 @@ type comparison struct {
 // Compare says how a key is to be changed to be as its policy wants it. Compared is what xAI shows.
 //
 // Edits of limits, and of rights that widen, are to be made at once. Rights that an edit takes away go at once with
-// allow_narrowing or where no consumer reads the key yet; otherwise the next key lacks them. What somebody changed at xAI is put
+// allow_narrowing or where no consumer reads the key yet; otherwise the next key lacks them. What someone changed at xAI is put
 // right with key.enforce alone. An expiry is moved on while the key is still needed.
 func Compare(p *policies.Policy, k *journal.Key, f Facts) Verdict {
 	asked := AskedOf(k, p)
@@ -106,10 +106,10 @@ func Compare(p *policies.Policy, k *journal.Key, f Facts) Verdict {
 	return c.v
 }
 
-// right reports whether what somebody changed is to be set right.
+// right reports whether what someone changed is to be set right.
 func (c *comparison) right() bool { return c.p.Key.Enforce || c.Ours || c.unread }
 
-// drift notes what somebody changed; of a key that is to go it does not matter.
+// drift notes what someone changed; of a key that is to go it does not matter.
 func (c *comparison) drift(format string, args ...any) {
 	if !c.old {
 		c.v.Drift = append(c.v.Drift, fmt.Sprintf(format, args...))
@@ -149,19 +149,19 @@ func (c *comparison) rights() {
 		case edited && !kept:
 			send = sorted(append(send, added...)) // what was added outside stays
 			if len(added) > 0 {
-				c.drift("rights: somebody added %s", words(added))
+				c.drift("rights: someone added %s", words(added))
 			}
 		default:
 			send = have
 			c.drift("rights: %s", changedText(added, removed))
 		}
 	}
-	if drifted && c.p.Key.Enforce && c.Frozen && !c.Ours && !c.unread { // consumers may use what somebody added
+	if drifted && c.p.Key.Enforce && c.Frozen && !c.Ours && !c.unread { // consumers may use what someone added
 		stays := slices.DeleteFunc(without(have, send), func(acl string) bool { return !slices.Contains(added, acl) || policies.Covers(send, acl) })
 		if len(stays) > 0 {
 			send = sorted(append(send, stays...))
 			c.v.Waiting = sorted(append(c.v.Waiting, stays...))
-			c.drift("rights: somebody added %s", words(stays))
+			c.drift("rights: someone added %s", words(stays))
 		}
 	}
 	if sameSet(send, have) {

@@ -3,7 +3,7 @@
 //
 // Three things are known of a key. Asked is what its policy last asked of xAI. Shown is what xAI was to show from then on. Listed
 // is what xAI showed last. Where the policy wants something else than was asked, it was edited, and the key follows. Where xAI shows
-// something else than it was to show, somebody changed the key outside.
+// something else than it was to show, someone changed the key outside.
 package grant
 
 import (
@@ -137,7 +137,7 @@ func AcceptSome(k *journal.Key, v Verdict, have Grant) {
 	k.Asked, k.Shown = Ask(asked), shown.String()
 }
 
-// acceptLimits records the limits that are as the policy wants them. Another value than the one that is wanted came from somebody else
+// acceptLimits records the limits that are as the policy wants them. Another value than the one that is wanted came from someone else
 // meanwhile, and is still to be looked at. A limit that the policy took away may show as anything, unless xAI kept some.
 func acceptLimits(asked *policies.KeySpec, shown *Grant, want policies.KeySpec, have Grant, kept bool) {
 	was, to := limitsOf(asked.QPS, asked.QPM, asked.TPM), limitsOf(shown.QPS, shown.QPM, shown.TPM)

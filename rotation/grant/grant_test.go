@@ -59,7 +59,7 @@ func apply(g grant.Grant, c grant.Change) grant.Grant {
 }
 
 // TestComparisonsEnd: whatever was asked, is wanted and is shown, what Compare says to send, sent and accepted, leaves nothing to
-// send; no consumer loses a right but by allow_narrowing or by enforce; and what somebody changed stays known until it is set right.
+// send; no consumer loses a right but by allow_narrowing or by enforce; and what someone changed stays known until it is set right.
 func TestComparisonsEnd(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
@@ -116,7 +116,7 @@ func TestComparisonsEnd(t *testing.T) {
 		}
 		meddled := foreign == 1 && have.QPS == &nine || foreign == 2 && slices.Contains(have.ACLs, "api-key:endpoint:image") || foreign == 3 && have.Name == "another"
 		if meddled && len(end.Drift) == 0 && k.State != journal.RetiringKey {
-			t.Fatalf("what somebody changed is forgotten: %+v", have)
+			t.Fatalf("what someone changed is forgotten: %+v", have)
 		}
 		if len(v.Later) == 0 && len(v.Waiting) == 0 && !meddled && k.State != journal.RetiringKey && k.Origin == journal.OfAttempt {
 			if left := policies.Uncovered(p.Key.ACLs, have.ACLs); len(left) > 0 && len(policies.Uncovered([]string{"api-key:endpoint:image"}, left)) > 0 {
@@ -151,9 +151,9 @@ func TestTexts(t *testing.T) {
 	}
 }
 
-// TestAcceptKeepsWhatSomebodyElseChanged: while one limit is changed, somebody changes another one at xAI. The answer shows both; what
+// TestAcceptKeepsWhatSomeoneElseChanged: while one limit is changed, someone changes another one at xAI. The answer shows both; what
 // was not asked for is not taken for ours.
-func TestAcceptKeepsWhatSomebodyElseChanged(t *testing.T) {
+func TestAcceptKeepsWhatSomeoneElseChanged(t *testing.T) {
 	t.Parallel()
 	one, four, tpm := 1, 4, "2"
 	p := &policies.Policy{Name: "chat", Key: policies.KeySpec{ACLs: []string{"api-key:endpoint:chat"}, QPS: &one, TPM: &tpm, Enforce: true}}
@@ -171,7 +171,7 @@ func TestAcceptKeepsWhatSomebodyElseChanged(t *testing.T) {
 	}
 }
 
-// TestAcceptSome: xAI changes one limit and keeps another. The one that it changed is ours, and no change by somebody else, also after
+// TestAcceptSome: xAI changes one limit and keeps another. The one that it changed is ours, and no change by someone else, also after
 // the policy goes back.
 func TestAcceptSome(t *testing.T) {
 	t.Parallel()

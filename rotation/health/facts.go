@@ -184,7 +184,7 @@ func keyReason(k *journal.Key) journal.Reason {
 	return ""
 }
 
-// retireAt is when a key should be off, or gone; zero: a hold puts it off, or nobody waits for it.
+// retireAt is when a key should be off, or gone; zero: a hold puts it off, or nothing waits for it.
 func retireAt(p *policies.Policy, rec *journal.Record, k *journal.Key, freezes []policies.Freeze, now time.Time) time.Time {
 	overlap, soak := p.Retire.Overlap.Std(), p.Retire.Soak.Std()
 	if k.Compromised() { // at once where it cannot be disabled; one that is off waits out its soak

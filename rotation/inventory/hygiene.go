@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// UnusedAfter is how long nobody used a key that is told of as unused.
+	// UnusedAfter is how long nothing used a key that is told of as unused.
 	UnusedAfter = 30 * 24 * time.Hour
 	// mostAsked is how many keys of a team billing is asked about one by one, where it answers only a part for all.
 	mostAsked = 100
@@ -55,7 +55,7 @@ func wide(found []Key) (names []string) {
 	return names
 }
 
-// lookForUnused asks billing once a day which of a team's keys nobody used. A management key that may not read billing is not
+// lookForUnused asks billing once a day which of a team's keys nothing used. A management key that may not read billing is not
 // asked with.
 func (l *Lists) lookForUnused(ctx context.Context, team Team, name string, mk xai.ManagementKey, found []Key) error {
 	if !mayReadBilling(mk) {

@@ -1,8 +1,8 @@
-// Package inventory lists a team's keys at xAI, and says what each of them is to the rotator. It reports keys that nobody
+// Package inventory lists a team's keys at xAI, and says what each of them is to the rotator. It reports keys that nothing
 // will delete, and gives keys that count as gone and are listed anyway back to their policies. It deletes nothing.
 //
 // inventory.go looks at teams, each once in a while, over all replicas; kind.go says what a listed key is; rights.go looks for rights
-// that policies name and xAI does not offer, and hygiene.go for keys that nobody uses or that may do everything.
+// that policies name and xAI does not offer, and hygiene.go for keys that nothing uses or that may do everything.
 package inventory
 
 import (
@@ -95,7 +95,7 @@ func (l *Lists) Begin(ctx context.Context, group *errgroup.Group) {
 	}
 }
 
-// look lists a team's keys, matches them against the names of all keys ever made, and reports those that are nobody's.
+// look lists a team's keys, matches them against the names of all keys ever made, and reports those that are no one's.
 // It deletes nothing: a key that counts as gone is given back to its policy. What xAI does not answer stays known
 // as it was; it is given up when the team's next turn comes.
 func (l *Lists) look(ctx context.Context, w World, name string) error {
@@ -196,7 +196,7 @@ func (l *Lists) take(ctx context.Context, w World, known *journal.Team) error {
 		l.lookForRights(ctx, team, known.Name))...)
 }
 
-// listedKey is what the journal records of a key. What a stranger's key may do is nobody's business, and takes time to write.
+// listedKey is what the journal records of a key. What a stranger's key may do is no one's business, and takes time to write.
 func listedKey(k Key) journal.ListedKey {
 	listed := journal.ListedKey{ID: k.ID, Name: k.Name, UserID: k.UserID, Disabled: k.Disabled, ExpiresAt: k.Expiry()}
 	if k.Kind != Unmanaged {

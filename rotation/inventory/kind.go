@@ -29,8 +29,8 @@ const (
 	Managed     Kind = "managed"     // in use, or about to be
 	Predecessor Kind = "predecessor" // to be retired
 	InDoubt     Kind = "in_doubt"    // of an attempt that is not settled: will be deleted
-	Orphan      Kind = "orphan"      // bears our prefix, and nobody will delete it, or should be gone: reported, never deleted
-	Unmanaged   Kind = "unmanaged"   // somebody else's
+	Orphan      Kind = "orphan"      // bears our prefix, and nothing will delete it, or should be gone: reported, never deleted
+	Unmanaged   Kind = "unmanaged"   // someone else's
 )
 
 // Key is a key of a team with what the journal knows of it.

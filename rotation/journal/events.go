@@ -29,7 +29,7 @@ const (
 	KeyEnabled            Kind = "key_enabled"        // an old key is on again
 	KeyDeleted            Kind = "key_deleted"        // a key is gone for good
 	KeyUpdated            Kind = "key_updated"        // a key has the rights, limits, name or expiry that its policy wants: Data has which parts, and all that it may do
-	KeyDrifted            Kind = "key_drifted"        // somebody changed them at xAI: Data has what, and whether it is set right
+	KeyDrifted            Kind = "key_drifted"        // someone changed them at xAI: Data has what, and whether it is set right
 	KeyUpdateRefused      Kind = "key_update_refused" // xAI does not change them: the next key has them
 	KeyNotDisabled        Kind = "disable_refused"    // xAI does not let keys be disabled: deleted after the soak without
 	Finished              Kind = "done"               // the rotation is over
@@ -49,7 +49,7 @@ const (
 	KeyHealthy            Kind = "key_healthy"
 	OrphansSeen           Kind = "orphans"        // keys with our prefix that no intent names
 	RightsMissing         Kind = "rights_missing" // xAI does not offer what policies name: Data has the team, the rights and the policies
-	KeysUnused            Kind = "keys_unused"    // keys of a team that nobody used for a month: Data has the team and their ids
+	KeysUnused            Kind = "keys_unused"    // keys of a team that nothing used for a month: Data has the team and their ids
 	KeysWide              Kind = "keys_wide"      // keys of a team that may use every model by every endpoint
 	TeamRefused           Kind = "team_refused"   // xAI refuses a team's management key, or it belongs to another team
 	HoldSet               Kind = "hold"

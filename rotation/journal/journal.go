@@ -37,7 +37,7 @@ type Journal interface {
 
 	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
 	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at
-	// once when somebody woke it meanwhile. On success rec counts as freshly loaded. ErrLost: nothing was written.
+	// once when another process woke it meanwhile. On success rec counts as freshly loaded. ErrLost: nothing was written.
 	Commit(ctx context.Context, c Claim, rec *Record, release bool, events ...Event) error
 
 	// CommitAll releases many claims at once, each with what its owner changed of the policy's own row, of targets and of
@@ -80,13 +80,13 @@ type Journal interface {
 
 	// SetInstallation says which installation opens the journal. The first one is recorded. claimed is false when the journal
 	// belongs to another one: then everything is compared again ([MetaRestored] has a new mark, once for each stranger) and
-	// nothing may be changed outside until somebody claims it.
+	// nothing may be changed outside until someone claims it.
 	SetInstallation(ctx context.Context, now time.Time, name string) (claimed bool, err error)
 
 	// ClaimInstallation makes the journal that of the named installation. With asCopy the original is still in use
 	// elsewhere: every key that is not gone becomes forgotten (one that is being deleted too: the original deletes it),
 	// rotations in flight end aborted or superseded, effects close, sightings go, and every target is a first contact again.
-	// It waits until nobody acts for a policy any more ([ErrBusy] after half a minute).
+	// It waits until nothing acts for a policy any more ([ErrBusy] after half a minute).
 	ClaimInstallation(ctx context.Context, now time.Time, name string, asCopy bool, e Event) error
 
 	// Backup writes a consistent copy to the file path, which must not exist. Whoever opens the copy finds
@@ -129,7 +129,7 @@ type Outcome struct {
 }
 
 // Claimer hands out policies, each to one owner at a time. A policy is at rest while no rotation is in flight, nothing is
-// due before its watch (NextRunAt is WatchAt), and nobody woke it; those are handed out apart, many at once.
+// due before its watch (NextRunAt is WatchAt), and nothing woke it; those are handed out apart, many at once.
 type Claimer interface {
 	// Claim takes up to limit policies whose NextRunAt has come, oldest first, of those named (all when none is), but not
 	// those at rest. An error is not a claim.
@@ -148,13 +148,13 @@ type Claimer interface {
 	// Next is when the next policy comes due for Claim, and the next one at rest for ClaimResting; the zero time when
 	// none ever does. A claim whose owner died counts for both from when it ends by itself.
 	Next(ctx context.Context) (due, rest time.Time, err error)
-	// Wakes calls wake soon after somebody woke a policy, on whatever replica, until ctx ends, and returns ctx's error. It
+	// Wakes calls wake soon after another process woke a policy, on whatever replica, until ctx ends, and returns ctx's error. It
 	// is a convenience: what wake tells of may be missed, so that whoever relies on it asks Next from time to time.
 	Wakes(ctx context.Context, wake func()) error
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
 	// Beat records that a replica is alive, for people to see; its Claims are not looked at, and its StartedAt is on this
-	// process's clock like now. Replicas that nobody saw for a day are dropped. One that rotates, beside one that observes, makes
+	// process's clock like now. Replicas that nothing saw for a day are dropped. One that rotates, beside one that observes, makes
 	// policies due that the other one left paused: it took them before it knew that it is not alone.
 	Beat(ctx context.Context, now time.Time, r Replica) error
 	// Leave drops a replica that stops. One that is not known is no error.
@@ -166,7 +166,7 @@ type Pacer interface {
 	// Take reserves calls calls at the pace of that name: they may begin after delay, one each 1/rate seconds; what is
 	// not used lapses. When delay is above b.Wait nothing was reserved.
 	Take(ctx context.Context, now time.Time, name string, calls int, b PaceBounds) (delay time.Duration, rate float64, err error)
-	// Slow halves the pace after a call was refused for coming too soon, once per wave of refusals, and lets nobody begin
+	// Slow halves the pace after a call was refused for coming too soon, once per wave of refusals, and lets nothing begin
 	// before retryAfter has passed.
 	Slow(ctx context.Context, now time.Time, name string, retryAfter time.Duration, b PaceBounds) error
 }
@@ -185,7 +185,7 @@ type PaceBounds struct {
 // the caller decides what it names.
 type Places interface {
 	// TakePlace gives the place to a claim until FreePlace, or until the claim ends: an owner that died has it no longer than
-	// its lease. taken is false while another policy's claim has it; nobody waits here. The same claim may take it again.
+	// its lease. taken is false while another policy's claim has it; nothing waits here. The same claim may take it again.
 	// ErrLost: the claim is no longer ours.
 	TakePlace(ctx context.Context, now time.Time, c Claim, place string) (taken bool, err error)
 	// FreePlace gives a place back. One that the claim does not have is no error.

@@ -27,7 +27,7 @@ type Summary struct {
 	Rotation   *Rotation // in flight; else the youngest live one whose old keys are not all gone
 	Hold       Hold
 	Keys       []Key     // those not gone: what status shows of overlap and soak
-	Owner      string    // "" nobody: also when its lease ran out
+	Owner      string    // "": no one; also when its lease ran out
 	OwnedSince time.Time // when he claimed it; zero: not known
 	Drifted    int       // targets that hold neither a key of ours nor the baseline
 }

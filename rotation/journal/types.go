@@ -21,13 +21,13 @@ type Record struct {
 	// Ended are rotations that the next commit ends besides Rotation, when a new one takes over in the same moment.
 	Ended []Rotation
 
-	// Woken: when the last commit was written, somebody had spoken since the claim was made. The next claim's record has it.
+	// Woken: when the last commit was written, a human had spoken since the claim was made. The next claim's record has it.
 	Woken bool
 
 	// Doubted: the last commit failed, and may have been written. The next one writes whatever it may have changed.
 	Doubted bool
 
-	Base *Record // as it was loaded, for the journal to see what changed; nil for nobody else
+	Base *Record // as it was loaded, for the journal to see what changed; nil for no one else
 }
 
 // Clone copies the record, so that the copy can be changed without the original (Base is not copied).
@@ -112,7 +112,7 @@ type Policy struct {
 	ProvedAt      time.Time // the oldest of the last reads of all targets and the live key's last proof; zero: one is lacking
 	StaleAt       time.Time // from when that is too old to say that all is well
 
-	// Made from keys and rotations by [Record.Summarize] at every commit; nobody else writes them.
+	// Made from keys and rotations by [Record.Summarize] at every commit; nothing else writes them.
 	RotationID  string    // in flight
 	KeyID       string    // of the live key
 	Fingerprint string    // of the live key

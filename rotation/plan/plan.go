@@ -34,7 +34,7 @@ const (
 // Row is one thing that would happen.
 type Row struct {
 	Action                Action
-	At                    time.Time // zero: nobody can say yet
+	At                    time.Time // zero: no one can say yet
 	KeyID, Target, Detail string
 }
 
@@ -151,7 +151,7 @@ func (o *outline) leaving() {
 		case k.State.Exposed() && p.DecommissionOutage:
 			o.add(Row{Action: Disable, At: o.thawed(o.Now, k), KeyID: k.ID, Detail: "whatever reads it"})
 		case k.State.Exposed():
-			o.add(Row{Action: Disable, KeyID: k.ID, Detail: "when its use shows that nobody needs it"})
+			o.add(Row{Action: Disable, KeyID: k.ID, Detail: "when its use shows that no one needs it"})
 		}
 	}
 }

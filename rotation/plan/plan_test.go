@@ -123,7 +123,7 @@ func TestOf(t *testing.T) {
 12-04 06:00 delete k1`},
 		"decommissioned": {func(q *plan.Question) {
 			q.Record.Policy.DecommissionAt, q.Record.Policy.DecommissionBy, q.Record.Policy.DecommissionWhy = monday, "ann", "shut down"
-		}, "- wait   decommissioned by ann: shut down; no rotation begins\n- disable k1  when its use shows that nobody needs it"},
+		}, "- wait   decommissioned by ann: shut down; no rotation begins\n- disable k1  when its use shows that no one needs it"},
 		"a hold without an end": {func(q *plan.Question) {
 			q.Record.Policy.LastSuccess, q.Record.Hold = monday, journal.Hold{By: "ann", Reason: "incident", At: monday.Add(-time.Hour), Scope: journal.HoldAll}
 		}, `

@@ -10,7 +10,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// updates outlines how keys follow their policy: what is changed of the key in use, what waits, and what somebody changed at xAI.
+// updates outlines how keys follow their policy: what is changed of the key in use, what waits, and what someone changed at xAI.
 func (o *outline) updates() {
 	if !o.Record.Policy.RemovedAt.IsZero() {
 		return
@@ -31,7 +31,7 @@ func (o *outline) updates() {
 			o.add(o.update(k, c))
 		}
 		for _, text := range v.Drift {
-			o.add(Row{Action: Warning, KeyID: k.ID, Detail: "somebody changed it at xAI: " + text + "; key.enforce: true sets it right"})
+			o.add(Row{Action: Warning, KeyID: k.ID, Detail: "someone changed it at xAI: " + text + "; key.enforce: true sets it right"})
 		}
 		if len(v.Waiting) > 0 {
 			o.add(Row{Action: Update, At: due.Thawed(o.Freezes, o.Policy, due.Schedule, o.Now), KeyID: k.ID, Detail: "after the freeze its consumers are refused " + strings.Join(v.Waiting, ", ")})

@@ -45,7 +45,7 @@ func TestUpdates(t *testing.T) {
 			"- wait k1  limits: qps 6 instead of qps 5; xAI refused it: it comes with the next rotation"},
 		"changed at xAI": {func(q *plan.Question) {
 			q.Have = map[string]grant.Grant{"k1": {Name: "k", ACLs: []string{chat, embed}, QPS: &six, Complete: true}}
-		}, "- warning k1  somebody changed it at xAI: limits: qps 6 instead of qps 5; key.enforce: true sets it right"},
+		}, "- warning k1  someone changed it at xAI: limits: qps 6 instead of qps 5; key.enforce: true sets it right"},
 		"set right": {func(q *plan.Question) {
 			q.Policy.Key.Enforce = true
 			q.Have = map[string]grant.Grant{"k1": {Name: "mine", ACLs: []string{chat, embed}, QPS: &five, Complete: true}}

@@ -106,7 +106,7 @@ var All = []Info{
 	{Billing, false, "The team has no credits or reached its spending limit: a key cannot be proved.", "Settle the team's billing; nothing is aborted or deleted because of it."},
 	{Internal, false, "The program met a state that it does not understand.", "Report it with the log lines around it."},
 
-	{KeyDrift, false, "Somebody changed rights, limits, expiry or name of a key at xAI: they are not what its policy says.", "rotator status POLICY says what changed. Change it back at xAI, change the policy, or set key.enforce: true, which sets it right."},
+	{KeyDrift, false, "Someone changed rights, limits, expiry or name of a key at xAI: they are not what its policy says.", "rotator status POLICY says what changed. Change it back at xAI, change the policy, or set key.enforce: true, which sets it right."},
 	{UpdateRefused, false, "xAI does not change rights, limits, expiry or name of the key in use. The next key has them as the policy says.", "rotator status POLICY says what was refused. rotator rotate POLICY makes a key that has them now; rotator check --permissions says what the management key must be allowed. It is tried again every hour."},
 	{ExpiryFixed, false, "xAI does not move the expiry of a key on. A rotation replaces it in time.", "Nothing."},
 
@@ -116,7 +116,7 @@ var All = []Info{
 	{ForeignValue, true, "A target held something that is not an API key when it was first read.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{DifferentKeys, true, "The targets of the policy hold different live keys.", "rotator resolve POLICY --target T --overwrite for those that may be replaced."},
 	{AdoptedElsewhere, true, "A target holds a key that belongs to another policy, another Rotator or another team.", "Give the key to one policy only: rotator keys adopt POLICY takes over the key of a Rotator that is no more; rotator resolve POLICY --target T --overwrite replaces it here and leaves the key alone."},
-	{DriftFound, true, "Somebody changed a target: it holds a value that is neither ours nor the baseline.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
+	{DriftFound, true, "Someone changed a target: it holds a value that is neither ours nor the baseline.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{NoTargets, true, "Every target of the policy was left or dropped by a human.", "Edit the policy's targets, or resolve one with --overwrite."},
 	{XAIRefused, true, "xAI refuses the request itself: ACLs that the team does not have, a limit, a name.", "rotator check; compare key.acls with rotator plan."},
 	{VerifyModel, true, "xAI does not offer the model that a key is to prove itself with: it was retired, or the team or the key may not use it. Consumers keep the key in use.",

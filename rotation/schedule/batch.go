@@ -51,7 +51,7 @@ func (l *loop) batches(ctx, stop context.Context) {
 		}
 		for at := l.rest.Swap(nil); at != nil; {
 			if at.IsZero() || at.After(l.now()) {
-				l.rested(nil) // nobody waits for a batch
+				l.rested(nil) // nothing waits for a batch
 				failed = false
 				break
 			}

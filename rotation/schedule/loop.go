@@ -189,7 +189,7 @@ func (s *Scheduler) looked(err error) {
 	}
 }
 
-// sleep waits until a policy is due, somebody wakes the scheduler, or ctx ends. empty is how many looks in a row found
+// sleep waits until a policy is due, someone wakes the scheduler, or ctx ends. empty is how many looks in a row found
 // nothing where something was due.
 func (s *Scheduler) sleep(ctx context.Context, due time.Time, empty int) {
 	d := pollPace + rand.N(pollPace)

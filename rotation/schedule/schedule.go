@@ -78,7 +78,7 @@ type Options struct {
 	// Chores begins in group what is to be done beside turns, where it is due. It is called at a steady pace; group is
 	// limited to Concurrency at once.
 	Chores func(ctx context.Context, group *errgroup.Group)
-	// Tidy drops what is kept in memory and nobody needs any more. Run calls it before Chores; RunOnce does not, since its
+	// Tidy drops what is kept in memory and no one needs any more. Run calls it before Chores; RunOnce does not, since its
 	// process ends.
 	Tidy func(ctx context.Context)
 
@@ -94,7 +94,7 @@ type Options struct {
 	Watch       time.Duration // between two looks at a policy at rest
 	Park        time.Duration // that turns have to finish when Run stops; 0: 25 seconds
 
-	Log  *slog.Logger         // nil: nobody reads it
+	Log  *slog.Logger         // nil: nothing reads it
 	Now  func() time.Time     // this machine's clock; nil: time.Now
 	Boot func() time.Duration // what leases are measured on; nil: [SinceBoot]
 }
@@ -121,7 +121,7 @@ type Scheduler struct {
 	boot func() time.Duration
 
 	limiter *limiter
-	wake    chan struct{} // one buffered token: somebody changed when a policy is due
+	wake    chan struct{} // one buffered token: someone changed when a policy is due
 
 	mu        sync.Mutex
 	lastLook  time.Time        // guarded by mu: when it last looked for due policies, and the journal answered

@@ -110,7 +110,7 @@ func (t *task) releaseTogether() bool {
 	return t.together
 }
 
-// Turn gives one claim its turn. Its slot is nobody else's, and what the turn cannot end is left to the caller.
+// Turn gives one claim its turn. Its slot is no other claim's, and what the turn cannot end is left to the caller.
 // journal.ErrLost means that another owner has the policy now and that nothing was written since.
 func (s *Scheduler) Turn(ctx context.Context, c journal.Claim) error {
 	return s.turn(ctx, s.newTask(ctx, c, s.boot()))
@@ -186,7 +186,7 @@ func (l *loop) fail(ctx context.Context, t *task, cause error) {
 	}
 }
 
-// postpone releases a claim unchanged. A claim that does not end by itself is tried again until it is written: nobody
+// postpone releases a claim unchanged. A claim that does not end by itself is tried again until it is written: nothing
 // would ever act for its policy again. When the process ends, the next one voids it.
 func (l *loop) postpone(ctx context.Context, t *task, d time.Duration) {
 	t.slot.free()

@@ -14,7 +14,7 @@
 // A put that is repeated is therefore the same put, and one that is merged from something else is another version.
 //
 // Promote moves AWSCURRENT to the staged version on condition that it still sits on the version that was merged from,
-// which AWS checks itself: a document that somebody changed meanwhile is merged again, never overwritten. Discard takes
+// which AWS checks itself: a document that someone changed meanwhile is merged again, never overwritten. Discard takes
 // the label away; AWS removes versions without labels in its own time, and keeps the newest 100 until then, from which
 // Previous reads former values.
 //
@@ -90,7 +90,7 @@ type Store struct {
 	tags     []types.Tag
 }
 
-// New returns a store after reading the environment and AWS's configuration files; it calls nobody, so that wrong
+// New returns a store after reading the environment and AWS's configuration files; it calls nothing, so that wrong
 // credentials show in Check. Errors never quote those files.
 func New(ctx context.Context, o Options) (*Store, error) {
 	if o.Endpoint != "" {

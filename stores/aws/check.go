@@ -73,7 +73,7 @@ func (s *Store) obstacle(d *secretsmanager.DescribeSecretOutput) string {
 
 // checkRights tries the rights to put, to move labels and to list versions, and names all that are missing. AWS ignores a
 // put of a version that exists with the same content, and removes no label that is not attached, yet asks for the rights
-// first. Where an endpoint did attach the label, on a version that nobody could tell from before, the second call takes it
+// first. Where an endpoint did attach the label, on a version that no one could tell from before, the second call takes it
 // away.
 func (s *Store) checkRights(ctx context.Context, t stores.Target, d document) error {
 	_, put := s.put(ctx, t, d.version, d.text, labelCheck)

@@ -86,7 +86,7 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// TestPermissionToTag: AWS wants the right to tag for a create with tags, and nobody else needs it.
+// TestPermissionToTag: AWS wants the right to tag for a create with tags, and nothing else needs it.
 func TestPermissionToTag(t *testing.T) {
 	t.Parallel()
 	for _, tagged := range []bool{false, true} {

@@ -165,7 +165,7 @@ func is(t *testing.T, err, want error) {
 	}
 }
 
-// TestInterposed has somebody else write at the worst moments of a promote.
+// TestInterposed has someone else write at the worst moments of a promote.
 func TestInterposed(t *testing.T) {
 	t.Parallel()
 	other := "0199e9d5-0000-7000-8000-000000000002"
@@ -302,7 +302,7 @@ func TestStageAgainOnAnEarlierBase(t *testing.T) {
 	verifyEnd(t, server, s, doc(value, "1"))
 }
 
-// TestKeepsChanging: somebody who writes without end is not fought, and not overwritten.
+// TestKeepsChanging: someone who writes without end is not fought, and not overwritten.
 func TestKeepsChanging(t *testing.T) {
 	t.Parallel()
 	server := awstest.New()
@@ -379,7 +379,7 @@ func (s spoiled) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.Server.RoundTrip(r)
 }
 
-// TestSpoiledAnswers: a call has succeeded when AWS says so, and not when somebody answers 200.
+// TestSpoiledAnswers: a call has succeeded when AWS says so, and not when someone answers 200.
 func TestSpoiledAnswers(t *testing.T) {
 	t.Parallel()
 	previous := func(ctx context.Context, s *Store) error {

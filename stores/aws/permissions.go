@@ -106,7 +106,7 @@ func (o Options) permissions(targets []stores.Target, grant grants, useKey []str
 }
 
 // place is where the secrets are, as the beginning of an ARN. What the configuration does not say is *: a name is only
-// ever looked for in the login's own account, and another's secrets open to nobody whom that account did not let in.
+// ever looked for in the login's own account, and another's secrets open to no one whom that account did not let in.
 type place struct{ arn.ARN }
 
 func (o Options) place() place {

@@ -34,7 +34,7 @@ const (
 	labelPrefix   = "rotator-"
 )
 
-// tries bounds how often one call of Promote or Discard begins again because somebody else wrote. Beyond it the caller
+// tries bounds how often one call of Promote or Discard begins again because someone else wrote. Beyond it the caller
 // is told that the outcome is not known, and comes back later.
 const tries = 5
 
@@ -153,7 +153,7 @@ func bearers(out *secretsmanager.DescribeSecretOutput) map[string]string {
 	return labels
 }
 
-// errMoved means that somebody wrote between our read and our write, and that we wrote nothing.
+// errMoved means that someone wrote between our read and our write, and that we wrote nothing.
 var errMoved = errors.New("the secret keeps changing")
 
 // move takes a label from a version and gives it to another; "" is no version. When the label does not sit on from, AWS

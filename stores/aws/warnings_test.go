@@ -35,7 +35,7 @@ func TestQuotas(t *testing.T) {
 		{"no secret yet", func(awstest.Region) {}, 18, nil},
 		{"no secret yet, for too many", func(awstest.Region) {}, 19, []string{"21 staging labels"}},
 		{"too many labels", func(r awstest.Region) { r.Put(path, "{}") }, 19, []string{"AWSCURRENT and AWSPREVIOUS + 0 other labels + 19 for staged keys = 21 staging labels, and AWS takes 20"}},
-		{"somebody else's labels", func(r awstest.Region) {
+		{"someone else's labels", func(r awstest.Region) {
 			r.Put(path, "{}")
 			for i := range 10 {
 				r.PutLabel(path, fmt.Sprintf(`{"v":%d}`, i), fmt.Sprintf("release-%d", i))

@@ -73,7 +73,7 @@ func (a access) relabel(file *os.File) error {
 }
 
 // ownerOf returns the owner that a thing which this process makes in the folder should have. Root gives it to the folder's
-// owner: what an administrator ran by hand must not lock the daemon out. Nobody else gives anything away.
+// owner: what an administrator ran by hand must not lock the daemon out. No one else gives anything away.
 func ownerOf(f folder) access {
 	var stat unix.Stat_t
 	if unix.Geteuid() != 0 || unix.Fstat(f.fd(), &stat) != nil {

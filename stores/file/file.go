@@ -28,7 +28,7 @@
 //
 // Writers of this program lock each other out, also over several processes. Humans and other programs take no lock, so
 // what the target holds is compared again immediately before the rename: an edit in the instant between the two system
-// calls is lost from the file, and nothing short of everybody's taking the lock could change that.
+// calls is lost from the file, and nothing short of everyone's taking the lock could change that.
 //
 // # What is refused
 //

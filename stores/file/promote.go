@@ -12,7 +12,7 @@ import (
 	"rotator/stores"
 )
 
-// errChanged says that somebody else wrote the target between the look at it and its replacement; nothing was written.
+// errChanged says that someone else wrote the target between the look at it and its replacement; nothing was written.
 var errChanged = errors.New("the file keeps changing")
 
 // promote is one attempt to replace the target's value. The caller holds the target's lock.
@@ -48,7 +48,7 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 	if err != nil {
 		return err
 	}
-	// Kept before it is replaced: a crash in between leaves the current value among the former ones, which harms nobody.
+	// Kept before it is replaced: a crash in between leaves the current value among the former ones, which harms nothing.
 	if err := s.remember(ctx, w, current); err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func TestCheckMakesNoFolder(t *testing.T) {
 	}
 }
 
-// TestCheckNamesTheFieldMeant: a field that differs by case or lies deeper would be rotated where nobody reads.
+// TestCheckNamesTheFieldMeant: a field that differs by case or lies deeper would be rotated where nothing reads.
 func TestCheckNamesTheFieldMeant(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

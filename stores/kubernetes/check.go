@@ -80,7 +80,7 @@ func (o object) asks(name string) []right {
 	return needed
 }
 
-// lacking returns those of the rights that the API server says we do not have. Everybody who is logged in may ask.
+// lacking returns those of the rights that the API server says we do not have. Everyone who is logged in may ask.
 func (s *Store) lacking(ctx context.Context, namespace string, needed []right) ([]string, error) {
 	var missing []string
 	for _, r := range needed {

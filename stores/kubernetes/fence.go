@@ -26,7 +26,7 @@ func (s *Store) Fence(ctx context.Context, t stores.Target) error {
 	return about(err, "fence", t)
 }
 
-// Place implements stores.Placer. It asks nobody: a Secret has one name, and the field is the default's where none is named.
+// Place implements stores.Placer. It asks nothing: a Secret has one name, and the field is the default's where none is named.
 func (s *Store) Place(ctx context.Context, t stores.Target) (string, error) {
 	p, err := find(t)
 	if err == nil {

@@ -95,7 +95,7 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestTargets: what is no namespace, name or field is refused before anybody is asked.
+// TestTargets: what is no namespace, name or field is refused before anyone is asked.
 func TestTargets(t *testing.T) {
 	t.Parallel()
 	s, err := New(Options{Server: "https://127.0.0.1:1", Token: func(context.Context) (secret.Text, error) {
@@ -184,7 +184,7 @@ func TestAnswers(t *testing.T) {
 	})
 }
 
-// TestWrites: a write is done when the API server shows what it wrote, not when somebody answers 200.
+// TestWrites: a write is done when the API server shows what it wrote, not when someone answers 200.
 func TestWrites(t *testing.T) {
 	t.Parallel()
 	const (

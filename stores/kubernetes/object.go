@@ -246,7 +246,7 @@ func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, 
 			return held, refused
 		}
 		if !held.exists() {
-			// Somebody may have made it in the meantime: then it is theirs that comes back, and is looked at again.
+			// Someone may have made it in the meantime: then it is theirs that comes back, and is looked at again.
 			held, err = s.ensure(ctx, r, !dryRun)
 			continue
 		}

@@ -92,7 +92,7 @@ func TestPermissionsOfSeveral(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, path := range []string{home + "/other", home + "/true2", other + "/null"} { // nobody is bound to the last one's Role
+	for _, path := range []string{home + "/other", home + "/true2", other + "/null"} { // nothing is bound to the last one's Role
 		if err := s.Check(t.Context(), stores.Target{Path: path}); !errors.Is(err, stores.ErrDenied) {
 			t.Errorf("%s: %v", path, err)
 		}

@@ -125,7 +125,7 @@ func TestRehearseCreation(t *testing.T) {
 	}
 }
 
-// TestMarksOfThoseBefore: a Secret of somebody else's keeps its labels; the one beside it, made before there were any,
+// TestMarksOfThoseBefore: a Secret of someone else's keeps its labels; the one beside it, made before there were any,
 // gets them.
 func TestMarksOfThoseBefore(t *testing.T) {
 	c := kubetest.Shared(t)

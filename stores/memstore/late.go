@@ -61,9 +61,9 @@ type landing struct {
 }
 
 // Late has the next write of op (stage, promote, discard or fence) land late: its call answers with an error that means
-// "not known", and the request lands delay after it by the store's clock, at the latest moment at which anybody could
+// "not known", and the request lands delay after it by the store's clock, at the latest moment at which anyone could
 // tell: before the next call, look or Land that finds it due. Like any write it carries the version that its sender read:
-// if the document changed in between it fails when it lands, and nobody is told. Calls of op that send nothing, such as
+// if the document changed in between it fails when it lands, and no one is told. Calls of op that send nothing, such as
 // a Promote of the value already there, do not count. Several delays wait for several writes, in order.
 func (s *Store) Late(op string, delay time.Duration) {
 	s.mu.Lock()

@@ -54,7 +54,7 @@ func (s *suite) warnings(t *testing.T, targets ...stores.Target) []stores.Warnin
 		}
 		for _, about := range w.Targets {
 			if !slices.ContainsFunc(targets, func(t stores.Target) bool { return t.Path == about.Path && t.Field == about.Field }) {
-				t.Errorf("the warning %q is about %q, which nobody asked about", w.Text, about.Path)
+				t.Errorf("the warning %q is about %q, which was not asked about", w.Text, about.Path)
 			}
 		}
 		s.silent(t, errors.New(w.Text+" "+w.Do))

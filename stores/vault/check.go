@@ -79,7 +79,7 @@ func (s *Store) check(ctx context.Context, t stores.Target) error {
 }
 
 // elsewhere reports a secret at the path that is left without the mount and without data/ or metadata/, which paths of
-// the API have and ours do not. Nobody would read what is rotated at the configured one. What may not be read gives no
+// the API have and ours do not. No one would read what is rotated at the configured one. What may not be read gives no
 // hint.
 func (s *Store) elsewhere(ctx context.Context, e engine, p place) error {
 	rest, prefixed := strings.CutPrefix(p.path, s.mount+"/")

@@ -214,7 +214,7 @@ func TestGarbage(t *testing.T) {
 	}
 }
 
-// TestGarbageForWrites: a write is done when Vault says so, and not when somebody answers 200.
+// TestGarbageForWrites: a write is done when Vault says so, and not when someone answers 200.
 func TestGarbageForWrites(t *testing.T) {
 	t.Parallel()
 	for _, version := range []int{1, 2} {

@@ -51,7 +51,7 @@ func fence(ctx context.Context, e engine, path string) error {
 	return errors.New("other writers change the secret all the time")
 }
 
-// Place implements stores.Placer. It asks nobody.
+// Place implements stores.Placer. It asks nothing.
 func (s *Store) Place(_ context.Context, t stores.Target) (string, error) {
 	if err := checkPath("path", t.Path); err != nil {
 		return "", fmt.Errorf("%w: %w", stores.ErrInvalid, err)

@@ -191,7 +191,7 @@ func (s *Store) call(ctx context.Context, method, path string, query url.Values,
 
 // kv returns the engine at the store's mount. Vault is asked at first use, also when the version is configured: the two versions
 // take each other's paths for paths of their own, so that a wrong one would find every target empty and write where
-// nobody reads.
+// nothing reads.
 func (s *Store) kv(ctx context.Context, target string) (engine, error) {
 	s.mu.Lock()
 	known := s.engine

@@ -124,7 +124,7 @@ func (k *sessions) spend(n session) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if !k.held.token.Equal(n.token) {
-		return n.uses == 0 // another session took its place, and nobody counts this one any more
+		return n.uses == 0 // another session took its place, and nothing counts this one any more
 	}
 	switch k.held.uses {
 	case spent:
@@ -141,7 +141,7 @@ func (k *sessions) spend(n session) bool {
 // current returns a session that is not known to be over, logging in or renewing first where that is due.
 func (k *sessions) current(ctx context.Context) (session, error) {
 	if err := ctx.Err(); err != nil {
-		return session{}, err // nobody waits for a login any more
+		return session{}, err // nothing waits for a login any more
 	}
 	given, err := k.given(ctx)
 	if err != nil {

@@ -389,7 +389,7 @@ func TestNearTheGreatestAge(t *testing.T) {
 	read(1)
 }
 
-// TestRun: a token that nobody uses lives on.
+// TestRun: a token that nothing uses lives on.
 func TestRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 2, Options{})

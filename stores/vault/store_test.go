@@ -148,7 +148,7 @@ func TestPromoteKeepsNumbersAsRead(t *testing.T) {
 	is(t, r.store.Promote(t.Context(), r.target, attempt, newKey, oldKey.Fingerprint()), nil)
 	is(t, r.store.Promote(t.Context(), r.target, attempt, oldKey, newKey.Fingerprint()), nil)
 	r.holds(t, before)
-	r.seed(t, `{"api_key":"`+oldKey.Reveal()+`","huge":1e400}`) // which nobody can read
+	r.seed(t, `{"api_key":"`+oldKey.Reveal()+`","huge":1e400}`) // which no one can read
 	_, err := r.store.Current(t.Context(), r.target)
 	notKnown(t, err)
 	notKnown(t, r.store.Promote(t.Context(), r.target, attempt, newKey, oldKey.Fingerprint()))

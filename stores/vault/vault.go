@@ -19,11 +19,11 @@
 // two minutes ErrNotFound, to a store that saw it just before.
 //
 // KV 2 decodes numbers as 64-bit floats for every reader. A number with more digits keeps the digits that Vault shows;
-// a secret with a number beyond them (1e400) can be read by nobody, and so not be promoted.
+// a secret with a number beyond them (1e400) cannot be read, and so not be promoted.
 //
 // # KV version 1
 //
-// It has no check-and-set and no former values. Promote reads, compares, writes and reads back: what somebody else writes
+// It has no check-and-set and no former values. Promote reads, compares, writes and reads back: what someone else writes
 // in the moment between can be lost, and there is no rollback and no fence. [Store.Warnings] says so.
 //
 // # Rights

@@ -50,7 +50,7 @@ func (s *Store) warnings(ctx context.Context, fields []stores.Target, mount **re
 	}
 	warn := func(text, do string) { all = append(all, stores.Warning{Targets: fields, Text: text, Do: do}) }
 	if !e.atomic() {
-		warn("KV version 1 has no check-and-set: what somebody else writes in the moment of a promote can be lost", "Use a KV 2 mount.")
+		warn("KV version 1 has no check-and-set: what someone else writes in the moment of a promote can be lost", "Use a KV 2 mount.")
 		warn("KV version 1 keeps no former values: there is no rollback", "Use a KV 2 mount.")
 		return all, nil
 	}

@@ -31,7 +31,7 @@ type pendingEffect struct {
 	still func() bool // nil: always; false when it was called off
 }
 
-// OnEffect has f called for each change of a key, in the order of time, when somebody first looks after it. f runs without
+// OnEffect has f called for each change of a key, in the order of time, when someone first looks after it. f runs without
 // the simulator's lock, and may call it.
 func (s *Sim) OnEffect(f func(Effect)) {
 	s.mu.Lock()

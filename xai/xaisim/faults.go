@@ -165,7 +165,7 @@ func LieWithout(call string, count int, field string) Fault {
 	return Lie(call, count, func(o map[string]any) { delete(o, field) })
 }
 
-// huge is a JSON text of 1 GiB that nobody should read to its end.
+// huge is a JSON text of 1 GiB that no one should read to its end.
 func huge() io.Reader {
 	return io.MultiReader(strings.NewReader(`{"name":"`), io.LimitReader(sea(bytes.Repeat([]byte("x"), 1<<15)), 1<<30), strings.NewReader(`"}`))
 }

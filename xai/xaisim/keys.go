@@ -242,7 +242,7 @@ func (s *Sim) accepting(value secret.Text) (all, some bool) {
 	return all, some
 }
 
-// AddKey makes a key as somebody did long ago: every cluster and every list knows it.
+// AddKey makes a key as someone did long ago: every cluster and every list knows it.
 func (s *Sim) AddKey(team, name string, acls ...string) (id string, value secret.Text) {
 	s.mu.Lock()
 	defer s.unlock()

@@ -135,7 +135,7 @@ func TestDeleteLag(t *testing.T) {
 	}
 }
 
-// The nasty one: a disable that lands after somebody has enabled the key again.
+// The nasty one: a disable that lands after someone has enabled the key again.
 func TestDisableLag(t *testing.T) {
 	t.Parallel()
 	for _, wins := range []bool{false, true} {

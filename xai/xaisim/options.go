@@ -55,7 +55,7 @@ type Options struct {
 	NoExpiry bool
 	// NameLimit cuts names to so many characters; 0: none.
 	NameLimit int
-	// HideFromMembers answers "Cannot find API key" to a member's management key that names the key of somebody else.
+	// HideFromMembers answers "Cannot find API key" to a member's management key that names the key of someone else.
 	HideFromMembers bool
 
 	// UsageUnavailable refuses usage with 403.

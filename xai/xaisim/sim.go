@@ -3,10 +3,10 @@
 // It is strict: what the real APIs are known to refuse, it refuses, with the statuses and bodies that were seen. It is
 // also as unhelpful as they are: requests land on a random cluster, keys reach clusters one by one, lists lag and come in
 // no order, deletes and disables may take effect late, and any call can fail before its effect, after it, or have it
-// while nobody looks any more. It shares no code with the client, so that the two cannot agree on a mistake.
+// while no one looks any more. It shares no code with the client, so that the two cannot agree on a mistake.
 //
 // Nothing happens by itself: there are no goroutines and no timers, all lateness is worked out from [Options.Now] when
-// somebody asks. With the same seed, clock and order of calls, everything that is random happens again.
+// someone asks. With the same seed, clock and order of calls, everything that is random happens again.
 package xaisim
 
 import (

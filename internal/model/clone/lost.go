@@ -23,7 +23,7 @@ type lost struct {
 func lostModel(restored bool) func(lostRules) model.Model[lost] {
 	return func(r lostRules) model.Model[lost] {
 		start := []lost{{live: 1, deleting: true, reconciling: restored}, {live: 1, reconciling: restored}}
-		if restored { // where nobody says so and all looks well, nothing can tell: open by nature
+		if restored { // where no one says so and all looks well, nothing can tell: open by nature
 			start = append(start, lost{holds: 1, live: 1, promoting: true, reconciling: true})
 		}
 		return model.Model[lost]{

@@ -14,7 +14,7 @@ import (
 )
 
 type rules struct {
-	ProvenIdleFirst      bool // the key is disabled only when usage proves that nobody uses it, or people accept the outage
+	ProvenIdleFirst      bool // the key is disabled only when usage proves that nothing uses it, or people accept the outage
 	SilenceIsNoProof     bool // usage that has not arrived yet does not prove that a key is idle
 	ReadsOtherPolicies   bool // the gate reads what other policies' targets hold
 	DisableBeforeRemoval bool // the value is removed after the key was turned off, so that a withdrawal can turn it on again

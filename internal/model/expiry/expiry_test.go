@@ -1,7 +1,7 @@
 // Package expiry models keys that expire while people roll back and hold.
 //
 // In it: a replaced key, the live key and the new key that a rotation makes, with their days left; rollbacks, which hold further
-// rotations; the hold of everything. Nobody may read an expired key without having been told in time.
+// rotations; the hold of everything. No one may read an expired key without having been told in time.
 // Left out: how a rotation is done, and keys whose expiry xAI states wrongly.
 package expiry
 

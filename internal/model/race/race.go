@@ -23,7 +23,7 @@ type phase uint8
 const (
 	start     phase = iota
 	read            // read H, not yet committed
-	unclaimed       // found that nobody adopted H
+	unclaimed       // found that nothing adopted H
 	claimed         // this policy adopted H
 	lost            // told: adopted elsewhere
 	promoted        // its own key stands in its target
@@ -70,7 +70,7 @@ func broken(a state, _ model.Actor, b state) string {
 	return ""
 }
 
-// owed: somebody adopts H, and H is destroyed unless a target of the other policy holds it, which is told.
+// owed: someone adopts H, and H is destroyed unless a target of the other policy holds it, which is told.
 func owed(s state) string {
 	for i, p := range s.phase {
 		if s.owner[i] && p != done && !s.holdsH[1-i] && !s.sight[1-i] {

@@ -55,7 +55,7 @@ func Fresh(ctx context.Context) (unlock func(), err error) {
 // cache folder may outlive the machine.
 const renewed = "/var/lib/apt/rotator-test.renewed"
 
-// renew asks for the lists, unless somebody did so not long ago.
+// renew asks for the lists, unless someone did so not long ago.
 func renew(ctx context.Context) error {
 	if info, err := os.Stat(renewed); err == nil && time.Since(info.ModTime()) < fresh {
 		return nil

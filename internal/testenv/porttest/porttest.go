@@ -13,8 +13,8 @@ import (
 // lowest is above the ports that well-known servers have.
 const lowest = 10_000
 
-// Free returns an address on loopback at which nobody listens. Its port lies below those that the kernel hands out by
-// itself, to every outgoing connection and to every listener at port 0: while the server is down nobody gets it by chance.
+// Free returns an address on loopback at which nothing listens. Its port lies below those that the kernel hands out by
+// itself, to every outgoing connection and to every listener at port 0: while the server is down nothing gets it by chance.
 func Free(t testing.TB) (address string) {
 	t.Helper()
 	handedOut := 32_768 // the first, unless the machine says otherwise: ip(7)
@@ -28,7 +28,7 @@ func Free(t testing.TB) (address string) {
 		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
-			continue // somebody has it
+			continue // someone has it
 		}
 		address = l.Addr().String()
 		if err := l.Close(); err != nil {

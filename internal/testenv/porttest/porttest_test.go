@@ -5,13 +5,13 @@ import (
 	"testing"
 )
 
-// TestFree: nobody has the address, and it can be had.
+// TestFree: nothing has the address, and it can be had.
 func TestFree(t *testing.T) {
 	t.Parallel()
 	address := Free(t)
 	if c, err := net.Dial("tcp", address); err == nil {
 		_ = c.Close()
-		t.Errorf("somebody answers at %s", address)
+		t.Errorf("someone answers at %s", address)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {

@@ -25,7 +25,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 )
 
-// nobody is whom the server runs as when the tests run as root, which PostgreSQL refuses.
+// nobody is the user that the server runs as when the tests run as root, which PostgreSQL refuses.
 const nobody = 65534
 
 // startLimit bounds initdb and the start of the server, on a busy machine.
@@ -77,7 +77,7 @@ func (s *Server) start(t testing.TB, files func(context.Context) *exec.Cmd, prep
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	// Not t.TempDir: its parent is closed to nobody, and its path may be too long for a socket's.
+	// Not t.TempDir: its parent is closed to that user, and its path may be too long for a socket's.
 	if s.dir, err = os.MkdirTemp("", "rotator-postgres-"); err != nil {
 		t.Fatal(err)
 	}

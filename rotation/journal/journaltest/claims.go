@@ -76,7 +76,7 @@ var claims = []promise{
 			k.ok(k.j.Commit(k.Context(), c, rec, true))
 		}
 		rotates := journal.Replica{Name: "one", StartedAt: now()}
-		k.ok(k.j.Beat(k.Context(), now(), rotates)) // it is alone: nobody looks at these policies without rotating
+		k.ok(k.j.Beat(k.Context(), now(), rotates)) // it is alone: no one looks at these policies without rotating
 		got, err := k.j.Claim(k.Context(), owner, now().Add(time.Second), 2)
 		k.ok(err)
 		k.equal("due while it is alone", len(got), 0)

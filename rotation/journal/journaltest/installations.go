@@ -29,7 +29,7 @@ var installations = []promise{
 		if first == "" {
 			k.Error("a stranger opened it, and nothing is compared")
 		}
-		k.ok(k.j.Release(k.Context(), k.claim("a"), now().Add(time.Hour))) // everybody looks now
+		k.ok(k.j.Release(k.Context(), k.claim("a"), now().Add(time.Hour))) // everyone looks now
 		k.equal("mark, of the same stranger", k.installed("two", false), first)
 		k.equal("mark, of the one whose it is", k.installed("one", true), first)
 		k.equal("mark, of the same stranger", k.installed("two", false), first)

@@ -116,7 +116,7 @@ var loader = []promise{
 		c = k.claim("new")
 		k.ok(k.j.Commit(k.Context(), c, got, true))
 
-		// The line stays in the file: it means nothing any more, also when somebody uses the old name again.
+		// The line stays in the file: it means nothing any more, also when someone uses the old name again.
 		k.ok(k.j.SetPolicies(k.Context(), now(), []journal.Spec{s, spec("old")}))
 		k.equal("keys of the new name", len(k.load("new").Keys), 1)
 		k.equal("keys of the old name", len(k.load("old").Keys), 0)

@@ -69,7 +69,7 @@ var readings = []promise{
 		k.equal("removed", got.RemovedAt.IsZero(), true)
 		_, err := k.j.Load(k.Context(), "new")
 		k.refused(err, journal.ErrNotFound)
-		k.claim("a") // it is news to its owner, and nobody else is woken
+		k.claim("a") // it is news to its owner, and nothing else is woken
 		k.loads(broken(read("r", "b"), "broken", "a", "new"))
 		k.unclaimable()
 
@@ -128,7 +128,7 @@ var readings = []promise{
 			return all
 		}
 		k.equal("loads", len(last()), 0)
-		k.policies("a") // by nobody who says who he is
+		k.policies("a") // by no one who says who they are
 		k.equal("loads", len(last()), 0)
 		k.loads(broken(read("r", "a", "b"), "broken", "c"))
 		got := last()
@@ -143,7 +143,7 @@ var readings = []promise{
 		got = last()
 		k.equal("load", []any{len(got), got[0].Policies, got[0].OK()}, []any{1, 3, true})
 		k.ok(k.j.Leave(k.Context(), "r"))
-		k.equal("loads", len(last()), 1) // nobody lives: what was read last
+		k.equal("loads", len(last()), 1) // no replica lives: what was read last
 	}},
 	{"a policy that a live replica names is not removed", func(k *kit) {
 		if k.j.Lease() == 0 { // one process has the journal

@@ -149,7 +149,7 @@ var rests = []promise{
 		recs[1].Keys[0].ExpiresAt = next                           // what lists say too
 		recs[9].Targets[0].SeenAt = recs[9].Base.Targets[0].SeenAt // nothing but the policy's own row
 		recs[9].Targets[0].KeyID, recs[9].Keys[0].Health = recs[9].Base.Targets[0].KeyID, recs[9].Base.Keys[0].Health
-		// What is refused, and what was lost, keeps nobody else from being written.
+		// What is refused, and what was lost, keeps nothing else from being written.
 		more := k.rotation(recs[3].Policy.Name, journal.Planned)
 		recs[3].Rotation = &more
 		recs[4].Targets = append(recs[4].Targets, target(recs[4].Policy.Name, "new"))

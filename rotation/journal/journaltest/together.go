@@ -109,7 +109,7 @@ var together = []promise{
 	{"a pace comes back", func(k *kit) {
 		b := bounds
 		b.Wave, b.Calm = 0, 0
-		k.ok(k.j.Slow(k.Context(), now(), "team", 0, b)) // of a team that nobody asked for yet
+		k.ok(k.j.Slow(k.Context(), now(), "team", 0, b)) // of a team that no one asked for yet
 		for want := 510.0; want <= 530; want += 10 {
 			_, rate, err := k.j.Take(k.Context(), now(), "team", 1, b)
 			k.ok(err)

@@ -81,7 +81,7 @@ var words = []promise{
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("hold", k.load("a").Hold, journal.Hold{})
 	}},
-	{"a commit tells that somebody has spoken", func(k *kit) {
+	{"a commit tells that someone has spoken", func(k *kit) {
 		c, rec := k.start("a")
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.equal("woken", rec.Woken, false)

@@ -28,7 +28,7 @@ func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	if err := closedFolder(filepath.Dir(path)); err != nil && !stickyFolder(filepath.Dir(path)) {
 		return err
 	}
-	// The file is made before SQLite fills it, so that nobody else can read it at any time.
+	// The file is made before SQLite fills it, so that nothing else can read it at any time.
 	part, err := os.OpenFile(path+".part", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err

@@ -108,7 +108,7 @@ func (db *DB) Release(ctx context.Context, c journal.Claim, at time.Time) error 
 }
 
 // Next implements journal.Claimer. A claim whose owner died counts from when it ends by itself. Where
-// this process's clock is more than a second off the database's, the answer is on its own: nobody sleeps too long by it.
+// this process's clock is more than a second off the database's, the answer is on its own: no replica sleeps too long by it.
 func (db *DB) Next(ctx context.Context) (due, rest time.Time, err error) {
 	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		here := db.now()
@@ -137,14 +137,14 @@ func (db *DB) Next(ctx context.Context) (due, rest time.Time, err error) {
 	return due, rest, nil
 }
 
-// nextOf are two more columns: when the first policy of a kind comes due that nobody has, and that somebody has.
+// nextOf are two more columns: when the first policy of a kind comes due that no replica has, and that one has.
 func nextOf(which string) string {
 	return `,
 		(SELECT next_run_at FROM policies WHERE lease_owner = '' AND next_run_at IS NOT NULL AND ` + which + ` ORDER BY next_run_at LIMIT 1),
 		(SELECT lease_until FROM policies WHERE lease_owner <> '' AND lease_until IS NOT NULL AND ` + which + ` ORDER BY lease_until LIMIT 1)`
 }
 
-// wake makes the policy's owner look again: at once where nobody has it, and otherwise when the claim is released.
+// wake makes the policy's owner look again: at once where nothing has it, and otherwise when the claim is released.
 // It reports whether there is such a policy.
 func (db *DB) wake(ctx context.Context, t tx, now time.Time, policy string) (bool, error) {
 	n, err := t.exec(ctx, `UPDATE policies SET `+woken(db.at(2))+` WHERE name = $1`, policy, micros(now))
@@ -154,7 +154,7 @@ func (db *DB) wake(ctx context.Context, t tx, now time.Time, policy string) (boo
 	return n > 0, err
 }
 
-// woken is a policy's row after somebody spoke at now. While it is claimed next_run_at lies in the past already. Whoever
+// woken is a policy's row after a human spoke at now. While it is claimed next_run_at lies in the past already. Whoever
 // was at rest is not any more, even if its watch is due.
 func woken(now string) string {
 	return `wake_seq = wake_seq + 1, next_run_at = CASE WHEN next_run_at <= ` + now + ` AND next_run_at IS DISTINCT FROM watch_at

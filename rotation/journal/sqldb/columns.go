@@ -143,7 +143,7 @@ var (
 	// A key that is not known to the record is new, or one that was forgotten and is adopted again, be it by another policy.
 	addKey = keys.upsert("ref", " WHERE keys.name = excluded.name AND keys.state = 'forgotten' AND excluded.state IN ("+
 		quoted(journal.ForgottenKey.Info().To)+")")
-	// The loader makes a row for a target that nobody read yet.
+	// The loader makes a row for a target that nothing read yet.
 	addTarget = targets.upsert("policy, store, path, field", " WHERE targets.contact_at IS NULL AND targets.status = ''")
 	// A sighting is of a target that there is: one that was forgotten meanwhile does not come back.
 	addSighting = strings.Replace(sightings.upsert("policy, store, path, field, fingerprint", ""), "VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",

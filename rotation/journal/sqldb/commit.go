@@ -46,7 +46,7 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 	return nil
 }
 
-// guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends. Somebody
+// guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends. Someone
 // who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
 func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, policy *change[journal.Policy], release bool) error {
 	if policy == nil && !release {
@@ -62,7 +62,7 @@ func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Rec
 	if policy == nil {
 		policy = &change[journal.Policy]{}
 	}
-	for _, woken := range []bool{false, true} { // nearly always nobody spoke, and the first finds the row
+	for _, woken := range []bool{false, true} { // nearly always no order came, and the first finds the row
 		next := rec.Policy.NextRunAt
 		if woken {
 			next = c.Now

@@ -35,7 +35,7 @@ var ErrNotEmpty = errors.New("the journal is not empty")
 const copyLimit = time.Hour
 
 // Copy writes all that from holds into to, which must be empty, in one transaction, and returns how many rows that were.
-// Both must have been opened to write, and nobody else may have either, before and after: a file's lock sees to that, and
+// Both must have been opened to write, and nothing else may have either, before and after: a file's lock sees to that, and
 // of a database [DB.alone]. Errors: journal.ErrInUse, ErrNotEmpty, and journal.ErrNewer of a journal that holds what this
 // program does not know.
 //
@@ -172,7 +172,7 @@ func insertRows(table, columns string, width, n int) string {
 	return b.String()
 }
 
-// alone refuses a database that somebody else of the same user is connected to, or that a replica uses as whichever user.
+// alone refuses a database that someone else of the same user is connected to, or that a replica uses as whichever user.
 // A file's lock has done so already.
 func (db *DB) alone(ctx context.Context) error {
 	e, ok := db.engine.(*postgresDB)

@@ -89,7 +89,7 @@ func populate(t *testing.T, db *DB) {
 	}
 }
 
-// copyAlone copies when nobody is connected any more: the server forgets a connection a moment after its client has.
+// copyAlone copies when nothing is connected any more: the server forgets a connection a moment after its client has.
 func copyAlone(t *testing.T, from, to *DB) (rows int, err error) {
 	t.Helper()
 	soon(t, "a copy without others", func() bool {
@@ -164,7 +164,7 @@ func TestCopyRefusesWhatIsInUse(t *testing.T) {
 }
 
 // TestCopyRefusesReplicas: one that was just seen, and one that acts for a policy, keep a journal where it is also while
-// nobody of the copy's user is connected.
+// nothing of the copy's user is connected.
 func TestCopyRefusesReplicas(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)

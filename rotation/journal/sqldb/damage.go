@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// ErrDamaged means that the journal's file is not what was written. A disk failed, or somebody else wrote into it.
+// ErrDamaged means that the journal's file is not what was written. A disk failed, or someone else wrote into it.
 var ErrDamaged = errors.New("the file is no journal, or a damaged one")
 
 // checkedWhole is the size in bytes up to which a file is looked through when it is opened to write: about a second. In a

@@ -29,7 +29,7 @@ type Options struct {
 	// Address is asked for the database's address before each new connection, so that a password or certificate that was
 	// replaced is used at once (nil: that of Open forever). SQLite has no connections.
 	Address func(context.Context) (string, error)
-	// Refused is told which address of those the database did not take the login with (nil: nobody is told).
+	// Refused is told which address of those the database did not take the login with (nil: no one is told).
 	Refused func(address string)
 	// Now is the clock for what no caller dates (nil: time.Now).
 	Now func() time.Time
@@ -47,7 +47,7 @@ var ErrClosed = errors.New("the journal is closed")
 var ErrReadOnly = errors.New("the journal is open for reading only")
 
 // ErrMoved means that the journal's file, or the lock beside it, was removed or replaced while this process has it open. What was
-// written would be lost with the process, and nobody else would be kept away.
+// written would be lost with the process, and nothing else would be kept away.
 var ErrMoved = errors.New("the journal was removed or replaced while it is in use")
 
 // ErrNoJournal means that there is no journal yet that could be looked at.
@@ -87,8 +87,8 @@ type engine interface {
 	// lease is how long a claim lasts after it was made or renewed, in microseconds; nil: forever.
 	lease() any
 	// claim claims policies for which the condition which holds. args: the caller's clock, owner, lease, limit, and the
-	// list of names where which names some. Where nobody else writes, note is told of them before they are committed; foreign
-	// says that somebody did anyway.
+	// list of names where which names some. Where nothing else writes, note is told of them before they are committed; foreign
+	// says that someone did anyway.
 	claim(ctx context.Context, which string, args []any, note func(found []claimed, foreign bool)) ([]claimed, error)
 	// same is a condition: the database has lost nothing since this process last claimed, and still takes this program. It
 	// guards what only an owner writes.

@@ -68,7 +68,7 @@ func (e *postgresDB) insertEvents(n int) string {
 		INSERT INTO events (`+eventColumns+`) SELECT v.* FROM held, (VALUES %s) AS v`, lockEvents, strings.Join(rows, ", "))
 }
 
-// readEvents waits until nobody is about to commit events. Ids are given before a commit and seen after it: without
+// readEvents waits until nothing is about to commit events. Ids are given before a commit and seen after it: without
 // the lock a reader could see event 12, go on from there, and miss event 11, which was committed a moment later.
 // Each statement has its own snapshot here, so that the one after the lock sees all that was committed before it; all of
 // them are one message. Mostly there is nothing new, and that takes no lock to see.

@@ -8,7 +8,7 @@ import (
 )
 
 // group is the one writer of a SQLite journal. What waits when it gets round is written in one transaction: one fsync
-// serves many callers, and nobody waits for others to come.
+// serves many callers, and nothing waits for others to come.
 type group struct {
 	s    *session
 	jobs chan *job
@@ -106,7 +106,7 @@ func (g *group) commitAll() {
 	}
 }
 
-// lost is context.Canceled when nobody waits for the job any more.
+// lost is context.Canceled when nothing waits for the job any more.
 func (j *job) lost() error {
 	select {
 	case <-j.gone:
@@ -119,7 +119,7 @@ func (j *job) lost() error {
 // commit runs the jobs in one transaction, each in a savepoint, so that one's failure undoes its own writes only.
 // When the transaction itself fails (the disk is full), every job failed.
 func (g *group) commit(batch []*job) {
-	if j := batch[0]; len(batch) == 1 && j.looks { // nobody writes meanwhile
+	if j := batch[0]; len(batch) == 1 && j.looks { // nothing writes meanwhile
 		if j.err = j.lost(); j.err == nil {
 			j.err = j.do(context.Background(), g.s)
 		}

@@ -14,7 +14,7 @@ const (
 	metaStranger     = "installation/stranger/" // and a name: the mark that this other one made when it first opened the journal
 )
 
-// SetInstallation implements journal.Journal. A process that has no name, since it can reach nothing of anybody's, is no
+// SetInstallation implements journal.Journal. A process that has no name, since it can reach nothing of anyone's, is no
 // stranger.
 func (db *DB) SetInstallation(ctx context.Context, now time.Time, name string) (claimed bool, err error) {
 	if name == "" {
@@ -77,7 +77,7 @@ func (db *DB) ClaimInstallation(ctx context.Context, now time.Time, name string,
 		if err != nil {
 			return err
 		}
-		// It locks every policy: nobody claims one until this is over.
+		// It locks every policy: nothing claims one until this is over.
 		if _, err := t.exec(ctx, `UPDATE policies SET `+woken(`CAST($1 AS BIGINT)`), micros(at)); err != nil {
 			return err
 		}

@@ -92,7 +92,7 @@ func (e *postgresDB) sameAs(seen *memory) string {
 const epochsLost = 1_000_000
 
 // recover makes a journal that may have lost commits fit to be acted on again: no claim that was made before is good
-// any more, nor will one of its epoch be given out; until every target was matched the engine only looks; and everybody
+// any more, nor will one of its epoch be given out; until every target was matched the engine only looks; and everyone
 // looks now. Of several replicas that notice, the first does it. seen is what the question was asked with that told: a
 // claim beside it may have found the journal in order since.
 func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
@@ -107,7 +107,7 @@ func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 			return err
 		}
 		if was == is && (seen == nil || recovered.UnixMicro() > seen.clock) {
-			return nil // somebody did, since this process last looked
+			return nil // someone did, since this process last looked
 		}
 		mark, err := e.startComparing(ctx, t, now, is)
 		if err != nil {

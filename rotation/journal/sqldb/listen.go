@@ -23,7 +23,7 @@ func (e *postgresDB) tell(ctx context.Context, t tx) error {
 	return err
 }
 
-// hear listens again and again. What was told while nobody listened is made up for by a wake.
+// hear listens again and again. What was told while nothing listened is made up for by a wake.
 func (e *postgresDB) hear(ctx context.Context, wake func()) error {
 	for pause := firstPause; ; pause = min(2*pause, lastPause) {
 		begun := time.Now()
@@ -59,7 +59,7 @@ func (e *postgresDB) listen(ctx context.Context, wake func()) {
 	}
 }
 
-// connect makes a connection that is not the pool's. One that nobody answers on is given up after a minute.
+// connect makes a connection that is not the pool's. One that nothing answers on is given up after a minute.
 func (e *postgresDB) connect(ctx context.Context) (session *pgx.Conn, err error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 3}}
 	err = e.login(ctx, func(cfg *pgx.ConnConfig) error {

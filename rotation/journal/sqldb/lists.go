@@ -11,7 +11,7 @@ import (
 )
 
 // Reopen implements journal.Journal. ErrForbidden: what is listed has another id than the key that was deleted. A key that a
-// human let go stays as it is, and wakes nobody.
+// human let go stays as it is, and wakes nothing.
 func (db *DB) Reopen(ctx context.Context, now time.Time, ref string, listed journal.ListedKey) error {
 	err := db.write(ctx, func(ctx context.Context, t tx) error {
 		k, err := keys.first(ctx, t, "WHERE ref = $1", ref)
@@ -43,7 +43,7 @@ func (db *DB) Reopen(ctx context.Context, now time.Time, ref string, listed jour
 		}
 		k.UserID, k.ExpiresAt, k.Listed = listed.UserID, listed.ExpiresAt, listed.Grant
 		k.TryAt, k.Tries, k.Reason, k.Error = time.Time{}, 0, "", ""
-		// Somebody may have reopened it just now.
+		// Someone may have reopened it just now.
 		_, err = t.exec(ctx, reopenKey, append(keys.args(&k), string(was))...)
 		return err
 	})

@@ -13,7 +13,7 @@ import (
 // Load implements journal.Reader.
 func (db *DB) Load(ctx context.Context, policy string) (*journal.Record, error) {
 	if rec := db.recent.load(policy); rec != nil {
-		// Also where nothing is read: a journal that is closed, damaged or gone is one for everybody.
+		// Also where nothing is read: a journal that is closed, damaged or gone is one for everyone.
 		if err := db.ask(ctx, func(context.Context, tx) error { return nil }); err != nil {
 			return nil, fmt.Errorf("load %s: %w", policy, err)
 		}

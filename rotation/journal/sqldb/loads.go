@@ -85,7 +85,7 @@ func (db *DB) living(n int) string {
 // shared reports whether other replicas may act beside this process.
 func (db *DB) shared() bool { return db.lease() != nil }
 
-// awaitOthers divides policies that a process no longer reads into those that nobody reads any more and those that a live
+// awaitOthers divides policies that a process no longer reads into those that nothing reads any more and those that a live
 // replica still does: a host with yesterday's files must not switch off the others' policies.
 func (db *DB) awaitOthers(ctx context.Context, t tx, at time.Time, r journal.Reading, missing []string) (gone, awaited []string, err error) {
 	if len(missing) == 0 || r.Load.Replica == "" || !db.shared() {

@@ -75,7 +75,7 @@ func closedFolder(dir string) error {
 	return nil
 }
 
-// stickyFolder reports whether a folder is one as /tmp is: everyone makes files there, and nobody can replace those of others.
+// stickyFolder reports whether a folder is one as /tmp is: everyone makes files there, and no one can replace those of others.
 func stickyFolder(dir string) bool {
 	info, err := os.Stat(dir)
 	return err == nil && info.Mode()&fs.ModeSticky != 0 && (trust.Guard{}).Check(dir) == nil

@@ -12,7 +12,7 @@ import (
 // A pace is a row, and each question one statement: the generic cell rate algorithm, with a rate that moves. free_at is
 // when the next call may begin. At the top it may lie in the past by a burst's worth of time, which is what was saved up;
 // below the top nothing is saved. A time that lies further ahead than calls are reserved (a minute), or than xAI asks
-// anybody to stay away (an hour), was written before the clock was set back, and does not count.
+// anyone to stay away (an hour), was written before the clock was set back, and does not count.
 const (
 	minute = `60000000`
 	hour   = `3600000000`

@@ -48,7 +48,7 @@ func placesAmongReplicas(t *testing.T, url string) {
 		time.Sleep(lease / 2)
 	}
 	dead := time.Now()
-	for !take(two, b) { // nobody renews a
+	for !take(two, b) { // nothing renews a
 		if time.Since(dead) > lease+10*time.Second {
 			t.Fatal("not free long after the lease")
 		}

@@ -140,7 +140,7 @@ func (e *postgresDB) beforeLoading(ctx context.Context, t tx) error {
 	return err
 }
 
-// lockForSchema is the first thing that a transaction does, so that nobody waits for who waits here, as long as a
+// lockForSchema is the first thing that a transaction does, so that no one waits for what waits here, as long as a
 // statement may: whoever has the lock may have thousands of policies to load.
 func lockForSchema(ctx context.Context, t tx) error {
 	_, err := t.exec(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(%d); SET LOCAL lock_timeout = '%s'`, lockSchema, lockTimeout))

@@ -216,7 +216,7 @@ func skipLocked(t *testing.T, url string) {
 	}
 }
 
-// eventsInOrder commits an event after a later one, while somebody reads.
+// eventsInOrder commits an event after a later one, while someone reads.
 func eventsInOrder(t *testing.T, url string) {
 	db := open(t, url)
 	type answer struct {

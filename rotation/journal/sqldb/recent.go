@@ -12,7 +12,7 @@ import (
 // recent are records as they were last committed, so that the next turn of a policy need not read what the last one wrote. Only
 // a process that has the journal to itself keeps any: of what others write it would not know.
 //
-// A record is kept when its claim ends, if nobody but its owner wrote in its rows since the claim was made. Every transaction
+// A record is kept when its claim ends, if only its owner wrote in its rows since the claim was made. Every transaction
 // that may write in a record's rows drops it ([DB.write] drops all), in the transaction itself: the one writer of the file runs
 // one after the other, so that no record is kept that is older than what was written.
 type recent struct {
@@ -29,7 +29,7 @@ type keptRecord struct {
 // recentMost bounds how many are kept.
 const recentMost = 1024
 
-// claimed notes claims that are about to be committed. Nobody wrote since but their owners.
+// claimed notes claims that are about to be committed. Only their owners wrote since.
 func (r *recent) claimed(found []claimed) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -63,7 +63,7 @@ func (r *recent) writing(policy string, drop bool) {
 	}
 }
 
-// drop notes that somebody is about to write in the rows of some policies.
+// drop notes that someone is about to write in the rows of some policies.
 func (r *recent) drop(policies ...string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -72,7 +72,7 @@ func (r *recent) drop(policies ...string) {
 	}
 }
 
-// dropAll notes that somebody is about to write in the rows of any policy.
+// dropAll notes that someone is about to write in the rows of any policy.
 func (r *recent) dropAll() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -74,7 +74,7 @@ func kept(t *testing.T, db *DB) bool {
 	return db.recent.load("a") != nil
 }
 
-// TestRecordsKept: a record is kept from one turn to the next, and no longer than nobody else writes in its rows.
+// TestRecordsKept: a record is kept from one turn to the next, and no longer than nothing else writes in its rows.
 func TestRecordsKept(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "rotator.db")
@@ -163,7 +163,7 @@ func TestRecordsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if kept(t, db) {
-		t.Error("kept though somebody spoke meanwhile")
+		t.Error("kept though a human spoke meanwhile")
 	}
 	if !rest(t, db, count) {
 		t.Error("not kept again")

@@ -10,7 +10,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// forgetAfter is how long a replica that nobody sees is remembered.
+// forgetAfter is how long a replica that no one sees is remembered.
 const forgetAfter = 24 * time.Hour
 
 // Beat implements journal.Claimer. A replica that was known keeps its start: its name is of one process.
@@ -45,7 +45,7 @@ func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error 
 func (db *DB) Leave(ctx context.Context, name string) error {
 	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `DELETE FROM replicas WHERE name = $1`, name)
-		if err == nil { // its files are nobody's any more; what it told of their problems stays, so that it is not told again
+		if err == nil { // its files are no one's any more; what it told of their problems stays, so that it is not told again
 			_, err = t.exec(ctx, `UPDATE loads SET names = '' WHERE replica = $1`, name)
 		}
 		return err
@@ -77,12 +77,12 @@ func (db *DB) Replicas(ctx context.Context) (all []journal.Replica, err error) {
 	return all, nil
 }
 
-// ownerColumn is who acts for a policy now: a claim that ran out is nobody's.
+// ownerColumn is who acts for a policy now: a claim that ran out is no one's.
 func (db *DB) ownerColumn() string {
 	return `CASE WHEN lease_until < ` + db.clockColumn() + ` THEN '' ELSE lease_owner END`
 }
 
 // Wakes implements journal.Claimer. On PostgreSQL it has a session of its own, listens for notifications, and connects
 // again when it breaks. Behind a pooler that hands out connections per transaction nothing arrives; in SQLite there is
-// nobody else to hear of. Whoever asks Next from time to time then hears of it a little later.
+// nothing else to hear of. Whoever asks Next from time to time then hears of it a little later.
 func (db *DB) Wakes(ctx context.Context, wake func()) error { return db.hear(ctx, wake) }

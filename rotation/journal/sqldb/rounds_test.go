@@ -9,7 +9,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// restingTakeover: a policy at rest whose owner died is claimed as one at rest, and belongs to nobody meanwhile.
+// restingTakeover: a policy at rest whose owner died is claimed as one at rest, and belongs to no one meanwhile.
 func restingTakeover(t *testing.T, url string) {
 	frozen, alive := shortLease(t, url), open(t, url)
 	setPolicies(t, alive, "a")
@@ -118,7 +118,7 @@ func deadlock(t *testing.T, url string) {
 	})
 }
 
-// brokenIdle: connections that broke while nobody used them are found out before they are used, and none that is fine
+// brokenIdle: connections that broke while nothing used them are found out before they are used, and none that is fine
 // is asked.
 func brokenIdle(t *testing.T, url string) {
 	db := open(t, url)

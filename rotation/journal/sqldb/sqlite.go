@@ -113,7 +113,7 @@ func (e *sqliteDB) prepareFile(o Options) (err error) {
 	return nil
 }
 
-// inPlace refuses to go on in files that nobody finds again.
+// inPlace refuses to go on in files that nothing finds again.
 func (e *sqliteDB) inPlace() error {
 	for _, path := range slices.Sorted(maps.Keys(e.files)) {
 		switch now, err := os.Stat(path); {
@@ -202,7 +202,7 @@ func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) 
 }
 
 // look gives one of the reading connections to inFile, or, where there are none, has the writer run inMemory, whose
-// connection nobody else uses meanwhile.
+// connection nothing else uses meanwhile.
 func (e *sqliteDB) look(ctx context.Context, inFile func(context.Context, *session) error, inMemory func(context.Context, tx) error) error {
 	if e.readers == nil {
 		return e.group.look(ctx, inMemory)
@@ -252,7 +252,7 @@ func (e *sqliteDB) jsonArray() string { return "json_array" }
 // batch: nothing lies between the rows but a call.
 func (e *sqliteDB) batch() int { return 1 }
 
-// tell and hear have nobody to tell: who looks sees what this process wrote.
+// tell and hear have nothing to do: whoever looks sees what this process wrote.
 func (e *sqliteDB) tell(context.Context, tx) error { return nil }
 
 func (e *sqliteDB) hear(ctx context.Context, _ func()) error {
@@ -276,7 +276,7 @@ func (e *sqliteDB) insertEvents(n int) string { return insertRows("events", even
 func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }
 
-// same: nobody else has the file.
+// same: nothing else has the file.
 func (e *sqliteDB) same() string { return "true" }
 
 func (e *sqliteDB) claim(ctx context.Context, which string, args []any, note func([]claimed, bool)) (found []claimed, err error) {
@@ -316,7 +316,7 @@ func (e *sqliteDB) foreign(ctx context.Context, t tx) (bool, error) {
 	return e.version != was, err
 }
 
-// dueInFile finds the policies to claim, and takeInFile claims one: nobody else writes between the two. LIMIT $4 alone
+// dueInFile finds the policies to claim, and takeInFile claims one: nothing else writes between the two. LIMIT $4 alone
 // would have SQLite plan it again whenever another limit is bound.
 func dueInFile(which string) string {
 	return `SELECT name, lease_epoch, wake_seq, next_run_at FROM policies

@@ -63,7 +63,7 @@ func TestReplicasThatNobodySaw(t *testing.T) {
 	}
 }
 
-// TestPaceAfterTheClockWasSetBack: what was reserved for a time that is far off now holds nobody up.
+// TestPaceAfterTheClockWasSetBack: what was reserved for a time that is far off now holds nothing up.
 func TestPaceAfterTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
 	db := open(t, "sqlite::memory:")

@@ -83,7 +83,7 @@ func TestStatements(t *testing.T) {
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
 		{"change 150 policies, remove 100 and tell it", 10, func(ctx context.Context) error {
 			for i := range 150 {
-				specs[i].Owner = "somebody else"
+				specs[i].Owner = "someone else"
 			}
 			return db.SetPolicies(ctx, past, specs[:200])
 		}},

@@ -15,7 +15,7 @@ import (
 const looking = "mode=ro&_pragma=busy_timeout(5000)&_pragma=query_only(1)"
 
 // lookingAt is how the journal is opened to look at it. Where SQLite can make no files beside it (a backup on a medium that
-// is read-only, a folder of somebody else's), a journal that was closed in order is read as one that does not change, and
+// is read-only, a folder of someone else's), a journal that was closed in order is read as one that does not change, and
 // [sqliteDB.unchanged] says whether that held.
 func (e *sqliteDB) lookingAt(ctx context.Context) (query string, err error) {
 	err = execOn(ctx, e.dsn(looking), "SELECT count(*) FROM sqlite_master")
@@ -29,7 +29,7 @@ func (e *sqliteDB) lookingAt(ctx context.Context) (query string, err error) {
 	return looking, nil // any other trouble is met again, and told then
 }
 
-// closedFile describes a journal all of which is in one file: nobody writes to it. ErrNoJournal.
+// closedFile describes a journal all of which is in one file: nothing writes to it. ErrNoJournal.
 func closedFile(path string) (fs.FileInfo, error) {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -71,7 +71,7 @@ func TestReadOnlyFolder(t *testing.T) {
 		t.Errorf("the backup has %d policies, %v", len(s), err)
 	}
 
-	// Somebody else who may write there opens it, and closes it again: nothing of what is read now counts.
+	// Someone else who may write there opens it, and closes it again: nothing of what is read now counts.
 	db = open(t, url)
 	setPolicies(t, db, "c")
 	refused := func(when string) {

@@ -57,7 +57,7 @@ func protect(address string, cfg *pgx.ConnConfig) (*pgx.ConnConfig, error) {
 	return cfg, nil
 }
 
-// checkSockets refuses a socket in a folder where anybody may put one: another user's server could take the journal's place there. The
+// checkSockets refuses a socket in a folder where anyone may put one: another user's server could take the journal's place there. The
 // driver looks in /tmp where no host is said and the server's own folder is not there.
 func checkSockets(cfg *pgx.ConnConfig) error {
 	for _, c := range attempts(cfg) {
@@ -65,7 +65,7 @@ func checkSockets(cfg *pgx.ConnConfig) error {
 			continue
 		}
 		if folder, err := os.Stat(c.Host); err == nil && folder.Mode().Perm()&0o002 != 0 {
-			return fmt.Errorf("postgres: anybody on this machine may put a socket into %s; say host=FOLDER with the server's own one, such as /var/run/postgresql, or host=localhost", c.Host)
+			return fmt.Errorf("postgres: anyone on this machine may put a socket into %s; say host=FOLDER with the server's own one, such as /var/run/postgresql, or host=localhost", c.Host)
 		}
 	}
 	return nil
@@ -77,9 +77,9 @@ func exposed(cfg *pgx.ConnConfig) string {
 		switch {
 		case local(c.Host):
 		case c.TLSConfig == nil:
-			return "without TLS all is sent in clear, and anybody on the way can change it; use sslmode=verify-full"
+			return "without TLS all is sent in clear, and anyone on the network path can change it; use sslmode=verify-full"
 		case c.TLSConfig.InsecureSkipVerify:
-			return "the server's name is not verified, so that anybody on the way can take its place; use sslmode=verify-full"
+			return "the server's name is not verified, so that anyone on the network path can take its place; use sslmode=verify-full"
 		}
 	}
 	return ""

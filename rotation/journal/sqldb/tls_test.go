@@ -148,7 +148,7 @@ func TestNoPasswordInClear(t *testing.T) {
 	}
 }
 
-// TestSocketsOfOthers: a socket in a folder where anybody may put one is not used, whether the address names the folder or the driver
+// TestSocketsOfOthers: a socket in a folder where anyone may put one is not used, whether the address names the folder or the driver
 // falls back to it.
 func TestSocketsOfOthers(t *testing.T) {
 	t.Parallel()
@@ -162,7 +162,7 @@ func TestSocketsOfOthers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := protect(address, cfg); (err != nil) != refused || refused && !strings.Contains(err.Error(), "anybody on this machine") {
+		if _, err := protect(address, cfg); (err != nil) != refused || refused && !strings.Contains(err.Error(), "anyone on this machine") {
 			t.Errorf("%s: %v", host, err)
 		}
 	}

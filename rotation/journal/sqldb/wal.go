@@ -10,7 +10,7 @@ import (
 )
 
 // The write-ahead log of a file (its -wal) takes every commit. SQLite copies it into the database and begins it again when
-// nobody reads an old state in it. A reader with a long transaction prevents that; then it grows with every commit.
+// nothing reads an old state in it. A reader with a long transaction prevents that; then it grows with every commit.
 const (
 	walKept  = 8 << 20          // the size in bytes that it is cut back to, a little more than it has at usual times
 	walTold  = 32 << 20         // the size from which a reader that prevents that is told of
@@ -18,7 +18,7 @@ const (
 	walSoon  = time.Minute      // how long a reader may take before it is told of: a backup, say
 )
 
-// walKeeper keeps the write-ahead log short, on a connection of its own: nobody who commits waits for it.
+// walKeeper keeps the write-ahead log short, on a connection of its own: no commit waits for it.
 type walKeeper struct {
 	path  string // of the -wal
 	s     *session
@@ -68,7 +68,7 @@ func (k *walKeeper) close() error {
 	return k.s.close()
 }
 
-// look cuts the log back where it is long, and tells once when somebody prevents that for long.
+// look cuts the log back where it is long, and tells once when someone prevents that for long.
 func (k *walKeeper) look(ctx context.Context, now time.Time) {
 	size, err := sizeOf(k.path)
 	if err == nil && size > walKept {
@@ -93,7 +93,7 @@ func (k *walKeeper) look(ctx context.Context, now time.Time) {
 	}
 }
 
-// cut copies the log into the database, which holds up nobody, and then, when everything is copied, makes it empty.
+// cut copies the log into the database, which holds up nothing, and then, when everything is copied, makes it empty.
 func (k *walKeeper) cut(ctx context.Context) error {
 	var busy, frames, copied int64
 	for _, mode := range []string{"PASSIVE", "TRUNCATE"} {

@@ -136,7 +136,7 @@ func letGo(ctx context.Context, t tx, at any, also string, args ...any) error {
 	return nil
 }
 
-// forgetTarget needs nobody to stop: a commit never brings back a target that is gone.
+// forgetTarget needs nothing to stop: a commit never brings back a target that is gone.
 func forgetTarget(ctx context.Context, t tx, p journal.Policy, id journal.TargetID) error {
 	const where = "WHERE policy = $1 AND store = $2 AND path = $3 AND field = $4"
 	g, err := targets.first(ctx, t, where, p.Name, id.Store, id.Path, id.Field)

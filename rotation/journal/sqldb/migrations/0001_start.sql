@@ -149,7 +149,7 @@ CREATE TABLE keys (
   asked                 TEXT NOT NULL, -- what its policy last asked of xAI for it
   shown                 TEXT NOT NULL, -- what xAI was to show from then on
   listed                TEXT NOT NULL, -- what xAI showed last
-  drift                 TEXT NOT NULL, -- what somebody changed at xAI, as it was told
+  drift                 TEXT NOT NULL, -- what someone changed at xAI, as it was told
   update_for            TEXT NOT NULL, -- the policy's word that the following is about
   refused               TEXT NOT NULL,
   update_at             BIGINT,
