@@ -101,7 +101,7 @@ func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
 func unreadable(p Problem) parsed { return parsed{problems: Problems{p}, unsure: true} }
 
 // parse reads the documents of one file and checks each by itself. Where one cannot be read as YAML, none counts: what
-// stands before the mistake may be cut short by it.
+// is before the mistake may be cut short by it.
 func (l *loader) parse(file string, data []byte) (read parsed) {
 	if len(data) > maxFile {
 		return unreadable(Problem{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"})

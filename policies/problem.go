@@ -60,7 +60,7 @@ var (
 var pasted = regexp.MustCompile(`xai-(token-)?[A-Za-z0-9]{32,}`)
 
 // KeyPasted is what is wrong with a value that holds a key of xAI's, and what would be right. Such a value is refused
-// wherever it stands: what is read from these files is shown, and kept in the journal.
+// wherever it is: what is read from these files is shown, and kept in the journal.
 const (
 	KeyPasted     = " holds a key of xAI's"
 	KeyPastedWant = "no secret in this file, and that key replaced: others may have read it"

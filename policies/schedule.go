@@ -95,7 +95,7 @@ func parseCron(schedule string) (*cron.SpecSchedule, error) {
 }
 
 // checkField parses one field alone, so that an error can name it. Forms that robfig/cron reads as something else than
-// what stands there are refused: empty items of a list, and a range that begins with a star.
+// what is there are refused: empty items of a list, and a range that begins with a star.
 func checkField(i int, field string) error {
 	alone := []string{"*", "*", "*", "*", "*"}
 	alone[i] = field

@@ -87,7 +87,7 @@ func inUseNow(r *run) (use journal.Target, err error) {
 	return use, nil
 }
 
-// adoptions says what becomes of the key in use, and of every key in the team's list that bears exactly a name of this
+// adoptions says what becomes of the key in use, and of every key in the team's list that has exactly a name of this
 // policy's and that the journal does not know.
 func adoptions(ctx context.Context, r *run, use journal.Target, list []xai.Key, elsewhere holder) ([]Adoption, error) {
 	names, err := names(ctx, r)
@@ -130,7 +130,7 @@ func adoptions(ctx context.Context, r *run, use journal.Target, list []xai.Key, 
 	return found, nil
 }
 
-// names are those that this policy's keys may bear: its own, and the one it had before it was renamed, unless another
+// names are those that this policy's keys may have: its own, and the one it had before it was renamed, unless another
 // policy has that now.
 func names(ctx context.Context, r *run) ([]string, error) {
 	names := []string{r.claim.Policy}
@@ -145,7 +145,7 @@ func names(ctx context.Context, r *run) ([]string, error) {
 	return names, nil
 }
 
-// unknown returns the keys that the journal does not know, neither by their id nor by the attempt whose name they bear.
+// unknown returns the keys that the journal does not know, neither by their id nor by the attempt whose name they have.
 func unknown(ctx context.Context, r *run, keys []xai.Key) ([]xai.Key, error) {
 	var left []xai.Key
 	for _, k := range keys {
@@ -186,7 +186,7 @@ func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, o
 		return nil, err
 	}
 	if !ours(a.Key) && !r.policy.Adopt.Takes(a.Key.ID) {
-		a.As, a.Why = AdoptLeft, "it does not bear a name of this policy's, and the policy does not adopt it"
+		a.As, a.Why = AdoptLeft, "it does not have a name of this policy's, and the policy does not adopt it"
 		return a, nil
 	}
 	if err := narrows(r, a.Key, use.TargetID); err != nil {
@@ -197,7 +197,7 @@ func adoptUse(ctx context.Context, r *run, use journal.Target, list []xai.Key, o
 	return a, nil
 }
 
-// adoptOther says what becomes of a key that bears a name of this policy's and is not the one in use.
+// adoptOther says what becomes of a key that has a name of this policy's and is not the one in use.
 func adoptOther(ctx context.Context, r *run, k xai.Key, use journal.Target, list []xai.Key, elsewhere holder) (Adoption, error) {
 	a := Adoption{Policy: r.claim.Policy, Key: k, As: AdoptLeft}
 	same := 0
@@ -207,7 +207,7 @@ func adoptOther(ctx context.Context, r *run, k xai.Key, use journal.Target, list
 		}
 	}
 	if same > 1 {
-		a.Why = fmt.Sprintf("%d keys bear this name", same)
+		a.Why = fmt.Sprintf("%d keys have this name", same)
 		return a, nil
 	}
 	for _, row := range r.rec.Targets {

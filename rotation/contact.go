@@ -26,7 +26,7 @@ func whoIs(ctx context.Context, r *run, v secret.Text) (string, error) {
 }
 
 // askWho asks a value which key it is: "" for one that xAI does not accept. told is false where xAI does not say that of any
-// value. It learns the key's name too, which tells who made it.
+// value. It learns the key's name too, which says who made it.
 func askWho(ctx context.Context, r *run, v secret.Text) (id string, told bool, err error) {
 	team, err := r.team(ctx, r.policy.Team)
 	if err != nil {

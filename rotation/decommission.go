@@ -22,7 +22,7 @@ import (
 // decommissionIdle is how long a key must have been idle where the policy asks for nothing.
 const decommissionIdle = 24 * time.Hour
 
-// billingLag is how old the newest hour of billing may be when it is taken as proof: it tells nothing of the hours after it.
+// billingLag is how old the newest hour of billing may be when it is taken as proof: it says nothing of the hours after it.
 const billingLag = 3 * time.Hour
 
 // orderDecommission ends what is in flight and records that the policy's keys are to go. Said again, it may accept the outage.
@@ -202,10 +202,10 @@ func provedUnused(ctx context.Context, r *run, k *journal.Key) (Outcome, bool) {
 	return out, false
 }
 
-// isUnused reports whether a key's use proves that no one needs it. Billing tells that only up to the
+// isUnused reports whether a key's use proves that no one needs it. Billing reports that only up to the
 // last hour in which any key of the team was used: zeros may only mean that it has not heard yet. So that hour must be recent,
-// and consumers must have had the key for the whole idle time before it. An answer that tells of no use, or is only a part,
-// tells nothing.
+// and consumers must have had the key for the whole idle time before it. An answer that reports no use, or is only a part,
+// says nothing.
 func isUnused(ctx context.Context, r *run, k *journal.Key) (bool, error) {
 	idle := r.policy.Retire.RequireIdle.Std()
 	if idle == 0 {

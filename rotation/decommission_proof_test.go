@@ -35,7 +35,7 @@ func TestDecommissionProofs(t *testing.T) {
 				b.violated("a key that went live minutes ago was turned off as idle")
 			}
 		}},
-		{"billing that stands still proves nothing of the hours since", xaisim.Options{}, func(b *bench) {
+		{"billing that stalls proves nothing of the hours since", xaisim.Options{}, func(b *bench) {
 			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
 			b.run(5 * 24 * time.Hour)
 			id, stands := b.key(), b.clock.Add(-3*time.Hour)

@@ -93,7 +93,7 @@ func TestDecommission(t *testing.T) {
 				b.violated("afterwards it is %s %s", p.Health, p.HealthReason)
 			}
 		}},
-		{"a key in use stays, and people are told", xaisim.Options{}, func(b *bench) {
+		{"a key in use stays, and people are notified", xaisim.Options{}, func(b *bench) {
 			b.lives(quick, targetA)
 			id := b.key()
 			b.decommission(false)

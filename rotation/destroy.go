@@ -24,7 +24,7 @@ func turnOff(ctx context.Context, r *run, k *journal.Key) error {
 			return err
 		case class == xai.ClassNotFound:
 			return confirmGone(ctx, r, r.rec.Key(ref))
-		case class == xai.ClassInvalid, class == xai.ClassRoute && isEnding(r, r.rec.Key(ref)): // a list tells whether it is off anyway
+		case class == xai.ClassInvalid, class == xai.ClassRoute && isEnding(r, r.rec.Key(ref)): // a list says whether it is off anyway
 			off, err := listedOff(ctx, r, r.rec.Key(ref))
 			if err != nil {
 				return err

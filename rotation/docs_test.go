@@ -58,7 +58,7 @@ run the same code.
 	}
 	b.WriteString(`
 Before ` + "`promoting`" + ` a rotation can go back without a trace; from there on it goes forward, is rolled back by a human, or is
-taken over by a newer rotation. Every rotation in the database bears the marks that its state requires, which CHECK
+taken over by a newer rotation. Every rotation in the database has the marks that its state requires, which CHECK
 constraints enforce:
 
 | state | must have | must not have |
@@ -116,7 +116,7 @@ notified when a policy becomes ` + "`action_required` or `overdue`" + `, and whe
 var healthRows = map[health.Health]string{
 	health.Overdue: "A key that works is older than `max_age`; a rotation is due, wanted or under way, or the retirement of a key is late, for an hour, " +
 		"holds and observe mode not counted; or a compromised key is accepted 15 minutes after its report.",
-	health.ActionRequired: "A reason stands that waits for a human; consumers read a key that is dead; the journal is being compared after a restore; or the " +
+	health.ActionRequired: "A reason is in force that waits for a human; consumers read a key that is dead; the journal is being compared after a restore; or the " +
 		"policy was removed and keys of it are left.",
 	health.Degraded: "A step failed three times in a row; a target was not read, or the live key did not prove itself, for two watches (`limits.watch`, 15 " +
 		"minutes each); the policy's file has an error and an older version is in force; the policy is held; a rotation or a retirement is paused by " +

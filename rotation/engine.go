@@ -9,7 +9,7 @@
 //
 // Every change outside goes through package effect: the intent is committed, then the call is made, then its outcome is
 // recorded. A crash between any two of them leaves a row from which the next turn finds out what happened. Every disable and
-// every delete passes gate.go. reconcile.go compares a journal that may not be the newest with what stands outside. When a
+// every delete passes gate.go. reconcile.go compares a journal that may not be the newest with what is outside. When a
 // policy has its turn, and how its claim is kept and ended, is for package schedule to say; runner.go connects the two.
 package rotation
 
@@ -153,7 +153,7 @@ type Options struct {
 	Observe func(ctx context.Context, s Step) (context.Context, func(Step))
 }
 
-// Step tells of one step of one policy.
+// Step reports one step of one policy.
 type Step struct {
 	Policy   string
 	Rotation string        // id of the one in flight; "" when there was none, at the step's end the one that it began

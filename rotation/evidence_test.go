@@ -90,7 +90,7 @@ func TestUsageIsEvidence(t *testing.T) {
 	}
 }
 
-// An old key is idle for as long as it must be only up to the newest hour that billing tells of.
+// An old key is idle for as long as it must be only up to the newest hour that billing reports.
 func TestIdleUpToTheNewestData(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
 	b.lives(whenIdle, targetA)

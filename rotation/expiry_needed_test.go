@@ -67,7 +67,7 @@ func TestExpiryEditedUnderHold(t *testing.T) {
 	b.check()
 }
 
-// Where xAI fixes the expiry of a key that goes and that nothing replaces, people are told before it ends.
+// Where xAI fixes the expiry of a key that goes and that nothing replaces, people are notified before it ends.
 func TestFixedExpiryOfAKeyThatGoes(t *testing.T) {
 	b := seldom(t, xaisim.Options{UsageUnavailable: true, ExpireTimeFixed: true})
 	b.load(keyed(justChat+", expires_after: 40d", quick, targetA))

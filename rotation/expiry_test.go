@@ -68,7 +68,7 @@ func TestKeysExpire(t *testing.T) {
 	}
 }
 
-// Under a hold the expiry is moved on, so that consumers keep their key. Where xAI does not move it, people are told days before, and
+// Under a hold the expiry is moved on, so that consumers keep their key. Where xAI does not move it, people are notified days before, and
 // the key is replaced in time once the hold lets it.
 func TestExpiryMoves(t *testing.T) {
 	for name, o := range map[string]xaisim.Options{

@@ -186,7 +186,7 @@ func TestGuidesAloneRehearsal(t *testing.T) {
 	b.check()
 }
 
-// The team chore goes on with a list, and tells what it lists.
+// The team chore goes on with a list, and says what it lists.
 func TestGuidesAloneTeam(t *testing.T) {
 	b := newBench(t, guidesOnly)
 	b.lives(monthly, targetA)

@@ -31,7 +31,7 @@ const teamID = "team-1"
 type crash struct{}
 
 // bench is a world in one process: xAI, stores and a journal that outlive the engine, which may die at any call.
-// Time stands still but for the waits, which pass at once.
+// Time moves only in the waits, which pass at once.
 type bench struct {
 	t       testing.TB
 	clock   time.Time
@@ -52,7 +52,7 @@ type bench struct {
 	mu       sync.Mutex              // held at a point
 	others   sync.Mutex              // held by what others do meanwhile
 	skew     time.Duration           // how far xAI's clock is ahead of ours
-	worn     map[string]stores.Store // by name: what stands before a store, to lie
+	worn     map[string]stores.Store // by name: what is before a store, to lie
 	dieAt    string                  // the engine dies at the next point of that name
 	dieIn    journal.State           // the engine dies once a rotation's arrival in this state is written
 	upcoming *time.Time              // when the next turn but a watch is due; nil: not asked since the last

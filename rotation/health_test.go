@@ -22,7 +22,7 @@ func (b *bench) is(h health.Health, why journal.Reason) {
 	}
 }
 
-// told checks which changes of health people were told of, in order.
+// told checks which changes of health people were notified of, in order.
 func (b *bench) told(want ...string) {
 	b.t.Helper()
 	ev, err := b.journal.Events(b.t.Context(), 0, 1000)
@@ -36,7 +36,7 @@ func (b *bench) told(want ...string) {
 		}
 	}
 	if strings.Join(got, ", ") != strings.Join(want, ", ") {
-		b.violated("people were told %q, want %q", got, want)
+		b.violated("people were notified of %q, want %q", got, want)
 	}
 }
 
@@ -177,7 +177,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.run(6 * time.Hour)
 			b.is(health.OK, "")
 			if ev := b.count(journal.HealthChanged); ev != 2 {
-				b.violated("people were told %d times, want once that the key is dead and once that it is replaced", ev)
+				b.violated("people were notified %d times, want once that the key is dead and once that it is replaced", ev)
 			}
 		}},
 		{"the key in use dies and cannot be replaced", xaisim.Options{}, func(b *bench) {

@@ -39,7 +39,7 @@ func (s scenario) keep(t *testing.T) *kept {
 	return k
 }
 
-// bench begins a life where the scenario stands. The process is a new one.
+// bench begins a life where the scenario starts. The process is a new one.
 func (k *kept) bench() *bench {
 	k.b.t.Helper()
 	b := &bench{

@@ -162,7 +162,7 @@ func (s *striker) after(place, op, object string) error {
 func (s *striker) end() { s.blows = nil; s.b.sim.ClearFaults() }
 
 // lateLife lives a scenario from where it was kept, with the blows and for 26 hours after them. Where followers lag, stores
-// show to readers what stood two seconds ago, and clusters of xAI's learn of a disable one by one, also of one that was
+// show readers the state of two seconds ago, and clusters of xAI's learn of a disable one by one, also of one that was
 // taken back meanwhile.
 func (s scenario) lateLife(from *kept, lag, plain bool, blows ...blow) (*bench, *striker) {
 	b := from.bench()

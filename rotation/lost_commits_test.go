@@ -68,7 +68,7 @@ func (b *bench) snapshotAt(point, path string, done func() bool) (snapshot strin
 }
 
 // TestCommitsLostOnSQLite: a file system that lied about its syncs, or a snapshot of the disk that was put back, takes the
-// last commits away, and nothing tells so. No key that consumers read is destroyed, and where the targets agree, all goes on
+// last commits away, and nothing reports it. No key that consumers read is destroyed, and where the targets agree, all goes on
 // by itself.
 func TestCommitsLostOnSQLite(t *testing.T) {
 	var lives []liar

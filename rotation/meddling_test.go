@@ -204,7 +204,7 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 	play(t, liars)
 }
 
-// A target that the policy names only since the promote, and that holds an old key, stands against its retirement.
+// A target that the policy names only since the promote, and that holds an old key, blocks its retirement.
 func TestTargetNamedAfterThePromote(t *testing.T) {
 	play(t, []liar{{"it holds the old key", xaisim.Options{}, func(b *bench) {
 		b.lives(quick, targetA)

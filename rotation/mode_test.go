@@ -105,7 +105,7 @@ func TestObserveMode(t *testing.T) {
 	}
 	const nobodys = "an unknown value" // which a human put there
 	const forever = 10 * 365 * 24 * time.Hour
-	byHand := func(b *bench) (id string) { // a key that stands in a target since before
+	byHand := func(b *bench) (id string) { // a key that is in a target since before
 		id, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 		b.stores["a"].Set("chat", `{"api_key":"`+v.Reveal()+`"}`)
 		return id

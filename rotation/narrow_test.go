@@ -41,7 +41,7 @@ func TestNarrowing(t *testing.T) {
 			}
 		}
 		if n := b.count(journal.WaitsForHuman); n != 1 {
-			b.violated("people were told %d times", n)
+			b.violated("people were notified %d times", n)
 		}
 		if b.held() != id || b.gone(id) || b.sim.Calls()["create"] > 0 || b.count(journal.KeyAdopted) > 0 {
 			b.violated("a key was made or adopted, or %s is not what consumers read", id)

@@ -16,7 +16,7 @@ import (
 )
 
 // observe reads every target that the policy ever named, and asks each key that consumers read who it is. What it finds
-// stands in the record and is told; it never changes anything outside. Its failures are shown and tried again.
+// is in the record and is told; it never changes anything outside. Its failures are shown and tried again.
 func observe(ctx context.Context, r *run) Outcome {
 	p := &r.rec.Policy
 	if r.postponed(p.WatchAt) && !targetsChanged(r) {
@@ -349,7 +349,7 @@ func healthOf(ctx context.Context, r *run, v secret.Text, k *journal.Key) (journ
 	return journal.HealthOK, nil
 }
 
-// tellAge tells once a day that a key is older than its policy promises.
+// tellAge reports once a day that a key is older than its policy promises.
 func tellAge(r *run) {
 	p := &r.rec.Policy
 	limit := r.policy.MaxAge.Std()

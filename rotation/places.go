@@ -232,7 +232,7 @@ func (p *promotion) at(ctx context.Context, handles ...target.Handle) error {
 			p.errs = append(p.errs, err)
 			continue
 		}
-		if r.reader.Row(h.ID).Place == "" { // nothing stood there when it was met
+		if r.reader.Row(h.ID).Place == "" { // nothing was there when it was met
 			if place, err := h.Place(ctx); err == nil {
 				r.reader.Row(h.ID).Place = place
 			}

@@ -227,7 +227,7 @@ func TestPlaceOfAName(t *testing.T) {
 	b.check()
 }
 
-// tellingPlaces tells which places are asked for.
+// tellingPlaces says which places are asked for.
 type tellingPlaces struct {
 	journal.Journal
 	tell func(string)

@@ -236,7 +236,7 @@ func promoteAll(ctx context.Context, r *run, k *journal.Key, value secret.Text, 
 	if err := errors.Join(p.errs...); err != nil {
 		if errors.Is(err, stores.ErrStale) && len(p.errs) == 1 {
 			since := r.now().Sub(waitingSince(r)).Abs()
-			if since > target.Lag { // this is no lag any more: people are told
+			if since > target.Lag { // this is no lag any more: people are notified
 				return failed(err), false
 			}
 			pace := since / 8
@@ -317,7 +317,7 @@ func fenceOff(ctx context.Context, r *run, k *journal.Key, h target.Handle) (unt
 }
 
 // settleLanded settles a write of a key to a target that was found to have had its effect. Of several writes of one key, that it
-// stands there says only that one of them landed: the others stay open until a fence, or until they cannot land any more.
+// is there says only that one of them landed: the others stay open until a fence, or until they cannot land any more.
 func settleLanded(r *run, ref string, id journal.TargetID) {
 	var unknown []string
 	writes := 0

@@ -27,7 +27,7 @@ type chaos struct {
 	retire  map[string]string
 }
 
-// TestChaos lives random lives. A failing one is minimized and kept by rapid; what it found stands as a test of its own.
+// TestChaos lives random lives. A failing one is minimized and kept by rapid; what it found has a test of its own.
 func TestChaos(t *testing.T) {
 	if f := flag.Lookup("rapid.seed"); f.Value.String() == "0" && os.Getenv("ROTATOR_SOAK") != "1" {
 		_ = f.Value.Set("20260301") // the same lives for every change; ROTATOR_SOAK=1 and -rapid.seed live others
@@ -116,7 +116,7 @@ func (c *chaos) edit(name string) {
 	c.write()
 }
 
-// write loads the policies as they stand.
+// write loads the policies as they are.
 func (c *chaos) write() {
 	var docs []string
 	for _, p := range slices.Sorted(maps.Keys(c.targets)) {

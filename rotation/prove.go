@@ -284,7 +284,7 @@ func clocksAgree(r *run) error {
 	return nil
 }
 
-// noteSkew tells of clocks that differ also while nothing is to be destroyed. A rotation in flight goes on anyway, and
+// noteSkew reports clocks that differ also while nothing is to be destroyed. A rotation in flight goes on anyway, and
 // says what it waits for. A turn that did not see xAI's clock repeats what the last one said.
 func noteSkew(r *run) {
 	if r.rec.Rotation != nil {

@@ -9,7 +9,7 @@ import (
 	"rotator/rotation/reason"
 )
 
-// rateRun says in the policy's row how it is, as the record stands. It tells once when people have to look, and once when that is
+// rateRun says in the policy's row how it is, as the record is. It reports once when people have to look, and once when that is
 // over.
 func rateRun(r *run) {
 	if from, to := rate(r.rec, r.policy, r.env, r.engine.limits.Watch, r.now()); toldOf(from, to) {
@@ -18,7 +18,7 @@ func rateRun(r *run) {
 	}
 }
 
-// toldOf reports whether people are told that a policy's health changed.
+// toldOf reports whether people are notified that a policy's health changed.
 func toldOf(from, to journal.PolicyHealth) bool {
 	return from != to && (health.Alarming(from) || health.Alarming(to))
 }

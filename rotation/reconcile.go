@@ -15,7 +15,7 @@ import (
 func reconcileFor(r *run) time.Duration { return r.engine.limits.Call + r.engine.limits.Quarantine }
 
 // reconciling returns why nothing may be created, written or destroyed: the journal may not be the newest, or belongs to
-// another installation. nil: it is known to agree with what stands outside.
+// another installation. nil: it is known to agree with what is outside.
 func reconciling(ctx context.Context, r *run) error {
 	if r.engine.unclaimed() {
 		return reason.Errorf(reason.OtherInstall, "the journal belongs to another installation; `rotator state claim --moved --why W` if that one is gone, --copy if this is a copy beside it")
@@ -47,7 +47,7 @@ func startReconciling(r *run, why string) {
 	p.WatchAt = minTime(p.WatchAt, later(r.now().Add(time.Second), p.ReconcileFrom.Add(reconcileFor(r))))
 }
 
-// reconcile ends the comparison where it can: the key that stands in every target that could be read and proves itself is
+// reconcile ends the comparison where it can: the key that is in every target that could be read and proves itself is
 // the live one, and the others are to be retired. Where the targets hold something else, a human decides. It is asked when
 // the targets were just read.
 func reconcile(ctx context.Context, r *run) error {
@@ -104,7 +104,7 @@ func standingKey(r *run) (*journal.Key, error) {
 	return standing, nil
 }
 
-// settleOn makes the key that stands in the targets the live one, once it proved itself.
+// settleOn makes the key that is in the targets the live one, once it proved itself.
 func settleOn(ctx context.Context, r *run, k *journal.Key) error {
 	ref := k.Ref
 	handles, err := r.handles(r.policy)

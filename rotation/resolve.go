@@ -23,7 +23,7 @@ func knownTarget(r *run, id journal.TargetID) (pt policies.Target, known bool) {
 	return policies.Target{Store: id.Store, Path: id.Path, Field: id.Field}, known
 }
 
-// orderResolve records a human's decision on what stands in a target now.
+// orderResolve records a human's decision on what is in a target now.
 func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error) {
 	switch o.Decision {
 	case journal.Overwrite, journal.Leave, journal.Drop:
@@ -38,7 +38,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 		return fmt.Sprintf("%s is the canary: without it every other target would get the new key now; `rotator rollback %s` takes the new key back, and without `canary` in the policy's file the others get it now",
 			o.Target, r.claim.Policy), nil
 	}
-	if o.Decision != journal.Drop { // the word is about what stands there now
+	if o.Decision != journal.Drop { // the word is about what is there now
 		h, err := r.reader.Handle(pt)
 		if err != nil {
 			return err.Error(), nil
@@ -46,7 +46,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 		if _, err := r.reader.Read(ctx, h); gone(ctx, err) {
 			return "", err
 		} else if err != nil { // kept open it would hold everything else up
-			return fmt.Sprintf("what stands there now cannot be read; try again later: %v", err), nil
+			return fmt.Sprintf("what is there now cannot be read; try again later: %v", err), nil
 		}
 	}
 	live := r.rec.Live()
@@ -64,7 +64,7 @@ func orderResolve(ctx context.Context, r *run, o *journal.Order) (string, error)
 		case err != nil:
 			*r.reader.Row(o.Target) = before
 			return fmt.Sprintf("the key in use could not be put there; try again later: %v", err), nil
-		case refused != "": // the decision stands anyway: the next key is written there
+		case refused != "": // the decision remains anyway: the next key is written there
 			r.tell(journal.TargetResolved, "target", o.Target.String(), "decision", string(o.Decision), "by", o.By)
 			return refused, nil
 		}
@@ -96,7 +96,7 @@ func valueLost(ctx context.Context, r *run, live *journal.Key, id journal.Target
 	if _, what := retiredBy(r); what != "" {
 		again = " --supersede"
 	}
-	say := fmt.Sprintf("nothing was written: no store and no memory has the value of key %s, which consumers read. What stands in %s may be replaced from now on: `rotator rotate %s%s` makes a new key and writes it there",
+	say := fmt.Sprintf("nothing was written: no store and no memory has the value of key %s, which consumers read. What is in %s may be replaced from now on: `rotator rotate %s%s` makes a new key and writes it there",
 		live.ID, id, r.claim.Policy, again)
 	old := newestOld(r, live)
 	if old == nil || old.Compromised() || old.Health == journal.HealthDead {
@@ -112,7 +112,7 @@ func valueLost(ctx context.Context, r *run, live *journal.Key, id journal.Target
 	return fmt.Sprintf("%s; `rotator rollback %s` goes back to key %s, whose value is kept", say, r.claim.Policy, old.ID)
 }
 
-// giveBack puts the live key into a target again, where a human says that what stands there may be replaced and no
+// giveBack puts the live key into a target again, where a human says that what is there may be replaced and no
 // rotation is about to write it. refused says why that cannot be done, and what works instead.
 func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, err error) {
 	live := r.rec.Live()
@@ -121,7 +121,7 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 		return "", nil
 	}
 	if r.engine.observing() != nil {
-		return "", nil // the decision stands: what was decided on is replaced when the mode is rotate
+		return "", nil // the decision remains: what was decided on is replaced when the mode is rotate
 	}
 	switch err := reconciling(ctx, r); {
 	case gone(ctx, err):
@@ -142,7 +142,7 @@ func giveBack(ctx context.Context, r *run, pt policies.Target) (refused string, 
 		return "", err
 	}
 	if err := prove(ctx, r, value, r.rec.Key(ref), true); xai.ProvesBad(err) {
-		return "", nil // a new rotation replaces what stands there
+		return "", nil // a new rotation replaces what is there
 	} else if err != nil {
 		return "", err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // overdueAfter is how long the use of an old key, or silence about it, may hold up its retirement without a max_wait
-// until people are told.
+// until people are notified.
 const overdueAfter = 7 * 24 * time.Hour
 
 // retire takes every key that is not wanted any more a step further, each at its own pace. It never holds a rotation up,
@@ -60,7 +60,7 @@ func foremostOf(a, b Outcome) Outcome {
 }
 
 // strays makes keys ones to be retired that consumers may read, that no rotation names, and that are not live: once the
-// live key stands in every target.
+// live key is in every target.
 func strays(ctx context.Context, r *run) error {
 	live := r.rec.Live()
 	if live == nil || !everywhere(r, live) {
@@ -251,7 +251,7 @@ func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, 
 }
 
 // inUse reports whether a key was used within the last while, or that this is not known. Idleness is proved only up to the
-// newest hour that billing tells of the live key, which may still grow and so does not count: there the while ends, and it
+// newest hour that billing reports for the live key, which may still grow and so does not count: there the while ends, and it
 // must not end longer ago than it lasts. Silence about the key means idle only where the answer about the live key names that
 // one: then usage is told by key.
 func inUse(ctx context.Context, r *run, k *journal.Key, idle time.Duration) (bool, error) {

@@ -345,7 +345,7 @@ func goLive(r *run) {
 	computeDue(r)
 }
 
-// tellFinished tells that nothing is left to do for a rotation.
+// tellFinished reports that nothing is left to do for a rotation.
 func tellFinished(r *run, rot journal.Rotation) {
 	r.tell(journal.Finished, "rotation", rot.ID, "key_id", rot.KeyID, "reached", string(rot.Reached()), "trigger", string(rot.Trigger))
 	r.events[len(r.events)-1].Rotation = rot.ID // not the one in flight

@@ -13,7 +13,7 @@ import (
 // gateRules has, for each rule of the gate, a life in which nothing but that rule keeps a key from being destroyed that
 // must stay.
 var gateRules = map[string]func(*bench){
-	"state": func(b *bench) { // no job asks for such a key: the rule stands against a defect of theirs
+	"state": func(b *bench) { // no job asks for such a key: the rule guards against a defect of theirs
 		b.lives(quick, targetA)
 		b.reach(journal.Staged)
 		claims, err := b.journal.Claim(b.t.Context(), "bench", b.clock.Add(time.Hour), 1)

@@ -87,7 +87,7 @@ type job struct {
 }
 
 // jobs in their order: what people say comes first, and keys that must end now; then what earlier turns left unknown is settled
-// and the world is looked at, so that what follows knows where it stands.
+// and the world is looked at, so that what follows knows its state.
 var jobs = []job{
 	{"commands", commands},
 	{"revoke", revoke},
@@ -258,7 +258,7 @@ const (
 func (r *run) agenda() time.Time {
 	now := r.now()
 	at := now.Add(r.engine.limits.Watch)
-	if late := r.rec.Policy.OverdueAt; late.After(now) { // people are told at once
+	if late := r.rec.Policy.OverdueAt; late.After(now) { // people are notified at once
 		at = minTime(at, late)
 	}
 	if watch := r.rec.Policy.WatchAt; watch.After(now) {

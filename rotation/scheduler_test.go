@@ -213,7 +213,7 @@ func (f *full) ClaimResting(ctx context.Context, owner string, now time.Time, li
 	return f.Journal.ClaimResting(ctx, owner, now, limit, only...)
 }
 
-// A round that cannot begin stands against readiness, although nothing else is due.
+// A round that cannot begin blocks readiness, although nothing else is due.
 func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {
 		f := &full{Journal: b.journal}
@@ -231,7 +231,7 @@ func TestRoundThatCannotBeginIsTold(t *testing.T) {
 	})
 }
 
-// A claim that cannot be given back, on a full disk say, stands against readiness although nothing else is due: until it is
+// A claim that cannot be given back, on a full disk say, blocks readiness although nothing else is due: until it is
 // written nothing acts for its policy.
 func TestTurnThatCannotEndIsTold(t *testing.T) {
 	bubble(t, func(b *bench) {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// changes are the methods that change something outside, with the kind of the effect that must stand in the book before
+// changes are the methods that change something outside, with the kind of the effect that must be in the book before
 // they are called.
 var changes = map[string]string{
 	"CreateKey": "EffectCreate", "UpdateKey": "", "DeleteKey": "EffectDelete", // an update may be of three kinds
@@ -56,7 +56,7 @@ func TestChangesAreSentByTheRunner(t *testing.T) {
 	}
 }
 
-// TestOthersChangeNoKeys shows that no other package of the program calls what changes keys. xAI's client and what stands
+// TestOthersChangeNoKeys shows that no other package of the program calls what changes keys. xAI's client and what is
 // before it, under the same name, are left out.
 func TestOthersChangeNoKeys(t *testing.T) {
 	t.Parallel()
@@ -178,7 +178,7 @@ func unsent(t *testing.T, name, source string) (faults, sent []string) {
 	return faults, sent
 }
 
-// inspect visits every node with those that it stands in, the outermost first.
+// inspect visits every node with those that it is in, the outermost first.
 func inspect(root ast.Node, visit func(trail []ast.Node, n ast.Node)) {
 	var trail []ast.Node
 	ast.Inspect(root, func(n ast.Node) bool {
@@ -200,7 +200,7 @@ func eachSelector(root ast.Node, visit func([]ast.Node, *ast.SelectorExpr)) {
 	})
 }
 
-// passedOn reports whether a call stands in a method of the same name, which passes it on: whoever calls that is looked at.
+// passedOn reports whether a call is in a method of the same name, which passes it on: whoever calls that is looked at.
 func passedOn(trail []ast.Node, method string) bool {
 	return slices.ContainsFunc(trail, func(n ast.Node) bool {
 		f, ok := n.(*ast.FuncDecl)

@@ -91,7 +91,7 @@ func (b *bench) kinds() map[string]inventory.Kind {
 	return kinds
 }
 
-// TestKeysThatBearAnAttemptsName: a key that bears the name of an attempt and that nothing will delete is reported as an
+// TestKeysThatBearAnAttemptsName: a key that has the name of an attempt and that nothing will delete is reported as an
 // orphan: of a second create that a proxy sent, of an attempt whose policy was forgotten.
 func TestKeysThatBearAnAttemptsName(t *testing.T) {
 	play(t, []liar{
@@ -160,7 +160,7 @@ func TestTeamThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestManagementKeyRefused: people are told at the next look, once, also while nothing is due that needs the key. That it
+// TestManagementKeyRefused: people are notified at the next look, once, also while nothing is due that needs the key. That it
 // was good before stays known.
 func TestManagementKeyRefused(t *testing.T) {
 	t.Parallel()

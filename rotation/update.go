@@ -21,7 +21,7 @@ import (
 // name that was recorded. What is to be changed package grant says; here it is sent, one part at a time, and told.
 //
 // An update without an answer may land late. It is repeated with what is wanted now, the key is looked at every minute, and once more
-// when nothing can land: only then is it told as done, so that no late one undoes what people were told of.
+// when nothing can land: only then is it told as done, so that no late one undoes what people were notified of.
 func update(ctx context.Context, r *run) (all Outcome) {
 	if !r.rec.Policy.RemovedAt.IsZero() && !r.rec.Policy.Leaving() {
 		return nothing
@@ -313,7 +313,7 @@ func followsPolicy(k *journal.Key) bool {
 	return grant.Follows(k) && k.Health != journal.HealthDead
 }
 
-// wordFor tells apart what people and xAI say of a key: what was refused of one is tried again with another.
+// wordFor distinguishes what people and xAI say of a key: what was refused of one is tried again with another.
 func wordFor(r *run, k *journal.Key) string {
 	h := fnv.New64a()
 	fmt.Fprintln(h, grant.Ask(r.policy.Key), r.policy.Key.Enforce, r.policy.AllowNarrowing, k.Listed)

@@ -260,7 +260,7 @@ func TestUpdateRefused(t *testing.T) {
 	}
 }
 
-// A late narrowing never undoes a widening that people were told of.
+// A late narrowing never undoes a widening that people were notified of.
 func TestLateNarrowing(t *testing.T) {
 	for _, delay := range []time.Duration{time.Second, 5 * time.Minute, 10*time.Minute + 50*time.Second} {
 		for name, o := range map[string]xaisim.Options{"full API": {}, "guides alone": guidesOnly} {

@@ -15,7 +15,7 @@ var kills = map[string]func(*bench, string){
 	"deleted":  func(b *bench, id string) { b.human(id, b.sim.DeleteKey) },
 }
 
-// servedWithin checks that every target of chat holds a key that works, in time, and that people were told of the dead one.
+// servedWithin checks that every target of chat holds a key that works, in time, and that people were notified of the dead one.
 func (b *bench) servedWithin(d time.Duration, targets ...string) {
 	b.t.Helper()
 	served := func() bool {
@@ -146,7 +146,7 @@ func TestKeyInPromotionIsWatched(t *testing.T) {
 	play(t, lives)
 }
 
-// TestKeyInUseDiesWhileTheNextIsStaged: the next key cannot be promoted, the one in use dies. People are told, and the next
+// TestKeyInUseDiesWhileTheNextIsStaged: the next key cannot be promoted, the one in use dies. People are notified, and the next
 // one is promoted as soon as it may be.
 func TestKeyInUseDiesWhileTheNextIsStaged(t *testing.T) {
 	var lives []liar

@@ -76,7 +76,7 @@ type Checker interface {
 	Check(ctx context.Context, t Target) error
 }
 
-// Previous is a store from which the value that stood in a target before can be had back, until the key is deleted.
+// Previous is a store from which the value that was in a target before can be had back, until the key is deleted.
 // It returns the newest former value of the target whose fingerprint is want; ErrNotFound when it is not kept any more.
 type Previous interface {
 	Previous(ctx context.Context, t Target, want secret.Fingerprint) (secret.Text, error)
@@ -92,10 +92,10 @@ type Forgetter interface {
 }
 
 // Fencer is a store that can make every write fail that was sent to a target before. It is asked after a write whose
-// answer was lost: from then on a read tells what became of it.
+// answer was lost: from then on a read says what became of it.
 //
 // On return every Promote of t that was sent before and has not landed yet will fail when it lands, and the value that
-// consumers read is the same as before. Twice is harmless. ErrNotFound: nothing stands there, so there is nothing to
+// consumers read is the same as before. Twice is harmless. ErrNotFound: nothing is there, so there is nothing to
 // fence; ErrCannotFence: the store has no way to do it. The caller then waits until no earlier write can land. Any other error
 // means that the target is not fenced.
 type Fencer interface {
@@ -104,7 +104,7 @@ type Fencer interface {
 
 // Placer is a store that can tell when two targets are one place, although they are written differently: a name and an
 // ARN, a path with and without a prefix that the store adds, a link. Targets of one store with equal places are one target.
-// Place reads at most the store's description of the target, never a value. ErrNotFound: nothing stands there yet, and its
+// Place reads at most the store's description of the target, never a value. ErrNotFound: nothing is there yet, and its
 // place is not known before.
 type Placer interface {
 	Place(ctx context.Context, t Target) (string, error)

@@ -74,7 +74,7 @@ type call struct {
 	read             func(body) code // decodes a success; a code other than "" makes it ClassUnreadable
 }
 
-// code is a short word of ours that stands in Error.Code. Nothing of an answer is ever in it.
+// code is a short word of ours that is in Error.Code. Nothing of an answer is ever in it.
 type code string
 
 // do sends c until it succeeds, fails for good, or may not be tried again. It returns the Date of the last answer. A change
@@ -204,7 +204,7 @@ func (cl *client) success(ctx context.Context, c call, raw []byte, limit int64, 
 	return &Error{Class: ClassUnreadable, Code: string(why)}
 }
 
-// bearer asks for the token and refuses one that cannot stand in a header.
+// bearer asks for the token and refuses one that cannot be in a header.
 func (cl *client) bearer(ctx context.Context, c call) (secret.Text, *Error) {
 	ask, op := cl.token, c.op
 	if c.token != nil {

@@ -330,7 +330,7 @@ func (r *reader) overflow(child *reader) {
 	}
 }
 
-// secret reads an API key's plaintext; empty unless it can stand in a header.
+// secret reads an API key's plaintext; empty unless it can be in a header.
 func (r *reader) secret(name string) secret.Text {
 	s := r.text(name)
 	if !headerSafe(s) {

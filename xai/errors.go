@@ -46,7 +46,7 @@ const (
 	ClassCanceled Class = "canceled"
 )
 
-// The operations, as they stand in [Error.Op] and are told to Observe. They are few and fixed, fit for a metric's label.
+// The operations, as they are in [Error.Op] and are told to Observe. They are few and fixed, fit for a metric's label.
 const (
 	OpCreate      = "create"
 	OpList        = "list"

@@ -12,7 +12,7 @@ import (
 // Inference asks the inference API about API keys. It is safe for concurrent use.
 type Inference struct{ cl client }
 
-// InferenceOptions are the settings of an Inference, as in [ManagementOptions]. URL is required; a regional host may stand
+// InferenceOptions are the settings of an Inference, as in [ManagementOptions]. URL is required; a regional host may be
 // there.
 type InferenceOptions struct {
 	URL       string

@@ -175,7 +175,7 @@ func (m *Management) DeleteKey(ctx context.Context, keyID string) error {
 	return err
 }
 
-// Propagation tells which clusters know the key.
+// Propagation says which clusters know the key.
 func (m *Management) Propagation(ctx context.Context, keyID string) (Propagation, error) {
 	path, err := pathOf(OpPropagation, "/auth/api-keys/{id}/propagation", keyID)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // day; see [Management.NotOffered].
 var ErrNotOffered = errors.New("xAI does not offer this call")
 
-// notOffered stands in Error.Code.
+// notOffered is in Error.Code.
 const notOffered = "not_offered"
 
 // offersHeld is how long it is remembered that a route is not there.

@@ -53,7 +53,7 @@ func (u Usage) SurelyUsedFrom(keyID string, t time.Time) bool {
 }
 
 // LastUse returns the beginning of the last hour in which any key was used: up to then billing is known to have heard. seen is
-// false when the answer tells of no use, or is only a part.
+// false when the answer reports no use, or is only a part.
 func (u Usage) LastUse() (at time.Time, seen bool) {
 	for _, points := range u.keys {
 		for _, p := range points {

@@ -33,7 +33,7 @@ func (a *cli) adoptCommand() *cobra.Command {
 		Short: "Rebuild a lost journal from what targets hold and xAI lists",
 		Long: `Adopt is for a journal that was lost, or that lost its last commits. It reads every target, asks each key found there
 who it is, lists the teams' keys, and says what each key would become: current (what the targets hold: the policy's key in
-use), predecessor (bears a name that the rotator gave for this policy, and no target holds it: off after a full overlap,
+use), predecessor (has a name that the rotator gave for this policy, and no target holds it: off after a full overlap,
 deleted after the soak), left (not touched) or waits (a human has to act first). Nothing is recorded before you agree, on
 a terminal or with --yes; xAI and the stores are not changed by the command itself.
 

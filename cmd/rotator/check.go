@@ -29,7 +29,7 @@ whether it holds, measures the delays, and deletes the key.
 With --permissions it instead prints the least rights that it all needs, each in its own language: policies of Vault and
 IAM, Roles of Kubernetes, folders, and what a management key is for. It reads the configuration and the policies, but no
 secret, and makes no call: use it before there is any login. With --store only those in one store are printed; a document
-that is alone and of JSON comes without the comments above it. Which workloads Secrets of Kubernetes restart stands in their
+that is alone and of JSON comes without the comments above it. Which workloads Secrets of Kubernetes restart is in their
 annotations, which it does not read: name them with --restart.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

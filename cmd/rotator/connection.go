@@ -98,7 +98,7 @@ func (a *cli) look(ctx context.Context) (*connection, error) {
 	return &connection{Client: p.Client(), alone: p, close: p.Close}, nil
 }
 
-// warnOfFiles tells what is refused of the files as they are now: the answer is about what is in force.
+// warnOfFiles says what is refused of the files as they are now: the answer is about what is in force.
 func (a *cli) warnOfFiles() {
 	_, err := a.setup().ReadFiles()
 	var problems policies.Problems

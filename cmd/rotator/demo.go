@@ -121,7 +121,7 @@ func layDemo(dir, url string, key secret.Text) error {
 	return nil
 }
 
-// showDemo rotates and tells of it until the time is over or Ctrl-C.
+// showDemo rotates and reports it until the time is over or Ctrl-C.
 func (a *cli) showDemo(ctx context.Context, p *app.Program, sim *xaisim.Sim, url, dir string, length time.Duration) error {
 	fmt.Fprintf(a.stdout, `Three policies, a simulated xAI at %s, and a folder of files that consumers read their keys from.
 A month lasts some seconds here. Each consumer reads its file before every chat call. %s, or Ctrl-C.

@@ -80,9 +80,9 @@ func advise(err error) (code int, do string) {
 	case errors.Is(err, sqldb.ErrDamaged):
 		return exitFailed, "Stop what uses it and restore a backup; without one, `The journal is lost` in docs/runbooks.md has the way to a new one."
 	case errors.Is(err, api.ErrNoDaemon):
-		return exitFailed, "The daemon ended meanwhile; `rotator status` shows where things stand."
+		return exitFailed, "The daemon ended meanwhile; `rotator status` shows the current state."
 	case errors.Is(err, context.Canceled):
-		return exitFailed, "It was interrupted; `rotator status` shows where things stand."
+		return exitFailed, "It was interrupted; `rotator status` shows the current state."
 	}
 	return exitFailed, ""
 }

@@ -20,7 +20,7 @@ func (a *cli) keysCommand() *cobra.Command {
 		Use:   "keys [TEAM]",
 		Short: "Show all keys of a team, or of every team, and what each is to the rotator",
 		Long: `Keys asks xAI for the keys of a team. The kinds: managed (in use), predecessor (to be retired), in_doubt (of a create
-whose outcome is not settled; will be deleted), orphan (bears the rotator's prefix, and the journal has no such create;
+whose outcome is not settled; will be deleted), orphan (has the rotator's prefix, and the journal has no such create;
 reported, never deleted; see keys adopt) and unmanaged (someone else's). RIGHTS shows "all" for a key that can use every
 model and every endpoint; -o json has its ACLs, and the targets that were seen to hold it.
 

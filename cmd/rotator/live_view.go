@@ -23,7 +23,7 @@ type liveView struct {
 	columns  int // of the terminal: a longer line would take two
 	tasks    []followed
 	begun    time.Time
-	drawn    int // lines of the live view that stand now
+	drawn    int // lines of the live view on the screen
 }
 
 // followed is a task as the view sees it.
@@ -72,7 +72,7 @@ func (s *liveView) Clear() {
 	s.drawn = 0
 }
 
-// Draw implements follow.View: it shows where the tasks stand now.
+// Draw implements follow.View: it shows the tasks' states now.
 func (s *liveView) Draw(now time.Time) {
 	if !s.live {
 		return

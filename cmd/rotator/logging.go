@@ -18,7 +18,7 @@ import (
 )
 
 // newLogger logs to w: for people on a terminal, in colors unless $NO_COLOR is set (no-color.org), as key=value elsewhere, or
-// as JSON. Where $JOURNAL_STREAM says that w leads to systemd's journal, lines bear their level as that reads it, and leave
+// as JSON. Where $JOURNAL_STREAM says that w leads to systemd's journal, lines have their level as that reads it, and leave
 // the time to it. Logging goes on even if nothing reads from w.
 func newLogger(w io.Writer, env config.Env, format, level string, daemon bool) (*logging.Log, error) {
 	least := slog.LevelWarn

@@ -1,4 +1,4 @@
-// Command rotator keeps xAI API keys young: `rotator help` tells what it does, README.md how to begin.
+// Command rotator keeps xAI API keys young: `rotator help` says what it does, README.md how to begin.
 //
 // One file holds one command: its flags, what it prints, and its exit code. Package internal/app puts together what acts
 // (journal, engine, stores, teams), and connection.go finds out who has it: a daemon, reached over its socket, or this very

@@ -95,7 +95,7 @@ func filePages(t *testing.T, dir string) {
 			}
 		}
 		if strings.Contains(made, ".SH OPTIONS") {
-			t.Errorf("%s(5) tells of options", f.name)
+			t.Errorf("%s(5) reports options", f.name)
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (a *cli) permissions(asJSON bool, store string, restarts []string) error {
 	}
 	rows, err := f.Permissions(store, restarts)
 	if err != nil {
-		return usage(err, "No rights can be written for what stands there: fix the policy or the configuration, and try again.")
+		return usage(err, "No rights can be written for what is there: fix the policy or the configuration, and try again.")
 	}
 	if len(rows) == 0 {
 		return usage(fmt.Errorf("no policy has a target in a store called %q", store), "`rotator check --permissions` prints the rights in every store.")

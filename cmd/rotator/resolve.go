@@ -47,8 +47,8 @@ It fails where the key in use is to be put back and its value is nowhere any mor
 		},
 	}
 	c.Flags().StringVar(&f.target, "target", "", "the `TARGET` as status and plan write it: store:path or store:path#field")
-	c.Flags().BoolVar(&f.overwrite, "overwrite", false, "what stands there now may be replaced")
-	c.Flags().BoolVar(&f.leave, "leave", false, "what stands there now stays, and is no news")
+	c.Flags().BoolVar(&f.overwrite, "overwrite", false, "what is there now may be replaced")
+	c.Flags().BoolVar(&f.leave, "leave", false, "what is there now stays, and is no news")
 	c.Flags().BoolVar(&f.drop, "drop", false, "the target is no longer the policy's to write")
 	c.Flags().BoolVar(&f.propagated, "propagation", false, "take the key as propagated, whatever xAI's map says")
 	c.Flags().StringVar(&f.key, "key", "", "the `ID` of the key that --despite speaks of; alone: that key is ours, needs --why")

@@ -20,7 +20,7 @@ func (a *cli) statusCommand() *cobra.Command {
 	var f selectFlags
 	c := &cobra.Command{
 		Use:   "status [POLICY...]",
-		Short: "Show where the policies stand",
+		Short: "Show the state of the policies",
 		Example: `  rotator status
   rotator status --team research --label tier=prod
   rotator status chat-prod -o wide`,
@@ -186,7 +186,7 @@ func drawStatus(t *table, rows []api.StatusRow, now time.Time, wide bool) {
 	}
 }
 
-// changeSays tells where a key is not what its policy says.
+// changeSays says where a key is not what its policy says.
 func changeSays(c api.KeyChangeRow) string {
 	text := "key " + c.KeyID + ": " + c.Detail
 	switch c.State {
@@ -200,7 +200,7 @@ func changeSays(c api.KeyChangeRow) string {
 	return text + " (pending)"
 }
 
-// wantedSays tells of what people asked for besides a rotation, which the state shows.
+// wantedSays reports what people asked for besides a rotation, which the state shows.
 func wantedSays(w api.WantedRow) string {
 	by := strings.TrimSuffix(" by "+or(w.By)+": "+or(w.Why), ": ")
 	switch {

@@ -137,7 +137,7 @@ func TestCredentialsAreGiven(t *testing.T) {
 	}
 }
 
-// TestSaidTwice: a label or a variable that several values name, or the chart too, stands in a manifest once; what selects
+// TestSaidTwice: a label or a variable that several values name, or the chart too, is in a manifest once; what selects
 // the pods stays as it is.
 func TestSaidTwice(t *testing.T) {
 	t.Parallel()
@@ -146,7 +146,7 @@ func TestSaidTwice(t *testing.T) {
 		"--set", "env[0].name=GOMEMLIMIT,env[0].value=1GiB") {
 		kind, name := o.text("kind"), o.text("metadata", "labels", "app.kubernetes.io/name")
 		if name != "" && !strings.HasPrefix(name, "rotator") {
-			t.Errorf("%s bears the name %s", kind, name)
+			t.Errorf("%s has the name %s", kind, name)
 		}
 		if is := o.text("metadata", "labels", "release"); kind == "ServiceMonitor" && is != "prometheus" {
 			t.Errorf("its own label gave way to %s", is)
@@ -157,12 +157,12 @@ func TestSaidTwice(t *testing.T) {
 		template, _ := o["spec"].(map[string]any)["template"].(map[string]any)
 		for label, want := range map[string]string{"app.kubernetes.io/name": "rotator", "app.kubernetes.io/instance": "r", "release": "pods"} {
 			if is := object(template).text("metadata", "labels", label); is != want {
-				t.Errorf("pods bear %s: %s, want %s", label, is, want)
+				t.Errorf("pods have %s: %s, want %s", label, is, want)
 			}
 		}
 		text, err := yaml.Dump(template)
 		if err != nil || strings.Count(string(text), "GOMEMLIMIT") != 1 {
-			t.Errorf("%v: the variable stands there %d times", err, strings.Count(string(text), "GOMEMLIMIT"))
+			t.Errorf("%v: the variable occurs %d times", err, strings.Count(string(text), "GOMEMLIMIT"))
 		}
 	}
 }
@@ -206,7 +206,7 @@ func renderAs(t *testing.T, release, namespace string, args ...string) []object 
 		var o map[string]any
 		if err := loader.Load(&o); errors.Is(err, io.EOF) {
 			break
-		} else if err != nil { // a key that stands there twice, say
+		} else if err != nil { // a key that is there twice, say
 			t.Fatal(err)
 		}
 		if len(o) > 0 {

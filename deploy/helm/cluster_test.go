@@ -209,7 +209,7 @@ func TestLifecycle(t *testing.T) {
 				}
 			}
 			if kept := len(found) == 1; kept != (shape == "sqlite") {
-				t.Errorf("what stands after uninstall is %q", found)
+				t.Errorf("left after uninstall: %q", found)
 			}
 		})
 	}
@@ -236,7 +236,7 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// TestJournalMoves takes a release from SQLite to PostgreSQL and back: nothing that cannot be changed stands in the way, and
+// TestJournalMoves takes a release from SQLite to PostgreSQL and back: nothing that cannot be changed is in the way, and
 // the volume stays.
 func TestJournalMoves(t *testing.T) {
 	c := kubetest.Shared(t)

@@ -61,7 +61,7 @@ func rows(t *testing.T, table *strings.Builder, path string, mapping *yaml.Node)
 	}
 }
 
-// comment is what stands above and beside a value, in one line; what looks like a value is an example.
+// comment is what is above and beside a value, in one line; what looks like a value is an example.
 func comment(lines ...string) string {
 	var parts []string
 	for _, text := range lines {

@@ -125,7 +125,7 @@ func (m *Machine) Boot(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = nspawn.Wait() // what it said tells why
+		_ = nspawn.Wait() // what it said says why
 	}()
 	t.Cleanup(func() {
 		if m.leader != 0 {

@@ -48,7 +48,7 @@ func TestPromtool(t *testing.T) {
 	run(t, ".", strings.NewReader(metrics(t)), tool, "check", "metrics")
 }
 
-// metrics is what a daemon tells that has one policy and whose xAI does not answer.
+// metrics is what a daemon reports that has one policy and whose xAI does not answer.
 func metrics(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,6 +102,6 @@ targets: [{store: local, path: chat}]
 			return string(text)
 		}
 	}
-	t.Fatal("the daemon tells no metrics of its policy")
+	t.Fatal("the daemon reports no metrics of its policy")
 	return ""
 }

@@ -70,7 +70,7 @@ func TestRunbooks(t *testing.T) {
 	}
 }
 
-// runbook is the part of the page that tells of one reason.
+// runbook is the part of the page that reports one reason.
 func runbook(r reason.Info) string {
 	return "\n### " + string(r.Reason) + "\n\n" + r.Means + "\n\n**Do**: " + r.Do + "\n"
 }
@@ -113,7 +113,7 @@ func TestMetricsExist(t *testing.T) {
 	if err := json.Unmarshal(read(t, "dashboard.json"), &board); err != nil {
 		t.Fatal(err)
 	}
-	asked := make(map[string]string) // expression → where it stands
+	asked := make(map[string]string) // expression → where it is
 	for _, p := range board.Panels {
 		for _, target := range p.Targets {
 			asked[target.Expr] = p.Title

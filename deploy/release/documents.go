@@ -48,7 +48,7 @@ func (r *release) documents(ctx context.Context) error {
 		return err
 	}
 	changelog := fmt.Sprintf("---\n- semver: %q\n  date: %s\n  packager: Rotator maintainers <rotator@example.com>\n  deb: {urgency: medium, distributions: [stable]}\n"+
-		"  changes:\n    - note: What changed stands in the changelog in /usr/share/doc/rotator.\n", r.packageVersion()+"-1", r.date.Format(time.RFC3339))
+		"  changes:\n    - note: What changed is in the changelog in /usr/share/doc/rotator.\n", r.packageVersion()+"-1", r.date.Format(time.RFC3339))
 	return r.staged("changelog.yaml", []byte(changelog), 0o644)
 }
 

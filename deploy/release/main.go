@@ -49,7 +49,7 @@ type release struct {
 	arches                  []string
 
 	commit      string    // "" outside of a repository, and with dirty at its end when files were changed since
-	date        time.Time // of the commit: what every file made here bears
+	date        time.Time // of the commit: what every file made here has
 	stage       string    // folder of what goes into packages
 	imageDigest string    // of its index, when it is made
 }

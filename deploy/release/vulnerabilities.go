@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// govulncheck tells of the known vulnerabilities that the program can reach.
+// govulncheck reports the known vulnerabilities that the program can reach.
 const govulncheck = "golang.org/x/vuln/cmd/govulncheck@v1.8.0"
 
 // vulnerable is its exit code when it found some.

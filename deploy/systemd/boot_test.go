@@ -15,7 +15,7 @@ import (
 	"rotator/deploy/machine"
 )
 
-// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation halfway, also one that stands
+// The pace of the machine's simulated xAI: slow enough that a busy machine stops a rotation halfway, also one that is
 // still meanwhile. What must come soon comes sooner than a busy machine needs.
 const (
 	propagation = "30s"
@@ -276,7 +276,7 @@ func TestFolderOfConsumers(t *testing.T) {
 	m.Run(t, "setpriv", "--reuid=nobody", "--regid=nogroup", "--groups=app", "cat", "/srv/keys/chat")
 }
 
-// noSecrets fails when a key stands anywhere that others read: the journal of the machine, or what systemd shows.
+// noSecrets fails when a key is anywhere that others read: the journal of the machine, or what systemd shows.
 func noSecrets(t *testing.T, m *machine.Machine) {
 	t.Helper()
 	said := m.Run(t, "journalctl", "--no-pager", "-o", "export") + m.Run(t, "systemctl", "show", "rotator", "rotator-once")

@@ -28,7 +28,7 @@ type ReasonInfo struct {
 	Do     string
 }
 
-// View is where things stand, by the journal. The methods are those of [journal.Reader].
+// View is the current state, by the journal. The methods are those of [journal.Reader].
 type View interface {
 	Summaries(ctx context.Context, policies ...string) ([]journal.Summary, error)
 	Rotations(ctx context.Context, policy string, limit int) ([]journal.Rotation, error)
@@ -81,7 +81,7 @@ type Scheduler interface {
 	Wake()
 	// LastLook is when the journal last answered it.
 	LastLook() time.Time
-	// LastTry is when it last asked the journal, and what stood against an answer: then it acts for no policy.
+	// LastTry is when it last asked the journal, and what prevented an answer: then it acts for no policy.
 	LastTry() (time.Time, error)
 }
 

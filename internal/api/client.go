@@ -41,7 +41,7 @@ func Dial(socket string) *Client {
 // that this process runs as.
 func InProcess(h http.Handler) *Client { return &Client{direct{h}} }
 
-// Status tells where policies stand, all of them when none is named, by name.
+// Status returns the state of policies, all of them when none is named, by name.
 func (c *Client) Status(ctx context.Context, policies ...string) (rows []StatusRow, err error) {
 	return c.Select(ctx, Selection{Policies: policies})
 }
@@ -80,7 +80,7 @@ func (c *Client) ACLs(ctx context.Context, team string) (rows []ACLRow, err erro
 	return rows, c.get(ctx, &rows, "/v1/acls", values("team", team))
 }
 
-// Key tells what the journal knows of a key.
+// Key says what the journal knows of a key.
 func (c *Client) Key(ctx context.Context, id string) (row KnownKeyRow, err error) {
 	return row, c.get(ctx, &row, "/v1/keys/"+url.PathEscape(id), nil)
 }
@@ -129,7 +129,7 @@ func (c *Client) Place(ctx context.Context, o OrderRequest) (p Placed, err error
 	return p, c.call(ctx, http.MethodPost, "/v1/orders", nil, o, &p)
 }
 
-// Order tells what became of an order.
+// Order says what became of an order.
 func (c *Client) Order(ctx context.Context, id int64) (o OrderRow, err error) {
 	return o, c.get(ctx, &o, "/v1/orders/"+strconv.FormatInt(id, 10), nil)
 }

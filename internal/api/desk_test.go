@@ -20,7 +20,7 @@ import (
 // noon is when every test begins.
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-// desk is a server over a journal in memory, with a clock that stands still unless it is moved.
+// desk is a server over a journal in memory, with a clock that moves only when it is told to.
 type desk struct {
 	*testing.T
 	journal *flaky
@@ -198,7 +198,7 @@ func (d *desk) ask(method, host, path string) *httptest.ResponseRecorder {
 	return w
 }
 
-// office fills the journal with one policy in each of the ways that a policy can stand.
+// office fills the journal with one policy in each of the ways that a policy can be.
 func (d *desk) office() {
 	d.Helper()
 	d.policies("chat-prod", "embed", "fresh", "gone", "stuck")

@@ -42,7 +42,7 @@ const (
 // Broken reports whether a row is about something that is down or refused.
 func (r HealthRow) Broken() bool { return r.Health == HealthDown || r.Health == HealthRefused }
 
-// getHealth tells how everything is. A journal that does not answer is one of the things told.
+// getHealth says how everything is. A journal that does not answer is one of the things told.
 func (c *Server) getHealth(r *http.Request) (any, error) {
 	var rows []HealthRow
 	if c.o.Scheduler != nil {
@@ -73,7 +73,7 @@ func (c *Server) getHealth(r *http.Request) (any, error) {
 	return slices.Concat(rows, c.loadHealth(ctx), c.teamHealth(known), c.storeHealth(), c.policyHealth(found)), nil
 }
 
-// loadHealth tells of what replicas last read from their files and refused.
+// loadHealth reports what replicas last read from their files and refused.
 func (c *Server) loadHealth(ctx context.Context) (rows []HealthRow) {
 	all, err := c.o.Journal.Loads(ctx)
 	if err != nil {
@@ -141,7 +141,7 @@ func (c *Server) storeHealth() (rows []HealthRow) {
 	return rows
 }
 
-// policyHealth tells of the policies, the worst first.
+// policyHealth reports the policies, the worst first.
 func (c *Server) policyHealth(found []journal.Summary) (rows []HealthRow) {
 	all := c.statusRows(found)
 	for _, word := range health.All {

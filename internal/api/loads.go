@@ -37,7 +37,7 @@ func (c *Server) getLoads(r *http.Request) (any, error) {
 	return loadRows(all), nil
 }
 
-// Loads tells what replicas last read from their files: one row where all read the same.
+// Loads says what replicas last read from their files: one row where all read the same.
 func (c *Client) Loads(ctx context.Context) (rows []LoadRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/loads", nil)
 }

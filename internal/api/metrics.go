@@ -119,7 +119,7 @@ var (
 	descUnretired = desc("predecessors_unretired", "Old keys that should have been disabled or deleted by now.")
 	descDrifted   = desc("drifted_targets", "Targets of a policy that hold neither a key of ours nor what they held at first; not told while there are none.", "policy")
 	descEnded     = desc("rotations_total", "Rotations that ended since this process began, by how they ended and the furthest step they had reached.", "outcome", "step")
-	descOrphans   = desc("orphan_keys", "Keys that bear the rotator's prefix and that no intent names.", "team")
+	descOrphans   = desc("orphan_keys", "Keys that have the rotator's prefix and that no intent names.", "team")
 	descTeamUp    = desc("team_up", "Whether the last look at a team at xAI went well: its management key was accepted and its keys were listed.", "team")
 	descReplicas  = desc("replicas", "Replicas that were seen in the last 30 seconds.")
 	descSeen      = desc("replica_last_seen_timestamp_seconds", "When a replica on a host was last seen; it is forgotten a day later, and at once when it stops.", "replica")

@@ -22,7 +22,7 @@ import (
 const metricsPage = "../../docs/metrics.md"
 
 // TestMetricsPage: the table of docs/metrics.md is what the code tells, metric by metric, and every word that a label may
-// bear stands below it.
+// have is below it.
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile(metricsPage)

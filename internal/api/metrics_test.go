@@ -116,7 +116,7 @@ func TestMetrics(t *testing.T) {
 		`rotator_notify_failures_in_a_row{sink="webhook"} 4`,
 	)
 	if got := d.scrape(); strings.Contains(got, `rotator_drifted_targets{policy="chat-prod"`) || strings.Contains(got, `rotator_policy_waiting{policy="chat-prod"`) || strings.Contains(got, `rotator_key_age_seconds{policy="fresh"`) {
-		t.Errorf("a policy tells what it does not have:\n%s", got)
+		t.Errorf("a policy says what it does not have:\n%s", got)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestManagementKeyAge(t *testing.T) {
 	d.tells(`rotator_management_key_age_seconds{team="research"} 60`)
 }
 
-// TestGaugesAreThereFromTheStart: a process that has just begun tells of policies, keys and teams what the one before told.
+// TestGaugesAreThereFromTheStart: a process that has just begun reports of policies, keys and teams what the one before reported.
 func TestGaugesAreThereFromTheStart(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

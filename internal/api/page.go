@@ -67,7 +67,7 @@ type policyView struct {
 	Alarming bool // it needs attention
 }
 
-// page shows where everything stands.
+// page shows the state of everything.
 func (c *Server) page(w http.ResponseWriter, _ *http.Request) {
 	s, err := c.seen.get()
 	var recent []journal.Rotation

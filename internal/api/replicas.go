@@ -63,7 +63,7 @@ func (c *Server) replicaRows(known []journal.Replica, all []journal.Summary) []R
 	return rows
 }
 
-// Replicas tells which processes act for the policies, by name.
+// Replicas says which processes act for the policies, by name.
 func (c *Client) Replicas(ctx context.Context) (rows []ReplicaRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/replicas", nil)
 }
@@ -71,7 +71,7 @@ func (c *Client) Replicas(ctx context.Context) (rows []ReplicaRow, err error) {
 // maxHosts bounds the series of replicas: those longest not seen are left out.
 const maxHosts = 100
 
-// ofReplicas tells of hosts rather than of processes: one that was killed and started again is not missed.
+// ofReplicas reports hosts rather than processes: one that was killed and started again is not missed.
 func (f facts) ofReplicas(s *snapshot, gauge func(*prometheus.Desc, float64, ...string)) {
 	seen := make(map[string]time.Time) // host → when a replica on it was last seen
 	fresh := 0

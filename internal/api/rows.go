@@ -32,7 +32,7 @@ const (
 	HealthOK             = string(health.OK)
 )
 
-// StatusRow is where a policy stands.
+// StatusRow is the state of a policy.
 type StatusRow struct {
 	Policy        string            `json:"policy"`
 	Team          string            `json:"team"`

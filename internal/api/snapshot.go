@@ -66,7 +66,7 @@ type snapshots struct {
 	last    atomic.Pointer[snapshot]
 }
 
-// endings are how far a rotation can have come when it ends, by the event that tells how it ended.
+// endings are how far a rotation can have come when it ends, by the event that says how it ended.
 var endings = map[journal.Kind][]journal.State{
 	journal.Finished:      {journal.Live},
 	journal.AbortEnded:    {journal.Planned, journal.Staged, journal.Verified},

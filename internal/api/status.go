@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// statusRow tells of a policy as it stands at now. needsHuman says which reasons wait for a human.
+// statusRow reports a policy as it is at now. needsHuman says which reasons wait for a human.
 func statusRow(s journal.Summary, now time.Time, needsHuman func(journal.Reason) bool) StatusRow {
 	p, spec := s.Policy, specOf(s.Policy)
 	row := StatusRow{
@@ -99,7 +99,7 @@ func wanted(s journal.Summary) []WantedRow {
 	return rows
 }
 
-// stateOf is one word for where a policy stands.
+// stateOf is one word for the state of a policy.
 func stateOf(s journal.Summary, needsHuman func(journal.Reason) bool) string {
 	switch {
 	case !s.Policy.RemovedAt.IsZero():
@@ -110,7 +110,7 @@ func stateOf(s journal.Summary, needsHuman func(journal.Reason) bool) string {
 	return cmp.Or(phaseOf(s), StateIdle)
 }
 
-// phaseOf is where the rotation in flight stands; without one, what the old keys of the last one wait for: overlap while one
+// phaseOf is the state of the rotation in flight; without one, what the old keys of the last one wait for: overlap while one
 // works, soaking while one is off. "" when there is neither.
 func phaseOf(s journal.Summary) string {
 	if r := inFlight(s); r != nil {

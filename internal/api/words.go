@@ -30,7 +30,7 @@ type OrderRequest struct {
 // Placed is an order that was recorded.
 type Placed struct {
 	ID int64 `json:"id"`
-	// After is the id of the last event before the order: what [Client.Events] returns after it tells of the order.
+	// After is the id of the last event before the order: what [Client.Events] returns after it reports the order.
 	After int64 `json:"after"`
 }
 
@@ -96,7 +96,7 @@ func (c *Server) postOrder(r *http.Request) (any, error) {
 	if err := c.mustKnow(r.Context(), o.Policy); err != nil {
 		return nil, err
 	}
-	// Before the order, so that no event that tells of it is missed.
+	// Before the order, so that no event that reports it is missed.
 	after, err := c.present(r.Context())
 	if err != nil {
 		return nil, err

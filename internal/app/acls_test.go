@@ -67,7 +67,7 @@ targets: [{store: local, path: chat}]
 	}
 }
 
-// TestKeysWithoutAnAge: a key of which xAI tells no age is not left out of the unused ones without a word.
+// TestKeysWithoutAnAge: a key of which xAI reports no age is not left out of the unused ones without a word.
 func TestKeysWithoutAnAge(t *testing.T) {
 	t.Parallel()
 	now := time.Now()

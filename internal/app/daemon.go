@@ -69,7 +69,7 @@ func (s Setup) run(ctx context.Context, listening func(url string)) (err error) 
 	return err
 }
 
-// tellRestored tells once of a journal that was made from a backup.
+// tellRestored reports once a journal that was made from a backup.
 func (p *Program) tellRestored(ctx context.Context) error {
 	mark, err := p.journal.Meta(ctx, journal.MetaRestored)
 	if err != nil || mark == "" {
@@ -85,7 +85,7 @@ func (p *Program) tellRestored(ctx context.Context) error {
 	return p.journal.SetMeta(ctx, journal.MetaRestoredTold, mark)
 }
 
-// hangups tells of each SIGHUP until ctx ends.
+// hangups reports each SIGHUP until ctx ends.
 func hangups(ctx context.Context) <-chan os.Signal {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)

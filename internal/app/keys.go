@@ -123,7 +123,7 @@ func (p actions) unused(ctx context.Context, name string, t rotation.Team, rows 
 	return left, nil
 }
 
-// madeBefore leaves the keys that are older than the time. One of which xAI tells no age stays, as in the event keys_unused.
+// madeBefore leaves the keys that are older than the time. One of which xAI reports no age stays, as in the event keys_unused.
 func madeBefore(rows []api.KeyRow, since time.Time) []api.KeyRow {
 	return slices.DeleteFunc(rows, func(r api.KeyRow) bool { return r.Created != nil && !r.Created.Before(since) })
 }

@@ -23,7 +23,7 @@ var without = map[string]struct{ means, do string }{
 	"GET /audit/teams/{id}/events":      {"nothing", ""},
 }
 
-// checkOffers tells which calls xAI does not offer to the team, one line each. It asks for those that nothing may have asked
+// checkOffers says which calls xAI does not offer to the team, one line each. It asks for those that nothing may have asked
 // for yet, and changes nothing.
 func checkOffers(ctx context.Context, t *team, id string) (rows []api.CheckRow) {
 	now := time.Now()

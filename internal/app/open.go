@@ -143,7 +143,7 @@ func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, erro
 // journalPatience is how long a check waits for the journal.
 const journalPatience = 10 * time.Second
 
-// OpenToCheck is a program that checks what can be checked without a daemon. The journal tells which keys are the policies'
+// OpenToCheck is a program that checks what can be checked without a daemon. The journal says which keys are the policies'
 // already; one that is not there, or cannot be read from here, is none: a check works without.
 func (s Setup) OpenToCheck(ctx context.Context, f Files) (*Program, error) {
 	within, cancel := context.WithTimeout(ctx, journalPatience)

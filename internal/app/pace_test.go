@@ -109,7 +109,7 @@ func (s *scenery) measure(limit float64, teams []rotation.Team) (problem string)
 	const d = 6 * time.Second
 	before, begun := s.sim.Calls()["list"], time.Now()
 	served, refused := flood(s.t.Context(), d, teams...)
-	sent, took := s.sim.Calls()["list"]-before, time.Since(begun) // longer than d where the machine stood still
+	sent, took := s.sim.Calls()["list"]-before, time.Since(begun) // longer than d where the machine stalled
 	total := served[0] + served[1] + served[2]
 	s.t.Logf("three: %v served, %d requests in %v against %v a second, %d refused", served, sent, took, limit, refused)
 	if want := limit * took.Seconds(); float64(total) < want/6 || float64(sent) > 1.2*want+limit {

@@ -49,7 +49,7 @@ func (l keyLists) key(ctx context.Context, team, id string) (*xai.Key, error) {
 	return nil, err
 }
 
-// grants are what the keys of a record may do, by their ids, as the team lists them. Planning its rights tells that they cannot be
+// grants are what the keys of a record may do, by their ids, as the team lists them. Planning its rights reports that they cannot be
 // listed.
 func (l keyLists) grants(ctx context.Context, team string, rec *journal.Record) map[string]grant.Grant {
 	all := map[string]grant.Grant{}
@@ -68,7 +68,7 @@ func (l keyLists) narrow(ctx context.Context, policy *policies.Policy, all []fin
 			continue
 		}
 		k, err := l.key(ctx, policy.Team, f.KeyID)
-		if err != nil || k == nil { // planning its rights tells that the team's keys cannot be listed
+		if err != nil || k == nil { // planning its rights reports that the team's keys cannot be listed
 			continue
 		}
 		if lost := rotation.Narrowing(policy, *k); len(lost) > 0 {

@@ -32,7 +32,7 @@ func (p *Program) reportToSystemd(ctx context.Context) {
 }
 
 // announceReload tells the service manager that files are read again, and returns what tells it how that ended. Before the
-// daemon is ready it tells nothing: the end of a reload counts as ready.
+// daemon is ready it says nothing: the end of a reload counts as ready.
 func (p *Program) announceReload() (ended func(error)) {
 	if p.scheduler.LastLook().IsZero() {
 		return func(error) {}
@@ -86,7 +86,7 @@ func (r reporter) run(ctx context.Context) {
 	}
 }
 
-// report tells state, and returns whether all is well: otherwise it tells what is not. A daemon whose scheduler or journal
+// report tells state, and returns whether all is well: otherwise it says what is not. A daemon whose scheduler or journal
 // is silent does not feed the watchdog: it is restarted, and goes on where the journal says.
 func (r reporter) report(ctx context.Context, state string) (well bool) {
 	if ago := time.Since(r.lastLook()); r.watchdog > 0 && ago > r.watchdog {

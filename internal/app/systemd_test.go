@@ -72,7 +72,7 @@ func TestWatchdogStarves(t *testing.T) {
 		t.Errorf("fed %d times in ten minutes while all is well", n)
 	}
 	if n, last := fed(t, 0, nil); n > 5 || !strings.Contains(last, "the scheduler last looked for work") {
-		t.Errorf("fed %d times by a scheduler that stands still; last told: %s", n, last)
+		t.Errorf("fed %d times by a scheduler that stalls; last told: %s", n, last)
 	}
 	if n, last := fed(t, time.Second, errors.New("closed")); n > 0 || !strings.Contains(last, "the journal does not answer") {
 		t.Errorf("fed %d times without a journal; last told: %s", n, last)

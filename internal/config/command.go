@@ -26,7 +26,7 @@ const (
 )
 
 // Command is a program that prints a password which does not last, such as a token of a cloud's identity service. It is
-// run without a shell, in the root folder. Its environment is PATH, HOME and LANG, and what stands before the program as NAME=VALUE: the daemon's
+// run without a shell, in the root folder. Its environment is PATH, HOME and LANG, and what is before the program as NAME=VALUE: the daemon's
 // own may hold a management key. A program that others than root and this process's user may write is not run, and neither is
 // a script whose interpreter they may write. It is no secret itself and may be printed.
 type Command struct {

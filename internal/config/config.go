@@ -1,6 +1,6 @@
 // Package config is the daemon's own configuration, rotator.yaml, and references to secrets.
 //
-// No secret stands in the file: where one is needed it says where to read it (see [Reference]). [Load] decodes strictly
+// No secret is in the file: where one is needed it says where to read it (see [Reference]). [Load] decodes strictly
 // and returns either a whole configuration or every problem at once, each with its line, what is wrong and what would
 // be right. A problem never quotes a value that could be a secret someone pasted into the wrong place.
 //
@@ -27,7 +27,7 @@ type Config struct {
 	Mode Mode `yaml:"mode" jsonschema:"enum=rotate,enum=observe"`
 	// State is the journal: sqlite:PATH on a local disk, or postgres://USER@HOST/DATABASE when several replicas share it. A
 	// password in it is a reference, `password=file:PATH` among the parameters, or a program that prints it,
-	// `password=command:/PATH ARGUMENT…`; or a reference stands in place of the whole address. Default:
+	// `password=command:/PATH ARGUMENT…`; or a reference is in place of the whole address. Default:
 	// sqlite:/var/lib/rotator/rotator.db.
 	State State `yaml:"state"`
 	// Policies is the folder of the policies, each file of which ends in .yaml; the folders below it are read too. Default: /etc/rotator/policies.
@@ -82,7 +82,7 @@ const (
 type XAI struct {
 	// ManagementURL is the address of the Management API; http only on loopback. Default: https://management-api.x.ai.
 	ManagementURL string `yaml:"management_url"`
-	// InferenceURL is the address of the API that keys are for; a regional host may stand here. Default: https://api.x.ai.
+	// InferenceURL is the address of the API that keys are for; a regional host may be here. Default: https://api.x.ai.
 	InferenceURL string `yaml:"inference_url"`
 	// TLS is for organizations whose keys work with a client certificate only; its URLs are then https://mtls.api.x.ai and alike.
 	TLS XAITLS `yaml:"tls"`

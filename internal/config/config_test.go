@@ -107,7 +107,7 @@ func TestDefaults(t *testing.T) {
 	}
 }
 
-// TestPathsHaveOneForm: what tells of a changed file names it so.
+// TestPathsHaveOneForm: what reports a changed file names it so.
 func TestPathsHaveOneForm(t *testing.T) {
 	c, err := Parse("/x/rotator.yaml", []byte("policies: /p//q/\nsocket: ../s/\nteams: {t: {}}\nstores: {s: {type: file, dir: /s/./}}"), env(nil))
 	if err != nil {
@@ -330,6 +330,6 @@ notify: {webhook: {url: "`+url+`", secret: "env:SECRET"}}
 		t.Fatal(err)
 	}
 	if got, err := c.Notify.Webhook.URL.Read(t.Context()); err != nil || got.Reveal() != url {
-		t.Errorf("a URL as it stands: %v", err)
+		t.Errorf("a URL as it is: %v", err)
 	}
 }

@@ -18,7 +18,7 @@ var nameForm = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,62}$`)
 
 const (
 	nameWant      = "1 to 63 of a-z, 0-9, '.', '_' and '-', beginning with a letter or a digit"
-	referenceWant = "a reference, env:NAME, file:PATH or credential:NAME: a secret never stands in this file"
+	referenceWant = "a reference, env:NAME, file:PATH or credential:NAME: a secret is never in this file"
 )
 
 // decoder fills a Config from YAML nodes, strictly: an unknown key, one given twice or missing, and a value of another

@@ -50,7 +50,7 @@ func parseReference(text, dir string, env Env) (r Reference, ok bool) {
 // IsZero reports whether there is no reference.
 func (r Reference) IsZero() bool { return r.kind == "" }
 
-// String is the reference as it stands in the file.
+// String is the reference as it is in the file.
 func (r Reference) String() string {
 	if r.IsZero() {
 		return ""
@@ -208,7 +208,7 @@ func (s State) with(password secret.Text) secret.Text {
 	return secret.New(address + "?" + strings.Join(params, "&"))
 }
 
-// String is what stands in the file.
+// String is what is in the file.
 func (s State) String() string {
 	if s.ref.IsZero() {
 		return s.text

@@ -6,7 +6,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// ParseState reads a journal's address as it could stand under `state`: paths are taken from the working folder. Its
+// ParseState reads a journal's address as it could be under `state`: paths are taken from the working folder. Its
 // error is a policies.Problems that names where, and quotes nothing.
 func ParseState(where, text string, env Env) (s State, err error) {
 	dir, err := filepath.Abs(".")

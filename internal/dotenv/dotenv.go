@@ -123,7 +123,7 @@ func appended(doc []byte, name, value string) []byte {
 	return slices.Concat(doc, []byte(line+end))
 }
 
-// find returns where the variable stands, in order; all of them hold one value.
+// find returns where the variable is, in order; all of them hold one value.
 func find(doc []byte, name string) ([]assignment, error) {
 	if bytes.HasPrefix(doc, []byte("\xef\xbb\xbf")) {
 		return nil, fmt.Errorf("%w: the file begins with a byte order mark, which systemd does not skip", ErrAmbiguous)

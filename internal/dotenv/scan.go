@@ -70,7 +70,7 @@ func (a *assignment) split(text string) bool {
 	value := strings.TrimLeft(behind, blank)
 	a.valueAt = a.start + len(text) - len(value)
 	if value == "" || value[0] == '#' {
-		a.valueAt = a.start + len(text) - len(behind) // an empty value stands at the =, where shells look for it
+		a.valueAt = a.start + len(text) - len(behind) // an empty value is at the =, where shells look for it
 	}
 	return true
 }

@@ -32,7 +32,7 @@ func spellings(secret string) (forms [][]byte) {
 	for _, part := range []string{secret, secret[:half], secret[half:]} {
 		forms = append(forms, []byte(part), []byte(url.QueryEscape(part)), []byte(url.PathEscape(part)),
 			[]byte(strings.Trim(strconv.Quote(part), `"`)), []byte(hex.EncodeToString([]byte(part))), []byte(strings.ToUpper(hex.EncodeToString([]byte(part)))))
-		for shift := range 3 { // what stands before it moves it within its groups of three bytes
+		for shift := range 3 { // what is before it moves it within its groups of three bytes
 			whole := (len(part) - shift) / 3 * 3
 			for _, e := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
 				forms = append(forms, []byte(e.EncodeToString([]byte(part[shift:shift+whole]))))
@@ -42,7 +42,7 @@ func spellings(secret string) (forms [][]byte) {
 	return forms
 }
 
-// leaks names the secrets that stand in text, in whatever form: name → secret.
+// leaks names the secrets that are in text, in whatever form: name → secret.
 func leaks(text []byte, secrets map[string]string) (found []string) {
 	for name, secret := range secrets {
 		for _, form := range spellings(secret) {

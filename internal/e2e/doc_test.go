@@ -2,7 +2,7 @@
 // Secrets Manager's rules, files, a SQLite journal on disk, and a simulated xAI behind real sockets, while consumers
 // read their keys as consumers do and use them without pause. It has no code of its own.
 //
-// parts_test.go sets up what stands around the rotator, consumers_test.go those who use the keys, process_test.go the
+// parts_test.go sets up what is around the rotator, consumers_test.go those who use the keys, process_test.go the
 // binary. Each other file shows one promise, or measures one (bench_*.go).
 package e2e
 

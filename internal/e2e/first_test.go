@@ -66,7 +66,7 @@ type block struct{ language, text string }
 
 var fence = regexp.MustCompile("(?ms)^( *)(?:[0-9]+\\. )?```(sh|yaml)\n(.*?)^ *```$")
 
-// blocks are those of a page, without the indentation of the list that they stand in.
+// blocks are those of a page, without the indentation of the list that they are in.
 func blocks(t *testing.T, page string) (all []block) {
 	t.Helper()
 	content, err := os.ReadFile(page)

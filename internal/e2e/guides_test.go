@@ -17,7 +17,7 @@ import (
 // left with one key.
 func TestGuidesOnly(t *testing.T) {
 	t.Parallel()
-	p := newParts(t, xaisim.Options{}) // its own simulator stands unused: the sandbox is one in another process
+	p := newParts(t, xaisim.Options{}) // its own simulator is unused: the sandbox is one in another process
 	p.xaiURL, p.key = sandbox(t, p.dir, 5*time.Millisecond, "--guides-only")
 	p.vault.Write(t, p.mount, "llm/chat", `{"other":"kept"}`)
 	p.aws.Region(region).Put("prod/chat", `{"other":"kept"}`)

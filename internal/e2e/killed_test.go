@@ -40,7 +40,7 @@ func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("the seed is %d", seed)
-	p := newParts(t, xaisim.Options{}) // its own simulator stands unused: the sandbox is one in another process
+	p := newParts(t, xaisim.Options{}) // its own simulator is unused: the sandbox is one in another process
 	p.xaiURL, p.key = sandbox(t, p.dir, 5*time.Millisecond)
 	p.vault.Write(t, p.mount, "llm/one", `{"other":"kept"}`)
 	p.write(t, "secrets/two.json", `{"other": "kept"}`)
@@ -275,7 +275,7 @@ func TestFrozen(t *testing.T) {
 	for _, frozen := range freezes {
 		time.Sleep(f.between(500*time.Millisecond, 3*time.Second)) // the instant is what is random
 		signal(syscall.SIGSTOP)
-		time.Sleep(frozen) // nothing tells when the limits of a process that stands still are over
+		time.Sleep(frozen) // nothing says when the limits of a process that stalls are over
 		signal(syscall.SIGCONT)
 	}
 	d.terminate(t)

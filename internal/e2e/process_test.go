@@ -73,7 +73,7 @@ func launch(t testing.TB, log string, env []string, args ...string) *process {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = p.Wait() // how it ended stands in ProcessState
+		_ = p.Wait() // how it ended is in ProcessState
 		close(p.ended)
 	}()
 	t.Cleanup(p.kill)
@@ -86,7 +86,7 @@ func (p *process) kill() {
 	<-p.ended
 }
 
-// stopLimit is more than the 30 seconds in which the daemon promises to stop: the machine may stand still meanwhile. A stop
+// stopLimit is more than the 30 seconds in which the daemon promises to stop: the machine may stall meanwhile. A stop
 // that waits for a call that hangs takes minutes.
 const stopLimit = time.Minute
 

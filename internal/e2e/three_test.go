@@ -143,7 +143,7 @@ func (p *parts) oneKeyEverywhere(t *testing.T, first secret.Text) {
 }
 
 // neighbor counts up in another field of the secret in Vault, with check-and-set as a careful writer does, until the
-// function that it returns is called, which tells how far it came.
+// function that it returns is called, which says how far it came.
 func neighbor(t testing.TB, p *parts) (stop func() int) {
 	kv := p.vault.Root().KVv2(p.mount)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -17,7 +17,7 @@ import (
 )
 
 // TestTrace: a rotation whose process is killed in the middle and started again is one trace, that of the rotation's id.
-// Each step stands below the rotation, and each call below a step.
+// Each step is below the rotation, and each call below a step.
 func TestTrace(t *testing.T) {
 	t.Parallel()
 	p := newParts(t, xaisim.Options{Propagation: func(*rand.Rand) time.Duration { return 2 * time.Second }}) // the middle, in which it is killed
@@ -73,10 +73,10 @@ retire: {overlap: 1s, soak: 1s}
 		case call:
 			calls++
 			if parent == whole || strings.Contains(parent.Name, " ") {
-				t.Errorf("the call %s stands below %s", s.Name, parent.Name)
+				t.Errorf("the call %s is below %s", s.Name, parent.Name)
 			}
 		case parent != whole:
-			t.Errorf("the step %s stands below %s", s.Name, parent.Name)
+			t.Errorf("the step %s is below %s", s.Name, parent.Name)
 		}
 	}
 	for _, name := range []string{"begin", "staged", "verified", "xai create", "local stage", "local promote"} {

@@ -20,9 +20,9 @@ const (
 	// a moment, unless a call of its is under way.
 	hearing = 2 * time.Second
 	// absence is how long a daemon, or its database, may be away while an order is followed: it is restarted or upgraded, or
-	// fails over, and the order stands in the journal.
+	// fails over, and the order is in the journal.
 	absence = time.Minute
-	// lastLook bounds the look at where things stand after an interruption.
+	// lastLook bounds the look at the current state after an interruption.
 	lastLook = 2 * time.Second
 )
 
@@ -30,11 +30,11 @@ const (
 type View interface {
 	// Event tells an event of a task's policy.
 	Event(policy string, e api.EventRow)
-	// Waits tells why a policy waits now.
+	// Waits says why a policy waits now.
 	Waits(policy, why string)
 	// Refused tells an order that was not carried out, as soon as that is known.
 	Refused(err error)
-	// Draw shows where the tasks stand, and Clear takes that away.
+	// Draw shows the tasks' states, and Clear takes that away.
 	Draw(now time.Time)
 	Clear()
 }
@@ -60,7 +60,7 @@ type follower struct {
 // Run gives the tasks' orders and follows them until all are over, ctx ends, or the time is over. Refusals are shown first,
 // before anything is waited for. It returns a row for each task, also when it was interrupted, and the gravest of their
 // errors: nil only if every task reached its goal. A task that was refused is not in the error's text, for that was shown.
-// An order that one could not be placed does not stop the others. What was placed stands in the journal when Run returns.
+// An order that one could not be placed does not stop the others. What was placed is in the journal when Run returns.
 func Run(ctx context.Context, o Options, tasks []*Task) ([]Row, error) {
 	f := &follower{Options: o, tasks: tasks}
 	until, cancel := ctx, context.CancelFunc(func() {})
@@ -112,7 +112,7 @@ func (f *follower) place(ctx context.Context) {
 	}
 }
 
-// placeOne gives an order. One that was sent when ctx ends may stand in the journal: its answer is waited for a moment more.
+// placeOne gives an order. One that was sent when ctx ends may be in the journal: its answer is waited for a moment more.
 func (f *follower) placeOne(ctx context.Context, o api.OrderRequest) (api.Placed, error) {
 	if err := ctx.Err(); err != nil {
 		return api.Placed{}, err
@@ -190,7 +190,7 @@ func (f *follower) overlook(err error) (time.Time, error) {
 		since = time.Now()
 	}
 	if time.Since(since) > absence {
-		return since, failed(fmt.Errorf("daemon unreachable for %s: %w", absence, err), "What was ordered stands, and goes on with the daemon: `rotator status` shows it.")
+		return since, failed(fmt.Errorf("daemon unreachable for %s: %w", absence, err), "The order remains and goes on with the daemon: `rotator status` shows it.")
 	}
 	return since, nil
 }
@@ -220,7 +220,7 @@ func (f *follower) progress(ctx context.Context) error {
 	return nil
 }
 
-// isOwn reports whether an error is an answer of the daemon on one policy, which tells nothing of the others.
+// isOwn reports whether an error is an answer of the daemon on one policy, which says nothing of the others.
 func isOwn(err error) bool {
 	var told *api.Error
 	return errors.As(err, &told) && told.Code != api.ExitFailed
@@ -270,7 +270,7 @@ func (f *follower) part(ctx context.Context, late bool, cause error) {
 			continue
 		}
 		if cause == nil {
-			_ = f.visit(ctx, t) // it may have got there meanwhile, or been refused; else it stands
+			_ = f.visit(ctx, t) // it may have got there meanwhile, or been refused; else it remains
 		}
 		if t.over {
 			continue

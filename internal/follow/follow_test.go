@@ -32,7 +32,7 @@ func code(err error) int {
 	return c
 }
 
-// TestOnlyAHumanHelps: what stood there before the order, or while a step is under way, does not end the command.
+// TestOnlyAHumanHelps: what was there before the order, or while a step is under way, does not end the command.
 func TestOnlyAHumanHelps(t *testing.T) {
 	t.Parallel()
 	began, replica, reason := time.Now(), "host/1", "foreign_value"

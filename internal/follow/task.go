@@ -12,7 +12,7 @@ import (
 	"rotator/rotation/reason"
 )
 
-// patience is how long "waits for a human" must stand, with no step under way, before it counts: until the order's first
+// patience is how long "waits for a human" must be, with no step under way, before it counts: until the order's first
 // step has ended it may be from before, and a management key that was replaced is read again by the second step.
 const patience = 3 * time.Second
 
@@ -230,7 +230,7 @@ func (t *Task) leave(why string, cause error, alone bool) {
 	t.left = true
 	who := "the daemon goes on"
 	if alone {
-		who = "it is parked where it stands, and goes on when `rotator run` or the next command does"
+		who = "it is parked where it is, and goes on when `rotator run` or the next command does"
 	}
 	what := t.Wants
 	if what == "" {
@@ -252,7 +252,7 @@ func (t *Task) leave(why string, cause error, alone bool) {
 // refusal is the error of an order that was not carried out.
 func refusal(t *Task, why string) error {
 	err := fmt.Errorf("%s: %s", t.Policy(), why)
-	do := "`rotator status " + t.Policy() + "` shows where it stands."
+	do := "`rotator status " + t.Policy() + "` shows its state."
 	if Stuck(t.row) {
 		return waiting(err, do)
 	}

@@ -15,8 +15,8 @@ import (
 var (
 	// ErrNotObject means that the document is not one JSON object.
 	ErrNotObject = errors.New("not a JSON object")
-	// ErrDuplicate means that a name stands twice at the top of the object, so that readers may disagree about its value.
-	ErrDuplicate = errors.New("a field stands twice in the JSON object")
+	// ErrDuplicate means that a name occurs twice at the top of the object, so that readers may disagree about its value.
+	ErrDuplicate = errors.New("a field occurs twice in the JSON object")
 	// ErrNotFound means that the object has no such field, or it is null.
 	ErrNotFound = errors.New("no such field in the JSON object")
 	// ErrNotString means that the field holds a number, a boolean, an object or an array.
@@ -27,7 +27,7 @@ var (
 
 // Get returns the text of the top-level member named field. Names are compared after their escapes are decoded, and
 // case counts. A document of white space only counts as an object without fields. The errors are ErrNotObject,
-// ErrDuplicate (whichever name stands twice), ErrNotFound and ErrNotString.
+// ErrDuplicate (whichever name occurs twice), ErrNotFound and ErrNotString.
 func Get(doc []byte, field string) (string, error) {
 	members, err := scan(doc)
 	if err != nil {

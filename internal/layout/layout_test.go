@@ -75,7 +75,7 @@ var rules = []rule{
 		why: "a store never decides anything"},
 	{of: "rotator/xai", never: []string{"rotator/stores/...", "rotator/rotation/...", "rotator/policies/..."},
 		why: "the client of an API knows nothing of rotation"},
-	{of: "rotator/internal/secret", never: []string{"rotator/..."}, why: "everything else stands on it"},
+	{of: "rotator/internal/secret", never: []string{"rotator/..."}, why: "everything else depends on it"},
 	{of: "rotator/internal/api", never: concrete, nowhere: slices.Concat([]string{"rotator/internal/secret"}, concrete),
 		why: "a page cannot show a secret, because it cannot see one"},
 	{of: "rotator/internal/app", nowhere: []string{"rotator/cmd/..."}, why: "what runs knows nothing of the commands that run it"},
@@ -262,7 +262,7 @@ func TestTopLevel(t *testing.T) {
 	for line := range strings.Lines(string(out)) {
 		top, _, _ := strings.Cut(strings.TrimSpace(line), "/")
 		if !slices.Contains(want, top) {
-			t.Errorf("%s stands at the top level", top)
+			t.Errorf("%s is at the top level", top)
 		}
 	}
 }

@@ -72,7 +72,7 @@ func receiver(e ast.Expr) string {
 	return ""
 }
 
-// TestInterfaces: an interface stands where it is used, and has at most five methods of its own. One that needs more is made of
+// TestInterfaces: an interface is where it is used, and has at most five methods of its own. One that needs more is made of
 // smaller ones, each of which a reader and a test understand alone. The journal's contract is the exception: its databases have
 // all of it, and nothing uses it whole.
 func TestInterfaces(t *testing.T) {

@@ -1,6 +1,6 @@
 // Package logging keeps a log from blocking those who write it.
 //
-// A [Queue] stands between a handler of log/slog and a file. As long as the file takes what is written, a line has been
+// A [Queue] is between a handler of log/slog and a file. As long as the file takes what is written, a line has been
 // written when the call that logs it returns: a crash loses no line, and the order of lines and of other output is kept.
 // When the file does not take a line soon, nothing waits any longer: lines are kept up to a bound, those beyond it are dropped
 // and counted, and a line says how many once the file takes lines again.

@@ -67,7 +67,7 @@ func TestWrittenAtOnce(t *testing.T) {
 			t.Fatal(n, err)
 		}
 		if i%100 == 0 && r.read() != want {
-			time.Sleep(time.Second) // a machine that stands still
+			time.Sleep(time.Second) // a machine that stalls
 			if r.read() != want {
 				t.Fatalf("after line %d only %d bytes of %d are written", i, len(r.read()), len(want))
 			}

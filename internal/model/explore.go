@@ -137,7 +137,7 @@ func (x *search[S]) findStuck() Result {
 		return Result{States: len(x.states)}
 	}
 	path, end := x.path(int32(i)), x.states[i]
-	for seen := map[S]bool{end: true}; ; seen[end] = true { // follow it to where it stands still
+	for seen := map[S]bool{end: true}; ; seen[end] = true { // follow it to where it stalls
 		from, moved := end, false
 		x.m.Next(from, func(by Actor, to S, format string, args ...any) {
 			if !moved && by != Person && !seen[to] {

@@ -5,7 +5,7 @@
 //
 // Every urgent event is delivered at least once and in order: each way out keeps in the journal the id of the last
 // event it delivered, and moves it only after the receiver answered with 2xx. A crash between the two delivers that
-// event once more, so a receiver drops what bears an id and a time that it has seen (a journal that was restored from a
+// event once more, so a receiver drops what has an id and a time that it has seen (a journal that was restored from a
 // backup gives new events the ids that were lost with it). A way out that is new to a journal begins with the events of the
 // last 24 hours: no one wants to be woken for what happened a year ago. A receiver that is down is tried again for
 // ever, at a capped pace, and holds up nothing but its own events: rotation never waits for a notification. Replicas
@@ -21,7 +21,7 @@
 // # Verifying it
 //
 // The header Rotator-Signature reads "t=1772334012,v1=5257a8…": the time of sending in Unix seconds, and in hexadecimal
-// the HMAC-SHA256, under the shared secret, of that time as it stands there, a dot, and the body as it was received. The
+// the HMAC-SHA256, under the shared secret, of that time as it is there, a dot, and the body as it was received. The
 // receiver computes the same over the raw bytes before it parses them, compares in constant time, and refuses a t that
 // lies more than five minutes from its own clock. In Python:
 //

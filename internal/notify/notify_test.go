@@ -40,7 +40,7 @@ func TestUrgentEventsArriveInOrder(t *testing.T) {
 		}
 		for begin, times := range map[string]int{"level=INFO msg=event event=10 ": 1, "level=WARN msg=event": 2, "data.key_id=key-1": 3, "map[": 0} {
 			if n := strings.Count(w.said(), begin); n != times {
-				t.Errorf("%q stands %d times in the log, want %d:\n%s", begin, n, times, w.said())
+				t.Errorf("%q occurs %d times in the log, want %d:\n%s", begin, n, times, w.said())
 			}
 		}
 	})
@@ -58,7 +58,7 @@ func TestRecoveryIsNoWarning(t *testing.T) {
 		want(t, r, 1, 2, 3, 4)
 		for begin, times := range map[string]int{"level=INFO msg=event": 2, "level=WARN msg=event": 2} {
 			if n := strings.Count(w.said(), begin); n != times {
-				t.Errorf("%q stands %d times in the log, want %d:\n%s", begin, n, times, w.said())
+				t.Errorf("%q occurs %d times in the log, want %d:\n%s", begin, n, times, w.said())
 			}
 		}
 	})

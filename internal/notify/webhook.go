@@ -31,7 +31,7 @@ const sendTime = 10 * time.Second
 
 // message is what a receiver gets.
 type message struct {
-	ID       int64             `json:"id"` // grows; the same event always bears the same id and time
+	ID       int64             `json:"id"` // grows; the same event always has the same id and time
 	At       time.Time         `json:"at"` // RFC 3339 in UTC, whole seconds
 	Kind     string            `json:"kind"`
 	Policy   *string           `json:"policy"`

@@ -51,7 +51,7 @@ func (c *cluster) epoch() int {
 	return c.count(`SELECT sum(lease_epoch) FROM policies`)
 }
 
-// statement is a line of the server's log that tells of one.
+// statement is a line of the server's log that reports one.
 var statement = regexp.MustCompile(`(?m)LOG:  (statement|execute [^:]*):`)
 
 // statements counts what the server was asked so far.

@@ -235,7 +235,7 @@ func (r *replica) terminate() {
 }
 
 // revive starts the replica again where it ended by itself, as a service manager does: it does when it finds no database,
-// or stands still for seconds, before it has opened the journal.
+// or stalls for seconds, before it has opened the journal.
 func (r *replica) revive() {
 	r.mu.Lock()
 	gone := r.process == nil

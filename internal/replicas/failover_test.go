@@ -83,7 +83,7 @@ func TestLostCommits(t *testing.T) {
 	t.Logf("consumers: %d calls, %d failed", users.calls.Load(), len(users.failures))
 }
 
-// orphans counts the keys that bear the rotator's prefix and that no intent names, as `rotator keys` shows them.
+// orphans counts the keys that have the rotator's prefix and that no intent names, as `rotator keys` shows them.
 func (c *cluster) orphans() (n int) {
 	c.Helper()
 	var rows []struct{ Kind string }

@@ -12,7 +12,7 @@ import (
 	"rotator/internal/api"
 )
 
-// TestMove: a daemon on SQLite is stopped, its journal copied to PostgreSQL, and replicas go on where it stood, while
+// TestMove: a daemon on SQLite is stopped, its journal copied to PostgreSQL, and replicas go on where it was, while
 // consumers use their keys. A copy is refused while anyone has either journal. Then it goes back the same way.
 func TestMove(t *testing.T) {
 	t.Parallel()

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// proxy stands between one replica and one server, and can break the line in three ways.
+// proxy is between one replica and one server, and can break the line in three ways.
 type proxy struct {
 	l    net.Listener
 	dial func() (net.Conn, error)

@@ -84,7 +84,7 @@ func (c *cluster) rotating(every time.Duration) (users *consumers, stop func()) 
 	return users, stop
 }
 
-// changes tells what the replicas have changed outside so far: calls to xAI that change something, and what stands in
+// changes says what the replicas have changed outside so far: calls to xAI that change something, and what is in
 // the stores.
 func (c *cluster) changes() string {
 	c.Helper()

@@ -73,7 +73,7 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 	}
 }
 
-// rotation is the span of a whole rotation, told when it went live or was turned back. Its id was known from the beginning: every step stands
+// rotation is the span of a whole rotation, told when it went live or was turned back. Its id was known from the beginning: every step is
 // below it. A crash before the end is recorded lets it be told twice, as one span.
 func (t *Traces) rotation(r journal.Rotation) {
 	root, ok := rootOf(r.ID)
@@ -90,7 +90,7 @@ func (t *Traces) rotation(r journal.Rotation) {
 	span.End(trace.WithTimestamp(end))
 }
 
-// Call tells of a call to xAI or to a store that ended now: whom it was to, which call, and how it ended, in words of
+// Call reports a call to xAI or to a store that ended now: whom it was to, which call, and how it ended, in words of
 // closed lists. Outside of a step that has to do with a rotation it leaves no trace.
 func (t *Traces) Call(ctx context.Context, to, op, outcome string, took time.Duration) {
 	if t == nil {
@@ -160,7 +160,7 @@ func known(pairs ...string) (list []attribute.KeyValue) {
 	return list
 }
 
-// rootOf is the span of a whole rotation: its trace bears the rotation's id, and it the random half of that. It is the same
+// rootOf is the span of a whole rotation: its trace has the rotation's id, and it the random half of that. It is the same
 // for every process.
 func rootOf(rotation string) (trace.SpanContext, bool) {
 	id, err := uuid.Parse(rotation)

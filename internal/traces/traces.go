@@ -1,5 +1,5 @@
 // Package traces sends what rotations did to an OpenTelemetry collector. A rotation is one trace, over days, restarts and
-// replicas: its id is the trace's id, so that whoever takes the next step needs to be told nothing. Below it stands a span
+// replicas: its id is the trace's id, so that whoever takes the next step needs to be told nothing. Below it is a span
 // for each step, and below each step one for each call to xAI and to a store.
 //
 // Nothing here can hold up a rotation: a span that has ended goes into a bounded queue or is dropped and counted, and a
@@ -42,7 +42,7 @@ type Options struct {
 	Authorize func(ctx context.Context, h http.Header) error
 	// Transport sends requests; nil is a copy of Go's own.
 	Transport http.RoundTripper
-	// Version of the program, and a name of this process that no other bears.
+	// Version of the program, and a name of this process that no other has.
 	Version, Instance string
 	Log               *slog.Logger
 }
@@ -112,7 +112,7 @@ func (t *Traces) Close(ctx context.Context) error {
 	return t.provider.Shutdown(context.WithoutCancel(ctx)) // it ends when what is being sent ends
 }
 
-// Counts tells what became of the spans so far.
+// Counts says what became of the spans so far.
 func (t *Traces) Counts() Counts {
 	if t == nil {
 		return Counts{}

@@ -1,4 +1,4 @@
-// Package transport makes the connections to xAI and to the stores: what every client wants of them stands here once.
+// Package transport makes the connections to xAI and to the stores: what every client wants of them is here once.
 package transport
 
 import (

@@ -177,7 +177,7 @@ func (g Guard) top() (sticky bool, err error) {
 	return g.judge("/", f, false)
 }
 
-// judge says who else may change what is at a path. sticky tells that it is a folder in which everyone may make files and
+// judge says who else may change what is at a path. sticky reports that it is a folder in which everyone may make files and
 // no one may replace those of others.
 func (g Guard) judge(path string, f Facts, inSticky bool) (sticky bool, err error) {
 	isLink := f.Mode.Type() == fs.ModeSymlink

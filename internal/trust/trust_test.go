@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fake is a file system that stands in a table.
+// fake is a file system that is in a table.
 type fake struct {
 	uid   uint32
 	facts map[string]Facts

@@ -1,4 +1,4 @@
-// Package typo tells how far a word that someone typed is from one that exists, for "did you mean".
+// Package typo says how far a word that someone typed is from one that exists, for "did you mean".
 package typo
 
 // longest is the length in bytes of the longest name there is; what is longer is no typing error of one.

@@ -13,7 +13,7 @@ import (
 // unretiredAfter is how long the use of an old key, or silence about it, may hold up its retirement without a max_wait.
 const unretiredAfter = 7 * 24 * time.Hour
 
-// FactsOf gathers the facts from a policy's record, as it stands at now, under the freezes of the configuration. human says
+// FactsOf gathers the facts from a policy's record, as it is at now, under the freezes of the configuration. human says
 // which reasons wait for people; watch is the time between two looks.
 func FactsOf(p *policies.Policy, rec *journal.Record, freezes []policies.Freeze, human func(journal.Reason) bool, watch time.Duration, now time.Time) Facts {
 	row := &rec.Policy
@@ -153,7 +153,7 @@ func (f *Facts) keys(p *policies.Policy, rec *journal.Record, freezes []policies
 	}
 }
 
-// expiry gathers from when people are told that a key in use expires soon. Where nothing keeps its replacement, that is some minutes
+// expiry gathers from when people are notified that a key in use expires soon. Where nothing keeps its replacement, that is some minutes
 // after it was due; else days before.
 func (f *Facts) expiry(p *policies.Policy, rec *journal.Record) {
 	for i := range rec.Keys {

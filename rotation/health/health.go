@@ -24,7 +24,7 @@ const (
 // All are the words, the worst first.
 var All = []Health{Overdue, ActionRequired, Degraded, Progressing, OK}
 
-// The reasons of a policy's health that are not reasons why it waits. What each means stands in package reason.
+// The reasons of a policy's health that are not reasons why it waits. What each means is in package reason.
 const (
 	CompromisedAccepted journal.Reason = "compromised_accepted"
 	OverAge             journal.Reason = "over_age"
@@ -69,7 +69,7 @@ type Facts struct {
 	CompromisedAt time.Time // the earliest report of a compromised key that xAI still accepts
 
 	// Action required.
-	Human       journal.Reason // a reason that stands and waits for people
+	Human       journal.Reason // a reason in force that waits for people
 	KeyDead     bool           // consumers read a key that is proved dead or blocked
 	Reconciling bool           // the journal may not be the newest, and is compared
 	Removed     bool           // the policy is in no file any more
@@ -207,7 +207,7 @@ func late(t time.Time) time.Time {
 	return t.Add(LateBy)
 }
 
-// Alarming reports whether people are told when a policy becomes so, and when it is so no longer.
+// Alarming reports whether people are notified when a policy becomes so, and when it is so no longer.
 func Alarming(h Health) bool { return h == Overdue || h == ActionRequired }
 
 // Shown is a policy's health for whoever looks at now: as its owner stored it, or worse where time has passed since. A

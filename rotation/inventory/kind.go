@@ -29,7 +29,7 @@ const (
 	Managed     Kind = "managed"     // in use, or about to be
 	Predecessor Kind = "predecessor" // to be retired
 	InDoubt     Kind = "in_doubt"    // of an attempt that is not settled: will be deleted
-	Orphan      Kind = "orphan"      // bears our prefix, and nothing will delete it, or should be gone: reported, never deleted
+	Orphan      Kind = "orphan"      // has our prefix, and nothing will delete it, or should be gone: reported, never deleted
 	Unmanaged   Kind = "unmanaged"   // someone else's
 )
 
@@ -48,7 +48,7 @@ func (l *Lists) Of(ctx context.Context, list xai.KeyList) ([]Key, error) {
 	for i, k := range list.Keys {
 		ids[i], names[i] = k.ID, k.Name
 	}
-	// Names first: whatever id one of them has then stands among the keys that are read afterwards.
+	// Names first: whatever id one of them has then is among the keys that are read afterwards.
 	named, err := l.o.Names.KeysByName(ctx, names)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,7 @@ package journal
 
 import "time"
 
-// Effect is one change that is sent to xAI or to a store. It is recorded before it is sent, and its row tells whether it
+// Effect is one change that is sent to xAI or to a store. It is recorded before it is sent, and its row says whether it
 // may still take effect.
 type Effect struct {
 	ID       string // UUIDv7

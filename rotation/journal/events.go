@@ -63,7 +63,7 @@ const (
 	JournalRestored       Kind = "journal_restored"
 	JournalClaimed        Kind = "journal_claimed" // an installation took over a journal that belonged to another
 	HealthChanged         Kind = "health_changed"  // a policy became action_required or overdue, or is no longer: Data has from, to and the reason
-	Reconciled            Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
+	Reconciled            Kind = "reconciled"      // the journal was compared with what is outside, and agrees with it now
 	Healed                Kind = "healed"          // consumers read a key that works again
 	NamesShortened        Kind = "names_cut"       // xAI keeps names shorter than asked
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after

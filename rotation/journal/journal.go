@@ -110,7 +110,7 @@ func MetaKeys(kind Kind, team string) string { return string(kind) + "/" + team 
 
 // MetaRestored is set, to a value that it never had before, in a journal that was made from a backup or may have lost
 // its last commits: until every target was matched, the engine only looks. MetaRestoredTold is the value of it that
-// people were told of.
+// people were notified of.
 const (
 	MetaRestored     = "restored"
 	MetaRestoredTold = MetaRestored + "/told"
@@ -149,7 +149,7 @@ type Claimer interface {
 	// none ever does. A claim whose owner died counts for both from when it ends by itself.
 	Next(ctx context.Context) (due, rest time.Time, err error)
 	// Wakes calls wake soon after another process woke a policy, on whatever replica, until ctx ends, and returns ctx's error. It
-	// is a convenience: what wake tells of may be missed, so that whoever relies on it asks Next from time to time.
+	// is a convenience: what wake announces may be missed, so that whoever relies on it asks Next from time to time.
 	Wakes(ctx context.Context, wake func()) error
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
@@ -260,7 +260,7 @@ type Reader interface {
 type Words interface {
 	// Place records an order for a policy and returns its id. ErrNotFound: there is no such policy.
 	Place(ctx context.Context, o Order) (int64, error)
-	// OrderByID tells what became of an order.
+	// OrderByID says what became of an order.
 	OrderByID(ctx context.Context, id int64) (Order, error)
 	// SetHold holds a policy, in place of an earlier hold; a zero Hold releases it.
 	SetHold(ctx context.Context, now time.Time, policy string, h Hold, e Event) error

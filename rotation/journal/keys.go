@@ -8,7 +8,7 @@ import (
 )
 
 // Key is one key of xAI's, from before its create until its absence is proved. There is one row for each, and everything
-// that is true of a key stands in it.
+// that is true of a key is in it.
 type Key struct {
 	Ref         string // the UUIDv7 in the key's name; adopted keys get one. Never changes
 	ID          string // as xAI names it; "" until it says so
@@ -121,7 +121,7 @@ const (
 	HealthExpiring Health = "expiring" // expires before a rotation could replace it in time
 )
 
-// KeyState is where a key stands. What is durably true in each state, who moves it and what a crash leaves is said once, in
+// KeyState is the state of a key. What is durably true in each state, who moves it and what a crash leaves is said once, in
 // [KeyStates]: the documentation and the database's CHECK constraints are made from it.
 type KeyState string
 

@@ -2,7 +2,7 @@ package journal
 
 import "slices"
 
-// State is where a rotation stands. What is durably true in each state, what its next step does and where it may go
+// State is the state of a rotation. What is durably true in each state, what its next step does and where it may go
 // is said once, in [States]: the documentation and the database's CHECK constraints are made from it.
 type State string
 
@@ -46,7 +46,7 @@ type StateInfo struct {
 	Next string
 	// To are the states that the next steps may lead to.
 	To []State
-	// Needs are the marks that a rotation in this state must bear; Never those that it must not.
+	// Needs are the marks that a rotation in this state must have; Never those that it must not.
 	Needs, Never []Mark
 }
 

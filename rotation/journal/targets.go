@@ -37,15 +37,15 @@ type Decision string
 // The decisions.
 const (
 	Undecided Decision = ""
-	Overwrite Decision = "overwrite" // what stands there now may be replaced
-	Leave     Decision = "leave"     // what stands there now stays, and is no news
+	Overwrite Decision = "overwrite" // what is there now may be replaced
+	Leave     Decision = "leave"     // what is there now stays, and is no news
 	Drop      Decision = "drop"      // the target is no longer ours to write
 	Adopt     Decision = "adopt"     // of an order, on keys: they become this policy's
 	Despite   Decision = "despite"   // of an order, on a key and a target: its silence does not block the key's retirement
 	Ours      Decision = "ours"      // of an order, on a key that xAI lists under a shortened name: a lost create made it
 )
 
-// Target is one place that a policy writes, or wrote once. What it may hold stands in sightings.
+// Target is one place that a policy writes, or wrote once. What it may hold is in sightings.
 type Target struct {
 	TargetID
 	Policy      string // whose target it is, or was last

@@ -14,7 +14,7 @@ type Record struct {
 	Keys      []Key      // those neither deleted, absent nor forgotten
 	Effects   []Effect   // those not closed: open, owed, or perhaps still to land
 	Targets   []Target   // of this policy, also targets that it no longer names but that were not forgotten
-	Sightings []Sighting // what was seen in those targets and may still stand there
+	Sightings []Sighting // what was seen in those targets and may still be there
 	Hold      Hold       // written only where the owner changed it: a rotation that a human turned back leaves one
 	Orders    []Order    // not yet carried out, oldest first; carried out: DoneAt is set
 
@@ -56,7 +56,7 @@ type Spec struct {
 	Targets                        []TargetID
 }
 
-// Policy is what stands in a policy's row.
+// Policy is what is in a policy's row.
 type Policy struct {
 	// Written by the loader.
 	Name, Team, Owner string
@@ -91,7 +91,7 @@ type Policy struct {
 	DecommissionOutage bool
 	DecommissionedAt   time.Time
 
-	// The comparison of a journal that may not be the newest with what stands outside. ReconcileMark is the last mark of
+	// The comparison of a journal that may not be the newest with what is outside. ReconcileMark is the last mark of
 	// [MetaRestored] that this policy was compared for; ReconcileFrom is since when it is being compared.
 	ReconcileMark string
 	ReconcileFrom time.Time
@@ -99,7 +99,7 @@ type Policy struct {
 	LastSuccess time.Time // when a rotation last became live
 	Reason      Reason    // why nothing moves, or ""
 	Error       string    // the last failure, without any secret; "" when the last turn went well
-	Since       time.Time // since when Reason stands
+	Since       time.Time // since when Reason is in force
 	Failures    int       // turns in a row in which the job that Reason speaks of failed
 	AgeAlertAt  time.Time // when age over limit was last told
 	HeldAt      time.Time // when the owner last saw a hold in force, or was in observe mode: until then nothing was late

@@ -12,7 +12,7 @@ import (
 	"rotator/xai"
 )
 
-// The reasons. What each means and what to do about it stands in [All].
+// The reasons. What each means and what to do about it is in [All].
 const (
 	Held             journal.Reason = "held"
 	WaitOverlap      journal.Reason = "overlap"
@@ -126,7 +126,7 @@ var All = []Info{
 	{TooManyAttempts, true, "Several creates ended without a known outcome; no more keys are made until they are settled.", "It clears when the quarantine is over; if not, see rotator keys."},
 	{PropagationStuck, true, "A cluster of xAI does not know the new key after a long time.", "rotator resolve POLICY --propagation passes over it, if the key works where you need it."},
 	{WrongIdentity, true, "xAI says that the value is another key than the one recorded.", "Do not promote by hand; rotator abort POLICY, and report it to xAI."},
-	{AmbiguousName, true, "More than one key bears the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
+	{AmbiguousName, true, "More than one key has the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
 	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},
 	{NotProved, true, "The successor could not be proved from what the targets hold: the old key stays.", "See the error; rotator rollback POLICY goes back."},
 	{ClockSkew, true, "This machine's clock and xAI's differ by more than five minutes: nothing is disabled or deleted.", "Set the clock."},
@@ -137,7 +137,7 @@ var All = []Info{
 	{OtherPolicy, true, "A target holds a key of another policy.", "rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{OtherRotator, true, "A target holds a key that another Rotator made: its journal is not this one.", "Stop the other one, then rotator keys adopt; or rotator resolve POLICY --target T --overwrite|--leave|--drop"},
 	{SamePlace, true, "Two policies name one place under different names.", "Leave it to one of them: edit the other's targets."},
-	{UnreadTarget, true, "A target could not be read, so that a key may stand in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
+	{UnreadTarget, true, "A target could not be read, so that a key may be in it: nothing that it may hold is disabled or deleted.", "Make it readable (rotator check); or rotator resolve POLICY --key ID --despite TARGET --why W."},
 	{NamesCut, true, "xAI keeps names shorter than asked: a key of a lost create cannot be identified by its name. No more keys are made.", "Compare rotator keys with xAI's console; rotator resolve POLICY --key ID --why W says that it is ours."},
 	{AbsenceUnproved, false, "xAI says that a key is gone, and nothing proves it yet.", "Nothing; a management key that sees all keys of the team proves it sooner."},
 	{ExpiryTooShort, true, "A new key would expire before it could be replaced in time; it is not promoted.", "See why xAI lets keys of this team expire so soon."},

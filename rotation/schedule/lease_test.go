@@ -83,7 +83,7 @@ func once(do func(context.Context) error) func(context.Context) error {
 	}
 }
 
-// TestLeaseFrozen: a process that stood still, or a machine that slept, while only the boot clock went on, finds its
+// TestLeaseFrozen: a process that stalled, or a machine that slept, while only the boot clock went on, finds its
 // claim void before it does anything, and does not ask for it again.
 func TestLeaseFrozen(t *testing.T) {
 	t.Parallel()

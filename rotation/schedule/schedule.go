@@ -169,7 +169,7 @@ func (s *Scheduler) LastLook() time.Time {
 	return s.lastLook
 }
 
-// LastTry is when the scheduler last asked the journal for due policies, and what stood against an answer, then or when it
+// LastTry is when the scheduler last asked the journal for due policies, and what prevented an answer, then or when it
 // last asked for those at rest, or what keeps a claim from being released: while that is not nil, nothing is acted on, or
 // nothing for that policy.
 func (s *Scheduler) LastTry() (time.Time, error) {

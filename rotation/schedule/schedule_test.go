@@ -288,10 +288,10 @@ func TestTurnThatFails(t *testing.T) {
 		failed string
 		pause  time.Duration // 0: Fail released it
 	}{
-		"panics":                 {func() error { panic("a defect") }, nil, "a step panicked; the log tells where", 0},
+		"panics":                 {func() error { panic("a defect") }, nil, "a step panicked; the log says where", 0},
 		"defect":                 {func() error { return &turn.Defect{Err: errors.New("no spec")} }, nil, "no spec", 0},
 		"forbidden":              {func() error { return fmt.Errorf("commit: %w", journal.ErrForbidden) }, nil, "commit: " + journal.ErrForbidden.Error(), 0},
-		"failure not recordable": {func() error { panic("a defect") }, errors.New("down"), "a step panicked; the log tells where", time.Minute},
+		"failure not recordable": {func() error { panic("a defect") }, errors.New("down"), "a step panicked; the log says where", time.Minute},
 		"journal down":           {func() error { return errors.New("down") }, nil, "", 5 * time.Second},
 		"crowded":                {func() error { return &turn.Crowded{Resource: "store a", Pause: 7 * time.Second} }, nil, "", 7 * time.Second},
 	} {

@@ -55,7 +55,7 @@ func (s *Scheduler) newTask(stop context.Context, c journal.Claim, asked time.Du
 
 // now is the journal's clock: that of the claim, and the time that passed here since. No two processes' clocks are
 // compared. Where one process has the journal, this machine's clock is the journal's, and a claim outlives a sleep of the
-// machine: then what passed is what the wall shows, since the other clock stood still.
+// machine: then what passed is what the wall shows, since the other clock stalled.
 func (t *task) now() time.Time { return t.clock(t.sched.now()) }
 
 func (t *task) clock(now time.Time) time.Time {
@@ -147,7 +147,7 @@ func (l *loop) runTask(ctx context.Context, t *task) {
 	defer func() {
 		if p := recover(); p != nil {
 			l.log.Error("turn panicked", "policy", t.Claim.Policy, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			l.fail(ctx, t, errors.New("a step panicked; the log tells where"))
+			l.fail(ctx, t, errors.New("a step panicked; the log says where"))
 		}
 	}()
 	l.ended(ctx, t, l.turn(ctx, t))
@@ -176,7 +176,7 @@ func (l *loop) ended(ctx context.Context, t *task, err error) {
 }
 
 // fail has a failure recorded that its turn could not record: what the turn had to say is lost with it, or the journal
-// refuses it. Status shows it at once, and people are told when it goes on.
+// refuses it. Status shows it at once, and people are notified when it goes on.
 func (l *loop) fail(ctx context.Context, t *task, cause error) {
 	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 	defer cancel()

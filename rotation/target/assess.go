@@ -17,7 +17,7 @@ type Facts struct {
 	Effects []journal.Effect
 	// Owner is the other policy that the key in the target belongs to, or "".
 	Owner string
-	// Stranger is set when the key in the target bears a rotator's name that this journal does not know.
+	// Stranger is set when the key in the target has a rotator's name that this journal does not know.
 	Stranger bool
 	// SamePlace names another policy's target that is the same place, or "".
 	SamePlace string
@@ -27,7 +27,7 @@ type Facts struct {
 type Verdict struct {
 	Status     journal.TargetStatus
 	Holds      []string // the ids of the keys that it may hold
-	MayReplace bool     // a promote may replace what stands there
+	MayReplace bool     // a promote may replace what is there
 	Reason     journal.Reason
 	Do         string // what a human can do about it, or ""
 }
@@ -93,7 +93,7 @@ func do(policy string, t journal.Target, s journal.TargetStatus) string {
 	return "say " + say
 }
 
-// status judges what stands in the target, without the decisions of people.
+// status judges what is in the target, without the decisions of people.
 func status(t journal.Target, f Facts) (journal.TargetStatus, journal.Reason) {
 	switch {
 	case t.Status == journal.TargetUnreadable:
@@ -118,7 +118,7 @@ func status(t journal.Target, f Facts) (journal.TargetStatus, journal.Reason) {
 	return journal.TargetDrift, reason.DriftFound
 }
 
-// first judges a target that was never met: what a promote may replace is what stands there, if it is a key or nothing.
+// first judges a target that was never met: what a promote may replace is what is there, if it is a key or nothing.
 func first(t journal.Target, f Facts) (journal.TargetStatus, journal.Reason) {
 	switch {
 	case t.Fingerprint == "", ours(t, f) != nil:

@@ -1,7 +1,7 @@
 // Package target reads what consumers read, and judges it.
 //
 // A [Handle] is one place in one store. A [Reader] reads it, and keeps what was seen there in the policy's record: the last
-// read in the target's row, and every value that may still stand there as a sighting. [Assess] says what that means.
+// read in the target's row, and every value that may still be there as a sighting. [Assess] says what that means.
 package target
 
 import (
@@ -111,7 +111,7 @@ func (h Handle) Forgets(ctx context.Context) (bool, error) {
 	return forgets, h.wrap("look at", err)
 }
 
-// Place tells the place itself; "" where the store cannot tell, or nothing stands there yet.
+// Place tells the place itself; "" where the store cannot tell, or nothing is there yet.
 func (h Handle) Place(ctx context.Context) (string, error) {
 	p, ok := h.store.(stores.Placer)
 	if !ok {

@@ -63,7 +63,7 @@ func (r *Reader) Row(id journal.TargetID) *journal.Target {
 }
 
 // Read reads what consumers read now, and notes it. The empty text is nothing. stores.ErrStale: the store answers with what
-// stood there before our own last write; then nothing is noted.
+// was there before our own last write; then nothing is noted.
 func (r *Reader) Read(ctx context.Context, h Handle) (secret.Text, error) {
 	v, err := h.CurrentOrNothing(ctx)
 	if err == nil && r.lags(h.ID, v) {
@@ -92,7 +92,7 @@ func (r *Reader) Read(ctx context.Context, h Handle) (secret.Text, error) {
 	return v, nil
 }
 
-// lags reports that a value may only be what stood there before our own last write.
+// lags reports that a value may only be what was there before our own last write.
 func (r *Reader) lags(id journal.TargetID, v secret.Text) bool {
 	var last journal.Effect
 	for _, e := range r.Record.Effects {

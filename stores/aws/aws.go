@@ -184,7 +184,7 @@ func withoutRedirects(c aws.HTTPClient) *http.Client {
 	return &hc
 }
 
-// guard stands between the SDK and the network. It also holds an endpoint that the environment set
+// guard is between the SDK and the network. It also holds an endpoint that the environment set
 // (AWS_ENDPOINT_URL) to the rule of Options.Endpoint.
 type guard struct{ next *http.Client }
 

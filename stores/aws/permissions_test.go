@@ -155,7 +155,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// TestPermissionsAreNarrow: what bears a similar name stays closed.
+// TestPermissionsAreNarrow: what has a similar name stays closed.
 func TestPermissionsAreNarrow(t *testing.T) {
 	t.Parallel()
 	server := awstest.New()

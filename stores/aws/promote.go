@@ -38,7 +38,7 @@ type promotion struct {
 	labeled  bool // the label is there because of this call alone
 }
 
-// try reads, decides, and writes on condition that what was read still stands. A crash anywhere in it leaves either a
+// try reads, decides, and writes on condition that what was read is still there. A crash anywhere in it leaves either a
 // version that no consumer reads, which a second call finds by its id, or the whole promotion.
 func (p *promotion) try(ctx context.Context) error {
 	base, err := p.s.current(ctx, p.t)

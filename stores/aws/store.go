@@ -38,7 +38,7 @@ const (
 // is told that the outcome is not known, and comes back later.
 const tries = 5
 
-// label is where the attempt's value stands staged for t.
+// label is where the attempt's value is staged for t.
 func label(t stores.Target, attempt string) string {
 	l := labelPrefix + attempt
 	if t.Field != "" {
@@ -116,7 +116,7 @@ func (s *Store) put(ctx context.Context, t stores.Target, id string, text secret
 	return out.VersionStages, names("PutSecretValue", t, out.ARN)
 }
 
-// describe returns what AWS tells of the secret itself.
+// describe returns what AWS says about the secret itself.
 func (s *Store) describe(ctx context.Context, t stores.Target) (*secretsmanager.DescribeSecretOutput, error) {
 	out, err := s.client.DescribeSecret(ctx, &secretsmanager.DescribeSecretInput{SecretId: &t.Path})
 	if err != nil {
@@ -134,7 +134,7 @@ func names(action string, t stores.Target, arn *string) error {
 	return nil
 }
 
-// labels returns which version bears each label: label → version.
+// labels returns which version has each label: label → version.
 func (s *Store) labels(ctx context.Context, t stores.Target) (map[string]string, error) {
 	out, err := s.describe(ctx, t)
 	if err != nil {

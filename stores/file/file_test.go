@@ -314,7 +314,7 @@ func TestFormerValues(t *testing.T) {
 	}
 }
 
-// TestFormerValuesOfAnySize: what stood in a target may be as large as a target can be, and the promotes after it go on.
+// TestFormerValuesOfAnySize: what was in a target may be as large as a target can be, and the promotes after it go on.
 func TestFormerValuesOfAnySize(t *testing.T) {
 	t.Parallel()
 	dir, target := t.TempDir(), stores.Target{Path: "key"}

@@ -89,7 +89,7 @@ type Options struct {
 	// Labels and Annotations are those of the Secrets that the store creates: targets that are not there yet, and the ones
 	// beside targets. Configurations are checked where they are read; here they are taken as they are.
 	Labels, Annotations map[string]string
-	// Restarts are workloads that Permissions lets restart, NAMESPACE/KIND/NAME: which ones a Secret names stands in its
+	// Restarts are workloads that Permissions lets restart, NAMESPACE/KIND/NAME: which ones a Secret names is in its
 	// annotation, and Permissions reads none.
 	Restarts []string
 }

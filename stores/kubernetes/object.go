@@ -19,7 +19,7 @@ import (
 // suffix makes the name of the Secret beside a target.
 const suffix = ".rotator"
 
-// keysAnnotation tells of the keys in a Secret, restartAnnotation which workloads roll when one is promoted.
+// keysAnnotation lists the keys in a Secret, restartAnnotation which workloads roll when one is promoted.
 const (
 	keysAnnotation    = "rotator/keys"
 	restartAnnotation = "rotator/restart"
@@ -262,7 +262,7 @@ func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, 
 	return object{}, err
 }
 
-// note is what an annotation tells of one field's key.
+// note is what an annotation says about one field's key.
 type note struct {
 	Fingerprint secret.Fingerprint `json:"fingerprint"`
 	Rotation    string             `json:"rotation"`

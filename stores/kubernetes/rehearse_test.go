@@ -97,7 +97,7 @@ func TestRehearsePolicy(t *testing.T) {
 	refuses(t, c, s, target, "frozen until Monday")
 }
 
-// TestRehearseCreation: a rule about what a created Secret must bear is met, for the target and the one beside it.
+// TestRehearseCreation: a rule about what a created Secret must have is met, for the target and the one beside it.
 func TestRehearseCreation(t *testing.T) {
 	c := kubetest.Shared(t)
 	namespace := c.Namespace(t, nil)

@@ -18,7 +18,7 @@ import (
 	"rotator/stores/storetest"
 )
 
-// store makes a store that speaks to the cluster with the token. Its calls may take their time: the machine may stand still.
+// store makes a store that speaks to the cluster with the token. Its calls may take their time: the machine may stall.
 func store(t *testing.T, o Options) *Store {
 	t.Helper()
 	o.Timeout = 5 * time.Minute
@@ -166,7 +166,7 @@ func document(t *testing.T, data map[string][]byte) string {
 	return string(doc)
 }
 
-// interposer stands between a store and the cluster, to do something before one call, or in place of it.
+// interposer is between a store and the cluster, to do something before one call, or in place of it.
 type interposer struct {
 	address string
 

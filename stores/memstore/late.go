@@ -109,7 +109,7 @@ func (s *Store) OnLand(f func(Landed)) {
 	s.onLand = f
 }
 
-// Lag has Current, Staged and Previous show what stood d ago by the store's clock, as a follower would. States older than
+// Lag has Current, Staged and Previous show the state of d ago by the store's clock, as a follower would. States older than
 // the first call of Lag are not kept: until d has passed, reads show the state at that call. Writes are never behind.
 func (s *Store) Lag(d time.Duration) {
 	s.mu.Lock()

@@ -56,7 +56,7 @@ type state struct {
 	former map[string][]secret.Text          // path#field → former values, newest first
 }
 
-// document is a secret as it stands. A deleted one keeps its version, so that it never comes back under an old one.
+// document is a secret as it is. A deleted one keeps its version, so that it never comes back under an old one.
 type document struct {
 	text    string
 	exists  bool
@@ -110,7 +110,7 @@ func (s *Store) Delete(path string) {
 	s.put(s.canonical(path), "", false)
 }
 
-// Doc returns a document as it stands.
+// Doc returns a document as it is.
 func (s *Store) Doc(path string) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

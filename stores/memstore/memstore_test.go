@@ -15,7 +15,7 @@ import (
 	"rotator/stores/storetest"
 )
 
-// clock is a clock that stands until it is moved.
+// clock is a clock that moves only when told.
 type clock struct{ at time.Time }
 
 func (c *clock) now() time.Time { return c.at }
@@ -68,7 +68,7 @@ func conformance(t *testing.T, s *memstore.Store) {
 	})
 }
 
-// newStore returns a store whose clock stands, and a target in it that holds old beside another field.
+// newStore returns a store whose clock does not move, and a target in it that holds old beside another field.
 func newStore() (*memstore.Store, *clock, stores.Target) {
 	s, c := memstore.New(), &clock{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	s.Now = c.now
@@ -230,7 +230,7 @@ func TestLateFence(t *testing.T) {
 	holds(t, s, at, fresh)
 }
 
-// TestOnLand tells of what takes effect, and of nothing else.
+// TestOnLand reports what takes effect, and nothing else.
 func TestOnLand(t *testing.T) {
 	t.Parallel()
 	s, c, at := newStore()

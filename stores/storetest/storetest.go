@@ -38,7 +38,7 @@ type Harness struct {
 	// Read returns all that the target's secret holds, in the form that Seed takes; false when there is no such secret.
 	// The order of members and the spelling of escapes are free, the spelling of numbers is not.
 	Read func(t *testing.T, target stores.Target) (doc string, found bool)
-	// Leftovers names everything that stands staged for the target, and everything else that would be litter once all
+	// Leftovers names everything that is staged for the target, and everything else that would be litter once all
 	// attempts are discarded. Former values that Previous needs are none.
 	Leftovers func(t *testing.T, target stores.Target) []string
 

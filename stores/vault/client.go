@@ -86,7 +86,7 @@ type answer struct {
 var errRefused = errors.New("vault refuses the request (status 400)")
 
 // errMismatch: a check-and-set found another version. Nothing was written.
-var errMismatch = fmt.Errorf("another version stands there: %w", stores.ErrConflict)
+var errMismatch = fmt.Errorf("another version is there: %w", stores.ErrConflict)
 
 // errSpent: Vault answered 400 because of the token, which is expired, or had its last use with this very call.
 var errSpent = fmt.Errorf("%w: the token is spent or expired (status 400)", stores.ErrDenied)
@@ -148,13 +148,13 @@ func (a answer) meaning() error {
 	success := a.status >= 200 && a.status < 300
 	switch {
 	case success && a.Wrapped != nil:
-		return fmt.Errorf("%w: a control group stands before it", stores.ErrInvalid)
+		return fmt.Errorf("%w: a control group is before it", stores.ErrInvalid)
 	case success && a.Errors == nil:
 		return nil
 	case success:
 		return fmt.Errorf("status %d with errors: %w", a.status, errUnreadable)
 	case a.status == http.StatusNotFound && a.Errors == nil && bytes.HasPrefix(a.Data, []byte("{")):
-		return nil // a deleted version: KV 2 tells about it with 404
+		return nil // a deleted version: KV 2 answers 404 for it
 	case a.Errors == nil:
 		return fmt.Errorf("status %d: %w", a.status, errUnreadable)
 	case a.status == http.StatusNotFound && len(*a.Errors) == 0:
@@ -187,7 +187,7 @@ func (a answer) says(phrases ...string) bool {
 }
 
 // done returns nil when the answer to a write says that it was done: nothing, by 204, or an answer of Vault's, which has a
-// number or tells what was written.
+// number or says what was written.
 func (a answer) done() error {
 	if a.status == http.StatusNoContent || a.status == http.StatusOK && (a.Request != "" || bytes.HasPrefix(a.Data, []byte("{"))) {
 		return nil

@@ -240,7 +240,7 @@ func TestPermissionsOfOddPaths(t *testing.T) {
 	}
 }
 
-// TestPermissionsText: what stands in the file, for several targets in any order.
+// TestPermissionsText: what is in the file, for several targets in any order.
 func TestPermissionsText(t *testing.T) {
 	t.Parallel()
 	targets := []stores.Target{{Path: "b", Field: "one"}, {Path: "a"}, {Path: "b", Field: "two"}}

@@ -294,7 +294,7 @@ func (k *sessions) login(ctx context.Context) (session, error) {
 }
 
 // adopt takes over the configured token and asks how long it lives. A token that may not ask is used anyway: the
-// call that follows tells whether it is good.
+// call that follows says whether it is good.
 func (k *sessions) adopt(ctx context.Context, token secret.Text) (session, error) {
 	made := session{token: token, started: k.now()}
 	got, err := k.send(ctx, token, http.MethodGet, lookupSelf, nil, nil)

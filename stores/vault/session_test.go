@@ -381,7 +381,7 @@ func TestNearTheGreatestAge(t *testing.T) {
 		}
 	}
 	read(1)
-	// Vault, whose clock stands, grants the rest of an hour still; half of what was first granted is more than this.
+	// Vault, whose clock does not move, grants the rest of an hour still; half of what was first granted is more than this.
 	r.store.sessions.held.life = 3 * time.Hour
 	c.pass(41 * time.Minute)
 	read(0)

@@ -200,7 +200,7 @@ func put(ctx context.Context, e engine, p place, value secret.Text, held *conten
 		if err := e.write(ctx, p.path, doc, *held); !errors.Is(err, errMismatch) {
 			return settle(err)
 		}
-		// Another version stands there. A read that still shows the old one comes from a follower that is behind.
+		// Another version is there. A read that still shows the old one comes from a follower that is behind.
 		atLeast, held = held.version+1, nil
 	}
 	return errors.New("other writers change the secret all the time")

@@ -25,7 +25,7 @@ func text(s string) func(context.Context) (secret.Text, error) {
 	return func(context.Context) (secret.Text, error) { return secret.New(s), nil }
 }
 
-// unhurried is how long a call may take where a test is not about that: the machine may stand still.
+// unhurried is how long a call may take where a test is not about that: the machine may stall.
 const unhurried = 5 * time.Minute
 
 // open makes a store of the options, with the server's root token where they have no login.

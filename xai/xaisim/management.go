@@ -145,7 +145,7 @@ func (s *Sim) update(q request) answer {
 	}
 	was := k.modified
 	s.changing(k, q.at)
-	if k.modified = q.at; s.o.UpdateLag > 0 && !q.at.After(was) { // no two updates bear one time
+	if k.modified = q.at; s.o.UpdateLag > 0 && !q.at.After(was) { // no two updates have one time
 		k.modified = was.Add(time.Microsecond)
 	}
 	for _, change := range changes {

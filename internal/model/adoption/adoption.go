@@ -87,7 +87,7 @@ func broken(a state, _ model.Actor, b state) string {
 	return ""
 }
 
-// owed: H is destroyed in the end, or there is a reason that people are told.
+// owed: H is destroyed in the end, or there is a reason that people are notified of.
 func owed(s state) string {
 	told := s.seen != other && s.seen != forgotten || s.answers != well || s.adoptedQ
 	if s.p == destroyed || told {

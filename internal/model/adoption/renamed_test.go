@@ -8,7 +8,7 @@ import (
 
 // renamedRules are those of a policy that was renamed in its file and whose old name people let go.
 type renamedRules struct {
-	ForgottenKeyIsAdoptedAgain bool // a forgotten key that stands in a policy's target is adopted again, in the same row
+	ForgottenKeyIsAdoptedAgain bool // a forgotten key that is in a policy's target is adopted again, in the same row
 }
 
 // renamed is the state of policy P, its key, and P2, which names the same target.
@@ -38,7 +38,7 @@ func renamedModel(r renamedRules) model.Model[renamed] {
 		},
 		Owed: func(s renamed) string {
 			if s.key == keyForgotten {
-				return "no policy can ever adopt the key that stands in its target"
+				return "no policy can ever adopt the key that is in its target"
 			}
 			return ""
 		},

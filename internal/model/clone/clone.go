@@ -164,7 +164,7 @@ func (m machine) rotate(s state, i int, step model.Step[state]) {
 	step(model.Program, n, "%s: key %d is live", name(i), k)
 }
 
-// gate opens for a retiring key when the key that this installation calls live stands in its target.
+// gate opens for a retiring key when the key that this installation calls live is in its target.
 func (m machine) gate(s state, i int, step model.Step[state]) {
 	in, holds := s.in[i], s.holds[m.target(i)]
 	if holds < 2 && in.keys[holds] != live || holds >= 2 && !(in.newLive && holds == uint8(2+i)) {

@@ -3,11 +3,11 @@ package clone
 import "rotator/internal/model"
 
 // lostRules are those of a journal that lost its last commits. The journal says that key 1 is live and key 0 retiring. In truth people
-// rolled back to key 0: that promote is under way, or key 0 stands in the target and key 1's delete is under way or was never sent.
+// rolled back to key 0: that promote is under way, or key 0 is in the target and key 1's delete is under way or was never sent.
 type lostRules struct {
-	UnexplainedKeyReconciles bool // a key of ours that stands where no effect explains it starts reconcile mode
+	UnexplainedKeyReconciles bool // a key of ours that is where no effect explains it starts reconcile mode
 	WaitsForLostEffects      bool // reconcile mode ends only when effects of lost rows can no longer land
-	ReconcileConcludes       bool // it ends with the key that stands in every target and proves itself as the live one
+	ReconcileConcludes       bool // it ends with the key that is in every target and proves itself as the live one
 }
 
 type lost struct {
@@ -65,7 +65,7 @@ func lostNext(r lostRules, s lost, step model.Step[lost]) {
 	case s.reconciling:
 	case r.UnexplainedKeyReconciles && s.holds != s.live && !s.concluded:
 		n.reconciling = true
-		step(model.Program, n, "key %d stands where no effect explains it: reconcile mode", s.holds)
+		step(model.Program, n, "key %d is where no effect explains it: reconcile mode", s.holds)
 	case s.holds != s.live && !s.gone[s.live]:
 		n.holds = s.live
 		step(model.Program, n, "heal rewrites key %d", s.live)

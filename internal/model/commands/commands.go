@@ -17,7 +17,7 @@ type rules struct {
 	AbortGivesBack        bool // an abort gives an existing key its state back; only a new key becomes rejected
 	RetireLeavesWantedKey bool // retire leaves the key that the rotation in flight names
 	HealLooksAtTargets    bool // heal and due look at what the targets hold, not at the states of keys alone
-	ForsakenKeyRetires    bool // a promoting key that no rotation names becomes retiring once the live key stands everywhere
+	ForsakenKeyRetires    bool // a promoting key that no rotation names becomes retiring once the live key is everywhere
 	CompromisedIsNotUsed  bool // a compromised key's rotation ends; a compromised candidate becomes rejected
 	WishNeedsNewKey       bool // a wish for a new key ends when a key made after it is live, not when any is
 	WaitsEndPerTarget     bool // waits are skipped only at a target whose own value is dead

@@ -65,7 +65,7 @@ func lastOneOn(s state, i int) bool {
 	return true
 }
 
-// owed names what is not at rest. States in which people were told that they must act owe nothing.
+// owed names what is not at rest. States in which people were notified that they must act owe nothing.
 func owed(s state) string {
 	if s.find(none) < 0 {
 		return "" // the model ran out of keys, not the engine

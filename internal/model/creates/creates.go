@@ -53,7 +53,7 @@ type state struct {
 	cuts         bool // xAI cuts names short
 	stranger     bool // a key that is not ours has the name that ours would have when cut
 	strangerGone bool
-	told         bool // people were told that names are cut
+	told         bool // people were notified that names are cut
 	deaths       uint8
 }
 
@@ -81,7 +81,7 @@ func broken(_ state, _ model.Actor, s state) string {
 	return ""
 }
 
-// owed: a key is staged or people were told, and nothing that was lost is left.
+// owed: a key is staged or people were notified, and nothing that was lost is left.
 func owed(s state) string {
 	if s.told {
 		return ""
@@ -177,7 +177,7 @@ func search(r rules, s state, i int, step model.Step[state]) {
 		step(model.Program, n, "the list shows the beginning of name %d: taken for ours and deleted", i)
 	case prefix && r.CutNameStops:
 		n.told = true
-		step(model.Program, n, "the list shows the beginning of name %d: creates stop and people are told", i)
+		step(model.Program, n, "the list shows the beginning of name %d: creates stop and people are notified", i)
 	case at.row == quiet || !r.AskAgainAtQuiet:
 		to.row = absent
 		step(model.Program, n, "no list shows name %d: absent", i)

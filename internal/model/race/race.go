@@ -26,7 +26,7 @@ const (
 	unclaimed       // found that nothing adopted H
 	claimed         // this policy adopted H
 	lost            // told: adopted elsewhere
-	promoted        // its own key stands in its target
+	promoted        // its own key is in its target
 	retiring        // its own key is live and H is retiring
 	gateOwn         // the gate's read of its own target found no H
 	gateBoth        // the gate's read of the other target, too

@@ -1,7 +1,7 @@
 // Package staging models a new key's value that is kept beside a target until the key is live, so that a crash does not lose it.
 //
 // In it: one new key, the target's staging place, stages and unstages that are acknowledged, lost or land late; processes that die;
-// a rotation that is aborted. The promises: nothing is staged at rest, and no value is staged that no row tells of.
+// a rotation that is aborted. The promises: nothing is staged at rest, and no value is staged that no row reports.
 // Left out: what the rotation does with the key (see effects and commands). Unlike promotes, a stage may be repeated at any time.
 package staging
 
@@ -20,7 +20,7 @@ type state struct {
 	inMemory bool // this process has the value
 	late     bool // a stage is under way
 	unknown  bool // a stage had no answer and is not quiet
-	row      bool // a row tells of a stage
+	row      bool // a row reports a stage
 	owed     bool // an unstage is owed
 	over     bool // the rotation ended, live or aborted
 	deaths   uint8
@@ -42,7 +42,7 @@ func build(r rules) model.Model[state] {
 		},
 		Broken: func(_ state, _ model.Actor, s state) string {
 			if (s.staged || s.late) && !s.row {
-				return "a value is staged and no row tells of it"
+				return "a value is staged and no row reports it"
 			}
 			return ""
 		},

@@ -84,7 +84,7 @@ func (s *secret) version(id string) *version {
 	return nil
 }
 
-// holder returns the version that bears label, or nil.
+// holder returns the version that has label, or nil.
 func (s *secret) holder(label string) *version {
 	for _, v := range s.versions {
 		if slices.Contains(v.labels, label) {
@@ -94,7 +94,7 @@ func (s *secret) holder(label string) *version {
 	return nil
 }
 
-// move takes label from whichever version bears it and gives it to v; AWSPREVIOUS follows AWSCURRENT.
+// move takes label from whichever version has it and gives it to v; AWSPREVIOUS follows AWSCURRENT.
 func (s *secret) move(label string, v *version) {
 	from := s.holder(label)
 	if from == v {
@@ -170,7 +170,7 @@ func (s *secret) reap() {
 	}
 }
 
-// stage moves a label between versions, or removes it when to is empty. from must be the version that bears it: with
+// stage moves a label between versions, or removes it when to is empty. from must be the version that has it: with
 // AWSCURRENT that makes a compare-and-swap.
 func (s *secret) stage(label, to, from string) error {
 	holder := s.holder(label)

@@ -50,7 +50,7 @@ func (r Region) CreateEmpty(name string) {
 	must(r.s.createSecret(r.name, &request{Name: name}))
 }
 
-// Move moves a label to a version, from whichever bears it; to "" removes it.
+// Move moves a label to a version, from whichever has it; to "" removes it.
 func (r Region) Move(name, label, to string) {
 	r.with(name, func(sec *secret) {
 		from := ""
@@ -100,7 +100,7 @@ func (r Region) Value(name, label string) (string, bool) {
 	return *v.content.Text, true
 }
 
-// Labels returns which version bears each label: label → version id. A secret that is absent has none.
+// Labels returns which version has each label: label → version id. A secret that is absent has none.
 func (r Region) Labels(name string) map[string]string {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()

@@ -51,7 +51,7 @@ func Fresh(ctx context.Context) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// renewed is a file whose time tells that nothing is to do. It stands beside the lists, and is gone when they are: the
+// renewed is a file whose time reports that nothing is to do. It is beside the lists, and is gone when they are: the
 // cache folder may outlive the machine.
 const renewed = "/var/lib/apt/rotator-test.renewed"
 

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Proxy stands between a client and the server, to see what is asked and to break it.
+// Proxy is between a client and the server, to see what is asked and to break it.
 type Proxy struct {
 	Address string
 

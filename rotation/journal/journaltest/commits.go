@@ -108,7 +108,7 @@ var commits = []promise{
 		r.State, r.LiveAt = journal.Live, now()
 		next := k.rotation("a", journal.Planned)
 		next.StartedAt = r.StartedAt.Add(time.Second)
-		// It stands in both lists, and as the second says.
+		// It is in both lists, and as the second says.
 		rec.Ended, rec.Retired, rec.Rotation = []journal.Rotation{r}, []journal.Rotation{r}, &next
 		rec.Retired[0].Error = "said last"
 		k.ok(k.j.Commit(k.Context(), c, rec, true))

@@ -31,7 +31,7 @@ func (k *kit) two() (claims []journal.Claim, recs []*journal.Record) {
 }
 
 var keyRules = []promise{
-	{"a key's state needs its marks and bears no other", func(k *kit) {
+	{"a key's state needs its marks and has no other", func(k *kit) {
 		c, rec := k.start("a")
 		base := copyOf(rec)
 		tried := 0
@@ -105,7 +105,7 @@ var keyRules = []promise{
 		second := k.key("a", journal.LiveKey)
 		rec.Keys = append(rec.Keys, second)
 		k.refused(k.j.Commit(k.Context(), c, rec, false), journal.ErrForbidden)
-		// In whatever order they stand, they change places in one commit.
+		// In whatever order they are, they change places in one commit.
 		move(&first, journal.RetiringKey)
 		rec.Keys = []journal.Key{second, first}
 		k.ok(k.j.Commit(k.Context(), c, rec, false))

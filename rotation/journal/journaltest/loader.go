@@ -151,7 +151,7 @@ var loader = []promise{
 		k.ok(k.j.Commit(k.Context(), claims[0], rec, true))
 		k.equal("target", k.load("a").Targets[1], rec.Targets[2])
 	}},
-	{"a name stands once", func(k *kit) {
+	{"a name occurs once", func(k *kit) {
 		k.refused(k.j.SetPolicies(k.Context(), now(), []journal.Spec{spec("a"), spec("a")}), journal.ErrForbidden)
 		all, err := k.j.Summaries(k.Context())
 		k.ok(err)

@@ -8,7 +8,7 @@ import (
 )
 
 var rules = []promise{
-	{"a state needs its marks and bears no other", func(k *kit) {
+	{"a state needs its marks and has no other", func(k *kit) {
 		c, rec := k.start("a")
 		base := copyOf(rec)
 		tried := 0

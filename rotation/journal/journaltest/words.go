@@ -75,13 +75,13 @@ var words = []promise{
 		want := rec.Hold
 		k.ok(k.j.Commit(k.Context(), c, rec, false, event("a", journal.AbortEnded)))
 		k.equal("hold", k.load("a").Hold, want)
-		// A human's word after that stands: the owner did not change the hold again.
+		// A human's word after that remains: the owner did not change the hold again.
 		k.ok(k.j.SetHold(k.Context(), now(), "a", journal.Hold{}, event("a", journal.HoldReleased)))
 		rec.Policy.Failures++
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.equal("hold", k.load("a").Hold, journal.Hold{})
 	}},
-	{"a commit tells that someone has spoken", func(k *kit) {
+	{"a commit reports that someone has spoken", func(k *kit) {
 		c, rec := k.start("a")
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		k.equal("woken", rec.Woken, false)

@@ -14,7 +14,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// backup copies the database as it stands at one moment, while others read and write. The copy gets its name only when
+// backup copies the database as it is at one moment, while others read and write. The copy gets its name only when
 // it is whole and on the disk: a crash leaves a file that ends in .part, and never half a backup.
 func (e *sqliteDB) backup(ctx context.Context, path string) (err error) {
 	if e.path == "" {

@@ -105,7 +105,7 @@ func nameFields(names map[any]string, v reflect.Value) {
 	}
 }
 
-// sameWord reports whether a column bears its field's name: OldKeyIDs is old_key_ids.
+// sameWord reports whether a column has its field's name: OldKeyIDs is old_key_ids.
 func sameWord(field, column string) bool {
 	switch column {
 	case "said_by":

@@ -42,7 +42,7 @@ func (c connector) Connect(ctx context.Context) (conn driver.Conn, err error) {
 // Driver implements driver.Connector.
 func (c connector) Driver() driver.Driver { return stdlib.GetDefaultDriver() }
 
-// login connects with the address as it is now, and tells when the database does not take it.
+// login connects with the address as it is now, and says when the database does not take it.
 func (c connector) login(ctx context.Context, connect func(*pgx.ConnConfig) error) error {
 	cfg := c.config.Copy()
 	if c.options.Address == nil {

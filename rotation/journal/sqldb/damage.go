@@ -34,7 +34,7 @@ func (e *sqliteDB) whole(ctx context.Context, s *session) error {
 	return nil
 }
 
-// sound refuses to go on once damage was met: the tables that can be read may lack what stood in the others, and a policy
+// sound refuses to go on once damage was met: the tables that can be read may lack what was in the others, and a policy
 // whose rows cannot be read would silently rest.
 func (e *sqliteDB) sound() error {
 	if e.damaged.Load() {
@@ -43,7 +43,7 @@ func (e *sqliteDB) sound() error {
 	return nil
 }
 
-// noted is err, and remembers that it tells of damage.
+// noted is err, and remembers that it reports damage.
 func (e *sqliteDB) noted(err error) error {
 	if errors.Is(err, ErrDamaged) {
 		e.damaged.Store(true)

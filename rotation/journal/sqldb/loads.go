@@ -110,7 +110,7 @@ func (db *DB) awaitOthers(ctx context.Context, t tx, at time.Time, r journal.Rea
 	return gone, awaited, err
 }
 
-// saveLoad records a reading, and tells of a set of problems that is in no record yet.
+// saveLoad records a reading, and reports a set of problems that is in no record yet.
 func (db *DB) saveLoad(ctx context.Context, t tx, at time.Time, r journal.Reading, d differences) error {
 	l := r.Load
 	if l.Replica == "" {

@@ -100,7 +100,7 @@ func (db *DB) writeSpecs(ctx context.Context, t tx, at time.Time, r journal.Read
 	return insertTargets(ctx, t, r.Specs, d.known, d.changed)
 }
 
-// vanished tells of policies that the files do not have any more. That is one event: a replica with the files of yesterday,
+// vanished reports policies that the files do not have any more. That is one event: a replica with the files of yesterday,
 // or with none, may have lost thousands.
 func vanished(at time.Time, names []string) journal.Event {
 	const most = 20

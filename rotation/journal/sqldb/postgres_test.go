@@ -186,7 +186,7 @@ func renewal(t *testing.T, url string) {
 		before := c.Until
 		c, err = owner.Renew(t.Context(), past, c)
 		if len(claimed) > 0 {
-			// On a machine that stood still for half a second it is right; then the renewal must know.
+			// On a machine that stalled for half a second it is right; then the renewal must know.
 			if claimed[0].Now.Before(before) || !errors.Is(err, journal.ErrLost) {
 				t.Fatalf("claimed at %v, while it is ours until %v: %v", claimed[0].Now, before, err)
 			}
@@ -258,7 +258,7 @@ func eventsInOrder(t *testing.T, url string) {
 	}
 }
 
-// frozenMidway stands still in the middle of a transaction: who waits for its locks gets them, and it finds its work undone.
+// frozenMidway stalls in the middle of a transaction: who waits for its locks gets them, and it finds its work undone.
 func frozenMidway(t *testing.T, url string) {
 	db := openWith(t, url, Options{limits: limits})
 	if err := db.Record(t.Context(), journal.Event{Kind: journal.Started}); err != nil {
@@ -279,7 +279,7 @@ func frozenMidway(t *testing.T, url string) {
 		if seen == nil {
 			break
 		}
-		if tries == 3 { // a machine that stands still at the wrong second lets both limits strike at once
+		if tries == 3 { // a machine that stalls at the wrong second lets both limits strike at once
 			t.Fatalf("who looks meanwhile, each of %d times: %v", tries, seen)
 		}
 	}

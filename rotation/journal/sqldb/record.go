@@ -128,7 +128,7 @@ func dropped[T any](rows []T, drop func(T) bool) []T {
 	return slices.DeleteFunc(slices.Clone(rows), drop)
 }
 
-// sortRotations says which rotations go on and which begin. One that stands in the record twice is written as it stands
+// sortRotations says which rotations go on and which begin. One that is in the record twice is written as it is
 // last: a rotation that becomes live in this commit is among those that ended and among those whose old keys are retired.
 func (ch *changes) sortRotations(rec, base *journal.Record) error {
 	was := make(map[string]journal.Rotation, 1+len(base.Retired)) // rotation's id → as it was loaded

@@ -64,7 +64,7 @@ func (s *session) query(_ context.Context, each func(func(...any) error) error, 
 	if err != nil {
 		return sqliteError(err)
 	}
-	defer rows.Close() // rows.Err tells what matters
+	defer rows.Close() // rows.Err says what matters
 	for rows.Next() {
 		if err := each(rows.Scan); err != nil {
 			return err

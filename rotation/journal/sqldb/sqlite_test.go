@@ -16,7 +16,7 @@ func open(t *testing.T, url string) *DB {
 	return openWith(t, url, Options{Lease: time.Hour})
 }
 
-// patient are the limits of transactions in tests: a machine that stands still for some seconds meets none.
+// patient are the limits of transactions in tests: a machine that stalls for some seconds meets none.
 const patient = `; SET LOCAL lock_timeout = '10min'`
 
 func openWith(t *testing.T, url string, o Options) *DB {

@@ -17,7 +17,7 @@ type table[T any] struct {
 	name    string
 	names   []string // of the columns
 	columns string   // the names, separated by ", "
-	policy  int      // where in names the policy stands, or -1
+	policy  int      // where in names the policy is, or -1
 	fields  func(*T) []any
 	insert  string // "INSERT INTO name (columns) VALUES ($1, …)"
 }

@@ -68,7 +68,7 @@ func (k *walKeeper) close() error {
 	return k.s.close()
 }
 
-// look cuts the log back where it is long, and tells once when someone prevents that for long.
+// look cuts the log back where it is long, and reports once when someone prevents that for long.
 func (k *walKeeper) look(ctx context.Context, now time.Time) {
 	size, err := sizeOf(k.path)
 	if err == nil && size > walKept {

@@ -104,7 +104,7 @@ func between(b *strings.Builder, first, others string) {
 	}
 }
 
-// value is what stands at a place in a row, as the drivers take it.
+// value is what is at a place in a row, as the drivers take it.
 func value(place any) any {
 	switch p := place.(type) {
 	case *string:
@@ -121,7 +121,7 @@ func value(place any) any {
 	panic(fmt.Sprintf("sqldb: a column of type %T", place)) // every table is written in a test
 }
 
-// sameValue compares what stands at a place of two rows.
+// sameValue compares what is at a place of two rows.
 func sameValue(a, b any) bool {
 	switch a := a.(type) {
 	case *string:

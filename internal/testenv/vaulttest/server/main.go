@@ -90,7 +90,7 @@ func run(ctx context.Context) error {
 			Core:           core,
 			ListenerConfig: &configutil.Listener{Type: "tcp", Address: listener.Addr().String(), TLSDisable: true},
 		}),
-		ReadHeaderTimeout: 10 * time.Minute, // a machine may stand still
+		ReadHeaderTimeout: 10 * time.Minute, // a machine may stall
 	}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
