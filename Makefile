@@ -25,7 +25,7 @@ endif
 MODULES = for try in 1 2 3; do $(GO) list -deps -test -tags deploy ./... >/dev/null $(if $(AGAIN),&& $(GOTESTSUM) --version )&& break; sleep 10; done
 
 .DEFAULT_GOAL := help
-.PHONY: help build cross test race lint bench soak fuzz demo generate release test-deploy
+.PHONY: help build cross test race lint sample bench soak fuzz demo generate release test-deploy
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -55,6 +55,9 @@ GOLANGCI = $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.1
 lint: ## golangci-lint, installed by go run
 	$(GOLANGCI) ./...
 	cd deploy/release && $(GOLANGCI) ./...
+
+sample: ## a random sample of comments, messages and docs, to judge their language
+	@$(GO) run ./internal/layout/sample
 
 bench: ## what a rotation costs, as ratios within one run
 	$(GO) test -run='^$$' -bench=. -benchtime=1x -timeout=60m ./internal/e2e ./internal/replicas ./rotation/... ./policies
