@@ -10,7 +10,7 @@ import (
 const starBit = 1 << 63
 
 // EitherDay says what a schedule does that names days of the month and days of the week, and how that differs from what people
-// may know; "" where it does not name both. now is the time from which the next runs are told, in the policy's time zone.
+// may know; "" where it does not name both. now is the time from which the next runs are listed, in the policy's time zone.
 //
 // Vixie cron, which most systems have, takes days that match either field, but days that match both when one of the fields
 // begins with a star, such as */2 (see its crontab(5)). robfig/cron takes a field with a step above 1 for one that names days.

@@ -35,7 +35,7 @@ type listing struct {
 // dataLink is the link that the visible files of a ConfigMap's folder lead through.
 const dataLink = "..data"
 
-// list finds the files of a folder and of those below it, for whoever closes it. Names that begin with a dot are left out,
+// list finds the files of a folder and of those below it, for the caller to close. Names that begin with a dot are left out,
 // and links are not followed: they could lead to files that the daemon may read and the author of a policy may not. In a
 // ConfigMap's folder every visible file is a link through ..data, which is switched to a new folder when the map changes:
 // that one link is followed once, so that all files are of one generation.

@@ -92,7 +92,7 @@ type KeySpec struct {
 	// ExpiresAfter is how long a key works if nothing replaces it or prolongs it: a safety net for the time when the rotator itself is
 	// gone. It must be longer than a key is in use and in its overlap. Default: keys do not expire.
 	ExpiresAfter Duration `yaml:"expires_after,omitempty" json:"expires_after,omitempty"`
-	// Enforce sets limits, rights, expiry and name right that someone changed at xAI. Without it such a change is only told. Default: false.
+	// Enforce sets limits, rights, expiry and name right that someone changed at xAI. Without it such a change is only reported. Default: false.
 	Enforce bool `yaml:"enforce,omitempty" json:"enforce,omitempty" jsonschema:"default=false"`
 }
 

@@ -284,7 +284,7 @@ func replacedKey(r *run, o *journal.Order) (best *journal.Key, refused string) {
 func newestOld(r *run, by *journal.Key) (best *journal.Key) {
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]
-		if k.State != journal.RetiringKey && k.State != journal.DisabledKey || k.Fingerprint == "" { // its value could not be told from another
+		if k.State != journal.RetiringKey && k.State != journal.DisabledKey || k.Fingerprint == "" { // its value could not be told apart from another
 			continue
 		}
 		if by != nil && k.ReplacedBy != "" && k.ReplacedBy != by.Ref {

@@ -48,7 +48,7 @@ func (b *bench) end() {
 	}
 }
 
-// left checks that nothing of chat is left at xAI, and that this was told.
+// left checks that nothing of chat is left at xAI, and that this was reported.
 func (b *bench) left() {
 	b.t.Helper()
 	r := b.record("chat")

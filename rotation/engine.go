@@ -134,14 +134,14 @@ type Options struct {
 	Environment Environment
 	Limits      Limits
 	Log         *slog.Logger
-	// Only names the policies to act for; the others are left to whoever runs next. None named: all.
+	// Only names the policies to act for; the others are left to the next process. None named: all.
 	Only []string
 	// Rights returns what the policies of a team name in their ACLs, and which policies do: ACL → names. Nil: no one is told
 	// when xAI does not offer something any more.
 	Rights func(team string) map[string][]string
 	// Unclaimed: the journal belongs to another installation, and everything is only compared.
 	Unclaimed bool
-	// Ordered: no rotation begins but one that was ordered. Whoever carries out an order, and is no daemon, leaves the others
+	// Ordered: no rotation begins but one that was ordered. A command that carries out an order without a daemon leaves the others
 	// to one.
 	Ordered bool
 	// Now is the clock; nil is time.Now. Within a turn the journal's clock at the claim leads.

@@ -11,7 +11,7 @@ import (
 	"rotator/xai/xaisim"
 )
 
-// A clock that differs is told while nothing is to be destroyed, since the answers to API keys tell the time too, and stops no
+// A clock that differs is reported while nothing is to be destroyed, since the answers to API keys tell the time too, and stops no
 // rotation.
 func TestSkewIsTold(t *testing.T) {
 	b := newBench(t, xaisim.Options{})

@@ -221,7 +221,7 @@ func readForKey(ctx context.Context, r *run, row journal.Target, k *journal.Key,
 	case v.Empty() && k.Origin == journal.OfAdoption && emptyTooShort(r, row) && !own:
 		return unread(fmt.Errorf("it was found empty, and not yet for %s", target.EmptyFor))
 	}
-	another := row.KeyID != "" && row.Fingerprint == string(v.Fingerprint()) // it was told which key this is
+	another := row.KeyID != "" && row.Fingerprint == string(v.Fingerprint()) // it was reported which key this is
 	if k.Fingerprint == "" && target.LooksLikeKey(v) && !another && row.DecidedFor != string(v.Fingerprint()) {
 		id, told, err := askWho(ctx, r, v)
 		switch {

@@ -78,7 +78,7 @@ func TestGuidesAloneLostCreate(t *testing.T) {
 	}
 }
 
-// A dead key is told by the answers to chat, and healed by a new one.
+// A dead key is recognized by the answers to chat, and healed by a new one.
 func TestGuidesAloneDeadKey(t *testing.T) {
 	b := newBench(t, guidesOnly)
 	b.lives(monthly, targetA)

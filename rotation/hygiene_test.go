@@ -49,7 +49,7 @@ func (b *bench) newest(k journal.Kind) (e journal.Event) {
 }
 
 // TestModelsComeAndGo: a model that a policy names is retired under the daemon. People are told once, within two hours, what is
-// missing and who names it; told again when it is back and goes once more.
+// missing and who names it; reported again when it is back and goes once more.
 func TestModelsComeAndGo(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{Models: []string{"grok-4", "grok-3-mini"}})
@@ -76,7 +76,7 @@ func TestModelsComeAndGo(t *testing.T) {
 	}
 }
 
-// TestUnusedAndWideKeys: keys that nothing used for 30 days, and keys that may do everything, are told of once. Nothing is done about
+// TestUnusedAndWideKeys: keys that nothing used for 30 days, and keys that may do everything, are reported once. Nothing is done about
 // them. A management key that may not read billing is not asked with.
 func TestUnusedAndWideKeys(t *testing.T) {
 	t.Parallel()

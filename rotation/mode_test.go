@@ -98,7 +98,7 @@ func TestObserveModeStopsARotation(t *testing.T) {
 	}
 }
 
-// TestObserveMode: whatever goes wrong is told, and nothing is changed.
+// TestObserveMode: whatever goes wrong is reported, and nothing is changed.
 func TestObserveMode(t *testing.T) {
 	order := func(k journal.OrderKind, t journal.Trigger) journal.Order {
 		return journal.Order{Policy: "chat", Kind: k, Trigger: t, Why: "it leaked"}

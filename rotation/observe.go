@@ -16,7 +16,7 @@ import (
 )
 
 // observe reads every target that the policy ever named, and asks each key that consumers read who it is. What it finds
-// is in the record and is told; it never changes anything outside. Its failures are shown and tried again.
+// is in the record and is reported; it never changes anything outside. Its failures are shown and tried again.
 func observe(ctx context.Context, r *run) Outcome {
 	p := &r.rec.Policy
 	if r.postponed(p.WatchAt) && !targetsChanged(r) {

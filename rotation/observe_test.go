@@ -40,7 +40,7 @@ func (s traced) Promote(ctx context.Context, t stores.Target, attempt string, v 
 	return s.Store.Promote(ctx, t, attempt, v, expected)
 }
 
-// TestSteps: whoever observes is told of every step before and after it, knows the rotation in both, and its context
+// TestSteps: an observer is told of every step before and after it, knows the rotation in both, and its context
 // reaches the calls that the step makes; also over the death of the process.
 func TestSteps(t *testing.T) {
 	t.Parallel()
@@ -101,7 +101,7 @@ func outcome(s rotation.Step) string {
 	return "waits"
 }
 
-// TestFailedSteps: a step that fails is told as such, with the reason that people are shown.
+// TestFailedSteps: a step that fails is reported as such, with the reason that people are shown.
 func TestFailedSteps(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})

@@ -253,7 +253,7 @@ func idleLongEnough(ctx context.Context, r *run, k *journal.Key) (overdue bool, 
 // inUse reports whether a key was used within the last while, or that this is not known. Idleness is proved only up to the
 // newest hour that billing reports for the live key, which may still grow and so does not count: there the while ends, and it
 // must not end longer ago than it lasts. Silence about the key means idle only where the answer about the live key names that
-// one: then usage is told by key.
+// one: then usage is reported by key.
 func inUse(ctx context.Context, r *run, k *journal.Key, idle time.Duration) (bool, error) {
 	live := r.rec.Live()
 	if live == nil || live.Ref == k.Ref {

@@ -45,7 +45,7 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// What a round finds is told, and holds up nothing else.
+// What a round finds is reported, and holds up nothing else.
 func TestRoundFindsDrift(t *testing.T) {
 	bubble(t, func(b *bench) {
 		l := b.atRest(20)

@@ -215,7 +215,7 @@ func (r *run) foremost() note {
 	return best
 }
 
-// failuresTold is how many times in a row something fails before it is told to people.
+// failuresTold is how many times in a row something fails before people are notified.
 const failuresTold = health.FailuresTold
 
 // conclude writes into the policy's row how the turn ended, and when it is looked at again.

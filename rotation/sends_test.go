@@ -200,7 +200,7 @@ func eachSelector(root ast.Node, visit func([]ast.Node, *ast.SelectorExpr)) {
 	})
 }
 
-// passedOn reports whether a call is in a method of the same name, which passes it on: whoever calls that is looked at.
+// passedOn reports whether a call is in a method of the same name, which passes it on: its callers are looked at.
 func passedOn(trail []ast.Node, method string) bool {
 	return slices.ContainsFunc(trail, func(n ast.Node) bool {
 		f, ok := n.(*ast.FuncDecl)

@@ -18,7 +18,7 @@ import (
 )
 
 // update has the keys that consumers read, or are about to, follow their policy: rights, limits and expiry as its file says, and the
-// name that was recorded. What is to be changed package grant says; here it is sent, one part at a time, and told.
+// name that was recorded. What is to be changed package grant says; here it is sent, one part at a time, and reported.
 //
 // An update without an answer may land late. It is repeated with what is wanted now, the key is looked at every minute, and once more
 // when nothing can land: only then is it told as done, so that no late one undoes what people were notified of.
@@ -177,7 +177,7 @@ func sendAll(ctx context.Context, r *run, k *journal.Key, changes []grant.Change
 			continue
 		}
 		if late := lateUpdates(r, k); len(late) > 0 {
-			continue // it may be undone: it is told once it cannot
+			continue // it may be undone: it is reported once it cannot
 		}
 		v := grant.Compare(r.policy, k, factsFor(r, k, have, nil))
 		k.Refused = strings.Join(slices.DeleteFunc(strings.Fields(k.Refused), func(p string) bool { return p == string(c.Part) }), " ")

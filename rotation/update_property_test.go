@@ -145,7 +145,7 @@ func (w *editing) release() { w.bench.hold(journal.Hold{}) }
 // takeover has another process go on, which knows only the journal.
 func (w *editing) takeover() { w.deaths++; w.birth() }
 
-// told checks that what was told as done is so, and stays so.
+// told checks that what was reported as done is so, and stays so.
 func (w *editing) told() {
 	k, p := w.record("chat").Live(), w.specs["chat"]
 	if k == nil || w.outside[k.ID] || grant.Ask(p.Key) != k.Asked || k.UpdateReason != "" || k.Drift != "" {

@@ -170,7 +170,7 @@ func TestNarrowerRights(t *testing.T) {
 	b.check()
 }
 
-// What someone changes at xAI is told, and set right with key.enforce alone.
+// What someone changes at xAI is reported, and set right with key.enforce alone.
 func TestKeyDrift(t *testing.T) {
 	for name, o := range map[string]xaisim.Options{"full API": {}, "guides alone": guidesOnly} {
 		t.Run(name, func(t *testing.T) {
@@ -221,7 +221,7 @@ func TestKeyDrift(t *testing.T) {
 	}
 }
 
-// Where an update is refused, or has no effect, it is told once, and the next rotation brings the edit.
+// Where an update is refused, or has no effect, it is reported once, and the next rotation brings the edit.
 func TestUpdateRefused(t *testing.T) {
 	for name, o := range map[string]xaisim.Options{
 		"refused": {Fixed: []string{""}}, "refused, guides alone": {Fixed: []string{""}, GuidesOnly: true}, "ignored": {Ignored: []string{"qps", "aclStrings"}},

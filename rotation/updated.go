@@ -52,7 +52,7 @@ func showsNow(k *journal.Key, have xai.Key) grant.Grant {
 	return g
 }
 
-// refuseUpdate notes that xAI does not change a part of a key. It is told once; the next key has it.
+// refuseUpdate notes that xAI does not change a part of a key. It is reported once; the next key has it.
 func refuseUpdate(r *run, k *journal.Key, c grant.Change, why string) {
 	if !slices.Contains(strings.Fields(k.Refused), string(c.Part)) {
 		k.Refused = strings.TrimSpace(k.Refused + " " + string(c.Part))
@@ -74,7 +74,7 @@ func notUpdated(k *journal.Key) bool {
 	return slices.Contains(parts, string(grant.Rights)) || slices.Contains(parts, string(grant.Limits))
 }
 
-// tellDrift tells, once for each change, that someone changed a key at xAI. While an update of ours may explain it, nothing is told.
+// tellDrift tells, once for each change, that someone changed a key at xAI. While an update of ours may explain it, nothing is reported.
 func tellDrift(r *run, k *journal.Key, v grant.Verdict) {
 	if len(lateUpdates(r, k)) > 0 {
 		return

@@ -8,8 +8,8 @@ import (
 type dateKey struct{}
 
 // WithDate returns a context whose calls tell note the Date of every authenticated answer: each success, and "cannot find
-// API key". That is xAI's clock, to the second. An answer without a Date is not told. note may be called by several
-// goroutines at once, if calls are. A recorder that ctx has already is told too.
+// API key". That is xAI's clock, to the second. An answer without a Date is not reported. note may be called by several
+// goroutines at once, if calls are. A recorder that ctx already has is called too.
 func WithDate(ctx context.Context, note func(time.Time)) context.Context {
 	outer, _ := ctx.Value(dateKey{}).(func(time.Time))
 	return context.WithValue(ctx, dateKey{}, func(t time.Time) {

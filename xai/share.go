@@ -38,7 +38,7 @@ type share struct {
 	deaf    time.Time     // no one is asked before
 }
 
-// wait returns when the caller may begin its call, as pace.wait does. learn hears of each rate that is told.
+// wait returns when the caller may begin its call, as pace.wait does. learn hears of each rate that is reported.
 func (s *share) wait(ctx context.Context, now func() time.Time, sleep func(context.Context, time.Duration) error,
 	learn func(time.Time, float64)) (away time.Duration, err error) {
 	s.mu.Lock()

@@ -138,7 +138,7 @@ func (a *cli) confirm(ctx context.Context, in io.Reader, question string) bool {
 	}
 }
 
-// agree gives the orders and follows them. What happens is told beside the answer.
+// agree gives the orders and follows them. What happens is reported beside the answer.
 func (a *cli) agree(ctx context.Context, agreed map[string][]string, f adoptFlags) (err error) {
 	names := slices.Sorted(maps.Keys(agreed))
 	l, err := a.act(ctx, names...)

@@ -121,7 +121,7 @@ type Options struct {
 	// Reasons is the closed list of reasons.
 	Reasons []ReasonInfo
 	// Teams returns the teams of the configuration, each of which must have been validated before the daemon is ready;
-	// nil: none has to be. Teams that the journal knows from former configurations are not told of.
+	// nil: none has to be. Teams that the journal knows from former configurations are not reported.
 	Teams func() []string
 	// Hosts are names by which Public may be asked for besides localhost and any IP address.
 	Hosts []string

@@ -33,7 +33,7 @@ func (e *Error) Error() string { return e.Message }
 
 func usage(message string) *Error { return &Error{Message: message, Code: ExitUsage} }
 
-// asError says how an error is told outside, and with which HTTP status.
+// asError says how an error is reported outside, and with which HTTP status.
 func asError(err error) *Error {
 	var told *Error
 	var problems policies.Problems

@@ -17,7 +17,7 @@ type Past interface {
 	Rotations(ctx context.Context, policy string, limit int) ([]journal.Rotation, error)
 }
 
-// How many public requests of a kind are worked on at a time: whoever asks often must not take the processors or the journal
+// How many public requests of a kind are worked on at a time: a caller that asks often must not take the processors or the journal
 // from the rotations.
 const (
 	viewsAtOnce   = 2 // the page and the status: no more than are needed to fill two processors

@@ -38,7 +38,7 @@ func (s *slowPast) Rotations(ctx context.Context, _ string, _ int) ([]journal.Ro
 }
 
 // TestHistoryIsReadByFew: 200 who ask for the history at the same time are few for the journal, which is not the one that
-// rotations use. Metrics, health and the page answer meanwhile, and who waited too long is told so.
+// rotations use. Metrics, health and the page answer meanwhile, and who waited too long gets an error.
 func TestHistoryIsReadByFew(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -10,7 +10,7 @@ import (
 	"rotator/internal/api"
 )
 
-// TestHealthOfEverything: everything that rotations need, then the policies, the worst first; a journal that is down is told like anything else.
+// TestHealthOfEverything: everything that rotations need, then the policies, the worst first; a journal that is down is reported like anything else.
 func TestHealthOfEverything(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, func(o *api.Options) { o.Stores = func() []string { return []string{"vault", "local", "silent"} } })

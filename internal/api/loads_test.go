@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// TestLoads: how files were read is told by the API, the page, the metrics and readiness, which it never costs.
+// TestLoads: how files were read is shown by the API, the page, the metrics and readiness, which it never costs.
 func TestLoads(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

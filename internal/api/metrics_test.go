@@ -209,7 +209,7 @@ func TestGaugesAreThereFromTheStart(t *testing.T) {
 	}
 }
 
-// TestTeamDown: a team that cannot be looked at is told of at once, and not only when a rotation is due.
+// TestTeamDown: a team that cannot be looked at is reported at once, and not only when a rotation is due.
 func TestTeamDown(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
@@ -217,7 +217,7 @@ func TestTeamDown(t *testing.T) {
 	d.tells(`rotator_team_up{team="research"} 0`)
 }
 
-// TestFormerTeam: a team that was taken out of the configuration is not told of any more: nothing could end its alerts.
+// TestFormerTeam: a team that was taken out of the configuration is not reported any more: nothing could end its alerts.
 func TestFormerTeam(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)

@@ -7,7 +7,7 @@ import (
 	"rotator/internal/api"
 )
 
-// TestModeIsTold: whoever looks sees in which mode the process is.
+// TestModeIsTold: a reader sees in which mode the process is.
 func TestModeIsTold(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{api.ModeRotate, api.ModeObserve} {

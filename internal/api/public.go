@@ -70,7 +70,7 @@ func (c *Server) answersTo(host string) bool {
 	return name == "localhost" || slices.Contains(c.o.Hosts, name)
 }
 
-// seenStatus is the status from the snapshot: whoever asks often costs the journal nothing.
+// seenStatus is the status from the snapshot: a caller that asks often costs the journal nothing.
 func (c *Server) seenStatus(r *http.Request) (any, error) {
 	s, err := c.seen.get()
 	if err != nil {
@@ -125,7 +125,7 @@ func (c *Server) asleep() string {
 	return ""
 }
 
-// readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is told, and
+// readyz answers whether this process can do its work: it may lack what others must bring. A store in trouble is reported, and
 // no more: rotations with targets elsewhere go on. Only when no store is of use can nothing be done.
 func (c *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 	var missing, besides []string
@@ -167,7 +167,7 @@ func (c *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 // teams asks the journal for its teams, once for all who ask at the same time.
 func (c *Server) teams(within time.Duration) ([]journal.Team, error) {
 	known, err, _ := c.asking.Do("teams", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.Background(), within) // not of whoever came first
+		ctx, cancel := context.WithTimeout(context.Background(), within) // not of the first caller
 		defer cancel()
 		return c.o.Journal.Teams(ctx)
 	})

@@ -217,7 +217,7 @@ func TestReady(t *testing.T) {
 	ready("the scheduler last looked for work 1m0s ago\nthe journal does not answer; see the log\n")
 }
 
-// TestReadyTellsOfStores: a store in trouble is told; only when all of them are gone can nothing be done.
+// TestReadyTellsOfStores: a store in trouble is reported; only when all of them are gone can nothing be done.
 func TestReadyTellsOfStores(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t, func(o *api.Options) { o.Stores = func() []string { return []string{"aws", "vault"} } })

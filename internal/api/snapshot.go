@@ -81,7 +81,7 @@ func (s *snapshots) get() (*snapshot, error) {
 		return last, nil
 	}
 	got, err, _ := s.reading.Do("", func() (any, error) {
-		// Not the context of whoever came first: others wait for the same answer.
+		// Not the context of the first caller: others wait for the same answer.
 		ctx, cancel := context.WithTimeout(context.Background(), snapshotWait)
 		defer cancel()
 		next, err := s.read(ctx, s.last.Load())
@@ -156,7 +156,7 @@ func (s *snapshots) read(ctx context.Context, last *snapshot) (*snapshot, error)
 	if err != nil {
 		return nil, err
 	}
-	next.backup, _ = time.Parse(time.RFC3339, made) // zero when it is no time: then nothing is told
+	next.backup, _ = time.Parse(time.RFC3339, made) // zero when it is no time: then nothing is reported
 	for outcome, reached := range endings {         // those that did not happen yet are told as 0
 		for _, state := range reached {
 			next.ended[ending{outcome, state}] = 0
@@ -224,7 +224,7 @@ func (s *snapshots) readManagementKeys(ctx context.Context, next, last *snapshot
 			return err
 		}
 		if id, at, _ := strings.Cut(text, " "); id == t.ManagementKeyID { // else it is being written
-			since, _ := time.Parse(time.RFC3339, at) // zero when it is not: then nothing is told
+			since, _ := time.Parse(time.RFC3339, at) // zero when it is not: then nothing is reported
 			next.keys[t.Name] = managementKey{id, since}
 		}
 	}

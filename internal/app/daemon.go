@@ -115,7 +115,7 @@ func (l serverLines) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// Serve answers until ctx ends, each question within a time (0: any). Whoever waits for events then is cut off; other
+// Serve answers until ctx ends, each question within a time (0: any). Clients that wait for events then are cut off; other
 // answers get a moment to end.
 func Serve(ctx context.Context, log *slog.Logger, l net.Listener, h http.Handler, within time.Duration) {
 	s := &http.Server{

@@ -12,12 +12,12 @@ import (
 )
 
 // door is a listener with a bounded number of connections, so that those who only connect leave file descriptors to the
-// rotations. Whoever comes when it is full is let in anyway, and the connection that has asked nothing for the longest
+// rotations. A client that comes when it is full is let in anyway, and the connection that has asked nothing for the longest
 // time is closed: a probe is answered also while thousands hold connections open.
 type door struct {
 	net.Listener
 	most int
-	// patient: no connection is closed while a request on it is worked on. Who comes then is not let in.
+	// patient: no connection is closed while a request on it is worked on. Later clients are refused.
 	patient bool
 
 	mu     sync.Mutex

@@ -297,7 +297,7 @@ func TestCertificateOfTheSameTime(t *testing.T) {
 	}
 }
 
-// TestHandshakesFillNoLog: whoever opens connections that are no TLS writes nothing into the log.
+// TestHandshakesFillNoLog: a client that opens connections without TLS writes nothing into the log.
 func TestHandshakesFillNoLog(t *testing.T) {
 	t.Parallel()
 	files := config.ListenTLS{Cert: filepath.Join(t.TempDir(), "cert"), Key: filepath.Join(t.TempDir(), "key")}

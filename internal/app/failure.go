@@ -4,7 +4,7 @@ import (
 	"rotator/internal/api"
 )
 
-// Failure is an error of whoever runs a command or the daemon, with what to do next.
+// Failure is an error of the user who runs a command or the daemon, with what to do next.
 type Failure struct {
 	Code int // the exit code: one of [api.ExitFailed], [api.ExitUsage] and [api.ExitWaiting]
 	Err  error

@@ -36,7 +36,7 @@ func TestSocketModes(t *testing.T) {
 	}
 }
 
-// TestAServerBoundsWhoAsks: who never reads an answer is cut off, and what goes wrong is told as all else is.
+// TestAServerBoundsWhoAsks: who never reads an answer is cut off, and what goes wrong is reported as all else is.
 func TestAServerBoundsWhoAsks(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

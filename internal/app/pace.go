@@ -48,7 +48,7 @@ func (p *sharedPace) Slow(ctx context.Context, retryAfter time.Duration) error {
 	return p.told(p.journal.Slow(ctx, time.Now(), name, retryAfter, paceBounds))
 }
 
-// told says once that the journal does not keep the pace, and once that it does again. Who only looks at the journal
+// told says once that the journal does not keep the pace, and once that it does again. A process that only reads the journal
 // writes nothing there, a pace neither.
 func (p *sharedPace) told(err error) error {
 	if failing := err != nil && !errors.Is(err, sqldb.ErrReadOnly); p.failing.Swap(failing) != failing {

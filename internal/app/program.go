@@ -36,7 +36,7 @@ type Program struct {
 
 	loading sync.Mutex  // one reload at a time
 	awaited []string    // guarded by loading: the policies that other replicas keep in force
-	refused string      // guarded by loading: the digest of the problems that were told last
+	refused string      // guarded by loading: the digest of the problems that were reported last
 	mode    config.Mode // guarded by loading: as it was entered last
 
 	mu          sync.Mutex

@@ -12,7 +12,7 @@ import (
 	"rotator/rotation"
 )
 
-// flushTraces is how long a program that stops waits for the collector: what is told of a step in hand fits into the 30 s
+// flushTraces is how long a program that stops waits for the collector: what is reported of a step in hand fits into the 30 s
 // that a stop may take.
 const flushTraces = 3 * time.Second
 

@@ -115,7 +115,7 @@ func (p *Program) isForgotten(ctx context.Context) bool {
 }
 
 // concerns reports whether what changed may be the configuration or a policy, or who may read it. folders are those that
-// policies were read from; one that is new is told of by the folder that it lies in.
+// policies were read from; one that is new is reported by the folder that it lies in.
 func concerns(c *config.Config, folders []string, e fsnotify.Event) bool {
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
 	switch {

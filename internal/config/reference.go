@@ -120,7 +120,7 @@ func (r Reference) read(form func(string) (secret.Text, error)) (v secret.Text, 
 }
 
 func readFile(path string) (text, warning string, err error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for who writes to it
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe would wait for a writer
 	if err != nil {
 		return "", "", pathless(err)
 	}

@@ -180,7 +180,7 @@ func three() []*Task {
 
 const okLive = `[{"rotation": "r-ok", "policy": "ok", "state": "live", "new_key_id": "k2", "live": "2026-03-01T12:00:05Z"}]`
 
-// TestInterrupted: whoever stops looking gets a row for each policy, and learns what stays wanted. A refusal is said before
+// TestInterrupted: a user who stops looking gets a row for each policy, and learns what stays wanted. A refusal is said before
 // anything is waited for, and not again.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()

@@ -169,7 +169,7 @@ func TestDocsIndex(t *testing.T) {
 	}
 }
 
-// texts are the files of the project that people read, but for the list itself, this test, and the changelog: older releases
+// texts are the files of the project that people read, but for the list itself, this test, the program that counts words, and the changelog: older releases
 // keep their words.
 func texts(t *testing.T) []string {
 	t.Helper()
@@ -186,7 +186,7 @@ func texts(t *testing.T) []string {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(root(t), file))
-		if err == nil && !slices.Contains([]string{retiredWords, "internal/layout/words_test.go", "CHANGELOG.md", "LICENSE"}, file) {
+		if err == nil && !slices.Contains([]string{retiredWords, "internal/layout/words_test.go", "internal/layout/sample/main.go", "CHANGELOG.md", "LICENSE"}, file) {
 			files = append(files, file)
 		}
 	}

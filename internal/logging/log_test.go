@@ -15,7 +15,7 @@ import (
 	"rotator/internal/logging"
 )
 
-// TestNoticeHasTheFormOfTheLog: what was dropped is told as a line of the log, also where only errors are logged.
+// TestNoticeHasTheFormOfTheLog: what was dropped is reported as a line of the log, also where only errors are logged.
 func TestNoticeHasTheFormOfTheLog(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -91,8 +91,8 @@ func TestNothingWritten(t *testing.T) {
 	}
 }
 
-// TestNobodyReads: who logs is kept for one moment, once; what is kept is bounded by lines and by bytes; and what was dropped
-// is told in its place when someone reads again.
+// TestNobodyReads: a logger is delayed for one moment, once; what is kept is bounded by lines and by bytes; and what was dropped
+// is reported in its place when someone reads again.
 func TestNobodyReads(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]logging.Options{"lines": {Lines: 3}, "bytes": {Bytes: 20}} {
@@ -131,7 +131,7 @@ func TestNobodyReads(t *testing.T) {
 	}
 }
 
-// TestWaitsAgain: once everything was written, who logs waits for the line again.
+// TestWaitsAgain: once everything was written, a logger waits for the line again.
 func TestWaitsAgain(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -171,7 +171,7 @@ func TestEndsInTime(t *testing.T) {
 	})
 }
 
-// TestFailingWriter: lines that cannot be written are counted and told later; the file is asked once for each line, and
+// TestFailingWriter: lines that cannot be written are counted and reported later; the file is asked once for each line, and
 // one that was cut off does not run into the next.
 func TestFailingWriter(t *testing.T) {
 	t.Parallel()

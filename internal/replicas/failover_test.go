@@ -11,7 +11,7 @@ import (
 )
 
 // TestLostCommits: the primary dies, and the standby that takes over never heard of its last commits: of a rotation that
-// became live and retired its old key, and of one whose key is staged. It is recognized and told, and everything is only
+// became live and retired its old key, and of one whose key is staged. It is recognized and reported, and everything is only
 // compared until what was lost can land no more. What the journal does not know of is reported and never touched, no consumer
 // reads a dead key, what matches goes on rotating, and a human decides on the rest.
 func TestLostCommits(t *testing.T) {
@@ -47,7 +47,7 @@ func TestLostCommits(t *testing.T) {
 	a.ready(http.StatusOK, "the standby was promoted")
 	b.ready(http.StatusOK, "the standby was promoted")
 
-	eventually(t, "it is told, once", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`) == 1 })
+	eventually(t, "it is reported, once", func() bool { return c.count(`SELECT count(*) FROM events WHERE kind = 'failed_over'`) == 1 })
 	if out, code := b.order("rotate", "p002", "--supersede"); code == 0 || !strings.Contains(out, "the journal may not be the newest") {
 		t.Errorf("it rotates while it compares: exit %d\n%s", code, out)
 	}

@@ -164,7 +164,7 @@ func (n *nemesis) harm(r *replica, now time.Time) {
 	n.repairs = append(n.repairs, repair{at: now.Add(while), of: r, how: undo})
 }
 
-// repair makes the replica's lines whole. Whoever was killed is started again by rage.
+// repair makes the replica's lines whole. Replicas that were killed are restarted by rage.
 func (r *replica) repair() {
 	r.database.repair()
 	r.xai.repair()

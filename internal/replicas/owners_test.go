@@ -88,7 +88,7 @@ func (r *replica) freezeAt(request string, n int) (frozen chan struct{}) {
 	return frozen
 }
 
-// freeze stops the replica at an instant at which nothing holds a lock of the file store. Whoever froze with one would keep
+// freeze stops the replica at an instant at which nothing holds a lock of the file store. A process that froze with one would keep
 // the other from the file for as long as it is frozen.
 func (r *replica) freeze() {
 	r.Helper()

@@ -190,7 +190,7 @@ func (c *cluster) fill() *sql.Conn {
 	return old
 }
 
-// exhaust takes all connections that the server has, from whoever has them.
+// exhaust takes all connections that the server has, from their owners.
 func (c *cluster) exhaust(connections int) (all []*sql.Conn) {
 	c.Helper()
 	const hog = "hog"

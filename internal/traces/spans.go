@@ -66,15 +66,15 @@ func (t *Traces) Step(ctx context.Context, s Step) (context.Context, func(Step))
 		}
 		for _, r := range s.Ended {
 			if r.State == journal.Live && !r.EndedAt.IsZero() && r.ID != s.Rotation {
-				continue // its old keys are gone; its span was told when it went live
+				continue // its old keys are gone; its span was reported when it went live
 			}
 			t.rotation(r)
 		}
 	}
 }
 
-// rotation is the span of a whole rotation, told when it went live or was turned back. Its id was known from the beginning: every step is
-// below it. A crash before the end is recorded lets it be told twice, as one span.
+// rotation is the span of a whole rotation, reported when it went live or was turned back. Its id was known from the beginning: every step is
+// below it. A crash before the end is recorded lets it be reported twice, as one span.
 func (t *Traces) rotation(r journal.Rotation) {
 	root, ok := rootOf(r.ID)
 	if !ok {

@@ -1,5 +1,5 @@
 // Package traces sends what rotations did to an OpenTelemetry collector. A rotation is one trace, over days, restarts and
-// replicas: its id is the trace's id, so that whoever takes the next step needs to be told nothing. Below it is a span
+// replicas: its id is the trace's id, so that the process that takes the next step needs no more. Below it is a span
 // for each step, and below each step one for each call to xAI and to a store.
 //
 // Nothing here can hold up a rotation: a span that has ended goes into a bounded queue or is dropped and counted, and a

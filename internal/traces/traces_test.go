@@ -57,7 +57,7 @@ func step(tr *traces.Traces, before, after traces.Step, do func(context.Context)
 
 func nothing(context.Context) {}
 
-// TestOneTrace: what several processes do for one rotation is one trace, and the rotation's own span, told at its end by
+// TestOneTrace: what several processes do for one rotation is one trace, and the rotation's own span, reported at its end by
 // whoever ended it, is above all of it.
 func TestOneTrace(t *testing.T) {
 	t.Parallel()

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// TestProxyRefuses: a proxy that lets nothing through reads like one that cannot be reached, and its own words are not told.
+// TestProxyRefuses: a proxy that lets nothing through reads like one that cannot be reached, and its own words are not shown.
 func TestProxyRefuses(t *testing.T) {
 	t.Parallel()
 	for status, says := range map[int]string{407: "407 Proxy Authentication Required", 502: "502 Bad Gateway", 599: "599"} {

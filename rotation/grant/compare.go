@@ -55,7 +55,7 @@ type Verdict struct {
 	shown, expect Grant            // what xAI was to show, and is to
 }
 
-// Idle reports whether nothing is to be sent, recorded or told.
+// Idle reports whether nothing is to be sent, recorded or reported.
 func (v Verdict) Idle() bool { return len(v.Changes) == 0 && len(v.Drift) == 0 && len(v.Edited) == 0 }
 
 // Follows reports whether a key in this state is updated: one that consumers read, or are about to.

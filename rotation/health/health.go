@@ -1,5 +1,5 @@
 // Package health says how a policy is, in one word: what proves that all is well, what is late, and what needs people. It
-// is pure. A policy's owner asks it at each commit and stores the answer; whoever shows that asks [Shown], which adds what
+// is pure. A policy's owner asks it at each commit and stores the answer; code that shows it asks [Shown], which adds what
 // time has done since, so that a dead daemon shows too.
 package health
 
@@ -52,11 +52,11 @@ const (
 	LateBy = time.Hour
 	// CompromisedFor is how long xAI may accept a key that was reported compromised before its policy is overdue.
 	CompromisedFor = 15 * time.Minute
-	// FailuresTold is how many times in a row something fails before it is told: a hiccup is no news.
+	// FailuresTold is how many times in a row something fails before it is reported: a hiccup is no news.
 	FailuresTold = 3
-	// ExpiryTold is how long a key may be due because of its expiry before that is told, though nothing else is late.
+	// ExpiryTold is how long a key may be due because of its expiry before that is reported, though nothing else is late.
 	ExpiryTold = 15 * time.Minute
-	// expiryWarning is how long before its replacement is due the expiry of a key is told that nothing replaces by itself.
+	// expiryWarning is how long before its replacement is due the expiry of a key is reported that nothing replaces by itself.
 	expiryWarning = 7 * 24 * time.Hour
 )
 

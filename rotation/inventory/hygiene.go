@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// UnusedAfter is how long nothing used a key that is told of as unused.
+	// UnusedAfter is how long nothing used a key that is reported as unused.
 	UnusedAfter = 30 * 24 * time.Hour
 	// mostAsked is how many keys of a team billing is asked about one by one, where it answers only a part for all.
 	mostAsked = 100

@@ -55,7 +55,7 @@ type Journal interface {
 	// TakeReading is SetPolicies for what one process read from files, some of which may be broken. Policies that it kept stay as
 	// they are, with a SpecError that is theirs until the files' word on them is accepted; a change of it wakes the policy. Of
 	// a partial reading nothing is removed. While a live replica's last reading names a policy, it is not removed either but
-	// awaited: the caller reads again later. The reading becomes the replica's Load; a set of problems that no Load has yet is told by one
+	// awaited: the caller reads again later. The reading becomes the replica's Load; a set of problems that no Load has yet is reported by one
 	// event.
 	TakeReading(ctx context.Context, now time.Time, r Reading) (awaited []string, err error)
 
@@ -89,7 +89,7 @@ type Journal interface {
 	// It waits until nothing acts for a policy any more ([ErrBusy] after half a minute).
 	ClaimInstallation(ctx context.Context, now time.Time, name string, asCopy bool, e Event) error
 
-	// Backup writes a consistent copy to the file path, which must not exist. Whoever opens the copy finds
+	// Backup writes a consistent copy to the file path, which must not exist. A process that opens the copy finds
 	// [MetaRestored] set. [MetaBackup] of both is set too, where the journal may be written.
 	Backup(ctx context.Context, path string) error
 
@@ -149,7 +149,7 @@ type Claimer interface {
 	// none ever does. A claim whose owner died counts for both from when it ends by itself.
 	Next(ctx context.Context) (due, rest time.Time, err error)
 	// Wakes calls wake soon after another process woke a policy, on whatever replica, until ctx ends, and returns ctx's error. It
-	// is a convenience: what wake announces may be missed, so that whoever relies on it asks Next from time to time.
+	// is a convenience: what wake announces may be missed, so that a caller that relies on it asks Next from time to time.
 	Wakes(ctx context.Context, wake func()) error
 	// Chore reports whether it is this owner's turn to do the named job that is done once per every, over all replicas.
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)

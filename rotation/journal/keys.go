@@ -61,7 +61,7 @@ type Key struct {
 	Shown  string // what xAI was to show from then on
 	Listed string // what xAI showed last, as lists say too
 	// Of the job that updates it.
-	Drift        string // what someone changed at xAI, as it was told
+	Drift        string // what someone changed at xAI, as it was reported
 	UpdateFor    string // the policy's word that the following is about
 	Refused      string // parts that xAI does not change, separated by spaces
 	UpdateAt     time.Time

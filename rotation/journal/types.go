@@ -101,10 +101,10 @@ type Policy struct {
 	Error       string    // the last failure, without any secret; "" when the last turn went well
 	Since       time.Time // since when Reason is in force
 	Failures    int       // turns in a row in which the job that Reason speaks of failed
-	AgeAlertAt  time.Time // when age over limit was last told
+	AgeAlertAt  time.Time // when age over limit was last reported
 	HeldAt      time.Time // when the owner last saw a hold in force, or was in observe mode: until then nothing was late
 
-	// How it is, as the owner said at its last commit. Whoever shows it asks health.Shown, which knows what time did since.
+	// How it is, as the owner said at its last commit. Code that shows it asks health.Shown, which knows what time did since.
 	Health        PolicyHealth
 	HealthReason  Reason
 	OverdueAt     time.Time // from when it is overdue, unless its owner writes something else; zero: never

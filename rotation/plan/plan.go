@@ -1,5 +1,5 @@
 // Package plan predicts what becomes of one policy: the rotation in flight, the keys that it replaced, and the rotations
-// to come. It is pure: what the targets hold was read before, by whoever asks.
+// to come. It is pure: what the targets hold was read before, by the caller.
 package plan
 
 import (

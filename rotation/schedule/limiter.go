@@ -53,7 +53,7 @@ func (l *limiter) enter(resources []turn.Resource) (*permit, error) {
 	return &permit{l, resources}, nil
 }
 
-// await is enter for who can wait for room until ctx ends.
+// await is enter for a caller that can wait for room until ctx ends.
 func (l *limiter) await(ctx context.Context, resources []turn.Resource) (*permit, error) {
 	for {
 		full, moved := l.tryEnter(resources)

@@ -124,7 +124,7 @@ func (b *book) Leave(context.Context, string) error {
 	return nil
 }
 
-// work is a runner that takes turns as it is told, and notes what else it is asked.
+// work is a runner that takes turns as it is reported, and notes what else it is asked.
 type work struct {
 	turn func(ctx context.Context, t *turn.Task) error
 	fail error // what Fail answers

@@ -66,7 +66,7 @@ func (t *task) clock(now time.Time) time.Time {
 	return t.Claim.Now.Add(now.Sub(at)).UTC().Truncate(time.Microsecond)
 }
 
-// guard refuses with journal.ErrLost once the claim may have run out: whoever took over must not meet a late write of ours.
+// guard refuses with journal.ErrLost once the claim may have run out: the next owner must not meet a late write of ours.
 // A turn asks it before each change outside.
 func (t *task) guard() error {
 	if t.lease == nil {

@@ -16,7 +16,7 @@ import (
 	"rotator/stores"
 )
 
-// Handle is a target with its store. Each call is bounded in time. Whoever changes something calls from within an effect.
+// Handle is a target with its store. Each call is bounded in time. Changes are called from within an effect.
 type Handle struct {
 	ID    journal.TargetID
 	at    stores.Target

@@ -79,7 +79,7 @@ func (r *Reader) Read(ctx context.Context, h Handle) (secret.Text, error) {
 	}
 	fingerprint := string(v.Fingerprint())
 	row := r.Row(h.ID)
-	// A key that could not be told yet may only not have reached the cluster that was asked.
+	// A key that could not be identified yet may only not have reached the cluster that was asked.
 	if row.SeenAt.IsZero() || row.Fingerprint != fingerprint || row.KeyID == "" && LooksLikeKey(v) {
 		id, err := r.identify(ctx, v)
 		if err != nil {
@@ -241,7 +241,7 @@ func Prints(v secret.Text) []string {
 	return prints
 }
 
-// Is reports whether a value is the key of that fingerprint, perhaps with white space around it: whoever reads it there may
+// Is reports whether a value is the key of that fingerprint, perhaps with white space around it: a consumer that reads it there may
 // well trim it.
 func Is(v secret.Text, fingerprint string) bool {
 	p := secret.Fingerprint(fingerprint)

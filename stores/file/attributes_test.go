@@ -101,7 +101,7 @@ func TestAttributesAreWatched(t *testing.T) {
 	consumer(t, dir, stores.Target{Path: "key"}, "end", value)
 }
 
-// TestLostAttributes: one that the file system or our rights do not let us set is told of, and stops nothing.
+// TestLostAttributes: one that the file system or our rights do not let us set is reported, and stops nothing.
 func TestLostAttributes(t *testing.T) {
 	t.Parallel()
 	dir, old, value := t.TempDir(), key(), key()

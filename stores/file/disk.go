@@ -237,7 +237,7 @@ func (f folder) read(name string, limit int64) (content, error) {
 // under first. ready is called when only the rename is left; its error stops everything. On an error before the
 // rename the old file is as it was; on one after it, it is not known whether the new one is durable.
 func (f folder) replace(name, temp string, data []byte, a access, ready func() error) (err error) {
-	if err := f.remove(temp); err != nil { // of a crash: whoever holds the lock is alone
+	if err := f.remove(temp); err != nil { // of a crash: the lock's owner is alone
 		return err
 	}
 	defer func() {

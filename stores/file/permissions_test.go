@@ -82,7 +82,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// TestPermissionsText: what a policy asks of its files is told, and systemd-tmpfiles, where there is one, reads the rest.
+// TestPermissionsText: what a policy asks of its files is listed, and systemd-tmpfiles, where there is one, reads the rest.
 func TestPermissionsText(t *testing.T) {
 	t.Parallel()
 	made, err := Options{Dir: `/srv/my "keys" 100%`}.Permissions([]stores.Target{

@@ -30,7 +30,7 @@ func (s *Store) promote(ctx context.Context, w *work, value secret.Text, expecte
 		return err
 	}
 	if current.Equal(value) {
-		// A process may have died between the rename and its sync. Who hears of success may destroy the old key, so it
+		// A process may have died between the rename and its sync. The caller that gets success may destroy the old key, so it
 		// must not come back with the power.
 		return dir.settle(w.name)
 	}

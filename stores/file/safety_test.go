@@ -205,7 +205,7 @@ func TestSharedFile(t *testing.T) {
 	}
 }
 
-// TestLock: who waits for another process's change gives up when it is told to.
+// TestLock: a writer that waits for another process's change gives up when it is told to.
 func TestLock(t *testing.T) {
 	t.Parallel()
 	dir, target := t.TempDir(), stores.Target{Path: "key"}

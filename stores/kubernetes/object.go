@@ -236,7 +236,7 @@ var errBusy = errors.New("other writers change the Secret all the time")
 // change brings the Secret to what decide asks for, again while others change it, and returns it. Decide sees the Secret
 // as it was just read and returns nil for nothing to do.
 //
-// A crash or a lost answer anywhere leaves what was there, an empty Secret, or the whole change: whoever comes next finds
+// A crash or a lost answer anywhere leaves what was there, an empty Secret, or the whole change: the next process finds
 // out which by reading.
 func (s *Store) change(ctx context.Context, r ref, decide func(object) (*patch, error)) (object, error) {
 	held, err := s.read(ctx, r)

@@ -261,7 +261,7 @@ func TestRehearsalLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestManagersOfCluster: a field's manager is told from what the API server itself records.
+// TestManagersOfCluster: a field's manager is known from what the API server itself records.
 func TestManagersOfCluster(t *testing.T) {
 	c := kubetest.Shared(t)
 	s := administrator(t, c)

@@ -105,7 +105,7 @@ func TestSecondWriters(t *testing.T) {
 	}
 }
 
-// TestSecondWriterOfSeveral: a mark is told once for all fields of a Secret, a manager for its own.
+// TestSecondWriterOfSeveral: a mark is reported once for all fields of a Secret, a manager for its own.
 func TestSecondWriterOfSeveral(t *testing.T) {
 	t.Parallel()
 	got := warnings(t, map[string]any{

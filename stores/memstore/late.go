@@ -102,7 +102,7 @@ func (s *Store) LandAll() {
 }
 
 // OnLand has f called whenever a write of this store's callers takes effect, late or not, and not for one that fails or
-// changes nothing. f is called under the store's lock, so that no landing is told out of order: it must not call the store.
+// changes nothing. f is called under the store's lock, so that no landing is reported out of order: it must not call the store.
 func (s *Store) OnLand(f func(Landed)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

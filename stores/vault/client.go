@@ -25,7 +25,7 @@ import (
 // maxAnswer bounds one answer of Vault, in bytes. A secret has at most 1 MiB where Vault's own storage has its default.
 const maxAnswer = 8 << 20
 
-// newClient makes Vault's client do only what it is told: no retries, since a repeated write is the caller's decision, and
+// newClient makes Vault's client do only what it is reported: no retries, since a repeated write is the caller's decision, and
 // nothing out of the environment (VAULT_TOKEN, VAULT_NAMESPACE, VAULT_HEADERS, VAULT_WRAP_TTL).
 func newClient(o Options, transport http.RoundTripper) (*api.Client, error) {
 	guarded, err := newGuard(lastCheck{transport}, o.Address, o.Redirects)

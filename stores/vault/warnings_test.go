@@ -136,7 +136,7 @@ func TestHiddenRetention(t *testing.T) {
 	}
 }
 
-// TestDeleteAfter: a version that deletes itself is told of, whoever set it.
+// TestDeleteAfter: a version that deletes itself is reported, whoever set it.
 func TestDeleteAfter(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"config", "metadata/llm/chat"} {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Effect is a change of a key, told when it takes effect and not when it is asked for.
+// Effect is a change of a key, reported when it takes effect and not when it is asked for.
 type Effect struct {
 	Op       string // create, update, enable, disable, delete or rotate
 	At       time.Time

@@ -66,7 +66,7 @@ type Options struct {
 	UsageUngrouped bool
 	// UsageShowsIdle names idle keys too, with zeros.
 	UsageShowsIdle bool
-	// UsageLimit is how many series an answer holds; what is left out is told by limitReached. 0: all.
+	// UsageLimit is how many series an answer holds; limitReached reports what is left out. 0: all.
 	UsageLimit int
 
 	// ClientCertificates refuses calls without a client certificate with 403.

@@ -46,7 +46,7 @@ type Sim struct {
 	calls      map[string]int
 	hooks      []func(Call)
 	observers  []func(Effect)
-	landed     []Effect // not yet told to the observers
+	landed     []Effect // not yet passed to the observers
 	late       bool     // a request whose answer was lost is taking effect
 }
 

@@ -70,7 +70,7 @@ func broken(a state, _ model.Actor, b state) string {
 	return ""
 }
 
-// owed: someone adopts H, and H is destroyed unless a target of the other policy holds it, which is told.
+// owed: someone adopts H, and H is destroyed unless a target of the other policy holds it, which is reported.
 func owed(s state) string {
 	for i, p := range s.phase {
 		if s.owner[i] && p != done && !s.holdsH[1-i] && !s.sight[1-i] {

@@ -77,7 +77,7 @@ func cacheFolder(name string) (string, error) {
 }
 
 // unpack puts Debian's packages, and the libraries that this machine lacks for the first of them, into the folder. The
-// folder gets its name when all is there: who finds it finds it whole.
+// folder gets its name when all is there: it is always complete.
 func unpack(ctx context.Context, folder string, packages ...string) error {
 	unlock, err := debian.Fresh(ctx)
 	if err != nil {

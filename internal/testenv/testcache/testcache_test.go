@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 )
 
-// TestFetch: what fails twice is brought at last, and what fails forever is told.
+// TestFetch: what fails twice is brought at last, and what fails forever is reported.
 func TestFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("connection reset")
@@ -27,7 +27,7 @@ func TestFetch(t *testing.T) {
 	})
 }
 
-// TestKeep: what many ask for at once is made once; what could not be made is made by who asks next.
+// TestKeep: what many ask for at once is made once; what could not be made is made for the next caller.
 func TestKeep(t *testing.T) {
 	t.Setenv(variable, t.TempDir())
 	failing := errors.New("no")

@@ -52,7 +52,7 @@ var installations = []promise{
 		claim := func(ctx context.Context, name string) error {
 			return k.j.ClaimInstallation(ctx, now(), name, false, event("", journal.JournalRestored))
 		}
-		// It waits for who acts for a policy.
+		// It waits for the owner of a policy.
 		hurried, cancel := context.WithTimeout(k.Context(), 200*time.Millisecond)
 		defer cancel()
 		k.refused(claim(hurried, "two"), context.DeadlineExceeded)

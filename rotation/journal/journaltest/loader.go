@@ -85,7 +85,7 @@ var loader = []promise{
 
 		s := spec("new")
 		s.RenamedFrom = "old"
-		// It waits for who acts for the old name.
+		// It waits for the owner of the old name.
 		hurried, cancel := context.WithTimeout(k.Context(), 200*time.Millisecond)
 		defer cancel()
 		k.refused(k.j.SetPolicies(hurried, now(), []journal.Spec{s, spec("other")}), context.DeadlineExceeded)

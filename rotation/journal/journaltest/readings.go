@@ -109,7 +109,7 @@ var readings = []promise{
 		k.loads(broken(read("r"), "broken", "old", "new"))
 		k.equal("removed", k.removed("old"), false)
 	}},
-	{"a set of problems is told once, whoever has it", func(k *kit) {
+	{"a set of problems is reported once, whoever has it", func(k *kit) {
 		k.loads(broken(read("r", "a"), "one"))
 		k.loads(broken(read("r", "a"), "one"))
 		k.equal("told", k.told(journal.ReloadRefused), 1)

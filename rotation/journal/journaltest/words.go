@@ -121,7 +121,7 @@ var words = []promise{
 		move(rec.Key(leaving.Ref), journal.DeletedKey)
 		k.ok(k.j.Commit(k.Context(), c, rec, false))
 		forgotten := make(chan error)
-		go func() { forgotten <- forget() }() // it waits for who acts for the policy
+		go func() { forgotten <- forget() }() // it waits for the owner of the policy
 		k.ok(k.j.Commit(k.Context(), c, rec, true))
 		k.ok(<-forgotten)
 		_, err = k.j.Load(k.Context(), "a")

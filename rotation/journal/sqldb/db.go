@@ -163,7 +163,7 @@ func Open(ctx context.Context, url string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// Close waits for what is being written and closes the journal. Whoever uses it afterwards gets ErrClosed.
+// Close waits for what is being written and closes the journal. Later calls return ErrClosed.
 func (db *DB) Close() error { return db.closeOnce() }
 
 // Backup implements journal.Journal.

@@ -290,7 +290,7 @@ func unname(t *testing.T, database string) error {
 	return errors.Join(err, db.Close())
 }
 
-// TestBackupElsewhere restores a backup into another database: whoever opens it first knows, and no one marked it.
+// TestBackupElsewhere restores a backup into another database: the first process that opens it knows, and no one marked it.
 func TestBackupElsewhere(t *testing.T) {
 	t.Parallel()
 	server := postgrestest.Start(t)

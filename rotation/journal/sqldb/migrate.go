@@ -122,7 +122,7 @@ func (known schema) check(ctx context.Context, t tx) (have int, err error) {
 	return have, nil
 }
 
-// checkToLook is check for who changes nothing. ErrOlder.
+// checkToLook is check for a process that changes nothing. ErrOlder.
 func (known schema) checkToLook(ctx context.Context, t tx) error {
 	have, err := known.check(ctx, t)
 	if err == nil && have < len(known) {

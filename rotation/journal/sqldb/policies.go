@@ -13,7 +13,7 @@ import (
 
 // SetPolicies implements journal.Journal. A spec takes over what belongs to RenamedFrom when the old name is known and
 // not itself among specs, and the new name is not known; it waits until nothing acts for the old name any more
-// (journal.ErrBusy after half a minute). Policies that specs no longer have are told by one event. Two specs of one name are journal.ErrForbidden.
+// (journal.ErrBusy after half a minute). Policies that specs no longer have are reported by one event. Two specs of one name are journal.ErrForbidden.
 func (db *DB) SetPolicies(ctx context.Context, now time.Time, specs []journal.Spec) error {
 	_, err := db.TakeReading(ctx, now, journal.Reading{Specs: specs})
 	return err

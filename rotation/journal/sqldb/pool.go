@@ -106,7 +106,7 @@ func (e *postgresDB) connected(ctx context.Context, do func(context.Context, *pg
 }
 
 // conn is a connection of the pool's. Where the server has none left for us, one of those that the pool has comes free: who
-// waits for it is given one, and who asks for more at once would be refused.
+// waits for it is given one, and a caller that asks for more at once would be refused.
 func (e *postgresDB) conn(ctx context.Context) (*sql.Conn, error) {
 	for try := 1; ; try++ {
 		c, err := e.pool.Conn(ctx)

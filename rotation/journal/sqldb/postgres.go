@@ -36,7 +36,7 @@ const connectTimeout = 5 * time.Second
 // The numbers of our advisory locks.
 const (
 	lockSchema = 0x726f7401 // migrations and the loader: one replica at a time
-	lockEvents = 0x726f7402 // shared by who writes events, exclusive for who reads them
+	lockEvents = 0x726f7402 // shared by writers of events, exclusive for readers
 )
 
 func openPostgres(ctx context.Context, url string, known schema, o Options) (_ engine, err error) {
@@ -141,7 +141,7 @@ func (e *postgresDB) beforeLoading(ctx context.Context, t tx) error {
 }
 
 // lockForSchema is the first thing that a transaction does, so that no one waits for what waits here, as long as a
-// statement may: whoever has the lock may have thousands of policies to load.
+// statement may: the lock's owner may have thousands of policies to load.
 func lockForSchema(ctx context.Context, t tx) error {
 	_, err := t.exec(ctx, fmt.Sprintf(`SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock(%d); SET LOCAL lock_timeout = '%s'`, lockSchema, lockTimeout))
 	return err
@@ -175,7 +175,7 @@ func (e *postgresDB) lockRow() string { return " FOR UPDATE" }
 
 // claim skips rows that others are about to claim. Among the oldest it takes from every team in turn, so that one
 // team's flood does not keep the others waiting. What is due and free is asked again of the locked row: the ranking
-// saw it before the lock. In the same statement it asks whether the database still knows what it knew, keeps what it is told,
+// saw it before the lock. In the same statement it asks whether the database still knows what it knew, keeps what it is reported,
 // and takes this program.
 func (e *postgresDB) claim(ctx context.Context, which string, args []any, _ func([]claimed, bool)) ([]claimed, error) {
 	before := e.seen.Load()

@@ -258,7 +258,7 @@ func eventsInOrder(t *testing.T, url string) {
 	}
 }
 
-// frozenMidway stalls in the middle of a transaction: who waits for its locks gets them, and it finds its work undone.
+// frozenMidway stalls in the middle of a transaction: what waits for its locks gets them, and it finds its work undone.
 func frozenMidway(t *testing.T, url string) {
 	db := openWith(t, url, Options{limits: limits})
 	if err := db.Record(t.Context(), journal.Event{Kind: journal.Started}); err != nil {

@@ -119,7 +119,7 @@ func written(rec *journal.Record) {
 	rec.Base = rec.Clone()
 }
 
-// dropped are the rows but those that are to go, in a new list: whoever still points to a row of the old one does not point
+// dropped are the rows but those that are to go, in a new list: code that still points to a row of the old one does not point
 // to another row now.
 func dropped[T any](rows []T, drop func(T) bool) []T {
 	if !slices.ContainsFunc(rows, drop) {

@@ -45,7 +45,7 @@ func (db *DB) Beat(ctx context.Context, now time.Time, r journal.Replica) error 
 func (db *DB) Leave(ctx context.Context, name string) error {
 	err := db.sayTo(ctx, func(ctx context.Context, t tx) error {
 		_, err := t.exec(ctx, `DELETE FROM replicas WHERE name = $1`, name)
-		if err == nil { // its files are no one's any more; what it told of their problems stays, so that it is not told again
+		if err == nil { // its files are no one's any more; what it told of their problems stays, so that it is not reported again
 			_, err = t.exec(ctx, `UPDATE loads SET names = '' WHERE replica = $1`, name)
 		}
 		return err
@@ -84,5 +84,5 @@ func (db *DB) ownerColumn() string {
 
 // Wakes implements journal.Claimer. On PostgreSQL it has a session of its own, listens for notifications, and connects
 // again when it breaks. Behind a pooler that hands out connections per transaction nothing arrives; in SQLite there is
-// nothing else to hear of. Whoever asks Next from time to time then hears of it a little later.
+// nothing else to hear of. A caller that asks Next from time to time then hears of it a little later.
 func (db *DB) Wakes(ctx context.Context, wake func()) error { return db.hear(ctx, wake) }

@@ -13,7 +13,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// TestIsolation: what the database takes for the usual isolation does not matter. Who reads after a lock sees what was
+// TestIsolation: what the database takes for the usual isolation does not matter. A read after a lock sees what was
 // committed before it, and who meets another does what is left to do.
 func TestIsolation(t *testing.T) {
 	t.Parallel()
@@ -121,7 +121,7 @@ func TestExcludedWhileItRuns(t *testing.T) {
 	}
 }
 
-// TestLoadersWait: whoever loads policies has patience with another who has thousands of them to load, longer than with the
+// TestLoadersWait: a process that loads policies has patience with another who has thousands of them to load, longer than with the
 // lock of a row.
 func TestLoadersWait(t *testing.T) {
 	t.Parallel()

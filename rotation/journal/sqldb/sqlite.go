@@ -195,7 +195,7 @@ func (e *sqliteDB) read(ctx context.Context, do func(context.Context, tx) error)
 
 // ask needs no transaction: each statement sees one state.
 func (e *sqliteDB) ask(ctx context.Context, do func(context.Context, tx) error) error {
-	if err := e.inPlace(); err != nil { // also where nothing is due: whoever asks what is next hears of it
+	if err := e.inPlace(); err != nil { // also where nothing is due: a caller that asks what is next gets it
 		return err
 	}
 	return e.look(ctx, func(ctx context.Context, s *session) error { return do(ctx, s) }, do)
@@ -252,7 +252,7 @@ func (e *sqliteDB) jsonArray() string { return "json_array" }
 // batch: nothing lies between the rows but a call.
 func (e *sqliteDB) batch() int { return 1 }
 
-// tell and hear have nothing to do: whoever looks sees what this process wrote.
+// tell and hear have nothing to do: a reader sees what this process wrote.
 func (e *sqliteDB) tell(context.Context, tx) error { return nil }
 
 func (e *sqliteDB) hear(ctx context.Context, _ func()) error {

@@ -26,7 +26,7 @@ func (e *sqliteDB) lookingAt(ctx context.Context) (query string, err error) {
 			return looking + "&immutable=1", err
 		}
 	}
-	return looking, nil // any other trouble is met again, and told then
+	return looking, nil // any other trouble is met again, and reported then
 }
 
 // closedFile describes a journal all of which is in one file: nothing writes to it. ErrNoJournal.

@@ -13,9 +13,9 @@ import (
 // nothing reads an old state in it. A reader with a long transaction prevents that; then it grows with every commit.
 const (
 	walKept  = 8 << 20          // the size in bytes that it is cut back to, a little more than it has at usual times
-	walTold  = 32 << 20         // the size from which a reader that prevents that is told of
+	walTold  = 32 << 20         // the size from which a reader that prevents that is reported
 	walEvery = 30 * time.Second // between two looks
-	walSoon  = time.Minute      // how long a reader may take before it is told of: a backup, say
+	walSoon  = time.Minute      // how long a reader may take before it is reported: a backup, say
 )
 
 // walKeeper keeps the write-ahead log short, on a connection of its own: no commit waits for it.

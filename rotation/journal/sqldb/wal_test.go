@@ -100,7 +100,7 @@ func TestWriteAheadLogIsBounded(t *testing.T) {
 	}
 }
 
-// TestCutWhileOthersWrite: who commits is not held up, and a log that is being written is cut at another time.
+// TestCutWhileOthersWrite: a commit is not held up, and a log that is being written is cut at another time.
 func TestCutWhileOthersWrite(t *testing.T) {
 	t.Parallel()
 	_, url := newFile(t)
