@@ -40,7 +40,7 @@ func statesPage() string {
 	var b strings.Builder
 	b.WriteString("# The states of a rotation and of a key\n\n" + made + `
 Each change outside is written to the journal before it is sent, and its result after. A process that dies in between leaves a
-journal from which whoever takes the next turn finds out what happened. A crash, a retry and a takeover by another replica
+journal from which the next turn finds out what happened. A crash, a retry and a takeover by another replica
 run the same code.
 
 ` + "```mermaid\nstateDiagram-v2\n  [*] --> planned\n  [*] --> live: keys adopt\n")
@@ -100,7 +100,7 @@ alone is unlikely to help; it is tried anyway, and the reason clears itself.
 
 One word says how a policy is: in ` + "`rotator health`, `rotator status` (`health`, `health_reason` and `remedy` of `-o json`)" + `, on the
 page and in the metric ` + "`rotator_policy_health`" + `. The first line that applies counts. The policy's owner stores it with each commit,
-and also from when it will be overdue; whoever shows it compares that with the clock, so that a dead daemon shows too. People are
+and also from when it will be overdue; readers compare that with the clock, so that a dead daemon shows too. People are
 notified when a policy becomes ` + "`action_required` or `overdue`" + `, and when it no longer is.
 
 | health | when |

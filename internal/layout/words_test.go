@@ -94,6 +94,52 @@ func wordsOf(line string) []string {
 	return strings.Fields(b.String())
 }
 
+// TestProse: no sentence of the docs is too long to read once, and no word is there twice in a row.
+func TestProse(t *testing.T) {
+	t.Parallel()
+	const most = 40
+	twice := regexp.MustCompile(`(?i)\b(a|an|and|are|be|for|in|is|it|not|of|on|or|the|to|was|with) (a|an|and|are|be|for|in|is|it|not|of|on|or|the|to|was|with)\b`)
+	for _, file := range texts(t) {
+		if !strings.HasSuffix(file, ".md") {
+			continue
+		}
+		for _, said := range sentences(lines(t, file)) {
+			if n := len(strings.Fields(said)); n > most {
+				t.Errorf("%s: a sentence has %d words, more than %d: %s", file, n, most, said)
+			}
+			for _, m := range twice.FindAllStringSubmatch(said, -1) {
+				if strings.EqualFold(m[1], m[2]) {
+					t.Errorf("%s: %q in %q", file, m[0], said)
+				}
+			}
+		}
+	}
+}
+
+// sentences returns the sentences of a page's paragraphs and lists, without code, tables and headings.
+func sentences(page []string) []string {
+	var prose strings.Builder
+	code := false
+	for _, line := range page {
+		text := strings.TrimSpace(line)
+		if strings.HasPrefix(text, "```") {
+			code = !code
+		}
+		if code || text == "" || strings.HasPrefix(text, "```") || strings.HasPrefix(text, "|") || strings.HasPrefix(text, "#") {
+			text = "\n"
+		}
+		if strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "* ") {
+			text = "\n" + text
+		}
+		prose.WriteString(text + " ")
+	}
+	var all []string
+	for paragraph := range strings.SplitSeq(prose.String(), "\n") {
+		all = append(all, regexp.MustCompile(`[.:;?!]\)? `).Split(paragraph, -1)...)
+	}
+	return all
+}
+
 // TestGlossary: at most 40 terms in the order of the alphabet, each explained in one sentence and used in the docs.
 func TestGlossary(t *testing.T) {
 	t.Parallel()
