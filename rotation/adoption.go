@@ -25,7 +25,7 @@ type Adoption struct {
 // AdoptAs is what a key is adopted as.
 type AdoptAs string
 
-// What becomes of a key. Nothing that a list shows tells a key that was made and never promoted from one that consumers
+// What becomes of a key. Nothing that a list shows distinguishes a key that was made and never promoted from one that consumers
 // read until a rollback. So every key but the one in use is taken for one that someone may still read: it is off after a
 // full overlap, which one command undoes, and deleted after the soak.
 const (

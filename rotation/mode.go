@@ -62,7 +62,7 @@ func wouldContinue(ctx context.Context, r *run) Outcome {
 	return would(fmt.Sprintf("continue rotation %s, which is %s since %s", rot.ID, rot.State, rot.EnteredAt.UTC().Format(timeFormat)))
 }
 
-// wouldRetire says which old keys would be disabled or deleted by now, as far as the journal's clock tells.
+// wouldRetire says which old keys would be disabled or deleted by now, as far as the journal's clock shows.
 func wouldRetire(r *run) (all Outcome) {
 	for i := range r.rec.Keys {
 		k := &r.rec.Keys[i]

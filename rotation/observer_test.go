@@ -336,7 +336,7 @@ func (b *bench) peace() {
 	b.sealed()
 }
 
-// sealed checks I4: no value of a key is in what the journal tells or keeps in words.
+// sealed checks I4: no value of a key is in what the journal reports or keeps in words.
 func (b *bench) sealed() {
 	var words strings.Builder
 	events, err := b.journal.Events(b.t.Context(), 0, 1000)

@@ -87,7 +87,7 @@ func TestAbortSaysHowToGoBack(t *testing.T) {
 }
 
 // TestNoOverlapAsksNoClock: a compromised key is off in the turn that makes another key live, also where xAI's clock, which
-// tells whole seconds, is behind.
+// has whole seconds, is behind.
 func TestNoOverlapAsksNoClock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})

@@ -60,7 +60,7 @@ func prove(ctx context.Context, r *run, value secret.Text, k *journal.Key, relie
 	return nil
 }
 
-// noteUnproved tells, once for each cause, that a key that consumers read says who it is and could not be proved by a call.
+// noteUnproved reports, once for each cause, that a key that consumers read says who it is and could not be proved by a call.
 func noteUnproved(r *run, k *journal.Key, err error) {
 	text := ""
 	if err != nil {

@@ -140,7 +140,7 @@ func overlapping(ctx context.Context, r *run, k *journal.Key) Outcome {
 	if rot := r.rec.Rotation; rot != nil && rot.State == journal.Promoting && (rot.CanaryFrom.IsZero() || !rot.CanaryOver.IsZero()) && !k.Compromised() {
 		return waits(r.now().Add(r.engine.limits.Watch), reason.WaitOverlap) // the promote decides which key is the old one
 	}
-	if overlap := overlapOf(r, k); overlap > 0 { // without one no clock is asked: xAI's tells whole seconds and may lag a moment
+	if overlap := overlapOf(r, k); overlap > 0 { // without one no clock is asked: xAI's has whole seconds and may lag a moment
 		if out, ok := deadlinePassed(ctx, r, k, k.RetireFrom.Add(overlap), reason.WaitOverlap); !ok {
 			return out
 		}

@@ -321,7 +321,7 @@ func (r *run) tell(k journal.Kind, data ...string) {
 	r.events = append(r.events, e)
 }
 
-// commit writes what changed, with the events that tell of it. After ErrLost nothing more may be touched.
+// commit writes what changed, with the events that report it. After ErrLost nothing more may be touched.
 func (r *run) commit(ctx context.Context, release bool) error {
 	rateRun(r)
 	err := r.engine.ledger.Commit(ctx, r.claim, r.rec, release, r.events...)
@@ -340,7 +340,7 @@ func (r *run) commit(ctx context.Context, release bool) error {
 	return err
 }
 
-// clock is the time as the journal and xAI tell it.
+// clock is the time as the journal and xAI reports it.
 func (r *run) clock() effect.Clock {
 	c := effect.Clock{Journal: r.now()}
 	if r.timed {
@@ -349,14 +349,14 @@ func (r *run) clock() effect.Clock {
 	return c
 }
 
-// dated notes xAI's clock, as the Date of an authenticated answer tells it. A zero date says nothing.
+// dated notes xAI's clock, as the Date of an authenticated answer shows it. A zero date says nothing.
 func (r *run) dated(at time.Time) {
 	if !at.IsZero() {
 		r.ahead, r.timed = at.Sub(r.now()), true
 	}
 }
 
-// xaiTime makes sure that xAI's clock was seen in this turn, where xAI tells it.
+// xaiTime makes sure that xAI's clock was seen in this turn, where xAI reports it.
 func (r *run) xaiTime(ctx context.Context, team string) error {
 	if r.timed {
 		return nil

@@ -84,7 +84,7 @@ func updateKey(ctx context.Context, r *run, k *journal.Key) Outcome {
 	i := slices.IndexFunc(list.Keys, func(have xai.Key) bool { return have.ID == k.ID })
 	shown, _ := grant.Read(k.Shown)
 	switch {
-	case i < 0: // it is gone, which its value tells
+	case i < 0: // it is gone, which its value shows
 		k.UpdateAt, k.UpdateFor = r.now().Add(r.engine.limits.Watch), wordFor(r, k)
 		return waits(k.UpdateAt, "")
 	case lags(r, list.Keys[i], shown):
@@ -115,7 +115,7 @@ func follow(ctx context.Context, r *run, k *journal.Key, have grant.Grant) Outco
 	if landing {
 		return looksAt(r, k, look)
 	}
-	if len(v.Changes) > 0 { // whose cause the rows of late updates still tell
+	if len(v.Changes) > 0 { // whose cause the rows of late updates still show
 		return waits(r.rec.Hold.Until, reason.Held)
 	}
 	settled()
@@ -288,7 +288,7 @@ func lateUpdates(r *run, k *journal.Key) (late []journal.Effect) {
 }
 
 // landsUntil is when a key is looked at again of which some updates may still land, or have landed since the list was made that is
-// shown: each minute, and when neither can be any more. false: neither can. Where xAI does not tell the time, that is never known.
+// shown: each minute, and when neither can be any more. false: neither can. Where xAI does not report the time, that is never known.
 func landsUntil(r *run, late []journal.Effect) (look time.Time, landing bool) {
 	var quiet time.Time
 	for _, e := range late {

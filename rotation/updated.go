@@ -11,7 +11,7 @@ import (
 	"rotator/xai"
 )
 
-// accept records, and tells, that xAI shows parts of a key as its policy wants them.
+// accept records, and reports, that xAI shows parts of a key as its policy wants them.
 func accept(r *run, k *journal.Key, v grant.Verdict, have grant.Grant, parts ...grant.Part) {
 	if len(parts) == 0 {
 		return
@@ -74,7 +74,7 @@ func notUpdated(k *journal.Key) bool {
 	return slices.Contains(parts, string(grant.Rights)) || slices.Contains(parts, string(grant.Limits))
 }
 
-// tellDrift tells, once for each change, that someone changed a key at xAI. While an update of ours may explain it, nothing is reported.
+// tellDrift reports, once for each change, that someone changed a key at xAI. While an update of ours may explain it, nothing is reported.
 func tellDrift(r *run, k *journal.Key, v grant.Verdict) {
 	if len(lateUpdates(r, k)) > 0 {
 		return

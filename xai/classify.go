@@ -83,7 +83,7 @@ func managementClass(status int, a refusal) Class {
 	return otherClass(status)
 }
 
-// otherClass tells the statuses by which a server says that it looked at the request and will have none of it from those
+// otherClass separates the statuses by which a server says that it looked at the request and will have none of it from those
 // that leave open what became of it: 409 and 499, which a gateway makes of "aborted" and "canceled", 407 of a proxy, and
 // whatever no one has thought of.
 func otherClass(status int) Class {

@@ -64,7 +64,7 @@ type filesTransport struct {
 	to   *http.Transport // nil: not read yet
 }
 
-// stat tells one version of a file from another.
+// stat distinguishes versions of a file.
 type stat struct {
 	size int64
 	time time.Time

@@ -83,7 +83,7 @@ func (p *pace) stop(now time.Time) time.Duration {
 	return p.resume.Sub(now)
 }
 
-// note learns from the end of a call that began at begun, and tells the other processes of a 429. ctx is of the call: its
+// note learns from the end of a call that began at begun, and announces a 429 to the other processes. ctx is of the call: its
 // end keeps nothing from telling.
 func (p *pace) note(ctx context.Context, begun, now time.Time, class Class, err *Error) {
 	if p.noted(begun, now, class, err) && p.share != nil {

@@ -130,7 +130,7 @@ func (s *share) want(t time.Time) int {
 	return max(1, min(max(calls, s.waiting), most))
 }
 
-// slow tells the others of a 429, and gives up what is left of the block: its calls were taken at the rate before, and
+// slow announces a 429 to the others, and gives up what is left of the block: its calls were taken at the rate before, and
 // would be refused in wave after wave.
 func (s *share) slow(ctx context.Context, now time.Time, retryAfter time.Duration) {
 	s.mu.Lock()

@@ -196,7 +196,7 @@ func (a *cli) narrate(ctx context.Context, j journal.Reader, c *consumers) {
 	}
 }
 
-// narrated are the events that tell the story, in the words of one.
+// narrated are the events of the story, in the words of one.
 var narrated = map[journal.Kind]string{
 	journal.Started:     "is due",
 	journal.KeyCreated:  "successor created at xAI",

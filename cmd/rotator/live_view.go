@@ -96,7 +96,7 @@ func (s *liveView) Draw(now time.Time) {
 	}
 }
 
-// sentence says in words what an event tells; "" for what is no news to the sender of the order.
+// sentence says in words what an event means; "" for what is no news to the sender of the order.
 func sentence(e api.EventRow) string {
 	d := e.Data
 	switch journal.Kind(e.Kind) {

@@ -23,7 +23,7 @@ func programVersion() string {
 	return "devel"
 }
 
-// programCommit is the commit that the binary was built from, its first 12 digits, "" where nothing tells.
+// programCommit is the commit that the binary was built from, its first 12 digits, "" where it is not known.
 func programCommit() string {
 	revision, dirty := commit, ""
 	if info, ok := debug.ReadBuildInfo(); ok && commit == "" {

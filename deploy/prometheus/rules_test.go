@@ -92,7 +92,7 @@ func freshReasons(t *testing.T, book string) string {
 	return book
 }
 
-// TestMetricsExist: rules and dashboard ask only for what the program tells.
+// TestMetricsExist: rules and dashboard ask only for what the program exports.
 func TestMetricsExist(t *testing.T) {
 	t.Parallel()
 	source := read(t, "../../internal/api/metrics.go")

@@ -125,7 +125,7 @@ type Options struct {
 	Teams func() []string
 	// Hosts are names by which Public may be asked for besides localhost and any IP address.
 	Hosts []string
-	// Stores returns the names of the stores of the configuration, whose last answers readiness tells; nil: none.
+	// Stores returns the names of the stores of the configuration, whose last answers readiness reports; nil: none.
 	Stores func() []string
 	// Loaded returns how this process last read its files; nil: it reads none.
 	Loaded func() Loading

@@ -20,7 +20,7 @@ import (
 // maxAnswer bounds what a client reads, in bytes: the status of 100,000 policies has about 50 MB.
 const maxAnswer = 256 << 20
 
-// Client asks a [Server.Control] API. A failure that the API tells is an *[Error].
+// Client asks a [Server.Control] API. A failure that the API reports is an *[Error].
 type Client struct{ via http.RoundTripper }
 
 // Dial makes a client for the daemon at a unix socket. Nothing is sent yet. When nothing answers there, calls return
@@ -105,7 +105,7 @@ func (c *Client) Check(ctx context.Context) (rows []CheckRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/check", nil)
 }
 
-// Health tells at one look how everything is that the journal knows.
+// Health says at one look how everything is that the journal knows.
 func (c *Client) Health(ctx context.Context) (rows []HealthRow, err error) {
 	return rows, c.get(ctx, &rows, "/v1/health", nil)
 }

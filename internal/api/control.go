@@ -61,7 +61,7 @@ func (c *Server) control() http.Handler {
 	return mux
 }
 
-// answer makes a handler of an endpoint: it bounds the body, refuses parameters that no one knows, and tells errors.
+// answer makes a handler of an endpoint: it bounds the body, refuses parameters that no one knows, and reports errors.
 func (c *Server) answer(do endpoint, query ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)

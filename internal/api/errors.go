@@ -18,7 +18,7 @@ const (
 // ErrNoDaemon means that no daemon answers at the socket.
 var ErrNoDaemon = errors.New("no daemon answers at the socket")
 
-// Error is a failure as the API tells it: the same for a command that talks to a daemon and for one that works alone.
+// Error is a failure as the API reports it: the same for a command that talks to a daemon and for one that works alone.
 // [Actions] may return one to say which exit code its failure has.
 type Error struct {
 	Message  string   `json:"error"`

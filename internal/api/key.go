@@ -20,7 +20,7 @@ type KnownKeyRow struct {
 	Readers []string `json:"readers"` // targets of any policy that hold it, or may: store:path#field
 }
 
-// Says tells in a sentence which key it is, and what reads it.
+// Says says in a sentence which key it is, and what reads it.
 func (k KnownKeyRow) Says() string {
 	what := fmt.Sprintf("key %s is the %s key of %s", k.KeyID, k.State, k.Policy)
 	if len(k.Readers) == 0 {

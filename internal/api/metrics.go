@@ -19,7 +19,7 @@ const failuresStuck = 3
 //
 // How many series there are is bounded by the configuration: per policy twelve, one more while it waits for a human, and one
 // while targets of it drift; per team six; per host of a replica one, at most 100; per store and call one counter for each
-// outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal tell the same
+// outcome and one histogram; everything else has labels from closed lists. Replicas that share a journal report the same
 // facts: take their max, not their sum.
 type meters struct {
 	registry   *prometheus.Registry
@@ -90,7 +90,7 @@ func (c *Server) ObserveNotify(sink string, failures int) {
 	c.meters.undelivery.WithLabelValues(sink).Set(float64(failures))
 }
 
-// facts tells at each scrape what the journal knows.
+// facts reports at each scrape what the journal knows.
 type facts struct{ *Server }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {

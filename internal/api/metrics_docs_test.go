@@ -21,7 +21,7 @@ import (
 
 const metricsPage = "../../docs/metrics.md"
 
-// TestMetricsPage: the table of docs/metrics.md is what the code tells, metric by metric, and every word that a label may
+// TestMetricsPage: the table of docs/metrics.md is what the code exports, metric by metric, and every word that a label may
 // have is below it.
 func TestMetricsPage(t *testing.T) {
 	t.Parallel()

@@ -50,7 +50,7 @@ type managementKey struct {
 // hygiene counts what nothing is done about by itself.
 type hygiene struct {
 	wide, missing int
-	unused        int // -1: billing did not tell
+	unused        int // -1: billing did not say
 }
 
 // ending is how a rotation ended, and how far it had come.

@@ -28,7 +28,7 @@ type certificate struct {
 // process's own, such as no file descriptor left.
 const certificateAgain = 10 * time.Second
 
-// fileVersion tells one version of a file from another. The time of the last change is not enough: a copy can keep it, and new
+// fileVersion distinguishes versions of a file. The time of the last change is not enough: a copy can keep it, and new
 // rights, by which a file becomes readable, leave it as it is.
 type fileVersion struct {
 	size     int64

@@ -248,7 +248,7 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	}
 }
 
-// TestCertificateOfTheSameTime: what tells one version of a file from another is not its time alone, which a copy keeps, and files
+// TestCertificateOfTheSameTime: what distinguishes versions of a file is not its time alone, which a copy keeps, and files
 // that were refused are read again though they do not change.
 func TestCertificateOfTheSameTime(t *testing.T) {
 	t.Parallel()

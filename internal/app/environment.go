@@ -332,7 +332,7 @@ func (s *speaker) current(ctx context.Context) (secret.Text, xai.ManagementKey, 
 		return secret.Text{}, about, refuse("key_unavailable", "%v", err)
 	}
 	if candidate.Equal(key) {
-		return key, about, nil // the same as was refused: xAI may have changed its mind, and the next call tells
+		return key, about, nil // the same as was refused: xAI may have changed its mind, and the next call shows it
 	}
 	now, err := s.validate(ctx, candidate)
 	if err != nil {

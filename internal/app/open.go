@@ -72,7 +72,7 @@ func (s Setup) OpenJournal(ctx context.Context, c *config.Config, readOnly bool)
 	return sqldb.Open(ctx, address.Reveal(), o)
 }
 
-// journalOptions tell the journal's address as it is now: a password may have been replaced since.
+// journalOptions have the journal's address as it is now: a password may have been replaced since.
 func (s Setup) journalOptions(of config.State) sqldb.Options {
 	return sqldb.Options{
 		Program: "rotator " + s.Version,

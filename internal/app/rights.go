@@ -135,7 +135,7 @@ func (p actions) checkRights(ctx context.Context, v view) (rows []api.CheckRow) 
 // checkLive warns where the next key may do less than the live one. The policy says so: it is no problem.
 func (l keyLists) checkLive(ctx context.Context, policy *policies.Policy, id string) []api.CheckRow {
 	k, err := l.key(ctx, policy.Team, id)
-	if err != nil || k == nil { // the check of the team tells
+	if err != nil || k == nil { // the check of the team shows it
 		return nil
 	}
 	less := policies.Uncovered(policy.Key.ACLs, k.ACLs)

@@ -17,7 +17,7 @@ const (
 	readyPace  = 100 * time.Millisecond // between two looks at whether the daemon is ready
 )
 
-// reportToSystemd tells the service manager when the daemon is ready, how it does, and that it stops, until ctx ends; see
+// reportToSystemd notifies the service manager when the daemon is ready, how it does, and that it stops, until ctx ends; see
 // sd_notify(3). Ready means that the scheduler looked for work and the journal answered. Where no service manager
 // listens, nothing is told and nothing is asked of the journal.
 func (p *Program) reportToSystemd(ctx context.Context) {
@@ -31,7 +31,7 @@ func (p *Program) reportToSystemd(ctx context.Context) {
 	}
 }
 
-// announceReload tells the service manager that files are read again, and returns what tells it how that ended. Before the
+// announceReload notifies the service manager that files are read again, and returns what tells it how that ended. Before the
 // daemon is ready it says nothing: the end of a reload counts as ready.
 func (p *Program) announceReload() (ended func(error)) {
 	if p.scheduler.LastLook().IsZero() {
@@ -56,7 +56,7 @@ func (p *Program) tellSystemd(state string) bool {
 	return told
 }
 
-// reporter tells the service manager how the daemon does.
+// reporter notifies the service manager how the daemon does.
 type reporter struct {
 	tell      func(state string) bool
 	watchdog  time.Duration // after which a daemon that says nothing is restarted; 0: never
@@ -86,7 +86,7 @@ func (r reporter) run(ctx context.Context) {
 	}
 }
 
-// report tells state, and returns whether all is well: otherwise it says what is not. A daemon whose scheduler or journal
+// report writes state, and returns whether all is well: otherwise it says what is not. A daemon whose scheduler or journal
 // is silent does not feed the watchdog: it is restarted, and goes on where the journal says.
 func (r reporter) report(ctx context.Context, state string) (well bool) {
 	if ago := time.Since(r.lastLook()); r.watchdog > 0 && ago > r.watchdog {

@@ -40,7 +40,7 @@ func headersOf(refs map[string]config.Reference) func(context.Context, http.Head
 	}
 }
 
-// observeStep tells metrics and traces of a step.
+// observeStep reports a step to metrics and traces.
 func (p *Program) observeStep(ctx context.Context, s rotation.Step) (context.Context, func(rotation.Step)) {
 	ctx, end := p.traces.Step(ctx, traces.Step(s))
 	return ctx, func(s rotation.Step) {
@@ -49,7 +49,7 @@ func (p *Program) observeStep(ctx context.Context, s rotation.Step) (context.Con
 	}
 }
 
-// hooks tells metrics and traces of calls. It is made before the API, and called after.
+// hooks reports calls to metrics and traces. It is made before the API, and called after.
 func (p *Program) hooks() hooks {
 	return hooks{
 		agent: p.setup.userAgent(),

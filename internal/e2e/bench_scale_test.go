@@ -164,7 +164,7 @@ func seed(b *testing.B, p *parts, j *sqldb.DB, loaded map[string]*policies.Polic
 	}
 }
 
-// placeOf is the place of a file as the store of files tells it.
+// placeOf is the place of a file as the store of files reports it.
 func placeOf(b *testing.B, path string) string {
 	b.Helper()
 	var folder unix.Stat_t

@@ -21,7 +21,7 @@ func TestDiskFull(t *testing.T) {
 	for range rounds(2, 5, 50) {
 		time.Sleep(f.between(500*time.Millisecond, 3*time.Second)) // the instant is what is random
 		limit(0)
-		time.Sleep(f.between(time.Second, 3*time.Second)) // nothing tells from outside that a disk is full
+		time.Sleep(f.between(time.Second, 3*time.Second)) // nothing shows from outside that a disk is full
 		limit(unix.RLIM_INFINITY)
 		select {
 		case <-d.ended:

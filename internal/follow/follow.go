@@ -28,11 +28,11 @@ const (
 
 // View shows what happens while tasks are followed.
 type View interface {
-	// Event tells an event of a task's policy.
+	// Event prints an event of a task's policy.
 	Event(policy string, e api.EventRow)
 	// Waits says why a policy waits now.
 	Waits(policy, why string)
-	// Refused tells an order that was not carried out, as soon as that is known.
+	// Refused reports an order that was not carried out, as soon as that is known.
 	Refused(err error)
 	// Draw shows the tasks' states, and Clear takes that away.
 	Draw(now time.Time)
@@ -152,7 +152,7 @@ func (f *follower) hear(ctx context.Context) error {
 	return nil
 }
 
-// look waits a moment for events, tells them, and looks how far the tasks are. A failed look is ignored while the next
+// look waits a moment for events, prints them, and looks how far the tasks are. A failed look is ignored while the next
 // may go well again.
 func (f *follower) look(ctx context.Context) error {
 	err := f.progress(ctx)
@@ -226,7 +226,7 @@ func isOwn(err error) bool {
 	return errors.As(err, &told) && told.Code != api.ExitFailed
 }
 
-// news tells the next events of the tasks' policies, and waits for one at most so long.
+// news prints the next events of the tasks' policies, and waits for one at most so long.
 func (f *follower) news(ctx context.Context, wait time.Duration) error {
 	brief, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -248,7 +248,7 @@ func (f *follower) news(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// lastNews tells all that happened until now.
+// lastNews prints all that happened until now.
 func (f *follower) lastNews(ctx context.Context) error {
 	present, err := f.Client.Present(ctx)
 	for err == nil && f.after < present {

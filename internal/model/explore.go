@@ -151,7 +151,7 @@ func (x *search[S]) findStuck() Result {
 	}
 }
 
-// canFinish tells for each state whether program and world alone can reach a state where nothing is owed: it walks the edges
+// canFinish says for each state whether program and world alone can reach a state where nothing is owed: it walks the edges
 // backward from the states where nothing is owed.
 func (x *search[S]) canFinish() []bool {
 	slices.SortFunc(x.edges, func(a, b [2]int32) int { return int(a[1]) - int(b[1]) })

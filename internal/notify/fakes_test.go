@@ -171,7 +171,7 @@ func (r *receiver) RoundTrip(q *http.Request) (*http.Response, error) {
 
 var errHangs = fmt.Errorf("never answers")
 
-// verify does what the package comment tells receivers to do.
+// verify does what the package comment asks receivers to do.
 func (r *receiver) verify(h http.Header, body []byte) {
 	parts := strings.Split(h.Get("Rotator-Signature"), ",")
 	if len(parts) != 2 || !strings.HasPrefix(parts[0], "t=") || !strings.HasPrefix(parts[1], "v1=") {

@@ -1,4 +1,4 @@
-// Package notify tells people what cannot wait: it follows the journal's events and sends the urgent ones
+// Package notify notifies people of what cannot wait: it follows the journal's events and sends the urgent ones
 // ([journal.Kind.Urgent]) to a webhook and to the daemon's log.
 //
 // # What is promised
@@ -120,7 +120,7 @@ type sink interface {
 	send(ctx context.Context, e journal.Event) error
 }
 
-// logSink tells events in the daemon's log, as warnings but for those that tell of success.
+// logSink writes events to the daemon's log, as warnings but for those that tell of success.
 type logSink struct{ log *slog.Logger }
 
 func (s logSink) send(ctx context.Context, e journal.Event) error {

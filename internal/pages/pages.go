@@ -47,7 +47,7 @@ type Key struct {
 	About string // in Markdown, one line
 }
 
-// Keys lists the keys of a schema, in its order. Where a mapping has one of several forms, which its type tells, each form
+// Keys lists the keys of a schema, in its order. Where a mapping has one of several forms, which its type says, each form
 // begins with a key of its own: stores.NAME.type: vault. A key of which the schema says nothing fails the test, unless it
 // only holds others.
 func Keys(t testing.TB, schema []byte) []Key {

@@ -44,7 +44,7 @@ func duration() time.Duration {
 // TestNemesis: three replicas, whose clocks and the database's never agree, rotate two hundred policies without pause
 // while whoever holds one is killed, frozen for longer than its lease, cut off, or finds its requests delayed beyond it,
 // clocks jump, and the database crashes. No consumer ever reads a dead key, xAI is left with one key for each policy,
-// never are two keys promoted for one rotation, and the journal tells one story.
+// never are two keys promoted for one rotation, and the journal has one story.
 func TestNemesis(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("the seed is %d", seed)

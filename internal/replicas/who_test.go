@@ -30,7 +30,7 @@ func of(pid int, rows []api.ReplicaRow) *api.ReplicaRow {
 	return &rows[i]
 }
 
-// hands says which replica has the policy in hand, as r tells it; "": no one.
+// hands says which replica has the policy in hand, as r reports it; "": no one.
 func (r *replica) hands(policy string) string {
 	r.Helper()
 	rows, err := r.client().Status(r.Context(), policy)

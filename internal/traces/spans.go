@@ -15,7 +15,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// Step is one step of one policy, field by field as the engine tells it.
+// Step is one step of one policy, field by field as the engine reports it.
 type Step struct {
 	Policy   string
 	Rotation string

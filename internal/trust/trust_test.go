@@ -303,7 +303,7 @@ func TestPrivateGroup(t *testing.T) {
 	}
 }
 
-// TestMounts: a kernel that does not tell the number of a mount by statx tells it in /proc, and it is the same one.
+// TestMounts: a kernel that does not report the number of a mount by statx reports it in /proc, and it is the same one.
 func TestMounts(t *testing.T) {
 	t.Parallel()
 	for _, path := range []string{"/", "/proc", "/dev", t.TempDir()} {

@@ -1,7 +1,7 @@
 // Package effect sends changes to xAI and to stores, and keeps the book of those that may still take effect.
 //
 // Every change is recorded before it is sent: [Runner.Intend] commits its row, and [Runner.Send] calls. A crash between
-// the two, or a lost answer, leaves a row that says so. [Book.MayLand] tells whoever wants to rely on a key or a target
+// the two, or a lost answer, leaves a row that says so. [Book.MayLand] tells what relies on a key or a target
 // whether a change that contradicts it is still under way.
 package effect
 
@@ -24,7 +24,7 @@ import (
 // the intent.
 const Fresh = 30 * time.Second
 
-// Clock is the time as the journal and xAI tell it.
+// Clock is the time as the journal and xAI reports it.
 type Clock struct {
 	Journal time.Time
 	XAI     time.Time // zero: no authenticated answer of xAI's told it in this turn

@@ -99,7 +99,7 @@ func mayReadBilling(mk xai.ManagementKey) bool {
 // Use is what billing says about one key's use since some time.
 type Use string
 
-// What billing can tell. Only None says that the key is reported; nothing may be destroyed on the word of the others.
+// What billing can show. Only None says that the key is reported; nothing may be destroyed on the word of the others.
 const (
 	Used     Use = "used"
 	None     Use = "none"      // the key is reported without use

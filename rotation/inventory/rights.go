@@ -11,7 +11,7 @@ import (
 	"rotator/rotation/journal"
 )
 
-// lookForRights asks once an hour which models and endpoints xAI offers to a team, and tells, once for each set, what policies
+// lookForRights asks once an hour which models and endpoints xAI offers to a team, and reports, once for each set, what policies
 // name and is not among them. A rotation would fail, or a new key would be refused to consumers.
 func (l *Lists) lookForRights(ctx context.Context, team Team, name string) error {
 	if l.o.Rights == nil {

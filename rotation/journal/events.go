@@ -1,6 +1,6 @@
 package journal
 
-// Kind is what an event tells.
+// Kind is what an event is about.
 type Kind string
 
 // The kinds of events. Those in [Kind.Urgent] are sent to people.

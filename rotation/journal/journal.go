@@ -4,7 +4,7 @@
 // even see the type that secrets live in; a test on the import graph keeps it so.
 //
 // Who writes what: a policy's row, rotations, keys, effects, targets and sightings are written by the one who holds the policy's
-// claim, in one transaction with the events that tell of it ([Journal.Commit]). People write orders and holds, the
+// claim, in one transaction with the events that report it ([Journal.Commit]). People write orders and holds, the
 // loader writes the policies' specifications; neither needs a claim, and both wake the policy.
 package journal
 
@@ -48,7 +48,7 @@ type Journal interface {
 	CommitAll(ctx context.Context, done []Outcome) ([]error, error)
 
 	// SetPolicies makes specs the policies there are: new ones are added (FirstSeen now, due now), changed ones updated
-	// and woken, those missing get RemovedAt, which one event tells. A spec with RenamedFrom takes over all that belongs to
+	// and woken, those missing get RemovedAt, which one event reports. A spec with RenamedFrom takes over all that belongs to
 	// the old name.
 	SetPolicies(ctx context.Context, now time.Time, specs []Spec) error
 

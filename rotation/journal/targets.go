@@ -49,7 +49,7 @@ const (
 type Target struct {
 	TargetID
 	Policy      string // whose target it is, or was last
-	Place       string // the place itself, as the store tells it; "" not known
+	Place       string // the place itself, as the store reports it; "" not known
 	Status      TargetStatus
 	KeyID       string // the key last seen there; "" nothing, or not an API key that we know
 	Fingerprint string // of the value last seen

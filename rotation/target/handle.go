@@ -111,7 +111,7 @@ func (h Handle) Forgets(ctx context.Context) (bool, error) {
 	return forgets, h.wrap("look at", err)
 }
 
-// Place tells the place itself; "" where the store cannot tell, or nothing is there yet.
+// Place returns the place itself; "" where the store cannot tell, or nothing is there yet.
 func (h Handle) Place(ctx context.Context) (string, error) {
 	p, ok := h.store.(stores.Placer)
 	if !ok {

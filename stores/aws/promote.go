@@ -81,7 +81,7 @@ func (p *promotion) ensure(ctx context.Context, id string, base document) error 
 }
 
 // first gives the secret its first version, or creates it. The put asks for our label only: AWS adds AWSCURRENT if the
-// version is indeed the first, so that a value which someone else put meanwhile stays. Reading again tells.
+// version is indeed the first, so that a value which someone else put meanwhile stays. Reading again shows it.
 func (p *promotion) first(ctx context.Context) error {
 	if p.expected != "" {
 		return fmt.Errorf("promote in %s: %w: it holds nothing", p.t.Path, stores.ErrConflict)

@@ -82,7 +82,7 @@ func ownerOf(f folder) access {
 	return access{uid: int(stat.Uid), gid: int(stat.Gid), mode: -1}
 }
 
-// mount is the mount that Dir is on. The id tells bind mounts of one file system apart; where the kernel (before
+// mount is the mount that Dir is on. The id distinguishes bind mounts of one file system; where the kernel (before
 // Linux 5.8) has none, the device does for folders. Files are then not compared: overlays show other devices for them.
 type mount struct {
 	id    uint64

@@ -128,7 +128,7 @@ func New(o Options) (*Store, error) {
 	return s, nil
 }
 
-// pod is what the kubelet tells a pod of its cluster:
+// pod is what the kubelet passes to a pod of its cluster:
 // https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 type pod struct{ host, port, folder string }
 

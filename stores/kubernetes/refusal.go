@@ -81,7 +81,7 @@ const (
 // reasonForm is what the API's reasons look like.
 var reasonForm = regexp.MustCompile(`^[A-Za-z]{1,64}$`)
 
-// refused tells a refusal of the API from that of a proxy in between, which says 404 and 403 too. The answer may quote
+// refused distinguishes a refusal of the API from that of a proxy in between, which says 404 and 403 too. The answer may quote
 // the hidden values.
 func refused(status int, content []byte, hidden []string) error {
 	var said struct {

@@ -71,7 +71,7 @@ func (s *Store) restartable(ctx context.Context, p place, held object) error {
 	return s.patchWorkloads(ctx, p, all, writing(dryRun), rolling(p, secret.New(string(standIn(keyLength))).Fingerprint()))
 }
 
-// patchWorkloads tells all of them, also when one fails.
+// patchWorkloads restarts all of them, also when one fails.
 func (s *Store) patchWorkloads(ctx context.Context, p place, all []workload, query url.Values, body any) error {
 	var failed []error
 	for _, w := range all {

@@ -51,7 +51,7 @@ func managed(by, operation string, fields ...string) map[string]any {
 	return map[string]any{"manager": by, "operation": operation, "fieldsType": "FieldsV1", "fieldsV1": map[string]any{"f:data": data, "f:type": map[string]any{}}}
 }
 
-// TestSecondWriters: whoever else writes the Secret or the field is named, by the sign that tells.
+// TestSecondWriters: whoever else writes the Secret or the field is named, by the sign that shows it.
 func TestSecondWriters(t *testing.T) {
 	t.Parallel()
 	owner := func(controller bool) map[string]any {

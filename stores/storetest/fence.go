@@ -32,7 +32,7 @@ var delays = []test{
 		s.human(t, target, old)
 		arrive := s.promoteLate(t, target, s.key(), old)
 		s.fence(t, target)
-		// Back to the value that the late writer expects: nothing but the fence tells it apart.
+		// Back to the value that the late writer expects: nothing but the fence distinguishes it.
 		s.rotate(t, target, old, value)
 		s.rotate(t, target, value, old)
 		arrive()

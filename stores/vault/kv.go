@@ -253,7 +253,7 @@ func (s *Store) detect(ctx context.Context, target string) (engine, error) {
 	return kv2{s.call, s.mount, &s.seen}, nil
 }
 
-// unseen tells a mount that is missing from one that the token has no right in: Vault denies both in the same words,
+// unseen distinguishes a missing mount from one that the token has no right in: Vault denies both in the same words,
 // but answers a read below a missing mount, if the policy allows it, with 404.
 func (s *Store) unseen(ctx context.Context, target string, denial error) error {
 	for _, path := range []string{s.mount + "/data/" + target, s.mount + "/" + target} {

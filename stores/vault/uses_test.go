@@ -72,7 +72,7 @@ func TestManyCallersShareFewUses(t *testing.T) {
 	}
 }
 
-// TestUsesThatNobodyTold: where Vault does not tell the number of uses, a denied call leads to a new login.
+// TestUsesThatNobodyTold: where Vault does not report the number of uses, a denied call leads to a new login.
 func TestUsesThatNobodyTold(t *testing.T) {
 	t.Parallel()
 	r := usesRig(t, 2, 3)

@@ -80,7 +80,7 @@ func (s *Sim) Pending() []Pending {
 	return waiting
 }
 
-// unlock releases s.mu, and then tells the observers what has taken effect.
+// unlock releases s.mu, and then notifies the observers what has taken effect.
 func (s *Sim) unlock() {
 	landed, observers := s.landed, slices.Clone(s.observers)
 	s.landed = nil
@@ -147,7 +147,7 @@ func (s *Sim) setDisabled(k *key, now time.Time, disabled bool) {
 	}
 }
 
-// reach tells the observers when a disable or an enable reaches cluster i, or all of them at once.
+// reach notifies the observers when a disable or an enable reaches cluster i, or all of them at once.
 func (s *Sim) reach(op string, k *key, i int, at, now time.Time, single bool) {
 	names := s.o.Clusters
 	if single && i < len(names) {

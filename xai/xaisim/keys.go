@@ -20,7 +20,7 @@ type key struct {
 	created, modified time.Time
 	expires           time.Time  // zero: never
 	gone              time.Time  // deleted at; zero: it is there
-	shown             switches   // disabled, as the Management API tells
+	shown             switches   // disabled, as the Management API says
 	refused           []switches // disabled, as each cluster of the inference API acts; one when there are no clusters
 	current           *credential
 	credentials       []*credential // current included
@@ -162,7 +162,7 @@ func (s *Sim) live(c *credential, cluster int, now time.Time) bool {
 	return true
 }
 
-// KeyTruth is what a key really is, whatever the APIs tell at the moment.
+// KeyTruth is what a key really is, whatever the APIs say at the moment.
 type KeyTruth struct {
 	ID, Name, Team string
 	User           string // that made it

@@ -1,7 +1,7 @@
 // Package decommission models the end of a policy: its last key is turned off without a successor, and removed from its targets.
 //
 // In it: the live key, a target of this policy and a target of another policy, which may hold the key too; consumers that use it or
-// do not, as xAI's usage tells, with a lag; the disable, the removal of the value and the delete; people who withdraw, accept the
+// do not, as xAI's usage shows, with a lag; the disable, the removal of the value and the delete; people who withdraw, accept the
 // outage, or put another value into the target. The promises: no consumer is cut off unless people accepted that; a target of another
 // policy never holds a dead key; only the value of this key is removed; nothing is left when it is over.
 // Left out: late effects (see effects), deadlines.
@@ -45,7 +45,7 @@ type state struct {
 	on          bool
 	own, others value // what this policy's target and the other policy's hold
 	used        bool  // consumers use the key
-	usageLags   bool  // and the usage that xAI tells is not up to date
+	usageLags   bool  // and the usage that xAI reports is not up to date
 	accepted    bool  // --accept-outage
 	commands    uint8
 	overwrote   bool // a value that is not ours was removed

@@ -112,7 +112,7 @@ func (s state) gateUnderWay() bool {
 
 func policy(i int) string { return string(rune('P' + i)) }
 
-// afterCrash is the phase that a policy's rows alone tell: memory is gone, commits stay.
+// afterCrash is the phase that a policy's rows alone show: memory is gone, commits stay.
 func afterCrash(s state, i int) phase {
 	switch p := s.phase[i]; {
 	case p <= unclaimed || p == lost:

@@ -177,7 +177,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// stages tells the labels of every version by DescribeSecret.
+// stages returns the labels of every version by DescribeSecret.
 func stages(t *testing.T, w world) string {
 	out, err := w.c.DescribeSecret(t.Context(), &sm.DescribeSecretInput{SecretId: aws.String(name)})
 	if err != nil {

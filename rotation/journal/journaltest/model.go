@@ -284,7 +284,7 @@ func (w *world) compare(r *rapid.T, policy string) {
 		}),
 	}
 	got.Base, want.Base = nil, nil
-	want.Woken = false // only a commit tells
+	want.Woken = false // only a commit shows it
 	if d := cmp.Diff(want, got, byID); d != "" {
 		r.Fatalf("%s (-want +got):\n%s", policy, d)
 	}

@@ -18,7 +18,7 @@ import (
 //   - Afterwards the record has no keys that are gone, no effects that are closed, and no rotations that ended.
 //   - journal.ErrForbidden: a rule refuses what the record says, also a rotation that is dropped without having ended.
 //
-// After any other error than ErrLost and ErrForbidden it is not known whether the record was written: Load tells.
+// After any other error than ErrLost and ErrForbidden it is not known whether the record was written: Load shows it.
 func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, events ...journal.Event) error {
 	ch, err := changesOf(rec)
 	if err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // A database may lose commits that it had confirmed: a standby that did not have them yet is promoted, or a backup takes
-// its place. Two things tell. A promotion and a recovery to a point in time begin a new timeline, which is compared with
+// its place. Two things show it. A promotion and a recovery to a point in time begin a new timeline, which is compared with
 // the one recorded in the journal; and a process remembers the newest event that it saw, and that must still be there.
 // Both are looked at in the statements of those who claim and own, so that nothing is acted on before. A dump that was
 // restored keeps the timeline, and its reader may remember nothing: it tells itself by the database that it was made of.

@@ -117,7 +117,7 @@ func again[T any](t *testing.T, ask func() (T, error)) (answer T) {
 	return answer
 }
 
-// failures are the events that tell of lost commits.
+// failures are the events that report lost commits.
 func failures(t *testing.T, db *DB) (found []journal.Event) {
 	t.Helper()
 	all, err := db.Events(t.Context(), 0, 0)

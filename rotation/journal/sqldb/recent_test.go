@@ -174,7 +174,7 @@ func TestRecordsKept(t *testing.T) {
 	if !rest(t, db, count) {
 		t.Error("not kept again")
 	}
-	// A human with a program of SQLite's: the next claim tells.
+	// A human with a program of SQLite's: the next claim shows it.
 	if _, err := outside.ExecContext(t.Context(), "UPDATE policies SET owner = 'outside'"); err != nil {
 		t.Fatal(err)
 	}

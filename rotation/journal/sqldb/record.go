@@ -96,7 +96,7 @@ func idOfOrder(o *journal.Order) int64              { return o.ID }
 func idOfRotation(r *journal.Rotation) string       { return r.ID }
 func idOfTarget(g *journal.Target) journal.TargetID { return g.TargetID }
 
-// sightingID is what tells sightings of one policy apart.
+// sightingID distinguishes the sightings of one policy.
 type sightingID struct {
 	at    journal.TargetID
 	print string
@@ -185,7 +185,7 @@ func changed[T, K comparable](now, base []T, id func(*T) K) []T {
 	return diff
 }
 
-// split tells the rows that changed, of those that are in base, and those that are not. With doubted every row of base counts
+// split separates the rows that changed, of those that are in base, and those that are not. With doubted every row of base counts
 // as changed.
 func split[T, K comparable](now, base []T, doubted bool, id func(*T) K) (known []change[T], fresh []T) {
 	for i := range now {
