@@ -124,6 +124,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.reloadCommand(),
 		a.checkCommand(),
 		a.aclsCommand(),
+		a.notifyCommand(),
 		a.planCommand(),
 		a.rotateCommand(),
 		a.statusCommand(),

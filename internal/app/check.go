@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -11,7 +12,6 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/config"
-	"rotator/internal/notify"
 	"rotator/policies"
 	"rotator/stores"
 	"rotator/xai"
@@ -59,16 +59,15 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	}
 	rows = append(rows, p.checkRights(ctx, v)...)
 	rows = append(rows, v.checkDangers(ctx, sound)...)
-	return append(append(rows, checkWebhook(ctx, v.Config.Notify.Webhook)...), checkTraces(v.Config.Traces)...), ctx.Err()
+	return append(append(rows, checkChannels(ctx, v.Config, p.log)...), checkTraces(v.Config.Traces)...), ctx.Err()
 }
 
-// checkWebhook reads where events go and what signs them. Nothing is sent.
-func checkWebhook(ctx context.Context, w *config.Webhook) []api.CheckRow {
-	if w == nil {
-		return nil
+// checkChannels reads where events go, and the credentials for it. Nothing is sent.
+func checkChannels(ctx context.Context, c *config.Config, log *slog.Logger) (rows []api.CheckRow) {
+	for _, channel := range channels(c, log) {
+		rows = append(rows, checked("notify "+channel.Name, channel.Sender.Check(ctx), "No event is sent there until it is fixed; `rotator notify test "+channel.Name+"` sends one."))
 	}
-	err := (&notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}).Check(ctx)
-	return []api.CheckRow{checked("webhook", err, "No event is sent until it is fixed.")}
+	return rows
 }
 
 // checkTraces reads the headers for the collector. It is not called: no span is true that nothing was done for.

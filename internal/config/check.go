@@ -65,9 +65,7 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	if len(c.Socket) > maxSocket {
 		at("socket")("the path of the socket is longer than 107 bytes, which the system does not take", "socket: a shorter PATH")
 	}
-	if w := c.Notify.Webhook; w != nil && w.URL.text != "" && insecure(w.URL.text) != "" {
-		at("notify", "webhook", "url")("notify.webhook.url "+insecure(w.URL.text), "https://HOST/PATH, http:// on loopback only, or env:NAME, file:PATH or credential:NAME when the address is a secret")
-	}
+	d.checkNotify(c, root)
 	if t := c.Traces; t != nil && t.Endpoint != "" && insecure(t.Endpoint) != "" {
 		at("traces", "endpoint")("traces.endpoint "+insecure(t.Endpoint), "https://HOST:4318, or http:// on loopback")
 	}

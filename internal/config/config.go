@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"rotator/internal/trust"
@@ -57,7 +58,8 @@ type Config struct {
 	// Limits are the daemon's paces. Ones shorter than the defaults are refused unless both addresses of xAI are loopback: they
 	// would endanger keys that people use.
 	Limits Limits `yaml:"limits"`
-	Notify Notify `yaml:"notify"`
+	// Notify are the channels that urgent events are sent over, see docs/notifications.md. Default: none but the log.
+	Notify []Channel `yaml:"notify"`
 	// Traces says where OpenTelemetry traces of rotations go. Default: nowhere.
 	Traces *Traces `yaml:"traces"`
 
@@ -158,20 +160,6 @@ type Limits struct {
 	Concurrency int `yaml:"concurrency"`
 	// Lease, for PostgreSQL only, is how long a replica that is gone keeps others from its policies; at least 5s. Default: 15s.
 	Lease policies.Duration `yaml:"lease"`
-}
-
-// Notify says whom events are sent to.
-type Notify struct {
-	Webhook *Webhook `yaml:"webhook"`
-}
-
-// Webhook is an address that urgent events are posted to, signed.
-type Webhook struct {
-	// URL is the address that urgent events are posted to; http only on loopback. Where the address itself lets people post,
-	// it is a secret: give a reference.
-	URL Value `yaml:"url" jsonschema:"required"`
-	// Secret is a reference to what signs the events, of at least 16 bytes: `Rotator-Signature: t=<unix>,v1=<hex HMAC-SHA256 of "t.body">`.
-	Secret Reference `yaml:"secret" jsonschema:"required"`
 }
 
 // Traces is an OpenTelemetry collector.
@@ -292,12 +280,6 @@ func (c *Config) PolicyOptions() policies.Options {
 
 // NeedsRestart names the keys whose value in next takes effect only when the daemon is started again.
 func (c *Config) NeedsRestart(next *Config) []string {
-	webhook := func(w *Webhook) string {
-		if w == nil {
-			return ""
-		}
-		return w.URL.text + " " + w.URL.ref.String() + " " + w.Secret.String()
-	}
 	collector := func(t *Traces) string {
 		if t == nil {
 			return ""
@@ -319,7 +301,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"listen_tls", c.ListenTLS == next.ListenTLS},
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},
-		{"notify", webhook(c.Notify.Webhook) == webhook(next.Notify.Webhook)},
+		{"notify", slices.EqualFunc(c.Notify, next.Notify, Channel.same)},
 		{"traces", collector(c.Traces) == collector(next.Traces)},
 	} {
 		if !k.same {

@@ -58,7 +58,12 @@ freezes:
   - {from: 2026-12-18, to: "2027-01-04", why: holidays, labels: {tier: prod}, hard: true}
   - {from: 2026-11-26T17:00:00Z, to: 2026-11-30, why: launch}
 limits: {min_interval: 1s, quarantine: 2s, concurrency: 4, watch: 1d, lease: 2s}
-notify: {webhook: {url: "env:HOOK", secret: "file:hook"}}
+notify:
+  - {name: hook, type: webhook, url: "env:HOOK", secret: "file:hook"}
+  - {name: chat, type: slack, url: "file:slack", text: "{{.Summary}}", match: {severity: [critical], kind: [promoted], team: [research], owner: [ann], labels: {tier: prod}}}
+  - {name: oncall, type: pagerduty, key: "env:PD", repeat: 12h}
+  - {name: mail, type: email, smtp: "file:smtp", from: r@example.com, to: "{owner}", every: 5m}
+  - {name: own, type: exec, command: "A=b /usr/bin/notify x"}
 traces: {endpoint: "https://collector.example:4318", headers: {authorization: "file:collector"}}
 `
 
@@ -68,7 +73,7 @@ func TestEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := []any{c.Mode, c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
-		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify.Webhook.Secret.String(), c.Stores["local"].File.Dir,
+		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify[0].Secret.String(), c.Stores["local"].File.Dir,
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags,
 		c.Stores["cluster"].Kubernetes.Labels, c.Stores["cluster"].Kubernetes.Annotations}
 	want := []any{Observe, "sqlite:/etc/rotator/rotator.db", "/etc/rotator/policies", "127.0.0.1:8420", "/run/rotator/rotator.sock", "ops",
@@ -130,7 +135,7 @@ func TestProblems(t *testing.T) {
 		{"two documents", base + "---\nteams: {}\n", []string{"there is a second document"}},
 		{"nothing required", "state: sqlite:a", []string{"1: teams is missing", "1: stores is missing"}},
 		{"not a mapping", "- a", []string{"1: the file is a list"}},
-		{"unknown keys", base + "stat: sqlite:a\nnotify: {webhok: 1}", []string{"3: unknown key stat in the file; want one of", "did you mean state?", "4: unknown key webhok in notify", "did you mean webhook?"}},
+		{"unknown keys", base + "stat: sqlite:a\nnotify: [{nam: 1, name: a, type: slack, url: \"https://h\"}]", []string{"3: unknown key stat in the file; want one of", "did you mean state?", "4: unknown key nam in notify[0]", "did you mean name?"}},
 		{"twice", base + "teams: {t: {}}", []string{"3: teams is given twice, first on line 1"}},
 		{"inline secret", "teams:\n  t: {management_key: " + token + "}\nstores: {s: {type: file, dir: /s}}", []string{"2: teams.t.management_key is no reference; want a reference, env:NAME, file:PATH or credential:NAME"}},
 		{"secret as a key", base + token + ": 1", []string{"3: unknown key in the file"}},
@@ -166,7 +171,20 @@ func TestProblems(t *testing.T) {
 			[]string{"stores.v.address is not https", "stores.v.kv_version is neither", "stores.v.tls has a client certificate"}},
 		{"listen", base + "listen: here", []string{"3: listen is no address"}},
 		{"a long socket", base + "socket: /" + strings.Repeat("s", 110), []string{"3: the path of the socket"}},
-		{"webhook", base + "notify: {webhook: {url: \"https://u:p@h\"}}", []string{"3: notify.webhook.secret is missing", "3: notify.webhook.url holds a user"}},
+		{"webhook", base + "notify: [{name: a, type: webhook, url: \"https://u:p@h\"}]", []string{"3: notify a: secret is missing", "3: notify a: url holds a user"}},
+		{"channel without a type", base + "notify: [{name: a}]", []string{"3: notify[0].type is missing"}},
+		{"one channel, not a list", base + "notify: {name: a}", []string{"3: notify is a mapping, not a list"}},
+		{"channel twice", base + "notify: [{name: a, type: slack, url: \"https://h\"}, {name: a, type: teams, url: \"https://h\"}]", []string{"3: notify a: the name is given twice"}},
+		{"the log as a channel", base + "notify: [{name: log, type: slack, url: \"https://h\"}]", []string{"3: notify log: log is the daemon's own log"}},
+		{"unknown type", base + "notify: [{name: a, type: slak, url: \"https://h\"}]", []string{"3: notify a: the type is not known", "did you mean slack?"}},
+		{"what a type does not take", base + "notify: [{name: a, type: slack, url: \"https://h\", key: \"env:K\"}]", []string{"3: notify a: key is nothing for type slack"}},
+		{"mail without recipients", base + "notify: [{name: a, type: email, smtp: \"env:S\"}]", []string{"3: notify a: to is missing"}},
+		{"mail to nowhere", base + "notify: [{name: a, type: email, smtp: \"env:S\", to: [nowhere, \"{owner}\"]}]", []string{"3: notify a: an address is no mail address"}},
+		{"password in the file", base + "notify: [{name: a, type: email, smtp: \"smtps://u:p@h\", to: a@b}]", []string{"3: notify[0].smtp is no reference"}},
+		{"severity", base + "notify: [{name: a, type: slack, url: \"https://h\", match: {severity: [high]}}]", []string{"3: notify a: a severity is not known"}},
+		{"kind", base + "notify: [{name: a, type: slack, url: \"https://h\", match: {kind: [promote]}}]", []string{"3: notify a: the kind promote is not sent", "did you mean promoted?"}},
+		{"template", base + "notify: [{name: a, type: slack, url: \"https://h\", text: \"{{.Polcy}}\"}]", []string{"3: notify a: text is no template"}},
+		{"program", base + "notify: [{name: a, type: exec, command: notify}]", []string{"3: notify a: command is no program"}},
 		{"traces", base + "traces:\n  endpoint: http://collector.example\n  headers: {authorization: Bearer " + token + "}", []string{"4: traces.endpoint is not https; want https://HOST:4318", "5: traces.headers.authorization is no reference"}},
 		{"traces to nowhere", base + "traces: {headers: {}}", []string{"3: traces.headers is a mapping", "3: traces.endpoint is missing"}},
 		{"null", base + "listen:", []string{"3: listen has no value"}},
@@ -324,12 +342,12 @@ func TestValueAsItStands(t *testing.T) {
 	c, err := Parse("rotator.yaml", []byte(`
 teams: {a: {management_key: "env:KEY"}}
 stores: {local: {type: file, dir: /tmp}}
-notify: {webhook: {url: "`+url+`", secret: "env:SECRET"}}
+notify: [{name: hook, type: webhook, url: "`+url+`", secret: "env:SECRET"}]
 `), Env{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Notify.Webhook.URL.Read(t.Context()); err != nil || got.Reveal() != url {
+	if got, err := c.Notify[0].URL.Read(t.Context()); err != nil || got.Reveal() != url {
 		t.Errorf("a URL as it is: %v", err)
 	}
 }

@@ -57,6 +57,9 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Pairs:
 		d.pairs(n, to, path)
 		return
+	case *Addresses:
+		d.addresses(n, to, path)
+		return
 	case *Moment:
 		d.moment(n, to, path)
 		return

@@ -45,6 +45,8 @@ func schemaOf(t *testing.T) []byte {
 			return text(`^(sqlite|postgres|postgresql|env|file|credential):.+$`, "sqlite:/var/lib/rotator/rotator.db")
 		case reflect.TypeFor[Value]():
 			return text("")
+		case reflect.TypeFor[Addresses]():
+			return &generate.Schema{AnyOf: []*generate.Schema{text(""), {Type: "array", Items: text(""), MinItems: new(uint64(1))}}}
 		case reflect.TypeFor[Store]():
 			s := &generate.Schema{}
 			for _, of := range []struct {
@@ -107,7 +109,7 @@ func TestSchemaAgrees(t *testing.T) {
 		whole, base, base + "stat: x", base + "mode: observe", base + "mode: watch", base + "limits: {watch: 20m, concurrency: none}", "teams: {t: {}}", base + "listen: 5",
 		"teams: {t: {management_key: xai-token-a}}\nstores: {s: {type: file, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: file}}", "teams: {t: {}}\nstores: {s: {type: aws, dir: /s}}",
-		"teams: {t: {}}\nstores: {s: {type: s3}}", base + "notify: {webhook: {url: \"https://h\"}}", base + "state: mysql://x",
+		"teams: {t: {}}\nstores: {s: {type: s3}}", base + "notify: [{name: a}]", base + "state: mysql://x",
 		base + "freezes: [{from: 2026-12-18, to: 2026-12-20, why: x}]", base + "freezes: [{from: soon, to: 2026-12-20, why: x}]", base + "freezes: [{from: 2026-12-18, why: x}]",
 	} {
 		var value any

@@ -88,6 +88,18 @@ func (l *ledger) Events(ctx context.Context, after int64, limit int) ([]journal.
 	return found, err
 }
 
+func (l *ledger) Record(ctx context.Context, events ...journal.Event) error {
+	err := l.enter(ctx)
+	defer l.mu.Unlock()
+	for _, e := range events {
+		if err == nil {
+			e.ID = int64(len(l.events)+1) * 10
+			l.events = append(l.events, e)
+		}
+	}
+	return err
+}
+
 func (l *ledger) Meta(ctx context.Context, key string) (string, error) {
 	err := l.enter(ctx)
 	defer l.mu.Unlock()
@@ -99,6 +111,10 @@ func (l *ledger) SetMeta(ctx context.Context, key, value string) error {
 	defer l.mu.Unlock()
 	if err != nil {
 		return err
+	}
+	if strings.HasSuffix(key, "/reminded") {
+		l.meta[key] = value
+		return nil
 	}
 	before, err := strconv.Atoi(l.meta[key])
 	if err != nil {
@@ -260,9 +276,18 @@ var quiet = log.New(io.Discard, "", 0)
 // run starts a notifier and returns what stops it and waits for its end.
 func run(t *testing.T, l *ledger, r http.RoundTripper, w *watcher) (stop func()) {
 	w.failures = map[string]int{}
+	return runOver(t, l, w, Channel{Name: "webhook", Sender: &Webhook{URL: given(hookURL), Secret: given(hookKey), Transport: r}})
+}
+
+// runOver is run over other channels. Policies are of team research and owner ann@example.com, with the label tier=prod.
+func runOver(t *testing.T, l *ledger, w *watcher, channels ...Channel) (stop func()) {
+	w.failures = map[string]int{}
 	n := New(Options{
-		Journal: l, Webhook: &Webhook{URL: given(hookURL), Secret: given(hookKey)}, Source: "host/one", Transport: r,
-		Observe: w.observe, Log: slog.New(slog.NewTextHandler(w, nil)),
+		Journal: l, Channels: channels, Source: "host/one", Observe: w.observe, Log: slog.New(slog.NewTextHandler(w, nil)),
+		Facts: func(context.Context, string) (Facts, error) {
+			return Facts{Team: "research", Owner: "ann@example.com", Labels: map[string]string{"tier": "prod"}, Health: "ok"}, nil
+		},
+		Unwell: func(context.Context) ([]string, error) { return []string{"embed"}, nil },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

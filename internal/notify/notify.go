@@ -1,5 +1,5 @@
 // Package notify notifies people of what cannot wait: it follows the journal's events and sends the urgent ones
-// ([journal.Kind.Urgent]) to a webhook and to the daemon's log.
+// ([journal.Kind.Urgent]) over channels, and to the daemon's log.
 //
 // # What is promised
 //
@@ -11,12 +11,20 @@
 // ever, at a capped pace, and holds up nothing but its own events: rotation never waits for a notification. Replicas
 // that share a journal take turns; one at a time delivers.
 //
+// # The channels
+//
+// A [Channel] has a [Sender]: a signed webhook, Slack, Microsoft Teams, PagerDuty, mail, or a program. It selects events by
+// severity, kind, team, owner and labels. Channels for people hold several events in one message, and leave some time between
+// two. A channel that fails three times in a row and for five minutes is told of by an event of its own (channel_failed), which
+// the other channels deliver.
+//
 // # The message
 //
-// A POST of JSON; what is absent is null:
+// A POST of JSON, or a line on a program's standard input; what is absent is null:
 //
-//	{"id": 42, "at": "2026-03-01T03:00:12Z", "kind": "promoted", "policy": "chat-prod", "rotation": "0195…",
-//	 "data": {"key_id": "…"}, "source": "host/instance"}
+//	{"id": 42, "at": "2026-03-01T03:00:12Z", "kind": "promoted", "severity": "info", "summary": "chat-prod: every target holds the new key",
+//	 "policy": "chat-prod", "team": "research", "owner": "ann@example.com", "labels": {"tier": "prod"}, "health": "ok",
+//	 "health_reason": null, "remedy": null, "rotation": "0195…", "data": {"key_id": "…"}, "source": "host/instance"}
 //
 // # Verifying it
 //
@@ -34,12 +42,10 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"sync"
 	"time"
 
-	"rotator/internal/secret"
 	"rotator/rotation/journal"
 )
 
@@ -48,38 +54,49 @@ type Journal interface {
 	Events(ctx context.Context, after int64, limit int) ([]journal.Event, error)
 	Meta(ctx context.Context, key string) (string, error)
 	SetMeta(ctx context.Context, key, value string) error
+	Record(ctx context.Context, events ...journal.Event) error
 	Chore(ctx context.Context, now time.Time, name string, every time.Duration) (bool, error)
 }
 
 var _ Journal = journal.Journal(nil)
 
-// Webhook is where events are sent. Both are asked for before each delivery, so that a changed file takes effect.
-type Webhook struct {
-	// URL of the receiver: https, or http on loopback. It may hold a credential and is never logged.
-	URL func(context.Context) (secret.Text, error)
-	// Secret is the key of the signature, shared with the receiver.
-	Secret func(context.Context) (secret.Text, error)
+// Sender is how a channel gives messages away.
+type Sender interface {
+	// Send delivers messages, in order. An error means that some of them may not have arrived: all of them are sent again.
+	Send(ctx context.Context, all []Message) error
+	// Most is how many messages one call of Send takes at most.
+	Most() int
+	// Check reads addresses and credentials, and says what is wrong with them. Nothing is sent.
+	Check(ctx context.Context) error
 }
 
-// Check reads both and says what is wrong with them. Nothing is sent.
-func (w *Webhook) Check(ctx context.Context) error {
-	_, _, err := w.read(ctx)
-	return err
+// Channel is a way out for events.
+type Channel struct {
+	// Name tells channels apart, in metrics and in the journal, which keeps how far each came.
+	Name   string
+	Sender Sender
+	Match  Match
+	// Every is the least time between two messages, but for critical events: what comes meanwhile goes in the next one.
+	Every time.Duration
+	// Repeat is after how long a policy that still needs someone is told of again; 0: never.
+	Repeat time.Duration
 }
 
 // Options are what a Notifier is made of.
 type Options struct {
 	Journal Journal
-	// Webhook is nil when there is none; urgent events then stand in the log alone.
-	Webhook *Webhook
+	// Channels are where urgent events go, besides the log.
+	Channels []Channel
+	// Facts is what is known of a policy now; nil, and the zero Facts: nothing.
+	Facts func(ctx context.Context, policy string) (Facts, error)
+	// Unwell are the policies that need someone now, by name, for channels that repeat; nil: none is told of again.
+	Unwell func(ctx context.Context) ([]string, error)
 	// Source names this daemon to receivers: host/instance.
 	Source string
 	Log    *slog.Logger
-	// Observe is told how many tries in a row failed on a way out ("webhook" or "log"): 0 when Run begins and when one
-	// went well after others that did not; nil: no one.
-	Observe func(sink string, failures int)
-	// Transport carries requests to the webhook; nil is one of its own.
-	Transport http.RoundTripper
+	// Observe is told how many tries in a row failed on a channel (its name, or "log"): 0 when Run begins and when one
+	// went well after others that did not; nil: no one is told.
+	Observe func(channel string, failures int)
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 }
@@ -98,11 +115,24 @@ func New(o Options) *Notifier {
 	if o.Observe == nil {
 		o.Observe = func(string, int) {}
 	}
-	n := &Notifier{outs: []*out{newOut(o, "log", logSink{o.Log})}}
-	if o.Webhook != nil {
-		n.outs = append(n.outs, newOut(o, "webhook", newWebhookSink(o)))
+	if o.Facts == nil {
+		o.Facts = func(context.Context, string) (Facts, error) { return Facts{}, nil }
+	}
+	n := &Notifier{outs: []*out{newOut(o, Channel{Name: LogChannel, Sender: logSender{o.Log}})}}
+	for _, c := range o.Channels {
+		n.outs = append(n.outs, newOut(o, c))
 	}
 	return n
+}
+
+// LogChannel is the channel that always is: the daemon's own log.
+const LogChannel = "log"
+
+// Test sends a message that tells of no event over a channel.
+func Test(ctx context.Context, c Channel, source string, now time.Time) error {
+	m := newMessage(journal.Event{At: now, Kind: testKind}, Facts{}, source)
+	m.Severity = Info
+	return c.Sender.Send(ctx, []Message{m})
 }
 
 // Run delivers until ctx ends, and returns nil. Each way out goes its own pace: one that is dead holds up no other.
@@ -115,30 +145,38 @@ func (n *Notifier) Run(ctx context.Context) error {
 	return nil
 }
 
-// sink is a way out. An error means that the event may not have arrived.
-type sink interface {
-	send(ctx context.Context, e journal.Event) error
+// logSender writes events to the daemon's log, as warnings but for those that tell of success.
+type logSender struct{ log *slog.Logger }
+
+// Check implements Sender.
+func (logSender) Check(context.Context) error { return nil }
+
+// Most implements Sender.
+func (logSender) Most() int { return 1 }
+
+// Send implements Sender.
+func (s logSender) Send(ctx context.Context, all []Message) error {
+	for _, m := range all {
+		s.tell(ctx, m)
+	}
+	return nil
 }
 
-// logSink writes events to the daemon's log, as warnings but for those that tell of success.
-type logSink struct{ log *slog.Logger }
-
-func (s logSink) send(ctx context.Context, e journal.Event) error {
-	facts := []any{"event", e.ID, "kind", string(e.Kind)}
-	if e.Policy != "" {
-		facts = append(facts, "policy", e.Policy)
+func (s logSender) tell(ctx context.Context, m Message) {
+	facts := []any{"event", m.ID, "kind", m.Kind}
+	if m.Policy != nil {
+		facts = append(facts, "policy", *m.Policy)
 	}
-	if e.Rotation != "" {
-		facts = append(facts, "rotation", e.Rotation)
+	if m.Rotation != nil {
+		facts = append(facts, "rotation", *m.Rotation)
 	}
 	level := slog.LevelWarn
-	if e.Kind == journal.Promoted || e.Kind == journal.HealthChanged && (e.Data["to"] == "ok" || e.Data["to"] == "progressing") {
+	if m.Kind == string(journal.Promoted) || m.Kind == string(journal.HealthChanged) && (m.Data["to"] == "ok" || m.Data["to"] == "progressing") {
 		level = slog.LevelInfo
 	}
 	var data []any // in one order each time, and in a text log as words: data.key_id=…
-	for _, name := range slices.Sorted(maps.Keys(e.Data)) {
-		data = append(data, slog.String(name, e.Data[name]))
+	for _, name := range slices.Sorted(maps.Keys(m.Data)) {
+		data = append(data, slog.String(name, m.Data[name]))
 	}
 	s.log.Log(ctx, level, "event", append(facts, slog.Group("data", data...))...)
-	return nil
 }

@@ -34,7 +34,9 @@ func TestUrgentEventsArriveInOrder(t *testing.T) {
 		l.add(journal.KeyDeleted, journal.Failed)
 		time.Sleep(3 * time.Second)
 		want(t, r, 10, 30, 50)
-		body := `{"id":10,"at":"2000-01-01T00:00:00Z","kind":"promoted","policy":"chat-prod","rotation":"rot-1","data":{"key_id":"key-1"},"source":"host/one"}`
+		body := `{"id":10,"at":"2000-01-01T00:00:00Z","kind":"promoted","severity":"info","summary":"chat-prod: every target holds the new key",` +
+			`"policy":"chat-prod","team":"research","owner":"ann@example.com","labels":{"tier":"prod"},"health":"ok","health_reason":null,"remedy":null,` +
+			`"rotation":"rot-1","data":{"key_id":"key-1"},"source":"host/one"}`
 		if r.message() != body {
 			t.Errorf("message %s\nwant    %s", r.message(), body)
 		}
@@ -71,7 +73,8 @@ func TestWhatIsAbsentIsNull(t *testing.T) {
 		defer stop()
 		time.Sleep(time.Second)
 		want(t, r, 1)
-		body := `{"id":1,"at":"2000-01-01T00:00:00Z","kind":"orphans","policy":null,"rotation":null,"data":{},"source":"host/one"}`
+		body := `{"id":1,"at":"2000-01-01T00:00:00Z","kind":"orphans","severity":"warning","summary":"xAI lists keys with the rotator's prefix that its journal does not know",` +
+			`"policy":null,"team":null,"owner":null,"labels":{},"health":null,"health_reason":null,"remedy":null,"rotation":null,"data":{},"source":"host/one"}`
 		if r.message() != body {
 			t.Errorf("message %s\nwant    %s", r.message(), body)
 		}
@@ -126,7 +129,7 @@ func TestADeadReceiverIsRetriedForever(t *testing.T) {
 		if n := w.failed("webhook"); n != r.tries() {
 			t.Errorf("%d failures are told of %d", n, r.tries())
 		}
-		if w.failed("log") != 0 || strings.Count(w.said(), "msg=event") != 2 {
+		if w.failed("log") != 0 || strings.Count(w.said(), "msg=event") != 3 || strings.Count(w.said(), "kind=channel_failed") != 1 {
 			t.Error("a dead webhook held up the log")
 		}
 		if !strings.Contains(w.said(), "notifications are not delivered") || !strings.Contains(w.said(), "status 503") {

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"rotator/rotation/health"
+	"rotator/rotation/journal"
 )
 
 const (
@@ -18,35 +21,43 @@ const (
 	pageSize     = 500              // events read at once
 	firstPause   = time.Second      // after a failure, doubled with each in a row
 	longPause    = 5 * time.Minute
-	oldNews      = 24 * time.Hour // a way out that is new to a journal begins with events younger than that
-	failuresTold = 3              // after this many in a row the log says so, and again after as many more
+	oldNews      = 24 * time.Hour  // a way out that is new to a journal begins with events younger than that
+	failuresTold = 3               // after this many in a row the log says so, and again after as many more
+	failingFor   = 5 * time.Minute // and an event, once they lasted this long
 )
 
-// out delivers the events of one journal over one sink.
+// out delivers the events of one journal over one channel.
 type out struct {
-	name     string
-	journal  Journal
-	sink     sink
-	log      *slog.Logger
-	now      func() time.Time
-	observe  func(sink string, failures int)
+	Options
+	Channel
 	pause    *backoff.ExponentialBackOff
-	failures int // in a row
+	failures int       // in a row
+	since    time.Time // when the first of them was
+	told     bool      // an event tells that the channel fails
+	sentAt   time.Time // when the last message went
+	facts    map[string]knownFacts
 }
 
-func newOut(o Options, name string, s sink) *out {
-	return &out{
-		name: name, journal: o.Journal, sink: s, log: o.Log, now: o.Now, observe: o.Observe,
-		pause: &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: longPause},
-	}
+// knownFacts are facts of a policy, and when they were read.
+type knownFacts struct {
+	Facts
+	at time.Time
 }
 
-// key names the sink's cursor and its chore in the journal.
-func (o *out) key() string { return "notify/" + o.name }
+func newOut(o Options, c Channel) *out {
+	return &out{Options: o, Channel: c, facts: make(map[string]knownFacts),
+		pause: &backoff.ExponentialBackOff{InitialInterval: firstPause, RandomizationFactor: 0.2, Multiplier: 2, MaxInterval: longPause}}
+}
+
+// key names the channel's cursor and its chore in the journal.
+func (o *out) key() string { return CursorOf(o.Name) }
+
+// CursorOf names the place in the journal that says how far a channel came.
+func CursorOf(channel string) string { return "notify/" + channel }
 
 func (o *out) run(ctx context.Context) {
 	o.pause.Reset()
-	o.observe(o.name, 0)
+	o.Observe(o.Name, 0)
 	for ctx.Err() == nil {
 		sleep(ctx, o.turn(ctx))
 	}
@@ -57,7 +68,7 @@ func (o *out) turn(ctx context.Context) time.Duration {
 	// The time runs from before the journal was asked: our turn is over before it hands out the next one.
 	ctx, cancel := context.WithTimeout(ctx, turnLength)
 	defer cancel()
-	mine, err := o.journal.Chore(ctx, o.now(), o.key(), turnPace)
+	mine, err := o.Journal.Chore(ctx, o.Now(), o.key(), turnPace)
 	if err == nil && !mine {
 		return lookPace
 	}
@@ -70,7 +81,10 @@ func (o *out) turn(ctx context.Context) time.Duration {
 	}
 	for ctx.Err() == nil {
 		pause := lookPace
-		if cursor, err = o.deliver(ctx, cursor); err != nil {
+		if cursor, err = o.deliver(ctx, cursor); err == nil {
+			err = o.remind(ctx)
+		}
+		if err != nil {
 			pause = o.failed(ctx, err)
 		}
 		if end, _ := ctx.Deadline(); time.Until(end) <= pause {
@@ -84,24 +98,40 @@ func (o *out) turn(ctx context.Context) time.Duration {
 // deliver sends the events after the cursor, and returns how far it came.
 func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 	for {
-		found, err := o.journal.Events(ctx, cursor, pageSize)
+		found, err := o.Journal.Events(ctx, cursor, pageSize)
 		if err != nil {
 			return cursor, err
 		}
-		saved := cursor
-		for _, e := range found {
-			if e.Kind.Urgent() {
-				if err := o.sink.send(ctx, e); err != nil {
-					return cursor, errors.Join(fmt.Errorf("deliver event %d: %w", e.ID, err), o.save(ctx, saved, cursor))
-				}
-				// A crash before this line delivers the event again.
-				if err := o.save(ctx, saved, e.ID); err != nil {
-					return cursor, err
-				}
-				saved = e.ID
-				o.worked()
+		saved, critical := cursor, false
+		var waiting []Message
+		for i, e := range found {
+			m, mine, err := o.message(ctx, e)
+			if err != nil {
+				return cursor, errors.Join(err, o.save(ctx, saved, cursor))
 			}
-			cursor = e.ID
+			if mine {
+				waiting, critical = append(waiting, m), critical || m.Severity == Critical
+			}
+			if len(waiting) == 0 {
+				cursor = e.ID
+				continue
+			}
+			full, last := len(waiting) == o.Sender.Most(), i == len(found)-1
+			if !full && !last {
+				continue
+			}
+			if !full && !critical && o.Now().Sub(o.sentAt) < o.Every { // they go with those to come
+				return cursor, o.save(ctx, saved, cursor)
+			}
+			if err := o.Sender.Send(ctx, waiting); err != nil {
+				return cursor, errors.Join(fmt.Errorf("deliver event %d: %w", waiting[0].ID, err), o.save(ctx, saved, cursor))
+			}
+			// A crash before this line delivers the events again.
+			if err := o.save(ctx, saved, e.ID); err != nil {
+				return cursor, err
+			}
+			cursor, saved, waiting, critical, o.sentAt = e.ID, e.ID, nil, false, o.Now()
+			o.worked()
 		}
 		// Events that are no news move the cursor once a page.
 		if err := o.save(ctx, saved, cursor); err != nil {
@@ -114,9 +144,93 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 	}
 }
 
+// factsLast is how long facts of a policy are used again: a storm of events asks for the same ones.
+const factsLast = 10 * time.Second
+
+// message is what the channel sends of an event; mine is false where that is nothing.
+func (o *out) message(ctx context.Context, e journal.Event) (m Message, mine bool, err error) {
+	if !e.Kind.Urgent() || e.Kind == journal.ChannelFailed && e.Data["channel"] == o.Name {
+		return m, false, nil
+	}
+	var f Facts
+	if e.Policy != "" && o.Name != LogChannel { // the log has no use for them
+		if f, err = o.factsOf(ctx, e.Policy); err != nil {
+			return m, false, err
+		}
+	}
+	m = newMessage(e, f, o.Source)
+	resolves, ok := o.Sender.(interface{ resolves(m Message) bool })
+	return m, o.Match.takes(m) || ok && resolves.resolves(m) && o.Match.ofPolicy(m), nil
+}
+
+func (o *out) factsOf(ctx context.Context, policy string) (Facts, error) {
+	if f, ok := o.facts[policy]; ok && o.Now().Sub(f.at).Abs() < factsLast {
+		return f.Facts, nil
+	}
+	f, err := o.Facts(ctx, policy)
+	if err != nil {
+		return f, err
+	}
+	if len(o.facts) > pageSize {
+		clear(o.facts)
+	}
+	o.facts[policy] = knownFacts{f, o.Now()}
+	return f, nil
+}
+
+// remind tells again of policies that still need someone, where the channel repeats.
+func (o *out) remind(ctx context.Context) error {
+	if o.Repeat == 0 || o.Unwell == nil {
+		return nil
+	}
+	key := o.key() + "/reminded"
+	text, err := o.Journal.Meta(ctx, key)
+	if err != nil {
+		return err
+	}
+	last, err := strconv.ParseInt(text, 10, 64)
+	if err == nil && o.Now().Sub(time.Unix(last, 0)) < o.Repeat {
+		return nil
+	}
+	if text != "" {
+		if err := o.remindNow(ctx); err != nil {
+			return err
+		}
+	}
+	// A crash before this line tells of them once more.
+	return o.Journal.SetMeta(ctx, key, strconv.FormatInt(o.Now().Unix(), 10))
+}
+
+func (o *out) remindNow(ctx context.Context) error {
+	names, err := o.Unwell(ctx)
+	if err != nil {
+		return err
+	}
+	var all []Message
+	for _, name := range names {
+		f, err := o.factsOf(ctx, name)
+		if err != nil {
+			return err
+		}
+		m := newMessage(journal.Event{At: o.Now(), Policy: name, Kind: reminderKind, Data: map[string]string{"to": f.Health, "reason": f.HealthReason}}, f, o.Source)
+		if m.Severity = Warning; f.Health == string(health.Overdue) {
+			m.Severity = Critical
+		}
+		if o.Match.takes(m) {
+			all = append(all, m)
+		}
+	}
+	for some := range slices.Chunk(all, o.Sender.Most()) {
+		if err := o.Sender.Send(ctx, some); err != nil {
+			return fmt.Errorf("remind of policies: %w", err)
+		}
+	}
+	return nil
+}
+
 // cursor is the id of the last event that was delivered or passed over.
 func (o *out) cursor(ctx context.Context) (int64, error) {
-	text, err := o.journal.Meta(ctx, o.key())
+	text, err := o.Journal.Meta(ctx, o.key())
 	if err != nil {
 		return 0, err
 	}
@@ -134,20 +248,20 @@ func (o *out) cursor(ctx context.Context) (int64, error) {
 // delivered, however long the receiver is down.
 func (o *out) begin(ctx context.Context) (cursor int64, err error) {
 	for news := false; !news; {
-		found, err := o.journal.Events(ctx, cursor, pageSize)
+		found, err := o.Journal.Events(ctx, cursor, pageSize)
 		if err != nil {
 			return 0, err
 		}
 		news = len(found) < pageSize
 		for _, e := range found {
-			if o.now().Sub(e.At) < oldNews {
+			if o.Now().Sub(e.At) < oldNews {
 				news = true
 				break
 			}
 			cursor = e.ID
 		}
 	}
-	return cursor, o.journal.SetMeta(ctx, o.key(), strconv.FormatInt(cursor, 10))
+	return cursor, o.Journal.SetMeta(ctx, o.key(), strconv.FormatInt(cursor, 10))
 }
 
 // save moves the cursor, also when the turn ended meanwhile: what was delivered shall not be delivered again.
@@ -157,7 +271,7 @@ func (o *out) save(ctx context.Context, from, to int64) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turnPace-turnLength)
 	defer cancel()
-	return o.journal.SetMeta(ctx, o.key(), strconv.FormatInt(to, 10))
+	return o.Journal.SetMeta(ctx, o.key(), strconv.FormatInt(to, 10))
 }
 
 // worked notes that nothing failed.
@@ -166,11 +280,11 @@ func (o *out) worked() {
 		return
 	}
 	if o.failures >= failuresTold {
-		o.log.Info("notifications are delivered again", "sink", o.name, "failures", o.failures)
+		o.Log.Info("notifications are delivered again", "channel", o.Name, "failures", o.failures)
 	}
-	o.failures = 0
+	o.failures, o.told = 0, false
 	o.pause.Reset()
-	o.observe(o.name, 0)
+	o.Observe(o.Name, 0)
 }
 
 // failed notes a failure and returns the pause before the next try. What only the end of a turn cut off is none.
@@ -178,12 +292,22 @@ func (o *out) failed(ctx context.Context, err error) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
-	o.failures++
-	o.observe(o.name, o.failures)
-	if o.failures%failuresTold == 0 {
-		o.log.Error("notifications are not delivered; delivery is retried forever", "sink", o.name, "failures", o.failures, "err", err)
+	if o.failures++; o.failures == 1 {
+		o.since = o.Now()
 	}
-	return o.pause.NextBackOff()
+	o.Observe(o.Name, o.failures)
+	if o.failures%failuresTold == 0 {
+		o.Log.Error("notifications are not delivered; delivery is retried forever", "channel", o.Name, "failures", o.failures, "err", err)
+	}
+	if o.failures >= failuresTold && !o.told && o.Now().Sub(o.since) >= failingFor {
+		o.told = o.Journal.Record(ctx, journal.Event{At: o.Now(), Kind: journal.ChannelFailed, Data: map[string]string{"channel": o.Name, "error": err.Error()}}) == nil
+	}
+	pause := o.pause.NextBackOff()
+	var later *laterError
+	if errors.As(err, &later) {
+		pause = min(max(pause, later.after), longPause)
+	}
+	return pause
 }
 
 // sleep waits for d or until ctx ends.

@@ -53,8 +53,8 @@ func TestOverARealWire(t *testing.T) {
 		"no such name":           {"https://canary.invalid/canary", nil, "the receiver"}, // what of it, depends on the resolver
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newWebhookSink(Options{Webhook: &Webhook{URL: given(c.url), Secret: given(hookKey)}, Transport: c.transport, Now: time.Now})
-			err := s.send(t.Context(), journal.Event{ID: 1, At: time.Now(), Kind: journal.Promoted})
+			s := &Webhook{URL: given(c.url), Secret: given(hookKey), Transport: c.transport}
+			err := s.Send(t.Context(), []Message{newMessage(journal.Event{ID: 1, At: time.Now(), Kind: journal.Promoted}, Facts{}, "host/one")})
 			if arrived := len(hits) == 1; arrived != (c.want == "") || arrived != (err == nil) {
 				t.Errorf("arrived: %v, error: %v", arrived, err)
 			}
@@ -72,28 +72,29 @@ func TestOverARealWire(t *testing.T) {
 	}
 }
 
+func missing(context.Context) (secret.Text, error) {
+	return secret.Text{}, errors.New("file hook: no such file")
+}
+
 func TestWhatIsNotSentAtAll(t *testing.T) {
 	t.Parallel()
-	missing := func(context.Context) (secret.Text, error) {
-		return secret.Text{}, errors.New("file hook: no such file")
-	}
 	for name, c := range map[string]struct {
 		hook Webhook
 		want string
 	}{
-		"plain http":       {Webhook{given("http://hooks.example/canary"), given(hookKey)}, "the webhook's URL is not https"},
-		"another scheme":   {Webhook{given("ftp://localhost/canary"), given(hookKey)}, "the webhook's URL is not https"},
-		"almost loopback":  {Webhook{given("http://127.0.0.1.hooks.example/canary"), given(hookKey)}, "the webhook's URL is not https"},
-		"no URL":           {Webhook{given("canary"), given(hookKey)}, "the webhook's URL is no absolute URL"},
-		"a broken URL":     {Webhook{given("https://canary:x y@\x7f"), given(hookKey)}, "the webhook's URL is no absolute URL"},
-		"an empty URL":     {Webhook{given(""), given(hookKey)}, "the webhook's URL is no absolute URL"},
-		"a missing URL":    {Webhook{missing, given(hookKey)}, "the webhook's URL: file hook: no such file"},
-		"an empty secret":  {Webhook{given(hookURL), given("")}, "the webhook's secret has 0 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
-		"a short secret":   {Webhook{given(hookURL), given("fifteen bytes..")}, "the webhook's secret has 15 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
-		"a missing secret": {Webhook{given(hookURL), missing}, "the webhook's secret: file hook: no such file"},
+		"plain http":       {Webhook{URL: given("http://hooks.example/canary"), Secret: given(hookKey)}, "its URL is not https"},
+		"another scheme":   {Webhook{URL: given("ftp://localhost/canary"), Secret: given(hookKey)}, "its URL is not https"},
+		"almost loopback":  {Webhook{URL: given("http://127.0.0.1.hooks.example/canary"), Secret: given(hookKey)}, "its URL is not https"},
+		"no URL":           {Webhook{URL: given("canary"), Secret: given(hookKey)}, "its URL is no absolute URL"},
+		"a broken URL":     {Webhook{URL: given("https://canary:x y@\x7f"), Secret: given(hookKey)}, "its URL is no absolute URL"},
+		"an empty URL":     {Webhook{URL: given(""), Secret: given(hookKey)}, "its URL is no absolute URL"},
+		"a missing URL":    {Webhook{URL: missing, Secret: given(hookKey)}, "its URL: file hook: no such file"},
+		"an empty secret":  {Webhook{URL: given(hookURL), Secret: given("")}, "its secret has 0 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
+		"a short secret":   {Webhook{URL: given(hookURL), Secret: given("fifteen bytes..")}, "its secret has 15 bytes: want 16 or more, such as from `openssl rand -hex 32`"},
+		"a missing secret": {Webhook{URL: given(hookURL), Secret: missing}, "its secret: file hook: no such file"},
 	} {
-		s := newWebhookSink(Options{Webhook: &c.hook, Transport: forbidden{t}, Now: time.Now})
-		if err := s.send(t.Context(), journal.Event{ID: 1}); err == nil || err.Error() != c.want {
+		c.hook.Transport = forbidden{t}
+		if err := c.hook.Send(t.Context(), []Message{{ID: 1}}); err == nil || err.Error() != c.want {
 			t.Errorf("%s: error %v, want %s", name, err, c.want)
 		}
 		if err := c.hook.Check(t.Context()); err == nil || err.Error() != c.want {
@@ -136,7 +137,7 @@ func TestWithARealJournal(t *testing.T) {
 		t.Fatal(err)
 	}
 	j := marked{db, make(chan string, 4)}
-	n := New(Options{Journal: j, Webhook: &Webhook{URL: given(server.URL + "/hook"), Secret: given(hookKey)}})
+	n := New(Options{Journal: j, Channels: []Channel{{Name: "webhook", Sender: &Webhook{URL: given(server.URL + "/hook"), Secret: given(hookKey)}}}})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- n.Run(ctx) }()

@@ -66,6 +66,7 @@ const (
 	Reconciled            Kind = "reconciled"      // the journal was compared with what is outside, and agrees with it now
 	Healed                Kind = "healed"          // consumers read a key that works again
 	NamesShortened        Kind = "names_cut"       // xAI keeps names shorter than asked
+	ChannelFailed         Kind = "channel_failed"  // a channel of notifications fails for minutes: Data has its name and the error
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
@@ -73,7 +74,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing, ChannelFailed:
 		return true
 	}
 	return false
