@@ -34,7 +34,7 @@ type Facts struct {
 
 // Message is what receivers get of an event. What is absent is null.
 type Message struct {
-	ID           int64             `json:"id"` // grows; the same event always bears the same id and time
+	ID           int64             `json:"id"` // grows; the same event always has the same id and time
 	At           time.Time         `json:"at"` // RFC 3339 in UTC, whole seconds
 	Kind         string            `json:"kind"`
 	Severity     Severity          `json:"severity"`
