@@ -14,6 +14,7 @@ func (l *loader) settle(m *merge) {
 		return cmp.Or(strings.Compare(a.policy.File, b.policy.File), cmp.Compare(a.policy.Line, b.policy.Line))
 	})
 	s := &settling{loader: l, merge: m, claims: make(map[string]*claim, len(m.docs)), uses: make(map[[2]string][]use)}
+	s.strangers()
 	s.names()
 	s.renames()
 	s.keepUnread()
@@ -179,8 +180,9 @@ func (s *settling) renames() {
 			if old.policy != nil {
 				at = place(old.policy)
 			}
+			stranger := c.doc.folder.limited() && old.doc.folder != c.doc.folder
 			why := s.fail(c.doc, c.doc.renamed, "renamed_from names the policy in "+at+", which still exists", "a name that no policy has any more")
-			if s.known(p.Name) && !s.known(p.RenamedFrom) { // the renaming is long over: the old name is the newcomer
+			if s.known(p.Name) && !s.known(p.RenamedFrom) && !stranger { // the renaming is long over: the old name is the newcomer
 				s.refuse(p.RenamedFrom, why)
 			} else {
 				s.refuse(p.Name, why)
@@ -203,7 +205,7 @@ func (s *settling) renames() {
 
 // keepUnread keeps policies that were accepted before and that are not found now, where something could not be read.
 func (s *settling) keepUnread() {
-	if !s.unsure {
+	if len(s.unsureIn) == 0 {
 		return
 	}
 	renamed := make(map[string]bool)
@@ -219,10 +221,20 @@ func (s *settling) keepUnread() {
 		}
 	}
 	for name, a := range s.options.Accepted {
-		if s.claims[name] == nil && !renamed[name] {
+		if s.claims[name] == nil && !renamed[name] && s.mayBeUnread(name, a) {
 			s.refuse(name, cmp.Or(s.broken[a.File], "it is in no file, and not all could be read: "+some))
 		}
 	}
+}
+
+// mayBeUnread reports whether something that could not be read may hold the policy.
+func (s *settling) mayBeUnread(name string, a Accepted) bool {
+	for f := range s.unsureIn {
+		if f == nil || f.holds(a.File) || s.mayTake(f, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // place says where a policy is written.

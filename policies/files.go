@@ -23,6 +23,8 @@ type source struct{ path, shown string }
 // listing is what a folder holds.
 type listing struct {
 	guard    trust.Guard
+	folder   *Folder
+	overlaps bool     // another folder of the configuration lies in it, or it in that one
 	root     *os.Root // the folder; nothing outside of it is opened. nil: it could not be opened
 	at       string   // the folder's path, without links
 	files    []source
@@ -39,8 +41,9 @@ const dataLink = "..data"
 // and links are not followed: they could lead to files that the daemon may read and the author of a policy may not. In a
 // ConfigMap's folder every visible file is a link through ..data, which is switched to a new folder when the map changes:
 // that one link is followed once, so that all files are of one generation.
-func list(dir string, guard trust.Guard) *listing {
-	l := &listing{guard: guard, generations: make(map[string]string)}
+func list(folder *Folder, guard trust.Guard) *listing {
+	dir := folder.Dir
+	l := &listing{guard: guard, folder: folder, generations: make(map[string]string)}
 	at, err := guard.Folder(dir)
 	if err == nil {
 		l.at = at

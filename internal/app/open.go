@@ -128,7 +128,7 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, error) {
 	j, err := s.OpenJournal(ctx, c, true)
 	if errors.Is(err, sqldb.ErrNoJournal) {
-		return s.InMemory(ctx, Files{c, policies.Load(c.Policies, c.PolicyOptions()).Policies})
+		return s.InMemory(ctx, Files{c, policies.LoadFolders(c.PolicyFolders(), c.PolicyOptions()).Policies})
 	}
 	if err != nil {
 		return nil, err

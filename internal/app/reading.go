@@ -23,17 +23,31 @@ type reading struct {
 
 // readPolicies reads the policies' files. What is wrong in them leaves what the journal accepted before.
 func readPolicies(ctx context.Context, c *config.Config, j journal.Journal) (reading, error) {
+	o := c.PolicyOptions()
+	// Another replica may remove a policy or bring one back between two questions; none is missing from all three answers.
+	before, err := j.Vanished(ctx)
+	if err != nil {
+		return reading{}, err
+	}
 	accepted, err := j.Accepted(ctx)
 	if err != nil {
 		return reading{}, err
 	}
-	o := c.PolicyOptions()
-	o.Accepted = make(map[string]policies.Accepted, len(accepted))
-	for _, s := range accepted {
-		o.Accepted[s.Name] = policies.Accepted{File: s.File, Canonical: s.Canonical}
+	after, err := j.Vanished(ctx)
+	if err != nil {
+		return reading{}, err
 	}
-	loaded := policies.Load(c.Policies, o)
+	o.Accepted, o.Removed = acceptedBefore(accepted), acceptedBefore(append(before, after...))
+	loaded := policies.LoadFolders(c.PolicyFolders(), o)
 	return reading{Files: Files{c, loaded.Policies}, loaded: loaded}, nil
+}
+
+func acceptedBefore(specs []journal.Spec) map[string]policies.Accepted {
+	all := make(map[string]policies.Accepted, len(specs))
+	for _, s := range specs {
+		all[s.Name] = policies.Accepted{File: s.File, Canonical: s.Canonical}
+	}
+	return all
 }
 
 // all are the problems that are kept, in the order in which they are best solved.

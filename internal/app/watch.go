@@ -12,6 +12,7 @@ import (
 
 	"rotator/internal/config"
 	"rotator/policies"
+	"rotator/rotation/journal"
 )
 
 const (
@@ -79,7 +80,11 @@ func (p *Program) follow(w *fsnotify.Watcher) {
 		return
 	}
 	c := p.present().Config
-	for _, dir := range append([]string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)}, p.policyFolders()...) {
+	dirs := append([]string{filepath.Dir(c.File)}, p.policyFolders()...)
+	for _, dir := range c.Policies.Dirs() {
+		dirs = append(dirs, dir, filepath.Dir(dir))
+	}
+	for _, dir := range dirs {
 		if err := w.Add(dir); err != nil {
 			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
 		}
@@ -107,21 +112,22 @@ func (p *Program) isForgotten(ctx context.Context) bool {
 	if v.Config.State.SQLite() {
 		return false
 	}
-	names, err := p.journal.Vanished(ctx)
+	gone, err := p.journal.Vanished(ctx)
 	if err != nil {
 		p.log.Debug("removed policies not read", "err", err)
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return v.Policies[name] != nil })
+	return slices.ContainsFunc(gone, func(s journal.Spec) bool { return v.Policies[s.Name] != nil })
 }
 
 // concerns reports whether what changed may be the configuration or a policy, or who may read it. folders are those that
 // policies were read from; one that is new is told of by the folder that it lies in.
 func concerns(c *config.Config, folders []string, e fsnotify.Event) bool {
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
+	of := c.Policies.Dirs()
 	switch {
-	case name == "..data", e.Name == c.Policies, slices.Contains(folders, e.Name):
+	case name == "..data", slices.Contains(of, e.Name), slices.Contains(folders, e.Name):
 		return true
-	case dir == c.Policies || slices.Contains(folders, dir):
+	case slices.Contains(of, dir) || slices.Contains(folders, dir):
 		ext := filepath.Ext(name)
 		return ext == ".yaml" || ext == ".yml" || e.Has(fsnotify.Create) && isFolder(e.Name)
 	}
