@@ -123,7 +123,7 @@ func (p *Program) take(ctx context.Context, r reading) error {
 		p.loaded.Succeeded = now
 	}
 	p.unsettled = len(awaited) > 0 || len(p.environment.problems) > 0
-	p.folders = r.loaded.Folders
+	p.read = r.loaded
 	return nil
 }
 

@@ -95,7 +95,7 @@ func (p *Program) follow(w *fsnotify.Watcher) {
 func (p *Program) policyFolders() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.folders
+	return p.read.Folders
 }
 
 // isUnsettled reports whether files are read again though they do not change: a store that could not be made may be made now,
