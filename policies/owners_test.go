@@ -3,8 +3,10 @@ package policies
 import (
 	"fmt"
 	"maps"
+	"os"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -239,5 +241,31 @@ func TestFoldersInOneAnother(t *testing.T) {
 	}
 	if len(loaded.Policies) != 2 || loaded.Policies["c"] != nil {
 		t.Errorf("in force: %v", loaded.Policies)
+	}
+}
+
+// TestEditorsMayWrite: a folder that names its editors is read though they may write it; another one is not.
+func TestEditorsMayWrite(t *testing.T) {
+	t.Parallel()
+	p := newPolicyFiles(t)
+	p.write("1/deep/a.yaml", policyOf("a", ""))
+	for _, path := range []string{"1", "1/deep", "1/deep/a.yaml"} {
+		if err := os.Chmod(p.path(path), 0o770); err != nil { //nolint:gosec // that is what is looked at
+			t.Fatal(err)
+		}
+	}
+	p.folders[1].Editors = strconv.Itoa(os.Getegid())
+	if loaded := p.load(); loaded.Err() != nil || loaded.Policies["a"] == nil {
+		t.Errorf("with editors: %v", loaded.Err())
+	}
+	if err := os.Chmod(p.path("1/deep/a.yaml"), 0o666); err != nil { //nolint:gosec // the same
+		t.Fatal(err)
+	}
+	if loaded := p.load(); loaded.Err() == nil || !strings.Contains(loaded.Err().Error(), "may be written by everyone") || loaded.Policies["a"] == nil {
+		t.Errorf("everyone may write: %v", loaded.Err())
+	}
+	p.folders[1].Editors = "no-such-group"
+	if loaded := p.load(); loaded.Err() == nil || !strings.Contains(loaded.Err().Error(), "the group of its editors is not known") || loaded.Policies["a"] == nil {
+		t.Errorf("an unknown group: %v", loaded.Err())
 	}
 }
