@@ -87,6 +87,17 @@ func (p Policies) Dirs() []string {
 	return dirs
 }
 
+// AdoptedWithin says of which policies, by their files, the targets must have been read before a key is disabled or deleted that a policy
+// of this file adopted. Nil: of all.
+func (p Policies) AdoptedWithin(file string) (within func(file string) bool) {
+	for _, f := range p {
+		if f.AdoptedKeys == ThisFolder && below(file, f.Dir) {
+			return func(other string) bool { return below(other, f.Dir) }
+		}
+	}
+	return nil
+}
+
 // String names the folders.
 func (p Policies) String() string { return strings.Join(p.Dirs(), ", ") }
 
