@@ -147,7 +147,11 @@ func (d *decoder) values(n *yaml.Node, to *Values, path string) {
 			d.fail(n.Content[i], "a name in "+path+" is given twice", "it once")
 		default:
 			var list []string
-			d.value(n.Content[i+1], reflect.ValueOf(&list).Elem(), path+" of one name")
+			of := path + " of one name"
+			if wordForm.MatchString(name.Value) {
+				of = path + "." + name.Value
+			}
+			d.value(n.Content[i+1], reflect.ValueOf(&list).Elem(), of)
 			(*to)[name.Value] = list
 		}
 	}
