@@ -121,10 +121,11 @@ func coversPlace(pattern, path, field string) bool {
 }
 
 // plainPlace reports whether a path is written in the one way in which its store names the place, so that a pattern that matches
-// the text matches the place. The path was found valid for its store's type before.
+// the text matches the place. The path was found valid for its store's type before. Where a store stages the keys of others, beside their
+// secrets, no target is.
 func plainPlace(path string) bool {
 	for part := range strings.SplitSeq(path, "/") {
-		if part == "" || part == "." || part == ".." {
+		if part == "" || part == "." || part == ".." || strings.HasSuffix(part, ".rotator") {
 			return false
 		}
 	}

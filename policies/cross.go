@@ -75,7 +75,7 @@ func (s *settling) refuse(name, why string) []*claim {
 	}
 	from := ""
 	if c.doc.policy != nil {
-		from = c.doc.policy.RenamedFrom
+		from = c.doc.policy.Former()
 	}
 	c.policy, c.kept, c.doc = s.former(name, c), true, document{}
 	if s.known(from) && s.claims[from] == nil {
@@ -120,7 +120,7 @@ func (s *settling) names() {
 			why = s.fail(s.docs[j], s.docs[j].name, "the name"+quote(name)+" is taken by the policy in "+place(other.policy), "another name")
 		}
 		for _, j := range same {
-			if from := s.docs[j].policy.RenamedFrom; j != winner && from != "" && why != "" {
+			if from := s.docs[j].policy.Former(); j != winner && from != "" && why != "" {
 				heirless[from] = why
 			}
 		}
@@ -172,7 +172,7 @@ func (s *settling) renames() {
 	heirs := map[string]*Policy{}
 	for _, c := range s.order {
 		p := c.policy
-		if c.kept || p.RenamedFrom == "" {
+		if c.kept || p.Former() == "" {
 			continue
 		}
 		if old := s.claims[p.RenamedFrom]; old != nil && old != c {
@@ -181,6 +181,10 @@ func (s *settling) renames() {
 				at = place(old.policy)
 			}
 			stranger := c.doc.folder.limited() && old.doc.folder != c.doc.folder
+			if stranger && s.leftover(c.doc) { // it was renamed long ago, and another folder may use the name again
+				p.inert = true
+				continue
+			}
 			why := s.fail(c.doc, c.doc.renamed, "renamed_from names the policy in "+at+", which still exists", "a name that no policy has any more")
 			if s.known(p.Name) && !s.known(p.RenamedFrom) && !stranger { // the renaming is long over: the old name is the newcomer
 				s.refuse(p.RenamedFrom, why)
@@ -211,7 +215,7 @@ func (s *settling) keepUnread() {
 	renamed := make(map[string]bool)
 	for _, c := range s.order {
 		if !c.kept {
-			renamed[c.policy.RenamedFrom] = true
+			renamed[c.policy.Former()] = true
 		}
 	}
 	some := ""

@@ -115,7 +115,7 @@ func (r *refusing) place(i int, t Target, kind string) {
 		return
 	}
 	if !plainPlace(t.Path) {
-		r.refuse("stores", "is matched on the place itself; this path has an empty part, '.' or '..'", "the plain path", "targets", i, "path")
+		r.refuse("stores", "is matched on the place itself; this path has a part that is empty, '.', '..', or ends in .rotator, where keys are staged", "the plain path", "targets", i, "path")
 		return
 	}
 	field := t.Field

@@ -73,6 +73,7 @@ var attempts = []attempt{
 	{rule: "stores", try: "the folder itself", edit: [2]string{"path: llm/search/key", "path: llm/search"}, want: "policies[1].allow.stores allows vault"},
 	{rule: "stores", try: "letters of another case", edit: [2]string{"path: llm/search/key", "path: LLM/search/key"}, want: "policies[1].allow.stores allows vault"},
 	{rule: "stores", try: "escaped slashes and dots", edit: [2]string{"path: llm/search/key", `path: "llm/search%2f..%2fprod/key"`}, want: "targets[0].path"},
+	{rule: "stores", try: "where another's key is staged", edit: [2]string{"path: llm/search/key", "path: llm/search/other.rotator/0193"}, want: "policies[1].allow.stores is matched on the place itself; this path has a part"},
 	{rule: "stores", try: "a path that is a pattern", edit: [2]string{"path: llm/search/key", `path: "llm/*/key"`}, want: "policies[1].allow.stores allows vault"},
 	{rule: "stores", try: "a deeper path", edit: [2]string{"path: llm/search/key", "path: llm/search/a/b/key"}},
 	{rule: "stores", try: "a deeper path where one part is named", edit: [2]string{"path: llm/search/key", "path: llm/search/prod/key"}, allow: func(a *Allow) { a.Stores["vault"] = []string{"llm/*/key"} }, want: "policies[1].allow.stores allows vault: llm/*/key"},
@@ -179,8 +180,9 @@ func newPolicyFiles(t *testing.T) *policyFiles {
 	}
 	p.folders[1].Allow, p.folders[2].Allow = limited(), limited()
 	p.options = Options{
-		Teams:  map[string]string{"search": "", "search2": "", "prod": ""},
-		Stores: map[string]string{"vault": "vault", "vault2": "vault", "k8s": "kubernetes", "files": "file", "aws": "aws"},
+		Accepted: map[string]Accepted{},
+		Teams:    map[string]string{"search": "", "search2": "", "prod": ""},
+		Stores:   map[string]string{"vault": "vault", "vault2": "vault", "k8s": "kubernetes", "files": "file", "aws": "aws"},
 	}
 	return p
 }
@@ -217,6 +219,12 @@ func (p *policyFiles) load() Loaded {
 			continue
 		}
 		p.options.Accepted[name] = Accepted{File: policy.File, Canonical: string(policy.Canonical())}
+	}
+	for _, policy := range loaded.Policies { // as the journal renames
+		if from := policy.Former(); from != "" && before[policy.Name] == (Accepted{}) {
+			delete(before, from)
+			delete(p.options.Removed, from)
+		}
 	}
 	for name, a := range before {
 		if loaded.Policies[name] == nil {

@@ -79,12 +79,46 @@ func (s *settling) strangers() {
 			s.fail(d, d.name, "the name"+quote(name)+" is taken by a policy of another folder", "another name")
 			continue
 		}
-		if from := d.policy.RenamedFrom; from != "" && !s.mayTake(d.folder, from) {
-			d = s.heirless(d, d.folder.Name+".allow: renamed_from names a policy of another folder")
-		}
+		d = s.heir(d)
 		kept = append(kept, d)
 	}
 	s.docs = kept
+}
+
+// heir refuses a former name that a folder with limits may not take: it has to be that of a policy of the folder, which the journal
+// knows. A name that nobody knows could be one that another folder, or another installation, uses. The line may stay when the renaming is
+// over, and does nothing where the name is another folder's by then.
+func (s *settling) heir(d document) document {
+	from := d.policy.RenamedFrom
+	if from == "" || !d.folder.limited() || s.options.Accepted == nil {
+		return d
+	}
+	_, known := s.record(from)
+	may := s.mayTake(d.folder, from)
+	switch {
+	case known && may:
+	case s.leftover(d):
+		if known {
+			p := *d.policy
+			p.inert = true
+			d.policy = &p
+		}
+	case known:
+		return s.heirless(d, d.folder.Name+".allow: renamed_from names a policy of another folder")
+	default:
+		return s.heirless(d, d.folder.Name+".allow: renamed_from names no policy of this folder")
+	}
+	return d
+}
+
+// leftover reports whether a policy was accepted with the same former name before.
+func (s *settling) leftover(d document) bool {
+	a, known := s.record(d.policy.Name)
+	if !known {
+		return false
+	}
+	before, err := Decode([]byte(a.Canonical))
+	return err == nil && before.RenamedFrom == d.policy.RenamedFrom
 }
 
 // heirless refuses a document for its former name, which it claims no more.

@@ -116,6 +116,7 @@ func TestPoliciesBelongToTheirFolder(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		files   map[string]string // before
+		then    map[string]string // then, which goes well
 		edit    map[string]string // then; "" removes
 		limits  func(p *policyFiles)
 		want    state
@@ -140,8 +141,15 @@ func TestPoliciesBelongToTheirFolder(t *testing.T) {
 			want: state{}, problem: []string{"policies[1].allow: renamed_from"}},
 		{name: "an edit that adds a former name of another folder", files: map[string]string{"1/a.yaml": policyOf("a", ""), "2/x.yaml": policyOf("x", "")}, edit: map[string]string{"2/x.yaml": policyOf("x", "renamed_from: a\nowner: o\n")},
 			want: state{"a": "1/a.yaml", "x": "2/x.yaml"}, refused: []string{"x"}, problem: []string{"policies[2].allow: renamed_from"}},
-		{name: "a former name in wait for a newcomer", files: map[string]string{"2/x.yaml": policyOf("x", "renamed_from: a\n")}, edit: map[string]string{"1/a.yaml": policyOf("a", "")},
-			want: state{"a": "1/a.yaml", "x": "2/x.yaml"}, refused: []string{"x"}, problem: []string{"2/x.yaml:7: "}},
+		{name: "a former name that nobody knows, in wait for a newcomer", edit: map[string]string{"2/x.yaml": policyOf("x", "renamed_from: a\n"), "1/a.yaml": policyOf("a", "")},
+			want: state{"a": "1/a.yaml"}, problem: []string{"2/x.yaml:7: policies[2].allow: renamed_from names"}},
+		{name: "a former name that nobody knows", edit: map[string]string{"2/x.yaml": policyOf("x", "renamed_from: a\n")},
+			want: state{}, problem: []string{"2/x.yaml:7: policies[2].allow: renamed_from names no policy of this folder"}},
+		{name: "a former name that nobody knows, in a folder without limits", edit: map[string]string{"0/x.yaml": policyOf("x", "renamed_from: a\n")}, want: state{"x": "0/x.yaml"}},
+		{name: "a line that stayed after the renaming, and a newcomer of that name", files: map[string]string{"1/a.yaml": policyOf("a", "")}, then: map[string]string{"1/a.yaml": "", "1/b.yaml": policyOf("b", "renamed_from: a\n")},
+			edit: map[string]string{"2/a.yaml": policyOf("a", ""), "1/b.yaml": policyOf("b", "renamed_from: a\nowner: o\n")}, want: state{"a": "2/a.yaml", "b": "1/b.yaml"}},
+		{name: "a line that stayed after the renaming, and a newcomer of that name in the same folder", files: map[string]string{"1/a.yaml": policyOf("a", "")},
+			then: map[string]string{"1/a.yaml": "", "1/b.yaml": policyOf("b", "renamed_from: a\n")}, edit: map[string]string{"1/a.yaml": policyOf("a", "")}, want: state{"b": "1/b.yaml"}, problem: []string{"1/b.yaml:7: renamed_from names the policy"}},
 		{name: "a removal that a broken document holds up", files: map[string]string{"1/a.yaml": policyOf("a", ""), "1/b.yaml": policyOf("b", "")},
 			edit: map[string]string{"1/a.yaml": "", "2/x.yaml": policyOf("x", "renamed_from: a\nbroken: 1\n")}, want: state{"b": "1/b.yaml"}, problem: []string{"unknown key"}},
 		{name: "a removal that a broken file holds up", files: map[string]string{"1/a.yaml": policyOf("a", ""), "1/b.yaml": policyOf("b", "")},
@@ -184,6 +192,10 @@ func TestPoliciesBelongToTheirFolder(t *testing.T) {
 			write(tc.files)
 			if first := p.load(); first.Err() != nil {
 				t.Fatal(first.Err())
+			}
+			write(tc.then)
+			if second := p.load(); second.Err() != nil {
+				t.Fatal(second.Err())
 			}
 			before := maps.Clone(p.options.Accepted)
 			if tc.limits != nil {
