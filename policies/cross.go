@@ -86,7 +86,7 @@ func (s *settling) refuse(name, why string) []*claim {
 
 func (s *settling) fail(d document, at mark, what, want string) string {
 	p := Problem{d.policy.File, at.line, at.column, what, want}
-	s.found.add(0, p)
+	s.found.add(d.folder, 0, p)
 	return p.String()
 }
 

@@ -1,8 +1,11 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -109,8 +112,8 @@ func load(folders []Folder, o Options) (loaded Loaded, superseded bool) {
 	}
 	_ = group.Wait() // no function fails: problems are results
 	l.settle(&m)
-	m.found.problems.sort()
-	loaded.Policies, loaded.Refused, loaded.Problems, loaded.More = m.policies, m.refused, m.found.problems, m.found.more
+	loaded.Policies, loaded.Refused = m.policies, m.refused
+	loaded.Problems, loaded.More = m.found.fairly()
 	for _, found := range lists {
 		if m.unsureIn[found.folder] {
 			loaded.Partial = loaded.Partial || !found.folder.limited() // what a folder with limits may hold, settle has kept
@@ -136,17 +139,41 @@ func (l *problemList) add(more int, problems ...Problem) {
 	}
 }
 
-// all are the problems, and one that counts the rest.
-func (l *problemList) all(file string) Problems {
-	l.problems.sort()
-	return Loaded{Problems: l.problems, More: l.more}.All()
+// problemLists keep the problems of each folder by themselves: those of one must not hide those of another.
+type problemLists map[*Folder]*problemList
+
+func (l *problemLists) add(folder *Folder, more int, problems ...Problem) {
+	if more == 0 && len(problems) == 0 {
+		return
+	}
+	if *l == nil {
+		*l = make(problemLists)
+	}
+	if (*l)[folder] == nil {
+		(*l)[folder] = &problemList{}
+	}
+	(*l)[folder].add(more, problems...)
+}
+
+// fairly are the problems of all folders by file and line, at most MaxProblems, and how many more there are. A folder with few
+// problems has all of its own among them.
+func (l problemLists) fairly() (all Problems, more int) {
+	lists := slices.SortedFunc(maps.Values(l), func(a, b *problemList) int { return cmp.Compare(len(a.problems), len(b.problems)) })
+	for i, of := range lists {
+		of.problems.sort()
+		share := min(len(of.problems), (MaxProblems-len(all))/(len(lists)-i))
+		all = append(all, of.problems[:share]...)
+		more += of.more + len(of.problems) - share
+	}
+	all.sort()
+	return all, more
 }
 
 // merge collects what files hold, in whatever order they come, and then what is in force.
 type merge struct {
 	mu       sync.Mutex
 	docs     []document
-	found    problemList
+	found    problemLists
 	unsureIn map[*Folder]bool  // something of the folder could not be read
 	broken   map[string]string // file that could not be read in full → its first problem
 	policies map[string]*Policy
@@ -157,7 +184,7 @@ func (m *merge) take(p parsed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs = append(m.docs, p.docs...)
-	m.found.add(p.more, p.problems...)
+	m.found.add(p.folder, p.more, p.problems...)
 	if !p.unsure {
 		return
 	}

@@ -92,8 +92,8 @@ func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
 	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string)}
 	m.take(read)
 	l.settle(&m)
-	if problems := m.found.all(file); len(problems) > 0 {
-		return nil, problems
+	if found, more := m.found.fairly(); len(found) > 0 {
+		return nil, Loaded{Problems: found, More: more}.All()
 	}
 	list := make([]*Policy, len(read.docs))
 	for i, d := range read.docs {

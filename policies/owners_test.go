@@ -281,3 +281,23 @@ func TestEditorsMayWrite(t *testing.T) {
 		t.Errorf("an unknown group: %v", loaded.Err())
 	}
 }
+
+// TestProblemsOfOneFolderHideNoOther: however many mistakes one folder makes, those of the others are told.
+func TestProblemsOfOneFolderHideNoOther(t *testing.T) {
+	t.Parallel()
+	p := newPolicyFiles(t)
+	for i := range 200 {
+		p.write(fmt.Sprintf("1/%03d.yaml", i), wide(fmt.Sprintf("p%d", i), ""))
+	}
+	p.write("2/a.yaml", wide("a", ""))
+	p.write("0/a.yaml", policyOf("b", "ovrelap: 1h\n"))
+	loaded := p.load()
+	if len(loaded.Problems) != MaxProblems || loaded.More != 200*2+2+1-MaxProblems {
+		t.Errorf("%d problems and %d more", len(loaded.Problems), loaded.More)
+	}
+	for _, want := range []string{"2/a.yaml:2: policies[2].allow.teams", "2/a.yaml:6: policies[2].allow.stores", "0/a.yaml:7: unknown key", "1/000.yaml:2:"} {
+		if !strings.Contains(loaded.Err().Error(), p.path(want)) {
+			t.Errorf("not told: %s", want)
+		}
+	}
+}

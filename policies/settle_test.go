@@ -97,7 +97,7 @@ func TestNobodyTakesAnything(t *testing.T) {
 				t.Fatalf("seed %d: the newcomer %s was refused, and is in force", seed, name)
 			}
 		}
-		if (len(got.refused) > 0 || len(got.unsureIn) > 0) && len(got.found.problems) == 0 {
+		if (len(got.refused) > 0 || len(got.unsureIn) > 0) && len(got.found) == 0 {
 			t.Fatalf("seed %d: refused %v without a problem", seed, got.refused)
 		}
 		after := make(map[string]Accepted)

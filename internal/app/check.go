@@ -44,7 +44,7 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 		rows = append(rows, checked("configuration", errors.New(p.String()), ""))
 	}
 	if problems := p.lastRead().Problems; len(problems) > 0 {
-		rows = append(rows, checked("policies", errors.New(summary(problems)), "What is named stays as it was accepted before. Fix it, and `rotator reload`."))
+		rows = append(rows, checked("policies", errors.New(summary(problems, v.Config.Policies.Dirs())), "What is named stays as it was accepted before. Fix it, and `rotator reload`."))
 	}
 	for _, name := range v.environment.names {
 		if v.environment.teams[name] == nil {

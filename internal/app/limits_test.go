@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"rotator/internal/api"
+	"rotator/policies"
 	"rotator/rotation/journal"
 )
 
@@ -205,5 +206,24 @@ func TestLinksLeadNowhere(t *testing.T) {
 	h.rotates(p, "search", "search") // meanwhile
 	if entries, err := os.ReadDir(filepath.Join(h.dir, "secrets", "prod")); err != nil || len(entries) > 0 {
 		t.Errorf("written through the link: %v %v", entries, err)
+	}
+}
+
+// TestSummaryIsFair: the few problems that fit into a line of the status are of all folders.
+func TestSummaryIsFair(t *testing.T) {
+	t.Parallel()
+	all := policies.Problems{{File: "/rotator.yaml", What: "a"}}
+	for i := range 50 {
+		all = append(all, policies.Problem{File: fmt.Sprintf("/p/one/%s%02d.yaml", strings.Repeat("x", 1000), i), What: "b"})
+	}
+	all = append(all, policies.Problem{File: "/p/two/a.yaml", What: "c"})
+	got := summary(all, []string{"/p/one", "/p/two"})
+	for _, want := range []string{"/rotator.yaml: a", "/p/one/x", "/p/two/a.yaml: c", "and 42 more"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %s in %s", want, got)
+		}
+	}
+	if len(got) > 5000 {
+		t.Errorf("it has %d bytes", len(got))
 	}
 }

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/internal/api"
@@ -72,19 +74,41 @@ func (r reading) forJournal(replica string) journal.Reading {
 	}
 	l := journal.Load{Replica: replica, Problems: r.count()}
 	if all := r.all(); len(all) > 0 {
-		l.Error, l.Digest = summary(all), digest(all)
+		l.Error, l.Digest = summary(all, r.Config.Policies.Dirs()), digest(all)
 	}
 	return journal.Reading{Load: l, Specs: accepted, Kept: r.loaded.Refused, Partial: r.loaded.Partial}
 }
 
-// summary is the first problems, one a line.
-func summary(all policies.Problems) string {
-	const most = 10
-	text := all[:min(most, len(all))].Error()
-	if more := len(all) - most; more > 0 {
-		text += fmt.Sprintf("\nand %d more", more)
+// summary is the first problems, one a line: the first of each folder of policies, then the second of each, and so on, in their order.
+func summary(all policies.Problems, dirs []string) string {
+	const most, longest = 10, 400
+	turn := make(map[string]int) // folder → problems of it so far
+	turns := make([]int, len(all))
+	for i, p := range all {
+		of := ""
+		for _, dir := range dirs {
+			if strings.HasPrefix(p.File, dir) {
+				of = dir
+			}
+		}
+		turns[i] = turn[of]
+		turn[of]++
 	}
-	return shorten(text, 2000)
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(turns[a], turns[b]) })
+	order = order[:min(most, len(order))]
+	slices.Sort(order)
+	lines := make([]string, len(order))
+	for i, at := range order {
+		lines[i] = shorten(all[at].String(), longest)
+	}
+	if more := len(all) - most; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // digest is the same for the same set of problems, also after lines moved.
