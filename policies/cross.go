@@ -180,13 +180,12 @@ func (s *settling) renames() {
 			if old.policy != nil {
 				at = place(old.policy)
 			}
-			stranger := c.doc.folder.limited() && old.doc.folder != c.doc.folder
-			if stranger && s.leftover(c.doc) { // it was renamed long ago, and another folder may use the name again
+			if f := c.doc.folder; f.limited() && !old.kept && old.doc.folder != f && s.leftover(c.doc) { // renamed long ago: another folder may use the name
 				p.inert = true
 				continue
 			}
 			why := s.fail(c.doc, c.doc.renamed, "renamed_from names the policy in "+at+", which still exists", "a name that no policy has any more")
-			if s.known(p.Name) && !s.known(p.RenamedFrom) && !stranger { // the renaming is long over: the old name is the newcomer
+			if s.known(p.Name) && !s.known(p.RenamedFrom) { // the renaming is long over: the old name is the newcomer
 				s.refuse(p.RenamedFrom, why)
 			} else {
 				s.refuse(p.Name, why)
