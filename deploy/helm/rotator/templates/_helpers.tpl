@@ -156,7 +156,7 @@ capabilities: {drop: [ALL]}
   configMap: {name: {{ .Values.existingPolicies | default (printf "%s-policies" (include "rotator.name" .)) | quote }}}
 {{- range .Values.policyFolders }}
 - name: {{ printf "policies-%s" .name }}
-  configMap: {name: {{ .configMap | quote }}}
+  configMap: {name: {{ .configMap | quote }}, optional: true} # one that its team deleted must not keep the pod from starting
 {{- end }}
 - name: credentials
   projected:
