@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -225,5 +226,25 @@ func TestSummaryIsFair(t *testing.T) {
 	}
 	if len(got) > 5000 {
 		t.Errorf("it has %d bytes", len(got))
+	}
+}
+
+// TestChangesWithoutEnd: whoever changes a file all the time does not keep the files of others from being read.
+func TestChangesWithoutEnd(t *testing.T) {
+	t.Parallel()
+	h := newLimitedHousehold(t, "rotate")
+	p, _ := h.begin()
+	ctx, cancel := context.WithCancel(t.Context())
+	var working sync.WaitGroup
+	working.Go(func() { p.watch(ctx, nil) })
+	defer working.Wait()
+	defer cancel()
+	time.Sleep(settleTime) // it watches by now, or reads the files below when it begins to
+	h.write("admin/new.yaml", policyText("new"))
+	for within := time.Now().Add(time.Minute); p.present().Policies["new"] == nil; time.Sleep(settleTime / 6) {
+		h.write("policies/chat.yaml", policyText("chat")+"# "+time.Now().String()+"\n")
+		if time.Now().After(within) {
+			t.Fatal("another folder's policy was not read")
+		}
 	}
 }

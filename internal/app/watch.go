@@ -17,6 +17,7 @@ import (
 
 const (
 	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
+	mostUneasy = 10 * time.Second       // and at the latest so long after the first change: whoever keeps changing one keeps nobody's from being read
 	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
 	reread     = 5 * time.Second        // what the journal did not take is read again after so long
 )
@@ -40,15 +41,23 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	defer settled.Stop()
 	settled.Stop()
 	p.follow(watcher)
+	var first time.Time // of the changes that were not read yet
+	changed := func() {
+		now := time.Now()
+		if first.IsZero() {
+			first = now
+		}
+		settled.Reset(settles(first, now))
+	}
 	for how := (refreshing{}); ; {
 		select {
 		case e := <-changes:
 			if concerns(p.present().Config, p.policyFolders(), e) {
-				settled.Reset(settleTime)
+				changed()
 			}
 			continue
 		case <-overflows: //nolint:errcheck // some change was not told, whatever the error
-			settled.Reset(settleTime)
+			changed()
 			continue
 		case <-again.C:
 			p.follow(watcher)
@@ -63,6 +72,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		}
+		first = time.Time{}
 		err := p.refresh(ctx, how) // told already
 		p.follow(watcher)
 		how.aloud, how.quiet = false, false
@@ -72,6 +82,11 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		}
 		how.anew = false
 	}
+}
+
+// settles is how long to wait for more changes after one, when the first that was not read yet was at first.
+func settles(first, now time.Time) time.Duration {
+	return max(0, min(settleTime, first.Add(mostUneasy).Sub(now)))
 }
 
 // follow watches the folders of the present configuration. Watching one again is nothing new.
