@@ -14,6 +14,7 @@ func (l *loader) settle(m *merge) {
 		return cmp.Or(strings.Compare(a.policy.File, b.policy.File), cmp.Compare(a.policy.Line, b.policy.Line))
 	})
 	s := &settling{loader: l, merge: m, claims: make(map[string]*claim, len(m.docs)), uses: make(map[[2]string][]use)}
+	s.strangers()
 	s.names()
 	s.renames()
 	s.keepUnread()
@@ -74,7 +75,7 @@ func (s *settling) refuse(name, why string) []*claim {
 	}
 	from := ""
 	if c.doc.policy != nil {
-		from = c.doc.policy.RenamedFrom
+		from = c.doc.policy.Former()
 	}
 	c.policy, c.kept, c.doc = s.former(name, c), true, document{}
 	if s.known(from) && s.claims[from] == nil {
@@ -85,7 +86,7 @@ func (s *settling) refuse(name, why string) []*claim {
 
 func (s *settling) fail(d document, at mark, what, want string) string {
 	p := Problem{d.policy.File, at.line, at.column, what, want}
-	s.found.add(0, p)
+	s.found.add(d.folder, 0, p)
 	return p.String()
 }
 
@@ -119,7 +120,7 @@ func (s *settling) names() {
 			why = s.fail(s.docs[j], s.docs[j].name, "the name"+quote(name)+" is taken by the policy in "+place(other.policy), "another name")
 		}
 		for _, j := range same {
-			if from := s.docs[j].policy.RenamedFrom; j != winner && from != "" && why != "" {
+			if from := s.docs[j].policy.Former(); j != winner && from != "" && why != "" {
 				heirless[from] = why
 			}
 		}
@@ -171,13 +172,17 @@ func (s *settling) renames() {
 	heirs := map[string]*Policy{}
 	for _, c := range s.order {
 		p := c.policy
-		if c.kept || p.RenamedFrom == "" {
+		if c.kept || p.Former() == "" {
 			continue
 		}
 		if old := s.claims[p.RenamedFrom]; old != nil && old != c {
 			at := p.RenamedFrom
 			if old.policy != nil {
 				at = place(old.policy)
+			}
+			if f := c.doc.folder; f.limited() && !old.kept && old.doc.folder != f && s.leftover(c.doc) { // renamed long ago: another folder may use the name
+				p.inert = true
+				continue
 			}
 			why := s.fail(c.doc, c.doc.renamed, "renamed_from names the policy in "+at+", which still exists", "a name that no policy has any more")
 			if s.known(p.Name) && !s.known(p.RenamedFrom) { // the renaming is long over: the old name is the newcomer
@@ -203,13 +208,13 @@ func (s *settling) renames() {
 
 // keepUnread keeps policies that were accepted before and that are not found now, where something could not be read.
 func (s *settling) keepUnread() {
-	if !s.unsure {
+	if len(s.unsureIn) == 0 {
 		return
 	}
 	renamed := make(map[string]bool)
 	for _, c := range s.order {
 		if !c.kept {
-			renamed[c.policy.RenamedFrom] = true
+			renamed[c.policy.Former()] = true
 		}
 	}
 	some := ""
@@ -219,10 +224,20 @@ func (s *settling) keepUnread() {
 		}
 	}
 	for name, a := range s.options.Accepted {
-		if s.claims[name] == nil && !renamed[name] {
+		if s.claims[name] == nil && !renamed[name] && s.mayBeUnread(name, a) {
 			s.refuse(name, cmp.Or(s.broken[a.File], "it is in no file, and not all could be read: "+some))
 		}
 	}
+}
+
+// mayBeUnread reports whether something that could not be read may hold the policy.
+func (s *settling) mayBeUnread(name string, a Accepted) bool {
+	for f := range s.unsureIn {
+		if f == nil || f.holds(a.File) || s.mayTake(f, name) {
+			return true
+		}
+	}
+	return false
 }
 
 // place says where a policy is written.

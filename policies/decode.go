@@ -20,6 +20,7 @@ const maxItems = 256
 // The YAML library's own decoding into structs stops at values that it can bend (1.5 for an integer) and quotes values.
 type decoder struct {
 	file     string
+	folder   *Folder // whose limits hold; nil: none
 	shapes   map[reflect.Type]shape
 	problems Problems        // the first MaxProblems of the file
 	count    int             // of all problems of the file

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"rotator/internal/trust"
 )
 
@@ -23,6 +25,8 @@ type source struct{ path, shown string }
 // listing is what a folder holds.
 type listing struct {
 	guard    trust.Guard
+	folder   *Folder
+	overlaps bool     // another folder of the configuration lies in it, or it in that one
 	root     *os.Root // the folder; nothing outside of it is opened. nil: it could not be opened
 	at       string   // the folder's path, without links
 	files    []source
@@ -39,9 +43,17 @@ const dataLink = "..data"
 // and links are not followed: they could lead to files that the daemon may read and the author of a policy may not. In a
 // ConfigMap's folder every visible file is a link through ..data, which is switched to a new folder when the map changes:
 // that one link is followed once, so that all files are of one generation.
-func list(dir string, guard trust.Guard) *listing {
-	l := &listing{guard: guard, generations: make(map[string]string)}
-	at, err := guard.Folder(dir)
+func list(folder *Folder, guard trust.Guard) *listing {
+	dir := folder.Dir
+	l := &listing{guard: guard, folder: folder, generations: make(map[string]string)}
+	var err error
+	if folder.Editors != "" {
+		l.guard, err = guard.Editors(folder.Editors)
+	}
+	at := ""
+	if err == nil {
+		at, err = l.guard.Folder(dir)
+	}
 	if err == nil {
 		l.at = at
 		l.root, err = os.OpenRoot(at)
@@ -97,7 +109,7 @@ func (l *listing) add(path, shown string, depth int) {
 		at, as := filepath.Join(from, name), filepath.Join(shown, name)
 		switch ext := filepath.Ext(name); {
 		case e.IsDir():
-			if err := l.guard.Entry(filepath.Join(l.at, at)); err != nil {
+			if err := l.guard.Below(filepath.Join(l.at, at)); err != nil {
 				l.problems = append(l.problems, l.unreadable(as, "folder", err))
 				continue
 			}
@@ -136,7 +148,7 @@ func (l *listing) generation(path string) (string, error) {
 	if info, err := l.root.Lstat(from); err != nil || !info.IsDir() {
 		return "", cmp.Or(err, errors.New(dataLink+" leads to no folder"))
 	}
-	return from, l.guard.Entry(filepath.Join(l.at, from))
+	return from, l.guard.Below(filepath.Join(l.at, from))
 }
 
 // superseded reports whether a ConfigMap changed since it was listed: the folder that was read may be gone.
@@ -165,10 +177,10 @@ func (l *listing) read(s source) ([]byte, *Problem) {
 	case !info.Mode().IsRegular(): // opening a pipe would wait forever
 		return nil, &Problem{File: s.shown, What: "it is not a file", Want: "a file, or another name for it"}
 	}
-	if err := l.guard.Entry(filepath.Join(l.at, s.path)); err != nil {
+	if err := l.guard.Below(filepath.Join(l.at, s.path)); err != nil {
 		return nil, problem(err)
 	}
-	f, err := l.root.Open(s.path)
+	f, err := l.root.OpenFile(s.path, os.O_RDONLY|unix.O_NONBLOCK, 0) // a pipe in its place would wait forever
 	if err != nil {
 		return nil, problem(err)
 	}

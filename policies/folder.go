@@ -1,8 +1,11 @@
 package policies
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -54,8 +57,15 @@ func (l Loaded) All() Problems {
 // [Options].Accepted), leaves its policy as that was accepted; a file or folder that cannot be read leaves all policies that
 // are not found elsewhere. Two newcomers in conflict are both refused.
 func Load(dir string, o Options) Loaded {
+	return LoadFolders([]Folder{{Dir: dir, Name: "policies"}}, o)
+}
+
+// LoadFolders is Load for several folders, none of which may lie in another one. What a folder is not allowed is refused as any other
+// mistake is. A policy that is in force belongs to the folder that it was accepted from: no document of another folder that has
+// limits takes it over, and none keeps a folder's own from having a say.
+func LoadFolders(folders []Folder, o Options) Loaded {
 	for again := 0; ; again++ {
-		loaded, superseded := load(dir, o)
+		loaded, superseded := load(folders, o)
 		if !superseded || again == maxAgain {
 			return loaded
 		}
@@ -65,38 +75,52 @@ func Load(dir string, o Options) Loaded {
 // maxAgain is how often a folder is read again that was replaced while it was read.
 const maxAgain = 3
 
-// load is Load. superseded says that something could not be read, and that a ConfigMap was replaced meanwhile.
-func load(dir string, o Options) (loaded Loaded, superseded bool) {
-	found := list(dir, o.Guard)
-	defer found.close()
+// load is LoadFolders. superseded says that something could not be read, and that a ConfigMap was replaced meanwhile.
+func load(folders []Folder, o Options) (loaded Loaded, superseded bool) {
 	l := newLoader(o)
-	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string), broken: make(map[string]string)}
-	for _, p := range found.problems {
-		m.take(unreadable(p))
+	lists := make([]*listing, len(folders))
+	for i := range folders {
+		l.folders = append(l.folders, &folders[i])
+		lists[i] = list(&folders[i], o.Guard)
+		defer lists[i].close()
 	}
+	apart(lists)
+	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string), broken: make(map[string]string), unsureIn: make(map[*Folder]bool)}
 	var group errgroup.Group
 	group.SetLimit(2 * runtime.GOMAXPROCS(0))
 	var large sync.Mutex // one large file at a time: while it is parsed, it takes a hundred times its size
-	for _, f := range found.files {
-		group.Go(func() error {
-			data, problem := found.read(f)
-			if len(data) > largeFile {
-				large.Lock()
-				defer large.Unlock()
-			}
-			if problem != nil {
-				m.take(unreadable(*problem))
-			} else {
-				m.take(l.parse(f.shown, data))
-			}
-			return nil
-		})
+	for _, found := range lists {
+		loaded.Folders = append(loaded.Folders, found.folders...)
+		for _, p := range found.problems {
+			m.take(unreadable(p, found.folder))
+		}
+		for _, f := range found.files {
+			group.Go(func() error {
+				data, problem := found.read(f)
+				if len(data) > largeFile {
+					large.Lock()
+					defer large.Unlock()
+				}
+				if problem != nil {
+					m.take(unreadable(*problem, found.folder))
+				} else {
+					m.take(l.parse(f.shown, data, found.folder))
+				}
+				return nil
+			})
+		}
 	}
 	_ = group.Wait() // no function fails: problems are results
 	l.settle(&m)
-	m.found.problems.sort()
-	return Loaded{Policies: m.policies, Refused: m.refused, Problems: m.found.problems, More: m.found.more, Partial: m.unsure, Folders: found.folders},
-		m.unsure && found.superseded()
+	loaded.Policies, loaded.Refused = m.policies, m.refused
+	loaded.Problems, loaded.More = m.found.fairly()
+	for _, found := range lists {
+		if m.unsureIn[found.folder] {
+			loaded.Partial = loaded.Partial || !found.folder.limited() // what a folder with limits may hold, settle has kept
+			superseded = superseded || found.superseded()
+		}
+	}
+	return loaded, superseded
 }
 
 // problemList keeps the first MaxProblems by file and line, and counts the rest.
@@ -115,18 +139,42 @@ func (l *problemList) add(more int, problems ...Problem) {
 	}
 }
 
-// all are the problems, and one that counts the rest.
-func (l *problemList) all(file string) Problems {
-	l.problems.sort()
-	return Loaded{Problems: l.problems, More: l.more}.All()
+// problemLists keep the problems of each folder by themselves: those of one must not hide those of another.
+type problemLists map[*Folder]*problemList
+
+func (l *problemLists) add(folder *Folder, more int, problems ...Problem) {
+	if more == 0 && len(problems) == 0 {
+		return
+	}
+	if *l == nil {
+		*l = make(problemLists)
+	}
+	if (*l)[folder] == nil {
+		(*l)[folder] = &problemList{}
+	}
+	(*l)[folder].add(more, problems...)
+}
+
+// fairly are the problems of all folders by file and line, at most MaxProblems, and how many more there are. A folder with few
+// problems has all of its own among them.
+func (l problemLists) fairly() (all Problems, more int) {
+	lists := slices.SortedFunc(maps.Values(l), func(a, b *problemList) int { return cmp.Compare(len(a.problems), len(b.problems)) })
+	for i, of := range lists {
+		of.problems.sort()
+		share := min(len(of.problems), (MaxProblems-len(all))/(len(lists)-i))
+		all = append(all, of.problems[:share]...)
+		more += of.more + len(of.problems) - share
+	}
+	all.sort()
+	return all, more
 }
 
 // merge collects what files hold, in whatever order they come, and then what is in force.
 type merge struct {
 	mu       sync.Mutex
 	docs     []document
-	found    problemList
-	unsure   bool
+	found    problemLists
+	unsureIn map[*Folder]bool  // something of the folder could not be read
 	broken   map[string]string // file that could not be read in full → its first problem
 	policies map[string]*Policy
 	refused  map[string]string
@@ -136,11 +184,14 @@ func (m *merge) take(p parsed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.docs = append(m.docs, p.docs...)
-	m.found.add(p.more, p.problems...)
+	m.found.add(p.folder, p.more, p.problems...)
 	if !p.unsure {
 		return
 	}
-	m.unsure = true
+	if m.unsureIn == nil {
+		m.unsureIn = make(map[*Folder]bool)
+	}
+	m.unsureIn[p.folder] = true
 	if m.broken == nil {
 		m.broken = make(map[string]string)
 	}

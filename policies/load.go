@@ -37,6 +37,8 @@ type Options struct {
 	// Accepted are the policies in force before this load, by name. In a conflict they win over newcomers, and they stay in
 	// force where the files' word on them is refused or cannot be read.
 	Accepted map[string]Accepted
+	// Removed are policies that were in force once, are in no file any more, and are not forgotten. Their names are their folder's.
+	Removed map[string]Accepted
 	// Guard says whose files [Load] reads. The zero value: those of root and of this process's user.
 	Guard trust.Guard
 }
@@ -50,6 +52,7 @@ type Accepted struct {
 // document is a policy and the places that checks over all policies report.
 type document struct {
 	policy        *Policy
+	folder        *Folder // that it was read from; nil of one that was parsed by itself
 	name, renamed mark
 	targets       []mark
 	refused       string // its first problem; "" of a policy that is sound by itself
@@ -60,6 +63,7 @@ type parsed struct {
 	docs     []document // sound ones, and broken ones whose name is known
 	problems Problems   // at most MaxProblems
 	more     int        // problems beyond those
+	folder   *Folder    // of the file
 	unsure   bool       // the file, or a document whose name is not known, could not be read: it may hold any policy
 }
 
@@ -70,6 +74,7 @@ func markOf(n *yaml.Node) mark { return mark{n.Line, n.Column} }
 // loader parses files; its cache is shared by all goroutines of one load.
 type loader struct {
 	options    Options
+	folders    []*Folder
 	shapes     map[reflect.Type]shape
 	zones      memo[string, *zone]
 	timetables memo[[2]string, *timetable] // schedule and zone → compiled
@@ -83,12 +88,12 @@ func newLoader(o Options) *loader {
 // MaxProblems, and then one that counts the rest.
 func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
 	l := newLoader(o)
-	read := l.parse(file, data)
+	read := l.parse(file, data, nil)
 	m := merge{policies: make(map[string]*Policy), refused: make(map[string]string)}
 	m.take(read)
 	l.settle(&m)
-	if problems := m.found.all(file); len(problems) > 0 {
-		return nil, problems
+	if found, more := m.found.fairly(); len(found) > 0 {
+		return nil, Loaded{Problems: found, More: more}.All()
 	}
 	list := make([]*Policy, len(read.docs))
 	for i, d := range read.docs {
@@ -98,18 +103,21 @@ func Parse(file string, data []byte, o Options) ([]*Policy, Problems) {
 }
 
 // unreadable is a file that says nothing for certain.
-func unreadable(p Problem) parsed { return parsed{problems: Problems{p}, unsure: true} }
+func unreadable(p Problem, folder *Folder) parsed {
+	return parsed{problems: Problems{p}, folder: folder, unsure: true}
+}
 
 // parse reads the documents of one file and checks each by itself. Where one cannot be read as YAML, none counts: what
 // is before the mistake may be cut short by it.
-func (l *loader) parse(file string, data []byte) (read parsed) {
+func (l *loader) parse(file string, data []byte, folder *Folder) (read parsed) {
+	read.folder = folder
 	if len(data) > maxFile {
-		return unreadable(Problem{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"})
+		return unreadable(Problem{File: file, What: "the file is larger than 1 MiB", Want: "smaller files"}, folder)
 	}
-	d := &decoder{file: file, shapes: l.shapes}
+	d := &decoder{file: file, folder: folder, shapes: l.shapes}
 	defer func() {
 		if recover() != nil { // a reload must not end the daemon, whatever a parser does
-			read = unreadable(Problem{File: file, What: "the file cannot be parsed", Want: "YAML"})
+			read = unreadable(Problem{File: file, What: "the file cannot be parsed", Want: "YAML"}, folder)
 		}
 	}()
 	count := 0
@@ -127,7 +135,7 @@ func (l *loader) parse(file string, data []byte) (read parsed) {
 			continue // nothing between two ---
 		}
 		if count++; count > maxDocuments {
-			return unreadable(Problem{File: file, Line: root.Line, What: fmt.Sprintf("the file has more than %d documents", maxDocuments), Want: "several files"})
+			return unreadable(Problem{File: file, Line: root.Line, What: fmt.Sprintf("the file has more than %d documents", maxDocuments), Want: "several files"}, folder)
 		}
 		if doc, ok := l.document(d, root); ok {
 			read.docs = append(read.docs, doc)
@@ -139,7 +147,7 @@ func (l *loader) parse(file string, data []byte) (read parsed) {
 		read.docs, read.unsure = nil, true
 		d.add(syntaxProblem(file, err))
 	} else if count == 0 {
-		return unreadable(Problem{File: file, What: "the file holds no policy", Want: "a policy, or no file"})
+		return unreadable(Problem{File: file, What: "the file holds no policy", Want: "a policy, or no file"}, folder)
 	}
 	d.problems.sort()
 	read.problems, read.more = d.problems, d.count-len(d.problems)
@@ -163,7 +171,7 @@ func (l *loader) document(d *decoder, root *yaml.Node) (document, bool) {
 	if d.failed["name"] || d.failed["renamed_from"] {
 		return document{}, false
 	}
-	doc := document{policy: p, name: markOf(find(root, "name")), renamed: markOf(find(root, "renamed_from"))}
+	doc := document{policy: p, folder: d.folder, name: markOf(find(root, "name")), renamed: markOf(find(root, "renamed_from"))}
 	if broken := d.count - before; broken > 0 {
 		doc.refused = d.first + andMore(broken-1)
 	}

@@ -216,7 +216,7 @@ func TestLoadConfigMap(t *testing.T) {
 	link("..data/p.yaml", "p.yaml")
 	for _, generation := range []string{"..first", "..second"} {
 		link(generation, "..data")
-		listed := list(dir, trust.Guard{})
+		listed := list(&Folder{Dir: dir}, trust.Guard{})
 		defer listed.close()
 		if len(listed.problems) > 0 || len(listed.files) != 1 {
 			t.Fatalf("files %+v", listed)

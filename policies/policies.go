@@ -75,6 +75,8 @@ type Policy struct {
 	File string `yaml:"-" json:"-"`
 	Line int    `yaml:"-" json:"-"`
 
+	// inert: the renaming that RenamedFrom asked for is over, and the name is another folder's by now.
+	inert bool
 	// timetable is the compiled schedule. Parse and Load set it; without it NextRun compiles again on every call.
 	timetable *timetable
 }
@@ -168,6 +170,14 @@ type Retire struct {
 	RequireIdle Duration `yaml:"require_idle,omitempty" json:"require_idle,omitempty"`
 	// MaxWait is the longest wait for require_idle; then the old key is retired anyway. Default: it waits forever.
 	MaxWait Duration `yaml:"max_wait,omitempty" json:"max_wait,omitempty"`
+}
+
+// Former is the name of the policy that this one takes over what belongs to, "" for none.
+func (p *Policy) Former() string {
+	if p.inert {
+		return ""
+	}
+	return p.RenamedFrom
 }
 
 // Canonical is the policy as the journal records it: JSON with every default filled in, the same bytes for the same

@@ -76,6 +76,7 @@ func (l *loader) validate(d *decoder, p *Policy, root *yaml.Node) {
 	c.labels()
 	c.maxAge()
 	c.expiresAfter()
+	c.limits()
 }
 
 // at reports a problem at the value with this path.

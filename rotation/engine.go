@@ -81,6 +81,9 @@ type Restraints interface {
 	Freezes() []policies.Freeze
 	// Observes reports observe mode: nothing may be changed at xAI or in a store.
 	Observes() bool
+	// AdoptedWithin says of which policies, by the files that they were read from, the targets must have been read before a key is
+	// disabled or deleted that a policy of this file adopted. Nil: of all.
+	AdoptedWithin(file string) (within func(file string) bool)
 }
 
 // Ledger is what a turn uses of the journal.

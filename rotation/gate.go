@@ -182,10 +182,37 @@ func elsewhere(ctx context.Context, r *run, k *journal.Key) ([]journal.Target, e
 	if err != nil {
 		return nil, err
 	}
+	concerned, err := concerned(ctx, r, k)
+	if err != nil {
+		return nil, err
+	}
 	return slices.DeleteFunc(all, func(t journal.Target) bool {
 		sighted := slices.ContainsFunc(seen, func(s journal.Sighting) bool { return s.Policy == t.Policy && s.TargetID == t.TargetID })
-		return t.Policy == r.claim.Policy || k.Origin != journal.OfAdoption && !sighted
+		return t.Policy == r.claim.Policy || !sighted && !concerned(t.Policy)
 	}), nil
+}
+
+// concerned tells of which policies the targets are read though nobody has seen the key there: for an adopted key all, or those of one
+// folder where the configuration says so, removed ones included.
+func concerned(ctx context.Context, r *run, k *journal.Key) (func(policy string) bool, error) {
+	if k.Origin != journal.OfAdoption {
+		return func(string) bool { return false }, nil
+	}
+	within := r.env.AdoptedWithin(r.rec.Policy.File)
+	if within == nil {
+		return func(string) bool { return true }, nil
+	}
+	apart := make(map[string]bool) // policies of other folders; one that is not known counts
+	for _, ask := range []func(context.Context) ([]journal.Spec, error){r.engine.ledger.Vanished, r.engine.ledger.Accepted} {
+		specs, err := ask(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range specs {
+			apart[s.Name] = !within(s.File)
+		}
+	}
+	return func(policy string) bool { return !apart[policy] }, nil
 }
 
 // readForKey reads one target and refuses when it holds the key, or might.

@@ -66,11 +66,13 @@ type bench struct {
 	strange  map[string]bool // key ids of someone else: never to be touched (I3)
 
 	freezes  []policies.Freeze
-	looksTo  time.Time // until then the mode is observe
-	teamless error     // why the team is not to be had
-	without  string    // the rule of the gate that every engine of this bench lacks
-	rereads  bool      // every record is compared with its rows
-	seen     *observer // nil: nothing compares the journal with what arrives outside
+	files    map[string]string // policy → the file that it is read from, where that matters
+	apart    bool              // an adopted key concerns the policies of its own folder alone
+	looksTo  time.Time         // until then the mode is observe
+	teamless error             // why the team is not to be had
+	without  string            // the rule of the gate that every engine of this bench lacks
+	rereads  bool              // every record is compared with its rows
+	seen     *observer         // nil: nothing compares the journal with what arrives outside
 }
 
 // TestMain lets memory be: the lives are short and many.
@@ -249,7 +251,7 @@ func (b *bench) load(docs ...string) {
 	b.specs = map[string]*policies.Policy{}
 	for _, p := range ps {
 		b.specs[p.Name] = p
-		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, Canonical: string(p.Canonical())}
+		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, File: b.files[p.Name], Canonical: string(p.Canonical())}
 		for _, pt := range p.Targets {
 			spec.Targets = append(spec.Targets, journal.TargetID{Store: pt.Store, Path: pt.Path, Field: pt.Field})
 		}

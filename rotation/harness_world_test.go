@@ -2,6 +2,7 @@ package rotation_test
 
 import (
 	"context"
+	"path/filepath"
 	"slices"
 
 	"github.com/google/go-cmp/cmp"
@@ -36,6 +37,14 @@ func (b *bench) Stores() []string { return []string{"a", "b", "c"} }
 
 // Freezes implements rotation.Environment.
 func (b *bench) Freezes() []policies.Freeze { return b.freezes }
+
+// AdoptedWithin implements rotation.Environment.
+func (b *bench) AdoptedWithin(file string) func(string) bool {
+	if !b.apart {
+		return nil
+	}
+	return func(other string) bool { return filepath.Dir(other) == filepath.Dir(file) }
+}
 
 // faultyJournal passes a point before and after every commit.
 type faultyJournal struct {

@@ -103,6 +103,37 @@ func TestGateReadsEveryTargetForAnAdoptedKey(t *testing.T) {
 			id := shared(b, "KEY", "", func() { b.worn["b"] = nil })
 			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
 		}},
+		{"of a policy of another folder whose store denies, where that folder does not count", xaisim.Options{}, func(b *bench) {
+			id := shared(b, "not it", "", func() {
+				b.apart, b.files = true, map[string]string{"chat": "/p/one/chat.yaml", "talk": "/p/two/talk.yaml"}
+				b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
+			})
+			b.run(24 * time.Hour)
+			if !b.gone(id) {
+				b.violated("the old key is never retired: %s", b.record("chat").Policy.Error)
+			}
+		}},
+		{"of a policy of the same folder whose store denies", xaisim.Options{}, func(b *bench) {
+			id := shared(b, "KEY", "", func() {
+				b.apart, b.files = true, map[string]string{"chat": "/p/one/chat.yaml", "talk": "/p/one/talk.yaml"}
+				b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
+			})
+			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
+		}},
+		{"of a policy of the same folder that was removed", xaisim.Options{}, func(b *bench) {
+			id := shared(b, "KEY", "", func() {
+				b.apart, b.files = true, map[string]string{"chat": "/p/one/chat.yaml", "talk": "/p/one/talk.yaml"}
+				b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
+			})
+			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
+			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
+		}},
+		{"seen in a target of another folder that does not count", xaisim.Options{}, func(b *bench) {
+			id := shared(b, "KEY", "adopt: true", func() {
+				b.apart, b.files = true, map[string]string{"chat": "/p/one/chat.yaml", "talk": "/p/two/talk.yaml"}
+			})
+			b.keeps(id, reason.TargetHoldsKey, "b:chat")
+		}},
 		{"as a line of a file", xaisim.Options{}, func(b *bench) {
 			id := shared(b, "A=1\nexport XAI_API_KEY=KEY\n", "", func() {})
 			b.keeps(id, reason.TargetHoldsKey, "b:chat")

@@ -90,7 +90,7 @@ func unsettled(r *journal.Record) (keys []journal.Key) {
 // known are the names of all policies in the journal, also of those that were removed.
 func (b *bench) known() []string {
 	b.t.Helper()
-	names, err := b.journal.Vanished(b.t.Context())
+	removed, err := b.journal.Vanished(b.t.Context())
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -98,7 +98,8 @@ func (b *bench) known() []string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	for _, s := range accepted {
+	var names []string
+	for _, s := range slices.Concat(accepted, removed) {
 		names = append(names, s.Name)
 	}
 	slices.Sort(names)

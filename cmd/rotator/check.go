@@ -19,7 +19,8 @@ func (a *cli) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Check configuration, policies, management keys and rights in stores",
 		Long: `Check reads configuration and policies, asks xAI what each management key may do and which models and endpoints a team
-has, and tries in each store whether each target could be written. Nothing is changed. A warning is a danger that is no
+has, and tries in each store whether each target could be written. A policy that its folder may not have (policies[].allow in
+rotator.yaml) is refused by the name of the rule. Nothing is changed. A warning is a danger that is no
 error, such as a second writer of a target; it does not change the exit code. Where a daemon runs, it is the
 daemon that asks, with its own rights.
 

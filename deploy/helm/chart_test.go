@@ -90,6 +90,7 @@ func TestSchema(t *testing.T) {
 		{"no stores", "sqlite", "config.stores=null", "stores"},
 		{"the journal in config", "sqlite", "config.state=sqlite:/tmp/x", "config"},
 		{"listen in config", "sqlite", "config.listen=:1", "config"},
+		{"a folder of others without limits", "sqlite", "policyFolders[0].configMap=a,policyFolders[0].name=a", "allow"},
 		{"an unknown value", "sqlite", "replicaCount=2", "replicaCount"},
 		{"an unknown type of store", "sqlite", "config.stores.cluster.type=consul", "type"},
 		{"a policy without targets", "sqlite", "policies.chat.targets=null", "targets"},

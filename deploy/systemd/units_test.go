@@ -99,7 +99,7 @@ func TestConfiguration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := json.Marshal([]string{c.State.String(), c.Policies, c.Socket, c.SocketGroup, c.Teams["main"].ManagementKey.String(), c.Stores["local"].File.Dir})
+	got, err := json.Marshal([]string{c.State.String(), c.Policies.String(), c.Socket, c.SocketGroup, c.Teams["main"].ManagementKey.String(), c.Stores["local"].File.Dir})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,9 @@ func (p actions) Check(ctx context.Context) ([]api.CheckRow, error) {
 	for _, p := range v.environment.problems {
 		rows = append(rows, checked("configuration", errors.New(p.String()), ""))
 	}
+	if problems := p.lastRead().Problems; len(problems) > 0 {
+		rows = append(rows, checked("policies", errors.New(summary(problems, v.Config.Policies.Dirs())), "What is named stays as it was accepted before. Fix it, and `rotator reload`."))
+	}
 	for _, name := range v.environment.names {
 		if v.environment.teams[name] == nil {
 			continue // told

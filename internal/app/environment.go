@@ -28,6 +28,7 @@ type environment struct {
 	names  []string // of the configuration's teams, sorted
 
 	freezes []policies.Freeze
+	folders config.Policies
 	mode    config.Mode
 
 	// problems are why stores and teams of the configuration could not be made. Each costs only the policies that name it.
@@ -71,7 +72,7 @@ type made struct {
 // keeps it. What cannot be made is one of the environment's problems: what was made before goes on in its place, as long as
 // its kind is the same, and else it is not there.
 func newEnvironment(ctx context.Context, c *config.Config, known map[string]string, h hooks, log *slog.Logger, before made) *environment {
-	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), kept: make(map[string]bool), freezes: c.Frozen(), mode: c.Mode}
+	w := &environment{stores: make(map[string]stores.Store), teams: make(map[string]*team), names: slices.Sorted(maps.Keys(c.Teams)), kept: make(map[string]bool), freezes: c.Frozen(), folders: c.Policies, mode: c.Mode}
 	if before.environment == nil {
 		before.environment, before.config = &environment{}, &config.Config{}
 	}
@@ -158,6 +159,11 @@ func (w *environment) Stores() []string { return slices.Sorted(maps.Keys(w.store
 
 // Freezes implements rotation.Environment.
 func (w *environment) Freezes() []policies.Freeze { return w.freezes }
+
+// AdoptedWithin implements rotation.Environment.
+func (w *environment) AdoptedWithin(file string) (within func(file string) bool) {
+	return w.folders.AdoptedWithin(file)
+}
 
 // Observes implements rotation.Environment.
 func (w *environment) Observes() bool { return w.mode == config.Observe }

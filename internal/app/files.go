@@ -20,7 +20,7 @@ func (f Files) Specs() []journal.Spec {
 	specs := make([]journal.Spec, 0, len(f.Policies))
 	for _, name := range slices.Sorted(maps.Keys(f.Policies)) {
 		p := f.Policies[name]
-		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.RenamedFrom, File: p.File, Canonical: string(p.Canonical())}
+		spec := journal.Spec{Name: p.Name, Team: p.Team, Owner: p.Owner, RenamedFrom: p.Former(), File: p.File, Canonical: string(p.Canonical())}
 		for _, t := range p.Targets {
 			spec.Targets = append(spec.Targets, journal.TargetID{Store: t.Store, Path: t.Path, Field: t.Field})
 		}

@@ -128,7 +128,12 @@ func (s Setup) newProgram(ctx context.Context, f Files, j journal.Journal, u use
 func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, error) {
 	j, err := s.OpenJournal(ctx, c, true)
 	if errors.Is(err, sqldb.ErrNoJournal) {
-		return s.InMemory(ctx, Files{c, policies.Load(c.Policies, c.PolicyOptions()).Policies})
+		loaded := policies.LoadFolders(c.PolicyFolders(), c.PolicyOptions())
+		p, err := s.InMemory(ctx, Files{c, loaded.Policies})
+		if err == nil {
+			p.read = loaded
+		}
+		return p, err
 	}
 	if err != nil {
 		return nil, err
@@ -137,7 +142,11 @@ func (s Setup) OpenToLook(ctx context.Context, c *config.Config) (*Program, erro
 	if err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
-	return s.over(ctx, r.Files, j, use{look: true})
+	p, err := s.over(ctx, r.Files, j, use{look: true})
+	if err == nil {
+		p.read = r.loaded
+	}
+	return p, err
 }
 
 // journalPatience is how long a check waits for the journal.
@@ -152,7 +161,15 @@ func (s Setup) OpenToCheck(ctx context.Context, f Files) (*Program, error) {
 	if err != nil {
 		return s.InMemory(ctx, f)
 	}
-	return s.over(ctx, f, j, use{claimed: true})
+	r, err := readPolicies(within, f.Config, j) // who owns a policy, the journal tells
+	if err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	p, err := s.over(ctx, r.Files, j, use{claimed: true})
+	if err == nil {
+		p.read = r.loaded
+	}
+	return p, err
 }
 
 // over is a program over an open journal, which it closes when it cannot be made.

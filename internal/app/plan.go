@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,7 +22,7 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 		return nil, err
 	}
 	for _, name := range names {
-		known := v.Policies[name] != nil || slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == name })
+		known := v.Policies[name] != nil || p.lastRead().Refused[name] != "" || slices.ContainsFunc(all, func(s journal.Summary) bool { return s.Policy.Name == name })
 		if !known {
 			return nil, &api.Error{Message: fmt.Sprintf("no policy is named %q", name), Code: api.ExitUsage}
 		}
@@ -52,7 +53,30 @@ func (p actions) Plan(ctx context.Context, names []string, until time.Time) ([]a
 				Detail: "the policy is in no file any more: its keys stay, and its age is watched, until `rotator forget " + name + "`"}})...)
 		}
 	}
-	return rows, ctx.Err()
+	return append(rows, p.refusedRows(wanted)...), ctx.Err()
+}
+
+// lastRead is what the files of policies said when they were last read here.
+func (p *Program) lastRead() policies.Loaded {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.read
+}
+
+// refusedRows tell of policies whose files are refused: a plan is of what is in force.
+func (p *Program) refusedRows(wanted func(name string) bool) (rows []api.PlanRow) {
+	read := p.lastRead()
+	for _, name := range slices.Sorted(maps.Keys(read.Refused)) {
+		if !wanted(name) {
+			continue
+		}
+		state := "it is not in force"
+		if read.Policies[name] != nil {
+			state = "this plan is of the policy as it was accepted before"
+		}
+		rows = append(rows, planRows(name, []plan.Row{{Action: plan.Warning, Detail: "what the file says is refused, and " + state + ": " + read.Refused[name]}})...)
+	}
+	return rows
 }
 
 // maxPlanRows bounds a plan, which is made in memory: hourly schedules of many policies over years.

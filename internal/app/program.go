@@ -16,6 +16,7 @@ import (
 	"rotator/internal/api"
 	"rotator/internal/config"
 	"rotator/internal/traces"
+	"rotator/policies"
 	"rotator/rotation"
 	"rotator/rotation/journal"
 	"rotator/rotation/reason"
@@ -44,7 +45,7 @@ type Program struct {
 	given       map[string]string // guarded by mu: policy → what the files said of it when the journal last took them
 	environment *environment      // guarded by mu
 	loaded      api.Loading       // guarded by mu: how files were last read
-	folders     []string          // guarded by mu: of policies, as last read
+	read        policies.Loaded   // guarded by mu: what the files of policies said when they were last read
 	unsettled   bool              // guarded by mu: what was read is to be read again soon, though no file changes
 	swapped     chan struct{}     // guarded by mu; closed when files and environment are replaced
 }

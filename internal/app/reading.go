@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rotator/internal/api"
@@ -23,17 +25,31 @@ type reading struct {
 
 // readPolicies reads the policies' files. What is wrong in them leaves what the journal accepted before.
 func readPolicies(ctx context.Context, c *config.Config, j journal.Journal) (reading, error) {
+	o := c.PolicyOptions()
+	// Another replica may remove a policy or bring one back between two questions; none is missing from all three answers.
+	before, err := j.Vanished(ctx)
+	if err != nil {
+		return reading{}, err
+	}
 	accepted, err := j.Accepted(ctx)
 	if err != nil {
 		return reading{}, err
 	}
-	o := c.PolicyOptions()
-	o.Accepted = make(map[string]policies.Accepted, len(accepted))
-	for _, s := range accepted {
-		o.Accepted[s.Name] = policies.Accepted{File: s.File, Canonical: s.Canonical}
+	after, err := j.Vanished(ctx)
+	if err != nil {
+		return reading{}, err
 	}
-	loaded := policies.Load(c.Policies, o)
+	o.Accepted, o.Removed = acceptedBefore(accepted), acceptedBefore(append(before, after...))
+	loaded := policies.LoadFolders(c.PolicyFolders(), o)
 	return reading{Files: Files{c, loaded.Policies}, loaded: loaded}, nil
+}
+
+func acceptedBefore(specs []journal.Spec) map[string]policies.Accepted {
+	all := make(map[string]policies.Accepted, len(specs))
+	for _, s := range specs {
+		all[s.Name] = policies.Accepted{File: s.File, Canonical: s.Canonical}
+	}
+	return all
 }
 
 // all are the problems that are kept, in the order in which they are best solved.
@@ -58,19 +74,41 @@ func (r reading) forJournal(replica string) journal.Reading {
 	}
 	l := journal.Load{Replica: replica, Problems: r.count()}
 	if all := r.all(); len(all) > 0 {
-		l.Error, l.Digest = summary(all), digest(all)
+		l.Error, l.Digest = summary(all, r.Config.Policies.Dirs()), digest(all)
 	}
 	return journal.Reading{Load: l, Specs: accepted, Kept: r.loaded.Refused, Partial: r.loaded.Partial}
 }
 
-// summary is the first problems, one a line.
-func summary(all policies.Problems) string {
-	const most = 10
-	text := all[:min(most, len(all))].Error()
-	if more := len(all) - most; more > 0 {
-		text += fmt.Sprintf("\nand %d more", more)
+// summary is the first problems, one a line: the first of each folder of policies, then the second of each, and so on, in their order.
+func summary(all policies.Problems, dirs []string) string {
+	const most, longest = 10, 400
+	turn := make(map[string]int) // folder → problems of it so far
+	turns := make([]int, len(all))
+	for i, p := range all {
+		of := ""
+		for _, dir := range dirs {
+			if strings.HasPrefix(p.File, dir) {
+				of = dir
+			}
+		}
+		turns[i] = turn[of]
+		turn[of]++
 	}
-	return shorten(text, 2000)
+	order := make([]int, len(all))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(turns[a], turns[b]) })
+	order = order[:min(most, len(order))]
+	slices.Sort(order)
+	lines := make([]string, len(order))
+	for i, at := range order {
+		lines[i] = shorten(all[at].String(), longest)
+	}
+	if more := len(all) - most; more > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(lines, "\n")
 }
 
 // digest is the same for the same set of problems, also after lines moved.
@@ -109,7 +147,7 @@ func (p *Program) take(ctx context.Context, r reading) error {
 		p.loaded.Succeeded = now
 	}
 	p.unsettled = len(awaited) > 0 || len(p.environment.problems) > 0
-	p.folders = r.loaded.Folders
+	p.read = r.loaded
 	return nil
 }
 

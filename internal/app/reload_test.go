@@ -27,7 +27,7 @@ func TestWhatIsReadAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := &config.Config{File: "./rotator.yaml", Policies: dir}
+	c := &config.Config{File: "./rotator.yaml", Policies: config.Policies{{Dir: dir}}}
 	folders := []string{dir, dir + "/old", dir + "/gone"}
 	for name, want := range map[string]bool{
 		dir: true, dir + "/a.yaml": true, dir + "/a.yml": true, dir + "/a.yaml~": false, dir + "/..data": true, dir + "/old/a.yaml": true,

@@ -37,7 +37,7 @@ func (s Setup) ReadFiles() (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
-	loaded := policies.Load(c.Policies, c.PolicyOptions())
+	loaded := policies.LoadFolders(c.PolicyFolders(), c.PolicyOptions())
 	if err := loaded.Err(); err != nil {
 		return Files{}, err
 	}

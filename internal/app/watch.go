@@ -12,10 +12,12 @@ import (
 
 	"rotator/internal/config"
 	"rotator/policies"
+	"rotator/rotation/journal"
 )
 
 const (
 	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
+	mostUneasy = 10 * time.Second       // and at the latest so long after the first change: whoever keeps changing one keeps nobody's from being read
 	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
 	reread     = 5 * time.Second        // what the journal did not take is read again after so long
 )
@@ -39,15 +41,23 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	defer settled.Stop()
 	settled.Stop()
 	p.follow(watcher)
+	var first time.Time // of the changes that were not read yet
+	changed := func() {
+		now := time.Now()
+		if first.IsZero() {
+			first = now
+		}
+		settled.Reset(settles(first, now))
+	}
 	for how := (refreshing{}); ; {
 		select {
 		case e := <-changes:
 			if concerns(p.present().Config, p.policyFolders(), e) {
-				settled.Reset(settleTime)
+				changed()
 			}
 			continue
 		case <-overflows: //nolint:errcheck // some change was not told, whatever the error
-			settled.Reset(settleTime)
+			changed()
 			continue
 		case <-again.C:
 			p.follow(watcher)
@@ -62,6 +72,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 		case <-ctx.Done():
 			return
 		}
+		first = time.Time{}
 		err := p.refresh(ctx, how) // told already
 		p.follow(watcher)
 		how.aloud, how.quiet = false, false
@@ -73,13 +84,22 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 	}
 }
 
+// settles is how long to wait for more changes after one, when the first that was not read yet was at first.
+func settles(first, now time.Time) time.Duration {
+	return max(0, min(settleTime, first.Add(mostUneasy).Sub(now)))
+}
+
 // follow watches the folders of the present configuration. Watching one again is nothing new.
 func (p *Program) follow(w *fsnotify.Watcher) {
 	if w == nil {
 		return
 	}
 	c := p.present().Config
-	for _, dir := range append([]string{filepath.Dir(c.File), c.Policies, filepath.Dir(c.Policies)}, p.policyFolders()...) {
+	dirs := append([]string{filepath.Dir(c.File)}, p.policyFolders()...)
+	for _, dir := range c.Policies.Dirs() {
+		dirs = append(dirs, dir, filepath.Dir(dir))
+	}
+	for _, dir := range dirs {
 		if err := w.Add(dir); err != nil {
 			p.log.Debug("a folder is not watched", "folder", dir, "err", err)
 		}
@@ -90,7 +110,7 @@ func (p *Program) follow(w *fsnotify.Watcher) {
 func (p *Program) policyFolders() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.folders
+	return p.read.Folders
 }
 
 // isUnsettled reports whether files are read again though they do not change: a store that could not be made may be made now,
@@ -107,21 +127,22 @@ func (p *Program) isForgotten(ctx context.Context) bool {
 	if v.Config.State.SQLite() {
 		return false
 	}
-	names, err := p.journal.Vanished(ctx)
+	gone, err := p.journal.Vanished(ctx)
 	if err != nil {
 		p.log.Debug("removed policies not read", "err", err)
 	}
-	return slices.ContainsFunc(names, func(name string) bool { return v.Policies[name] != nil })
+	return slices.ContainsFunc(gone, func(s journal.Spec) bool { return v.Policies[s.Name] != nil })
 }
 
 // concerns reports whether what changed may be the configuration or a policy, or who may read it. folders are those that
 // policies were read from; one that is new is reported by the folder that it lies in.
 func concerns(c *config.Config, folders []string, e fsnotify.Event) bool {
 	name, dir := filepath.Base(e.Name), filepath.Dir(e.Name)
+	of := c.Policies.Dirs()
 	switch {
-	case name == "..data", e.Name == c.Policies, slices.Contains(folders, e.Name):
+	case name == "..data", slices.Contains(of, e.Name), slices.Contains(folders, e.Name):
 		return true
-	case dir == c.Policies || slices.Contains(folders, dir):
+	case slices.Contains(of, dir) || slices.Contains(folders, dir):
 		ext := filepath.Ext(name)
 		return ext == ".yaml" || ext == ".yml" || e.Has(fsnotify.Create) && isFolder(e.Name)
 	}

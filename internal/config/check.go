@@ -74,6 +74,7 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 			at("freezes")(fmt.Sprintf("freezes[%d] ends before it begins", i), "to: the day of from, or a later one; an instant after it")
 		}
 	}
+	d.checkPolicies(c, root)
 	d.checkTeams(c, root)
 	d.checkStores(c, root)
 }

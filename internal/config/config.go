@@ -31,8 +31,9 @@ type Config struct {
 	// `password=command:/PATH ARGUMENT…`; or a reference is in place of the whole address. Default:
 	// sqlite:/var/lib/rotator/rotator.db.
 	State State `yaml:"state"`
-	// Policies is the folder of the policies, each file of which ends in .yaml; the folders below it are read too. Default: /etc/rotator/policies.
-	Policies string `yaml:"policies"`
+	// Policies is the folder of the policies, each file of which ends in .yaml; the folders below it are read too. Or it is a list of
+	// folders, each with what its policies may do: without limits, whoever edits policies holds every key. Default: /etc/rotator/policies.
+	Policies Policies `yaml:"policies"`
 	// Installation names this deployment, such as prod-eu. A journal belongs to one installation; another one only compares keys
 	// and targets, until `rotator state claim`. Needed in a container and with PostgreSQL, unless both addresses of xAI are
 	// loopback. Default: this machine.
@@ -226,10 +227,15 @@ func (c *Config) defaults(dir string, env Env) {
 			c.Socket = path + ".sock"
 		}
 	}
-	fill(&c.Policies, "/etc/rotator/policies")
+	if len(c.Policies) == 0 {
+		c.Policies = Policies{{Dir: "/etc/rotator/policies"}}
+	}
+	for i := range c.Policies {
+		c.Policies[i].Dir = absolute(dir, c.Policies[i].Dir)
+	}
 	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
 	fill(&c.XAI.InferenceURL, "https://api.x.ai")
-	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key} {
+	for _, path := range []*string{&c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key} {
 		*path = absolute(dir, *path)
 	}
 	for name, t := range c.Teams {

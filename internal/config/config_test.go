@@ -72,7 +72,7 @@ func TestEveryKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.Mode, c.State.String(), c.Policies, c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
+	got := []any{c.Mode, c.State.String(), c.Policies.String(), c.Listen, c.Socket, c.SocketGroup, c.XAI, c.Limits, c.Teams["research"].ID,
 		c.Teams["prod"].ManagementKey.String(), c.Traces.Endpoint, c.Traces.Headers["authorization"].String(), c.Notify[0].Secret.String(), c.Stores["local"].File.Dir,
 		c.Stores["vault"].Vault.Auth.RoleID.ref.String(), c.Stores["vault"].Vault.TLS, c.Stores["vault"].Vault.Redirects, c.Stores["aws"].AWS.AssumeRole, c.Stores["aws"].AWS.Tags,
 		c.Stores["cluster"].Kubernetes.Labels, c.Stores["cluster"].Kubernetes.Annotations}
@@ -104,7 +104,7 @@ func TestDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []any{c.Mode, c.State.String(), c.Policies, c.Listen, c.Socket, c.XAI, c.Limits}
+	got := []any{c.Mode, c.State.String(), c.Policies.String(), c.Listen, c.Socket, c.XAI, c.Limits}
 	want := []any{Rotate, "sqlite:/var/lib/rotator/rotator.db", "/etc/rotator/policies", "", "/var/lib/rotator/rotator.db.sock",
 		XAI{"https://management-api.x.ai", "https://api.x.ai", XAITLS{}}, Limits{minInterval, quarantine, watch, 16, lease}}
 	if d := cmp.Diff(want, got); d != "" {
@@ -118,7 +118,7 @@ func TestPathsHaveOneForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]string{"/p/q", "/s", "/s"}, []string{c.Policies, c.Socket, c.Stores["s"].File.Dir}); d != "" {
+	if d := cmp.Diff([]string{"/p/q", "/s", "/s"}, []string{c.Policies.String(), c.Socket, c.Stores["s"].File.Dir}); d != "" {
 		t.Error(d)
 	}
 }
@@ -188,7 +188,7 @@ func TestProblems(t *testing.T) {
 		{"traces", base + "traces:\n  endpoint: http://collector.example\n  headers: {authorization: Bearer " + token + "}", []string{"4: traces.endpoint is not https; want https://HOST:4318", "5: traces.headers.authorization is no reference"}},
 		{"traces to nowhere", base + "traces: {headers: {}}", []string{"3: traces.headers is a mapping", "3: traces.endpoint is missing"}},
 		{"null", base + "listen:", []string{"3: listen has no value"}},
-		{"types", base + "policies: [a]\nsocket: 5\nsocket_group: true", []string{"3: policies is a list", "4: socket is a number", "5: socket_group is true or false"}},
+		{"types", base + "policies: [a]\nsocket: 5\nsocket_group: true", []string{"3: policies[0] is text, not a mapping", "4: socket is a number", "5: socket_group is true or false"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c, err := Parse("r.yaml", []byte(tc.text), env(nil))

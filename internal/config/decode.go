@@ -63,6 +63,12 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, path string) {
 	case *Moment:
 		d.moment(n, to, path)
 		return
+	case *Policies:
+		d.policies(n, to, path)
+		return
+	case *Values:
+		d.values(n, to, path)
+		return
 	}
 	switch v.Kind() {
 	case reflect.Struct:

@@ -47,6 +47,11 @@ func schemaOf(t *testing.T) []byte {
 			return text("")
 		case reflect.TypeFor[Addresses]():
 			return &generate.Schema{AnyOf: []*generate.Schema{text(""), {Type: "array", Items: text(""), MinItems: new(uint64(1))}}}
+		case reflect.TypeFor[Policies]():
+			one, folder := text(""), r.Reflect(&PolicyFolder{})
+			folder.Version = ""
+			least := uint64(1)
+			return &generate.Schema{AnyOf: []*generate.Schema{one, {Type: "array", Items: folder, MinItems: &least}}}
 		case reflect.TypeFor[Store]():
 			s := &generate.Schema{}
 			for _, of := range []struct {
@@ -111,6 +116,10 @@ func TestSchemaAgrees(t *testing.T) {
 		"teams: {t: {}}\nstores: {s: {type: file}}", "teams: {t: {}}\nstores: {s: {type: aws, dir: /s}}",
 		"teams: {t: {}}\nstores: {s: {type: s3}}", base + "notify: [{name: a}]", base + "state: mysql://x",
 		base + "freezes: [{from: 2026-12-18, to: 2026-12-20, why: x}]", base + "freezes: [{from: soon, to: 2026-12-20, why: x}]", base + "freezes: [{from: 2026-12-18, why: x}]",
+		base + "policies: /p", base + "policies: []", base + "policies: [{dir: /p}, {dir: /q, editors: {group: g}, adopted_keys: this_folder, allow: {teams: [t], labels: {Tier: [dev]}}}]",
+		base + "policies: [{allow: {}}]", base + "policies: [{dir: /p, allow: {team: [t]}}]", base + "policies: [{dir: /p, allow: {adopt: 1}}]", base + "policies: [{dir: /p, adopted_keys: none}]",
+		base + "policies: [{dir: /p, allow: {verify: [trust]}}]", base + "policies: [{dir: /p, allow: {file_modes: [rw]}}]", base + "policies: {dir: /p}", base + "policies: [/p]",
+		base + "policies: [{dir: /p, allow: {stores: {s: \"a/*\"}}}]",
 	} {
 		var value any
 		if err := yaml.Load([]byte(text), &value); err != nil {

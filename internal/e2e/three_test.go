@@ -191,6 +191,8 @@ func (w world) Stores() []string { return slices.Sorted(maps.Keys(w.stores)) }
 
 func (w world) Freezes() []policies.Freeze { return nil }
 
+func (w world) AdoptedWithin(string) func(string) bool { return nil }
+
 func (w world) Observes() bool { return false }
 
 // newWorld connects to all parts, to Vault at another address when one is given.

@@ -76,6 +76,9 @@ func below(path string, s *jsonschema.Schema) []Key {
 		all = append(all, Key{fmt.Sprintf("%s.type: %s", path, kind.Const), about(fmt.Sprint(kind.Const), form.Description)})
 		all = append(all, below(path, form)...)
 	}
+	for _, form := range s.AnyOf {
+		all = append(all, below(path+"[]", form.Items)...) // a list in place of one
+	}
 	for p := s.Properties.Oldest(); p != nil; p = p.Next() {
 		k := Key{strings.TrimPrefix(path+"."+p.Key, "."), about(p.Key, p.Value.Description)}
 		if slices.Contains(s.Required, p.Key) {

@@ -54,7 +54,8 @@ type System interface {
 type Guard struct {
 	System System
 
-	state *state // as [Guard.State] says; nil: not so
+	state   *state  // as [Guard.State] says; nil: not so
+	editors *uint32 // as [Guard.Editors] says; nil: not so
 }
 
 // state is what State found on its way.
@@ -120,6 +121,9 @@ func (g Guard) Resolve(path string) (string, error) {
 			return "", err
 		}
 		if f.Mode.Type() != fs.ModeSymlink {
+			if len(rest) == 0 {
+				f = g.edited(f)
+			}
 			if sticky, err = g.judge(next, f, false); err != nil {
 				return "", err
 			}
@@ -163,8 +167,13 @@ func (g Guard) Entry(path string) error {
 	if err != nil {
 		return err
 	}
+	return g.entry(path, f)
+}
+
+// entry judges a file or a folder by itself.
+func (g Guard) entry(path string, f Facts) error {
 	f.Mode &^= fs.ModeSticky
-	_, err = g.judge(path, f, false)
+	_, err := g.judge(path, g.edited(f), false)
 	return err
 }
 

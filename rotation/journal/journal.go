@@ -244,8 +244,8 @@ type Reader interface {
 	LastEvent(ctx context.Context) (int64, error)
 	// Accepted returns the policies in force, by name: what the loader accepted last.
 	Accepted(ctx context.Context) ([]Spec, error)
-	// Vanished returns the names of policies that were removed and not forgotten, in order.
-	Vanished(ctx context.Context) ([]string, error)
+	// Vanished returns the policies that were removed and not forgotten, by name, as they were accepted last.
+	Vanished(ctx context.Context) ([]Spec, error)
 	// Loads returns what each live replica last read from its files, by name; where none lives, what was read last.
 	Loads(ctx context.Context) ([]Load, error)
 	// Replicas returns the replicas that beat and did not leave, by name.

@@ -99,7 +99,11 @@ var readings = []promise{
 		k.equal("removed", k.removed("b") && k.removed("c"), true)
 		vanished, err := k.j.Vanished(k.Context())
 		k.ok(err)
-		k.equal("vanished", vanished, []string{"b", "c"})
+		names := []string{}
+		for _, s := range vanished {
+			names = append(names, s.Name+" from "+s.File)
+		}
+		k.equal("vanished", names, []string{"b from b.yaml", "c from c.yaml"})
 		k.loads(broken(read("r", "a"), "broken", "b"))
 		k.equal("removed", k.removed("b"), true)
 		k.equal("vanished told", k.told(journal.PolicyRemoved), 1)

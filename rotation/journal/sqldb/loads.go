@@ -12,7 +12,17 @@ import (
 )
 
 // Accepted implements journal.Reader.
-func (db *DB) Accepted(ctx context.Context) (all []journal.Spec, err error) {
+func (db *DB) Accepted(ctx context.Context) ([]journal.Spec, error) {
+	return db.specs(ctx, "accepted", `WHERE removed_at IS NULL`)
+}
+
+// Vanished implements journal.Reader.
+func (db *DB) Vanished(ctx context.Context) ([]journal.Spec, error) {
+	return db.specs(ctx, "vanished", `WHERE removed_at IS NOT NULL`)
+}
+
+// specs are the policies of a kind, by name, as they were accepted last.
+func (db *DB) specs(ctx context.Context, kind, where string) (all []journal.Spec, err error) {
 	err = db.ask(ctx, func(ctx context.Context, t tx) error {
 		all = nil
 		return t.query(ctx, func(scan func(...any) error) error {
@@ -20,31 +30,13 @@ func (db *DB) Accepted(ctx context.Context) (all []journal.Spec, err error) {
 			err := scan(&s.Name, &s.Team, &s.Owner, &s.Canonical, &s.File)
 			all = append(all, s)
 			return err
-		}, `SELECT name, team, owner, spec, file FROM policies WHERE removed_at IS NULL`)
+		}, `SELECT name, team, owner, spec, file FROM policies `+where)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("accepted policies: %w", err)
+		return nil, fmt.Errorf("%s policies: %w", kind, err)
 	}
 	slices.SortFunc(all, func(a, b journal.Spec) int { return cmp.Compare(a.Name, b.Name) })
 	return all, nil
-}
-
-// Vanished implements journal.Reader.
-func (db *DB) Vanished(ctx context.Context) (names []string, err error) {
-	err = db.ask(ctx, func(ctx context.Context, t tx) error {
-		names = nil
-		return t.query(ctx, func(scan func(...any) error) error {
-			var name string
-			err := scan(&name)
-			names = append(names, name)
-			return err
-		}, `SELECT name FROM policies WHERE removed_at IS NOT NULL`)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("vanished policies: %w", err)
-	}
-	slices.Sort(names)
-	return names, nil
 }
 
 // Loads implements journal.Reader.

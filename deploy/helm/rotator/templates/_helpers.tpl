@@ -42,9 +42,13 @@ annotations: {{- toYaml . | nindent 2 }}
 {{- $state := "sqlite:/var/lib/rotator/rotator.db" }}
 {{- if eq .Values.journal.type "postgres" }}{{ $state = printf "credential:%s" .Values.journal.postgres.credential }}{{ end }}
 {{- $installation := printf "%s/%s/%s" .Values.cluster .Release.Namespace .Release.Name }}
+{{- $policies := list (dict "dir" "/etc/rotator/policies") }}
+{{- range .Values.policyFolders }}
+{{- $policies = append $policies (merge (dict "dir" (printf "/etc/rotator/folders/%s" .name)) (omit . "name" "configMap")) }}
+{{- end }}
 {{- toYaml (mustMergeOverwrite (dict "installation" $installation) (deepCopy .Values.config) (dict
   "state" $state
-  "policies" "/etc/rotator/policies"
+  "policies" (ternary $policies "/etc/rotator/policies" (gt (len $policies) 1))
   "listen" (printf ":%d" (int .Values.service.port))
   "socket" "/run/rotator/rotator.sock")) }}
 {{- end }}
@@ -131,6 +135,9 @@ capabilities: {drop: [ALL]}
 {{- define "rotator.mounts" -}}
 - {name: config, mountPath: /etc/rotator/config, readOnly: true}
 - {name: policies, mountPath: /etc/rotator/policies, readOnly: true}
+{{- range .Values.policyFolders }}
+- {name: {{ printf "policies-%s" .name }}, mountPath: {{ printf "/etc/rotator/folders/%s" .name }}, readOnly: true}
+{{- end }}
 - {name: credentials, mountPath: /var/run/secrets/rotator-credentials, readOnly: true}
 {{- if .Values.tokens }}
 - {name: tokens, mountPath: /var/run/secrets/rotator, readOnly: true}
@@ -147,6 +154,10 @@ capabilities: {drop: [ALL]}
   configMap: {name: {{ include "rotator.name" . }}}
 - name: policies
   configMap: {name: {{ .Values.existingPolicies | default (printf "%s-policies" (include "rotator.name" .)) | quote }}}
+{{- range .Values.policyFolders }}
+- name: {{ printf "policies-%s" .name }}
+  configMap: {name: {{ .configMap | quote }}, optional: true} # one that its team deleted must not keep the pod from starting
+{{- end }}
 - name: credentials
   projected:
     defaultMode: 0440
