@@ -155,7 +155,7 @@ func TestLimitsWithoutADaemon(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rows, err := looks.Client().Plan(t.Context(), time.Time{}, "chat"); err != nil || len(rows) != 1 || !strings.Contains(*rows[0].Detail, "it is not in force: "+filepath.Join(h.dir, "policies/chat.yaml")+":5: policies[1].allow.stores") {
+			if rows, err := looks.Client().Plan(t.Context(), time.Time{}, api.Selection{Policies: []string{"chat"}}); err != nil || len(rows) != 1 || !strings.Contains(*rows[0].Detail, "it is not in force: "+filepath.Join(h.dir, "policies/chat.yaml")+":5: policies[1].allow.stores") {
 				t.Errorf("plan: %+v %v", rows, err)
 			}
 			if err := looks.Close(); err != nil {
