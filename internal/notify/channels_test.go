@@ -80,7 +80,7 @@ func TestGrouped(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		want := [][]int64{{10}, {20, 40}, {50, 60}, {70, 80, 90}, {100}}
 		got := k.messages()
-		if slices.Compare(slices.Concat(got...), slices.Concat(want...)) != 0 || len(got) > len(want)+1 { // another turn begins a group anew
+		if slices.Compare(slices.Concat(got...), slices.Concat(want...)) != 0 || len(got) > len(want)+1 { // another turn starts a new group
 			t.Errorf("messages %v, want %v", got, want)
 		}
 	})
