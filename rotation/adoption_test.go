@@ -161,13 +161,13 @@ func TestJournalLost(t *testing.T) {
 							b.violated("%s, which consumers may still read, is off before a full overlap", k.Name)
 						}
 					}
-					b.rest()
-					b.ends()
+					b.runUntilIdle()
+					b.checkEnded()
 					if rows, _ := b.adoptions("chat", "talk"); len(rows) > 0 {
 						b.violated("something is left to adopt: %v", rows)
 					}
 					b.rotates() // and all goes on as ever
-					b.ends()
+					b.checkEnded()
 				}})
 			}
 		}
@@ -190,13 +190,13 @@ func (b *bench) overtakes(s journal.State) {
 	path := filepath.Join(b.t.TempDir(), "backup.db")
 	b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
 	b.birth()
-	b.lives(quick, targetA, targetB)
+	b.createFirstKey(quick, targetA, targetB)
 	b.reach(journal.Live)
 	b.runUntil(5*time.Hour, func() bool { return b.state() == s })
 	if err := b.journal.Backup(b.t.Context(), path); err != nil {
 		b.t.Fatal(err)
 	}
-	b.rest()
+	b.runUntilIdle()
 	b.rotates()
 	id := b.key()
 	b.journal = openJournal(b.t, path)
@@ -207,8 +207,8 @@ func (b *bench) overtakes(s journal.State) {
 		b.violated("the plan is %v", as)
 	}
 	b.adopt()
-	b.rest()
-	b.ends()
+	b.runUntilIdle()
+	b.checkEnded()
 	b.rotates()
-	b.ends()
+	b.checkEnded()
 }

@@ -16,7 +16,7 @@ import (
 
 func TestAdoptionIsAgreedTo(t *testing.T) {
 	lost := func(b *bench) (id string) {
-		b.lives(quick, targetA, targetB)
+		b.createFirstKey(quick, targetA, targetB)
 		id = b.key()
 		b.lose()
 		return id
@@ -30,9 +30,9 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			}
 			b.agree("chat", journal.IDs(id)) // a human knows that the other one is in use elsewhere
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"another key than was agreed to", xaisim.Options{}, func(b *bench) {
 			id := lost(b)
@@ -56,8 +56,8 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if why := b.refused(order); !strings.Contains(why, "no-such-key") {
 				b.violated("a key that nobody has was adopted: %q", why)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if n := b.count(journal.KeyAdopted); n != 1 || b.key() != id {
 				b.violated("adopted %d times", n)
 			}
@@ -85,10 +85,10 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 				b.violated("the plan is %v", as)
 			}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"a key that another policy's target holds", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			b.load(append(slices.Clone(b.docs), policyDoc("talk", quick, `{store: b, path: talk}`))...)
@@ -105,23 +105,23 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			}
 			b.strange[old] = true
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a target of another policy that cannot be read", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			b.load(append(slices.Clone(b.docs), policyDoc("talk", quick, `{store: c, path: talk}`))...)
 			b.lose()
-			b.worn["c"] = nil
+			b.wrapped["c"] = nil
 			if as := b.adopted(); as[old] != rotation.AdoptLeft || as[""] != rotation.AdoptWaits {
 				b.violated("the plan is %v", as)
 			}
-			delete(b.worn, "c")
+			delete(b.wrapped, "c")
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a former name", xaisim.Options{}, func(b *bench) {
 			id := lost(b)
@@ -132,23 +132,23 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if got := b.record("talk").Policy.KeyID; got != id {
 				b.violated("the key in use is %q", got)
 			}
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 		}},
 		{"a journal that lost its last commits", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			first := b.key()
 			b.lose()
 			b.adopt()
-			b.rest()
+			b.runUntilIdle()
 			second, v := b.sim.AddKey(teamID, aName, "api-key:model:*", "api-key:endpoint:*") // of a rotation that is forgotten
 			b.stores["a"].Set("chat", field(v.Reveal()))
 			b.stores["b"].Set("chat", v.Reveal())
 			b.run(time.Hour)
 			b.waits("chat", reason.DriftFound, true)
 			b.adopt("chat")
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if b.key() != second || !b.gone(first) {
 				b.violated("the key in use is %s; the first one is gone: %t", b.key(), b.gone(first))
 			}
@@ -157,7 +157,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			path := filepath.Join(b.t.TempDir(), "backup.db")
 			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
 			b.birth()
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			if err := b.journal.Backup(b.t.Context(), path); err != nil {
 				b.t.Fatal(err)
 			}
@@ -169,10 +169,10 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			b.run(time.Hour)
 			b.waits("chat", reason.RestoredJournal, true)
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"a backup from the overlap", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Live) }},
 		{"a backup from the soak", xaisim.Options{}, func(b *bench) { b.overtakes(journal.Soaking) }},
@@ -180,7 +180,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			path := filepath.Join(b.t.TempDir(), "backup.db")
 			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
 			b.birth()
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			first := b.key()
 			if err := b.journal.Backup(b.t.Context(), path); err != nil {
 				b.t.Fatal(err)
@@ -194,24 +194,24 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if why := b.refused(order); why != "" || b.key() != first {
 				b.violated("the key in use is %s, want %s: %q %s", b.key(), first, why, b.record("chat").Policy.Error)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"in flight", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.lose()
 			b.reach(journal.Staged) // nothing adopted before
 			rows, _ := b.adoptions()
 			if len(rows) != 1 || rows[0].As != rotation.AdoptWaits {
 				b.violated("the plan is %v", rows)
 			}
-			b.rest()
+			b.runUntilIdle()
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"no rollback, and a revive", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			b.lose()
@@ -229,7 +229,7 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			}
 		}},
 		{"an old key that was off is turned on again", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Soaking)
 			b.lose()
@@ -247,11 +247,11 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 				b.violated("the plan is %v", as)
 			}
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"targets that hold different keys, of which the journal knows one", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			_, v := b.sim.AddKey(teamID, aName, "api-key:model:*", "api-key:endpoint:*")
 			b.stores["b"].Set("chat", v.Reveal())
 			rows, _ := b.adoptions("chat")
@@ -259,13 +259,13 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 				b.violated("the plan is %v", rows)
 			}
 			b.resolve(atB, journal.Overwrite)
-			b.rest() // a rotation gives both targets one key
+			b.runUntilIdle() // a rotation gives both targets one key
 			b.adopt()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"empty targets", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.stores["a"].Delete("chat")
 			b.lose()
@@ -274,18 +274,18 @@ func TestAdoptionIsAgreedTo(t *testing.T) {
 			if !b.accepts(id) {
 				b.violated("a key that consumers may still have read is off")
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the schedule goes on as it was", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.run(24 * time.Hour)
 			due := b.record("chat").Policy.DueAt
 			for _, adopts := range []string{"", "adopt: true"} { // which takes over no key that a Rotator made
 				b.load(policyDoc("chat", adopts+quick, targetA))
 				b.lose()
 				b.adopt()
-				b.rest()
+				b.runUntilIdle()
 				if got := b.record("chat").Policy.DueAt; due.Sub(got).Abs() > time.Minute {
 					b.violated("due at %s, and before at %s", got, due)
 				}

@@ -15,7 +15,7 @@ const withCanary = "\ncanary: {target: \"a:chat#api_key\", for: 6h}" + quick
 // onCanary has chat rotate until one target alone holds the new key. It returns the key that the others hold, and the new one.
 func (b *bench) onCanary() (old, successor string) {
 	b.t.Helper()
-	b.lives(withCanary, three...)
+	b.createFirstKey(withCanary, three...)
 	old = b.key()
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 	b.run(10 * time.Minute)
@@ -48,8 +48,8 @@ func TestCanary(t *testing.T) {
 			b.is(health.Progressing, reason.WaitCanary)
 			b.run(30 * time.Minute)
 			b.hold3("after it", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			b.told()
 			if b.count(journal.CanaryBegun) != 1 || b.count(journal.CanaryEnded) != 1 {
 				b.violated("the canary was told %d and %d times", b.count(journal.CanaryBegun), b.count(journal.CanaryEnded))
@@ -64,8 +64,8 @@ func TestCanary(t *testing.T) {
 			b.hold3("before the time is over", successor, old, old)
 			b.run(time.Hour)
 			b.hold3("after it", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"its consumers use the key", xaisim.Options{}, func(b *bench) {
 			old, successor := b.onCanary()
@@ -76,8 +76,8 @@ func TestCanary(t *testing.T) {
 			}
 			b.run(35 * time.Minute)
 			b.hold3("when someone did", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"use by the rotator alone does not count", xaisim.Options{UsageShowsIdle: true}, func(b *bench) {
 			old, successor := b.onCanary()
@@ -100,8 +100,8 @@ func TestCanary(t *testing.T) {
 			if held := b.reads("a"); held == successor {
 				b.violated("the canary still holds the dead key")
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			third := b.key()
 			if third == old || third == successor {
 				b.violated("no other key was made")
@@ -116,8 +116,8 @@ func TestCanary(t *testing.T) {
 			b.human(old, b.sim.DeleteKey)
 			b.run(40 * time.Minute)
 			b.hold3("within two watches", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a rollback", xaisim.Options{}, func(b *bench) {
 			old, successor := b.onCanary()
@@ -142,8 +142,8 @@ func TestCanary(t *testing.T) {
 			b.hold(journal.Hold{})
 			b.run(time.Minute)
 			b.hold3("after it", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			b.told()
 		}},
 		{"its policy names none any more", xaisim.Options{}, func(b *bench) {
@@ -151,22 +151,22 @@ func TestCanary(t *testing.T) {
 			b.load(policyDoc("chat", quick, three...))
 			b.run(time.Minute)
 			b.hold3("after the edit", successor, successor, successor)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the key in use is compromised", xaisim.Options{}, func(b *bench) {
-			b.lives(withCanary, three...)
+			b.createFirstKey(withCanary, three...)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
 			b.run(15 * time.Minute)
 			b.hold3("at once", b.key(), b.key(), b.key())
 			if b.count(journal.CanaryBegun) != 0 {
 				b.violated("a leaked key was kept for a canary")
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a canary that was left", xaisim.Options{}, func(b *bench) {
-			b.lives(withCanary, three...)
+			b.createFirstKey(withCanary, three...)
 			b.stores["a"].Set("chat", `{"api_key":"hunter2"}`)
 			b.exempt["an unknown value"] = true
 			b.run(time.Hour)

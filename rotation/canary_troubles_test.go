@@ -43,12 +43,12 @@ func TestCanaryTroubles(t *testing.T) {
 			b.run(time.Hour) // I1
 		}},
 		{"a rotation for expiry", xaisim.Options{}, func(b *bench) {
-			b.lives(withCanary, three...)
+			b.createFirstKey(withCanary, three...)
 			b.expires(b.key(), b.clock.Add(4*time.Hour))
 			b.run(5 * time.Hour) // nothing reads an expired key
 		}},
 		{"a leaked old key outlives its report", xaisim.Options{}, func(b *bench) {
-			b.lives(canary6, three...)
+			b.createFirstKey(canary6, three...)
 			k0 := b.key()
 			b.order(byHandNow(false))
 			b.run(7 * time.Hour)
@@ -58,7 +58,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.offWithin(15*time.Minute, k0)
 		}},
 		{"soak ends during the canary", xaisim.Options{}, func(b *bench) {
-			b.lives(canary6, three...)
+			b.createFirstKey(canary6, three...)
 			b.order(byHandNow(false))
 			b.run(9 * time.Hour) // the old key is off
 			b.order(byHandNow(true))
@@ -66,7 +66,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.told()
 		}},
 		{"overlap ends during the canary", xaisim.Options{}, func(b *bench) {
-			b.lives(canary6, three...)
+			b.createFirstKey(canary6, three...)
 			b.order(byHandNow(false))
 			b.run(7 * time.Hour)
 			b.order(byHandNow(true))
@@ -74,7 +74,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.told()
 		}},
 		{"max_age of a week, no meddling", xaisim.Options{}, func(b *bench) {
-			b.lives("\nmax_age: 7d\ncanary: {target: \"a:chat#api_key\", for: 2d}\nretire: {overlap: 24h, soak: 24h}\n", three...)
+			b.createFirstKey("\nmax_age: 7d\ncanary: {target: \"a:chat#api_key\", for: 2d}\nretire: {overlap: 24h, soak: 24h}\n", three...)
 			b.run(20 * 24 * time.Hour)
 			b.told()
 		}},
@@ -118,7 +118,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.hold3("--leave of the canary", successor, old, old)
 		}},
 		{"own call counts as use", xaisim.Options{UsageShowsIdle: true}, func(b *bench) {
-			b.lives(withCanary, three...)
+			b.createFirstKey(withCanary, three...)
 			old := b.key()
 			b.skew = 4 * time.Minute // xAI's clock is ahead, within what is allowed
 			b.until("2026-03-01 13:57")
@@ -127,7 +127,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.hold3("nobody used it", b.successor(), old, old)
 		}},
 		{"a new target waits for its first key", xaisim.Options{}, func(b *bench) {
-			b.lives(withCanary, targetA, targetB)
+			b.createFirstKey(withCanary, targetA, targetB)
 			b.load(policyDoc("chat", withCanary, three...))
 			b.order(byHandNow(false))
 			b.run(20 * time.Minute)
@@ -136,7 +136,7 @@ func TestCanaryTroubles(t *testing.T) {
 			}
 		}},
 		{"for is shortened", xaisim.Options{}, func(b *bench) {
-			b.lives(strings.Replace(withCanary, "6h", "10h", 1), three...)
+			b.createFirstKey(strings.Replace(withCanary, "6h", "10h", 1), three...)
 			b.order(byHandNow(false))
 			b.run(7*time.Hour + 10*time.Minute)
 			b.load(policyDoc("chat", withCanary, three...))
@@ -151,7 +151,7 @@ func TestCanaryTroubles(t *testing.T) {
 			b.hold3("minutes after it began", successor, old, old)
 		}},
 		{"decommission in observe mode", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, three...)
+			b.createFirstKey(quick, three...)
 			b.decommission(false)
 			b.run(time.Minute)
 			b.observes(10 * time.Hour)

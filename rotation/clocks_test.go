@@ -99,7 +99,7 @@ func TestOverlapIsNotCutShort(t *testing.T) {
 	var all []liar
 	for name, life := range lives {
 		all = append(all, liar{name, xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+			b.createFirstKey("retire: {overlap: 24h, soak: 24h}", targetA)
 			life(b)
 		}})
 	}

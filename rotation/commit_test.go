@@ -59,8 +59,8 @@ func TestAnswerToACommitIsLost(t *testing.T) {
 				}
 				b.runs(time.Hour)
 				b.real = false
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 			})
 		})
 	}

@@ -106,7 +106,7 @@ func TestSlowTeamStarvesNobody(t *testing.T) {
 // for the others.
 func TestSluggishStoreStarvesNobody(t *testing.T) {
 	bubble(t, func(b *bench) {
-		b.worn["b"] = sluggish{b.stores["b"], func(string) { time.Sleep(1900 * time.Millisecond) }}
+		b.wrapped["b"] = sluggish{b.stores["b"], func(string) { time.Sleep(1900 * time.Millisecond) }}
 		b.birth()
 		var docs []string
 		for i := range 300 {

@@ -22,7 +22,7 @@ func (b *bench) lagged(id string, last time.Time) {
 func TestDecommissionProofs(t *testing.T) {
 	play(t, []liar{
 		{"a key younger than the newest hour of billing is not idle", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA)
 			b.run(3 * 24 * time.Hour)
 			old := b.key()
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -36,7 +36,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"billing that stalls proves nothing of the hours since", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA)
 			b.run(5 * 24 * time.Hour)
 			id, stands := b.key(), b.clock.Add(-3*time.Hour)
 			for range 20 {
@@ -51,7 +51,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"an abort that waits for a store keeps the key", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 5h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 5h}", targetA)
 			id := b.key()
 			b.end()
 			b.decommission(true)
@@ -64,7 +64,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"the outage of one key is not that of a key adopted later", xaisim.Options{}, func(b *bench) {
-			b.lives("adopt: true\nretire: {overlap: 2h, soak: 1h}", targetA)
+			b.createFirstKey("adopt: true\nretire: {overlap: 2h, soak: 1h}", targetA)
 			b.end()
 			b.decommission(true)
 			b.run(5 * time.Hour)
@@ -79,7 +79,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"where xAI turns no key off, the soak follows the proof of idleness", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA)
 			b.run(3 * 24 * time.Hour)
 			id := b.key()
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"disabled cannot be set"}`})
@@ -113,7 +113,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"of a removed policy, an abort that xAI does not answer keeps the key", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 5h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 5h}", targetA)
 			id := b.key()
 			b.end()
 			b.decommission(true)
@@ -132,7 +132,7 @@ func TestDecommissionProofs(t *testing.T) {
 			}
 		}},
 		{"a key that someone deletes during the abort is replaced", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA)
 			id := b.key()
 			b.end()
 			b.decommission(true)

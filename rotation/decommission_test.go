@@ -69,7 +69,7 @@ func TestDecommission(t *testing.T) {
 	removed := func(b *bench) { b.load(policyDoc("another", quick, targetC)) }
 	play(t, []liar{
 		{"an idle key goes, and no other is made", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA, targetB)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA, targetB)
 			b.run(3 * 24 * time.Hour)
 			id := b.key()
 			b.decommission(false)
@@ -94,7 +94,7 @@ func TestDecommission(t *testing.T) {
 			}
 		}},
 		{"a key in use stays, and people are notified", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.decommission(false)
 			b.billed(50*time.Hour, id)
@@ -111,7 +111,7 @@ func TestDecommission(t *testing.T) {
 			b.left()
 		}},
 		{"max_wait cuts nobody off", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 24h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 24h}", targetA)
 			id := b.key()
 			b.decommission(false)
 			b.billed(30*time.Hour, id)
@@ -120,7 +120,7 @@ func TestDecommission(t *testing.T) {
 			}
 		}},
 		{"at once with the outage accepted; held until released", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			id := b.key()
 			b.hold(journal.Hold{Reason: "not now", By: "eve", At: b.clock})
 			b.decommission(true)
@@ -134,7 +134,7 @@ func TestDecommission(t *testing.T) {
 			b.left()
 		}},
 		{"a removed policy whose keys remain", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			removed(b)
 			b.run(time.Hour)
 			if p := b.record("chat").Policy; p.HealthReason != health.Removed {
@@ -151,11 +151,11 @@ func TestDecommission(t *testing.T) {
 			b.exempt["an unknown value"] = true
 			b.stores["a"].Delete("chat")
 			b.load(policyDoc("chat", quick, targetA)) // back, it is a new policy
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"removed while it goes", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.end()
 			b.decommission(true)
 			b.run(30 * time.Second)
@@ -164,7 +164,7 @@ func TestDecommission(t *testing.T) {
 			b.left()
 		}},
 		{"during an overlap: both keys go", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Live)
 			b.end()
 			b.decommission(true)
@@ -188,7 +188,7 @@ func TestDecommission(t *testing.T) {
 			}
 		}},
 		{"another policy's target holds the key", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.stores["c"].Set("talk", b.secretOf(id).Reveal())
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, `{store: c, path: talk}`))
@@ -201,7 +201,7 @@ func TestDecommission(t *testing.T) {
 			b.waits("chat", reason.TargetHoldsKey, true)
 		}},
 		{"a target that the policy no longer names holds the key", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			id := b.key()
 			b.load(policyDoc("chat", quick, targetA))
 			b.run(time.Hour)
@@ -212,7 +212,7 @@ func TestDecommission(t *testing.T) {
 			}
 		}},
 		{"xAI turns no keys off", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"disabled cannot be set"}`})
 			b.end()
 			b.decommission(true)
@@ -224,7 +224,7 @@ func TestDecommission(t *testing.T) {
 			b.left()
 		}},
 		{"nothing else is carried out meanwhile", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.decommission(false)
 			b.run(time.Minute)
 			for _, k := range []journal.OrderKind{journal.OrderRotate, journal.OrderRollback, journal.OrderRevive} {
@@ -247,17 +247,17 @@ func TestDecommissionTakenBack(t *testing.T) {
 			b.violated("not taken back: %s", got)
 		}
 		b.run(time.Hour)
-		b.rest()
+		b.runUntilIdle()
 		clear(b.exempt)
 		b.live()
-		b.ends()
+		b.checkEnded()
 		if p := b.record("chat").Policy; p.Leaving() || p.Health != health.OK {
 			b.violated("afterwards it is %s %s %s", p.Health, p.HealthReason, p.Error)
 		}
 	}
 	play(t, []liar{
 		{"while the key is on", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.decommission(false)
 			b.run(time.Hour)
@@ -267,7 +267,7 @@ func TestDecommissionTakenBack(t *testing.T) {
 			}
 		}},
 		{"while the key is off", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 5h}", targetA, targetB)
+			b.createFirstKey("retire: {overlap: 2h, soak: 5h}", targetA, targetB)
 			id := b.key()
 			b.end()
 			b.decommission(true)
@@ -281,21 +281,21 @@ func TestDecommissionTakenBack(t *testing.T) {
 			}
 		}},
 		{"while the key is off and its value is gone", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 5h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 5h}", targetA)
 			b.end()
 			b.exempt["an unknown value"] = true
 			b.decommission(true)
 			b.run(time.Hour)
-			b.worn["a"] = forgetful{b.stores["a"]}
+			b.wrapped["a"] = forgetful{b.stores["a"]}
 			b.stores["a"].Delete("chat")
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort})
 			b.run(time.Minute)
 			b.resolve(atA, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"when all is gone: a new key is made", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.end()
 			b.decommission(true)
 			b.run(8 * time.Hour)
@@ -305,12 +305,12 @@ func TestDecommissionTakenBack(t *testing.T) {
 			if p := b.record("chat").Policy; p.Reason == reason.DriftFound {
 				b.resolve(atA, journal.Overwrite)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a disable without an answer is undone", xaisim.Options{}, func(b *bench) {
 			b.observed()
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.end()
 			b.sim.Late("update", 5*time.Minute)

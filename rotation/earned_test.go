@@ -15,7 +15,7 @@ func TestRetirementIsEarned(t *testing.T) {
 	play(t, []liar{
 		{"unknown use is not idleness", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(noUsage)
-			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
 			b.reach(journal.Live)
 			b.run(5 * 24 * time.Hour)
 			b.waits("chat", reason.WaitIdle, false)
@@ -25,34 +25,34 @@ func TestRetirementIsEarned(t *testing.T) {
 				b.violated("a key whose use is not known was destroyed")
 			}
 			b.sim.ClearFaults()
-			b.rest()
+			b.runUntilIdle()
 		}},
 		{"max_wait bounds it, and tells", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(noUsage)
-			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
 			b.reach(journal.Live)
 			b.run(3 * 24 * time.Hour)
-			b.ends()
+			b.checkEnded()
 			if n := b.count(journal.Unretired); n != 1 {
 				b.violated("told %d times", n)
 			}
 		}},
 		{"max_wait bounds it when billing gives no answer", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 404, Body: "<html>404 Not Found</html>"})
-			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
 			b.reach(journal.Live)
 			b.run(40 * time.Hour)
 			if b.deletions() > 0 {
 				b.violated("a key whose use is not known was destroyed before max_wait")
 			}
 			b.run(30 * time.Hour)
-			b.ends()
+			b.checkEnded()
 			if n := b.count(journal.Unretired); n != 1 {
 				b.violated("told %d times", n)
 			}
 		}},
 		{"a target that was removed and holds the old key", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.load(policyDoc("chat", quick, targetA))
 			b.rotates()
@@ -61,25 +61,25 @@ func TestRetirementIsEarned(t *testing.T) {
 				b.violated("a key that a target holds was destroyed")
 			}
 			b.stores["b"].Set("chat", "something else")
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a target that was removed and is forgotten", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.load(policyDoc("chat", quick, targetA))
 			b.rotates()
 			if err := b.journal.Forget(b.t.Context(), b.clock, "chat", &atB, journal.Event{At: b.clock, Kind: journal.Forgotten}); err != nil {
 				b.t.Fatal(err)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if !b.gone(old) {
 				b.violated("the old key was not retired")
 			}
 		}},
 		{"an unreadable target", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Live)
 			b.stores["b"].OnCall(func(memstore.Call) error { return errFault })
 			b.run(24 * time.Hour)
@@ -87,24 +87,24 @@ func TestRetirementIsEarned(t *testing.T) {
 				b.violated("a key was destroyed while a target could not be read")
 			}
 			b.stores["b"].OnCall(nil)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a store that is no longer configured", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Live)
-			b.worn["b"] = nil
+			b.wrapped["b"] = nil
 			b.run(24 * time.Hour)
 			b.waits("chat", reason.ConfigMissing, true)
 			if b.deletions() > 0 {
 				b.violated("a key was destroyed while a store was missing")
 			}
-			delete(b.worn, "b")
-			b.rest()
-			b.ends()
+			delete(b.wrapped, "b")
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"another policy's target holds the old key", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			doc, _ := b.stores["a"].Doc("chat")
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, `{store: b, path: copy, field: api_key}`))
@@ -119,7 +119,7 @@ func TestRetirementIsEarned(t *testing.T) {
 			}
 		}},
 		{"a hold that comes while the gate looks", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Live)
 			set := false
 			b.sim.OnCall(func(c xaisim.Call) {
@@ -138,11 +138,11 @@ func TestRetirementIsEarned(t *testing.T) {
 			b.waits("chat", reason.Held, false)
 		}},
 		{"the successor stops working in the overlap", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Live)
 			b.sim.SetBilling(teamID, xaisim.NoCredits) // says nothing about the key, which says who it is
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if b.count(journal.KeyUnproved) == 0 {
 				b.violated("nobody was told that the key in use could not be proved by a call")
 			}

@@ -15,7 +15,7 @@ import (
 // rotation.
 func TestSkewIsTold(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.skew = -20 * time.Minute
 	b.run(time.Hour)
 	b.waits("chat", reason.ClockSkew, true)
@@ -31,11 +31,11 @@ func TestSkewIsTold(t *testing.T) {
 		b.violated("with the wrong clock the new key is live: %v; the old one works: %v", b.key() != old, b.accepts(old))
 	}
 	b.skew = 0
-	b.rest()
+	b.runUntilIdle()
 	if r := b.record("chat").Policy.Reason; r != "" || !b.gone(old) {
 		b.violated("with the clock set right: %s", r)
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -77,7 +77,7 @@ func TestUsageIsEvidence(t *testing.T) {
 	for name, do := range cases {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(whenIdle, targetA)
+			b.createFirstKey(whenIdle, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			do(b, old)
@@ -93,7 +93,7 @@ func TestUsageIsEvidence(t *testing.T) {
 // An old key is idle for as long as it must be only up to the newest hour that billing reports.
 func TestIdleUpToTheNewestData(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(whenIdle, targetA)
+	b.createFirstKey(whenIdle, targetA)
 	old := b.key()
 	b.reach(journal.Live)
 	used := func() { // by consumers
@@ -137,12 +137,12 @@ func TestCreateAnsweredWithAnotherKey(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
 			b.stranger("someone else's")
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.Lie("create", 1, func(o map[string]any) { answer(b, o) }))
 			b.rotates()
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
-			b.ends()
+			b.checkEnded()
 			b.check()
 		})
 	}
@@ -156,7 +156,7 @@ func TestListOfAnotherMemberProvesNoAbsence(t *testing.T) {
 	b.sim.AddManagementKey(first, xaisim.ManagementKey{Teams: []string{teamID}, Owner: "user-a", Member: true})
 	b.sim.AddManagementKey(second, xaisim.ManagementKey{Teams: []string{teamID}, Owner: "user-b", Member: true})
 	b.token = first
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 	b.runUntil(time.Hour, func() bool { return b.count(journal.KeyInDoubt) > 0 })
@@ -166,8 +166,8 @@ func TestListOfAnotherMemberProvesNoAbsence(t *testing.T) {
 		b.violated("a key that the list cannot show is taken for one that was never made")
 	}
 	b.token = first
-	b.rest()
-	b.rest()
+	b.runUntilIdle()
+	b.runUntilIdle()
 	if n := b.count(journal.KeyFound); n != 1 {
 		b.violated("%d keys were found by their name", n)
 	}

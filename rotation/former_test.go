@@ -58,7 +58,7 @@ func TestFormerValuesAreKept(t *testing.T) {
 	const n = 15
 	b := newBench(t, xaisim.Options{})
 	s := newForgetter(b.stores["a"])
-	b.worn["a"] = s
+	b.wrapped["a"] = s
 	b.load(inOneSecret(n)...)
 	b.run(time.Hour)
 	if left := b.stores["a"].Leftovers(); len(left) > 0 {
@@ -93,7 +93,7 @@ func TestFormerValuesAreKept(t *testing.T) {
 			t.Errorf("%s did not go back: %s", name, b.record(name).Policy.Error)
 		}
 	}
-	b.rest()
+	b.runUntilIdle()
 	b.settled()
 	if left := b.stores["a"].Leftovers(); len(left) > 0 {
 		t.Errorf("left staged: %v", left)
@@ -104,7 +104,7 @@ func TestFormerValuesAreKept(t *testing.T) {
 // TestFormerValueOfASecretOfItsOwn: where no other field's promotion pushes a former value out, none is staged.
 func TestFormerValueOfASecretOfItsOwn(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.worn["a"] = newForgetter(b.stores["a"])
+	b.wrapped["a"] = newForgetter(b.stores["a"])
 	b.load(policyDoc("chat", quick, targetA))
 	b.run(time.Hour)
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -121,7 +121,7 @@ func TestFormerValuesInEveryCrash(t *testing.T) {
 	for n := 1; ; n++ {
 		b := newBench(t, xaisim.Options{})
 		s := newForgetter(b.stores["a"])
-		b.worn["a"] = s
+		b.wrapped["a"] = s
 		b.load(inOneSecret(2)...)
 		b.run(time.Hour)
 		old := b.record("p00").Policy.KeyID
@@ -148,7 +148,7 @@ func TestFormerValuesInEveryCrash(t *testing.T) {
 				t.Errorf("death %d: no way back: %s", n, b.record("p00").Policy.Error)
 			}
 		}
-		b.rest()
+		b.runUntilIdle()
 		b.settled()
 		if left := b.stores["a"].Leftovers(); len(left) > 0 {
 			t.Errorf("death %d: left staged: %v", n, left)

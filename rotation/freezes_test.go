@@ -48,7 +48,7 @@ func TestFreezes(t *testing.T) {
 	}
 	play(t, []liar{
 		{"a start", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.freeze("2026-03-30", "2026-04-05", false)
 			b.until("2026-03-31 11:00")
@@ -61,11 +61,11 @@ func TestFreezes(t *testing.T) {
 			replaced(b, old, false, "in the freeze")
 			b.until("2026-04-06 02:00")
 			replaced(b, old, true, "after the freeze")
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a freeze that is taken back", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.freeze("2026-03-30", "2026-04-05", true)
 			b.until("2026-04-01 12:00")
@@ -75,7 +75,7 @@ func TestFreezes(t *testing.T) {
 			replaced(b, old, true, "without the freeze")
 		}},
 		{"an order by hand", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.freeze("2026-03-02", "2026-03-05", false)
 			b.until("2026-03-03 12:00")
@@ -87,7 +87,7 @@ func TestFreezes(t *testing.T) {
 			replaced(b, old, true, "after the freeze")
 		}},
 		{"a key that dies while an order waits", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.freeze("2026-03-02", "2026-03-20", true)
 			b.until("2026-03-03 12:00")
@@ -100,7 +100,7 @@ func TestFreezes(t *testing.T) {
 			replaced(b, old, true, "after the key died")
 		}},
 		{"max_age while an order waits", xaisim.Options{}, func(b *bench) {
-			b.lives("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.freeze("2026-03-10", "2026-04-05", false)
 			b.until("2026-03-12 12:00")
@@ -111,7 +111,7 @@ func TestFreezes(t *testing.T) {
 			replaced(b, old, true, "before it would be too old")
 		}},
 		{"an old key stays on", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("retire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.order(order(journal.ByHand))
 			b.run(time.Hour)
@@ -126,11 +126,11 @@ func TestFreezes(t *testing.T) {
 			if b.deletions() != 1 {
 				b.violated("the old key is still on after the freeze")
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"an old key that is off is deleted afterwards", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 1h, soak: 24h}\n", targetA)
+			b.createFirstKey("retire: {overlap: 1h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.order(order(journal.ByHand))
 			b.until("2026-03-02 00:00")
@@ -145,7 +145,7 @@ func TestFreezes(t *testing.T) {
 			}
 		}},
 		{"a compromised key is replaced and destroyed", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("retire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.freeze("2026-03-01", "2026-03-05", true)
 			b.order(order(journal.ByCompromise))
@@ -160,7 +160,7 @@ func TestFreezes(t *testing.T) {
 			}
 		}},
 		{"max_age wins over one that is not hard", xaisim.Options{}, func(b *bench) {
-			b.lives("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.freeze("2026-03-10", "2026-04-05", false)
 			b.until("2026-03-20 12:00")
@@ -174,7 +174,7 @@ func TestFreezes(t *testing.T) {
 			}
 		}},
 		{"max_age waits for a hard one", xaisim.Options{}, func(b *bench) {
-			b.lives("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
 			old := b.key()
 			b.freeze("2026-03-10", "2026-04-05", true)
 			b.until("2026-04-05 23:00")
@@ -189,7 +189,7 @@ func TestFreezes(t *testing.T) {
 func TestWindows(t *testing.T) {
 	play(t, []liar{
 		{"the schedule waits", xaisim.Options{}, func(b *bench) {
-			b.lives("windows: [\"Thu 08:00-10:00\"]\n"+quick, targetA)
+			b.createFirstKey("windows: [\"Thu 08:00-10:00\"]\n"+quick, targetA)
 			old := b.key()
 			b.until("2026-04-02 07:30")
 			b.waits("chat", reason.WaitWindow, false)
@@ -200,11 +200,11 @@ func TestWindows(t *testing.T) {
 			if b.key() == old {
 				b.violated("it was not rotated in its window")
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"an order does not", xaisim.Options{}, func(b *bench) {
-			b.lives("windows: [\"Thu 08:00-10:00\"]\n"+quick, targetA)
+			b.createFirstKey("windows: [\"Thu 08:00-10:00\"]\n"+quick, targetA)
 			old := b.key()
 			b.rotates()
 			if b.key() == old {

@@ -30,7 +30,7 @@ func (b *bench) forge(change func(*journal.Record)) {
 func TestGateAgainstAForgedJournal(t *testing.T) {
 	play(t, []liar{
 		{"the live key, called one to be retired", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Soaking)
 			b.forge(func(r *journal.Record) {
 				for i := range r.Keys {
@@ -43,7 +43,7 @@ func TestGateAgainstAForgedJournal(t *testing.T) {
 			b.works()
 		}},
 		{"a stranger's key, called rejected", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.stranger("not ours")
 			b.forge(func(r *journal.Record) {
 				r.Keys = append(r.Keys, journal.Key{
@@ -57,7 +57,7 @@ func TestGateAgainstAForgedJournal(t *testing.T) {
 			}
 		}},
 		{"a map that forgot where the old key is", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(journal.Live)
 			for _, k := range b.sim.Keys(teamID) {
@@ -78,7 +78,7 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 	spoil := func(b *bench, store, path, id string) { b.stores[store].Set(path, b.secretOf(id).Reveal()+"\n") }
 	play(t, []liar{
 		{"in the overlap", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(journal.Live)
 			spoil(b, "b", "chat", old)
@@ -88,7 +88,7 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 			}
 		}},
 		{"in the soak", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(journal.Soaking)
 			b.exempt[old] = true // it is off already: that is the human's doing
@@ -99,7 +99,7 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 			}
 		}},
 		{"in a target of another policy", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, `{store: c, path: talk}`))
 			b.stores["c"].Set("talk", b.secretOf(old).Reveal())
@@ -114,7 +114,7 @@ func TestGateSeesAKeyWithALineEnd(t *testing.T) {
 				}
 				return nil
 			}
-			b.rest()
+			b.runUntilIdle()
 			if b.gone(old) || !b.accepts(old) {
 				b.violated("a key that another policy's target holds was destroyed")
 			}

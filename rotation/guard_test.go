@@ -18,11 +18,11 @@ import (
 func TestStoresAskForTheLease(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	var boot time.Duration
 	b.engine.boot = func() time.Duration { return boot }
 	var before, after error
-	b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, _ stores.Target, _ string, _ secret.Text) error {
+	b.wrapped["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, _ stores.Target, _ string, _ secret.Text) error {
 		before = guard.Check(ctx)
 		boot += time.Minute // frozen, for longer than the lease
 		after = guard.Check(ctx)

@@ -43,7 +43,7 @@ func TestGuidesAlone(t *testing.T) {
 	for name, retire := range map[string]string{"with a soak": monthly, "without a soak": noSoak} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, guidesOnly)
-			b.lives(retire, targetA, targetB)
+			b.createFirstKey(retire, targetA, targetB)
 			for range 3 {
 				before := b.key()
 				b.run(31 * 24 * time.Hour)
@@ -64,10 +64,10 @@ func TestGuidesAloneLostCreate(t *testing.T) {
 	for name, when := range map[string]xaisim.When{"after its effect": xaisim.After, "five minutes before its effect": xaisim.Late} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, guidesOnly)
-			b.lives(monthly, targetA)
+			b.createFirstKey(monthly, targetA)
 			b.sim.Inject(xaisim.Fault{Call: "create", When: when, Kind: xaisim.Reset, Delay: 5 * time.Minute})
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 			b.alone()
 			if n := b.count(journal.KeyFound); n != 1 {
@@ -81,11 +81,11 @@ func TestGuidesAloneLostCreate(t *testing.T) {
 // A dead key is recognized by the answers to chat, and healed by a new one.
 func TestGuidesAloneDeadKey(t *testing.T) {
 	b := newBench(t, guidesOnly)
-	b.lives(monthly, targetA)
+	b.createFirstKey(monthly, targetA)
 	dead := b.key()
 	b.exempt[dead] = true
 	b.sim.DeleteKey(dead)
-	b.rest()
+	b.runUntilIdle()
 	if b.key() == dead {
 		b.violated("a dead key is in use: %s", b.record("chat").Policy.Reason)
 	}
@@ -97,7 +97,7 @@ func TestGuidesAloneDeadKey(t *testing.T) {
 // A model that xAI retires says nothing against a key: the old one is retired on the identity of the live one.
 func TestGuidesAloneRetiredModel(t *testing.T) {
 	b := newBench(t, guidesOnly)
-	b.lives(monthly, targetA)
+	b.createFirstKey(monthly, targetA)
 	old := b.key()
 	b.reach(journal.Live)
 	b.sim.Set(func(o *xaisim.Options) { o.Models = []string{"grok-5"} })
@@ -122,7 +122,7 @@ func TestGuidesAloneAdoption(t *testing.T) {
 		}
 		b.load(policyDoc("chat", "adopt: {key_id: "+id+"}"+monthly, targetB))
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-		b.rest()
+		b.runUntilIdle()
 		if !b.gone(id) {
 			b.violated("the adopted key was not retired: %s", b.record("chat").Policy.Reason)
 		}
@@ -147,7 +147,7 @@ func TestGuidesAloneAdoption(t *testing.T) {
 		b.strange[other] = true
 		b.load(policyDoc("chat", "adopt: {key_id: "+id+"}"+monthly, targetB, "{store: c, path: chat}"))
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-		b.rest()
+		b.runUntilIdle()
 		if !b.gone(id) {
 			b.violated("the adopted key was not retired: %s", b.record("chat").Policy.Reason)
 		}
@@ -163,7 +163,7 @@ func TestAdoptsOnlyTheKeyThatIsNamed(t *testing.T) {
 	b.strange[b.byHand("b", plain, "chat")] = true
 	b.load(policyDoc("chat", "adopt: {key_id: another}"+monthly, targetB))
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-	b.rest()
+	b.runUntilIdle()
 	b.settled()
 	b.alone()
 	b.check()
@@ -172,7 +172,7 @@ func TestAdoptsOnlyTheKeyThatIsNamed(t *testing.T) {
 // A rehearsal says of what xAI does not offer that it was not asked, and looks at the rest.
 func TestGuidesAloneRehearsal(t *testing.T) {
 	b := newBench(t, guidesOnly)
-	b.lives(monthly, targetA)
+	b.createFirstKey(monthly, targetA)
 	for what, answer := range rehearsed(b) {
 		want := "confirmed"
 		if strings.HasPrefix(what, "/v1/api-key") {
@@ -189,7 +189,7 @@ func TestGuidesAloneRehearsal(t *testing.T) {
 // The team chore goes on with a list, and says what it lists.
 func TestGuidesAloneTeam(t *testing.T) {
 	b := newBench(t, guidesOnly)
-	b.lives(monthly, targetA)
+	b.createFirstKey(monthly, targetA)
 	got := b.inventory()
 	if got.Error != "" || got.ListedAt.IsZero() || got.ValidatedAt.IsZero() || got.Managed != 1 || got.ManagementKeyID != "" {
 		t.Errorf("the team is %+v", got)
@@ -203,7 +203,7 @@ func TestGuidesAloneTeam(t *testing.T) {
 // key.
 func TestGuidesAloneLostJournal(t *testing.T) {
 	b := newBench(t, guidesOnly)
-	b.lives(monthly, targetA)
+	b.createFirstKey(monthly, targetA)
 	old := b.key()
 	b.lose()
 	b.load(policyDoc("chat", monthly, targetA))
@@ -211,7 +211,7 @@ func TestGuidesAloneLostJournal(t *testing.T) {
 	b.run(time.Hour)
 	b.live()
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-	b.rest()
+	b.runUntilIdle()
 	b.settled()
 	b.alone()
 	b.check()

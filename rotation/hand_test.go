@@ -29,7 +29,7 @@ func TestValueOfALostClaim(t *testing.T) {
 				l.leases = true
 				b.engine = newEngine("engine", rotation.Options{Journal: l, Environment: b, Now: b.now})
 				fails := true
-				b.worn["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
+				b.wrapped["a"] = coat{Store: b.stores["a"], stage: func(ctx context.Context, at stores.Target, attempt string, v secret.Text) error {
 					if fails {
 						return errFault
 					}
@@ -60,7 +60,7 @@ func TestValueOfALostClaim(t *testing.T) {
 					b.violated("%d keys were made, %d values are in hand", n, b.engine.InHand())
 				}
 				b.real = false
-				b.rest()
+				b.runUntilIdle()
 				b.settled()
 			})
 		})

@@ -52,7 +52,7 @@ type bench struct {
 	mu       sync.Mutex              // held at a point
 	others   sync.Mutex              // held by what others do meanwhile
 	skew     time.Duration           // how far xAI's clock is ahead of ours
-	worn     map[string]stores.Store // by name: what is before a store, to lie
+	wrapped  map[string]stores.Store // by name: what is before a store, to lie
 	dieAt    string                  // the engine dies at the next point of that name
 	dieIn    journal.State           // the engine dies once a rotation's arrival in this state is written
 	upcoming *time.Time              // when the next turn but a watch is due; nil: not asked since the last
@@ -110,7 +110,7 @@ func newBench(t testing.TB, o xaisim.Options) *bench {
 		journal: j,
 		t:       t, clock: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
 		stores: map[string]*memstore.Store{}, specs: map[string]*policies.Policy{},
-		worn: map[string]stores.Store{}, exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
+		wrapped: map[string]stores.Store{}, exempt: map[string]bool{}, strange: map[string]bool{}, log: slog.New(slog.DiscardHandler),
 	}
 	o.Now = b.xaiNow
 	b.sim = xaisim.New(o)

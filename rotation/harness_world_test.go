@@ -17,7 +17,7 @@ import (
 
 // Store implements rotation.Environment.
 func (b *bench) Store(name string) (stores.Store, bool) {
-	if s, ok := b.worn[name]; ok {
+	if s, ok := b.wrapped[name]; ok {
 		return s, s != nil
 	}
 	s, ok := b.stores[name]

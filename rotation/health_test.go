@@ -67,7 +67,7 @@ func TestHealthOfTroubles(t *testing.T) {
 	noCreate := xaisim.Fault{Call: "create", Count: -1, Kind: xaisim.Status, Status: 503}
 	play(t, []liar{
 		{"quiet for a week", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			for range 7 * 24 * 6 {
 				b.run(10 * time.Minute)
 				b.is(health.OK, "")
@@ -75,7 +75,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.told()
 		}},
 		{"nobody acts any more", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.is(health.OK, "")
 			b.pass(b.clock.Add(31 * time.Minute))
 			b.is(health.Degraded, health.NotWatched)
@@ -92,7 +92,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			}
 		}},
 		{"the store of one target dies", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.down("b")
 			b.run(2 * time.Hour)
 			b.is(health.Degraded, "store_unavailable")
@@ -122,7 +122,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.told("action_required foreign_value")
 		}},
 		{"drift", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			value := b.stores["a"].Read(stores.Target{Path: "chat"}).Reveal()
 			b.stores["a"].Set("chat", `{"api_key":"hunter2"}`)
 			b.exempt["an unknown value"] = true
@@ -135,7 +135,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.told("action_required drift", "ok ")
 		}},
 		{"held for three days", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.hold(journal.Hold{Reason: "freeze", By: "ada", At: b.clock, Until: b.clock.Add(3 * day)})
 			b.is(health.Degraded, "held")
 			b.run(2 * day)
@@ -145,7 +145,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.told()
 		}},
 		{"due while held", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.hold(journal.Hold{Reason: "freeze", By: "ada", At: b.clock})
 			b.run(40 * day)
 			b.is(health.Degraded, "held")
@@ -155,7 +155,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.told()
 		}},
 		{"xAI makes no keys", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(noCreate)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(50 * time.Minute)
@@ -171,7 +171,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			}
 		}},
 		{"the key in use dies and is replaced", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.human(b.key(), b.sim.DeleteKey)
 			b.run(31 * time.Minute)
 			b.run(6 * time.Hour)
@@ -181,7 +181,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			}
 		}},
 		{"the key in use dies and cannot be replaced", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(noCreate)
 			b.human(b.key(), b.sim.DeleteKey)
 			b.run(31 * time.Minute)
@@ -191,7 +191,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.sim.ClearFaults()
 		}},
 		{"the policy is removed", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.load(policyDoc("another", quick, targetC))
 			b.run(time.Hour)
 			b.is(health.ActionRequired, health.Removed)
@@ -201,7 +201,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.is(health.OK, "")
 		}},
 		{"a compromised key cannot be turned off", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.load(policyDoc("chat", quick, targetA, targetB))
 			b.run(time.Hour)
 			b.load(policyDoc("chat", quick, targetA))
@@ -211,11 +211,11 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.run(16 * time.Minute)
 			b.is(health.Overdue, health.CompromisedAccepted)
 			b.up("b")
-			b.rest()
+			b.runUntilIdle()
 		}},
 		{"an old key is in use forever", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7,"message":"forbidden","details":[]}`})
-			b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h}", targetA)
 			b.reach(journal.Live)
 			b.run(5 * day)
 			b.is(health.Progressing, "old_key_in_use")
@@ -223,7 +223,7 @@ func TestHealthOfTroubles(t *testing.T) {
 			b.is(health.Overdue, health.RetirementLate)
 			b.told("action_required retirement_overdue", "overdue retirement_late")
 			b.sim.ClearFaults()
-			b.rest()
+			b.runUntilIdle()
 		}},
 	})
 }

@@ -48,7 +48,7 @@ func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 				b.violated("the key that the policy names is not adopted: %q", b.key())
 			}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"without", xaisim.Options{}, func(b *bench) { b.untouched(holds(b, billing, "")) }},
 		{"a name that is cut short", xaisim.Options{}, func(b *bench) { b.untouched(holds(b, billing[:32], "adopt: true")) }},
@@ -59,12 +59,12 @@ func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 				b.violated("the plan is %v, the key in use %q", as, b.key())
 			}
 			b.agree("chat", journal.IDs(id))
-			b.rest()
+			b.runUntilIdle()
 			if b.key() != id {
 				b.violated("the key that was agreed to is not adopted: %q", b.key())
 			}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			if !b.gone(id) {
 				b.violated("the key that was adopted is not retired")
 			}
@@ -74,13 +74,13 @@ func TestKeysOfOtherRotatorsAreLeft(t *testing.T) {
 			b.untouched(id)
 			b.strange[id] = true
 			b.resolve(atA, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a key made by hand is still adopted", xaisim.Options{}, func(b *bench) {
 			id := holds(b, "made by hand", "adopt: true")
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			if !b.gone(id) {
 				b.violated("the key that was adopted is not retired")
 			}
@@ -94,7 +94,7 @@ func TestKeysOfOtherPoliciesAreLeft(t *testing.T) {
 	play(t, []liar{
 		{"two stores with one backend", xaisim.Options{}, func(b *bench) {
 			b.stores["b"] = b.stores["a"]
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", quick, here))
 			b.order(journal.Order{Policy: "talk", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -105,7 +105,7 @@ func TestKeysOfOtherPoliciesAreLeft(t *testing.T) {
 			b.waits("talk", reason.OtherPolicy, true)
 		}},
 		{"a copy, and a human has it replaced", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.stores["b"].Set("chat", field(b.secretOf(id).Reveal()))
 			b.load(policyDoc("chat", quick, targetA), policyDoc("talk", "adopt: true"+quick, here))
@@ -113,8 +113,8 @@ func TestKeysOfOtherPoliciesAreLeft(t *testing.T) {
 			b.waits("talk", reason.OtherPolicy, true)
 			b.order(journal.Order{Policy: "talk", Kind: journal.OrderResolve, Decision: journal.Overwrite,
 				Target: journal.TargetID{Store: "b", Path: "chat", Field: "api_key"}})
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if b.key() != id || b.record("talk").Policy.KeyID == id {
 				b.violated("chat uses %s, talk %s", b.key(), b.record("talk").Policy.KeyID)
 			}

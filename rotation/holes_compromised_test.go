@@ -49,7 +49,7 @@ func TestCompromisedKeyStaysReported(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.LieNotPropagated(5))
 			leaked := b.leak()
 			if !b.runUntil(time.Minute, func() bool { return b.state() == journal.Staged }) {
@@ -57,7 +57,7 @@ func TestCompromisedKeyStaysReported(t *testing.T) {
 			}
 			disturb(b)
 			b.offWithin(time.Hour, leaked)
-			b.rest()
+			b.runUntilIdle()
 			inUse(b)
 			b.consumersServed()
 		})
@@ -85,7 +85,7 @@ func TestCompromisedKeyIsNotTurnedOnAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+			b.createFirstKey("retire: {overlap: 24h, soak: 24h}", targetA)
 			leaked := b.leak()
 			b.offWithin(time.Hour, leaked)
 			b.run(time.Second)
@@ -105,7 +105,7 @@ func TestCompromisedKeyIsNotTurnedOnAgain(t *testing.T) {
 // xAI refuses to disable the key: it is deleted at once, once no target holds it.
 func TestCompromisedKeyThatCannotBeDisabled(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives("", targetA)
+	b.createFirstKey("", targetA)
 	b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
 	leaked := b.leak()
 	b.offWithin(time.Hour, leaked)
@@ -116,11 +116,11 @@ func TestCompromisedKeyThatCannotBeDisabled(t *testing.T) {
 // A rollback with --false-alarm that cannot be carried out does not take the report back.
 func TestRefusedFalseAlarmChangesNothing(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+	b.createFirstKey("retire: {overlap: 24h, soak: 24h}", targetA)
 	leaked := b.leak()
 	b.offWithin(time.Hour, leaked)
 	b.run(time.Second)
-	b.worn["a"] = forgetful{b.stores["a"]}
+	b.wrapped["a"] = forgetful{b.stores["a"]}
 	id := b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback, FalseAlarm: true})
 	b.run(time.Second)
 	if why := b.refusal(id); !strings.Contains(why, "no store keeps the value") {

@@ -22,7 +22,7 @@ func (b *bench) passes(d time.Duration) {
 func TestExpirySetLater(t *testing.T) {
 	play(t, []liar{
 		{"sooner than the schedule", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.sim.SetExpires(old, b.clock.Add(10*24*time.Hour))
 			b.passes(11 * 24 * time.Hour)
@@ -31,7 +31,7 @@ func TestExpirySetLater(t *testing.T) {
 			}
 		}},
 		{"moved to an earlier time", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.sim.SetExpires(old, b.clock.Add(20*24*time.Hour))
 			b.passes(24 * time.Hour)
@@ -42,7 +42,7 @@ func TestExpirySetLater(t *testing.T) {
 			}
 		}},
 		{"before the key was made is not believed", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.forge(func(r *journal.Record) { r.Keys[0].ExpiresAt = r.Keys[0].CreatedAt.Add(-time.Hour) })
 			b.run(24 * time.Hour)

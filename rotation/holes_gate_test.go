@@ -61,7 +61,7 @@ func TestGateReadsEveryTargetOfThePolicy(t *testing.T) {
 			b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied })
 			b.keeps(old, reason.StoreDenied, "b:chat")
 			b.stores["b"].OnCall(nil)
-			b.rest()
+			b.runUntilIdle()
 			if !b.gone(old) {
 				b.violated("the old key is never retired: %s", b.record("chat").Policy.Error)
 			}
@@ -100,7 +100,7 @@ func TestGateReadsEveryTargetForAnAdoptedKey(t *testing.T) {
 			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
 		}},
 		{"of a policy whose store is not configured", xaisim.Options{}, func(b *bench) {
-			id := shared(b, "KEY", "", func() { b.worn["b"] = nil })
+			id := shared(b, "KEY", "", func() { b.wrapped["b"] = nil })
 			b.keeps(id, reason.UnreadTarget, "b:chat of policy talk")
 		}},
 		{"of a policy of another folder whose store denies, where that folder does not count", xaisim.Options{}, func(b *bench) {

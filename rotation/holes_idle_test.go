@@ -39,7 +39,7 @@ func (l listener) Team(context.Context, string) (rotation.Team, error) {
 // Nothing used the old key lately, so that xAI's usage never names it. It names the key in use: the old one is idle.
 func TestKeyThatNobodyUsedIsRetired(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(whenIdle, targetA)
+	b.createFirstKey(whenIdle, targetA)
 	b.run(10 * 24 * time.Hour)
 	old := b.key()
 	b.reach(journal.Live)
@@ -53,7 +53,7 @@ func TestKeyThatNobodyUsedIsRetired(t *testing.T) {
 // A rollback before anything went live has no time at which the new key went live.
 func TestRollbackFromPromotingAsksRecentUsage(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(whenIdle, targetA)
+	b.createFirstKey(whenIdle, targetA)
 	b.reach(journal.Promoting)
 	young := b.successor()
 	var from []time.Time

@@ -17,7 +17,7 @@ func TestOldKeysOfASupersededRotationAreRetired(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(retire, targetA)
+			b.createFirstKey(retire, targetA)
 			first := b.key()
 			b.reach(journal.Live)
 			b.sim.Inject(xaisim.LieNotPropagated(5))
@@ -45,7 +45,7 @@ func TestDisableThatLandsAfterARevive(t *testing.T) {
 	for name, lag := range map[string]time.Duration{"2 minutes": 2 * time.Minute, "9 minutes": 9 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{DisableLag: lag, LateDisableWins: true})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			b.run(2*time.Hour + time.Second)

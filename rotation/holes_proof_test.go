@@ -48,7 +48,7 @@ func TestDeadSuccessorIsNotPromoted(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Promoting)
 			dead := b.successor()
 			b.clock = b.clock.Add(3 * 24 * time.Hour)
@@ -65,7 +65,7 @@ func TestDeadSuccessorIsNotPromoted(t *testing.T) {
 // One target is written, the other's store fails; the new key dies before that store is back.
 func TestDeadSuccessorIsNotPromotedFurther(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA, targetB)
+	b.createFirstKey(quick, targetA, targetB)
 	old := b.key()
 	b.reach(journal.Promoting)
 	dead := b.successor()
@@ -99,7 +99,7 @@ func TestKeyBeingDeletedIsNotUsedAgain(t *testing.T) {
 		for _, kind := range []journal.OrderKind{journal.OrderRollback, journal.OrderRevive} {
 			t.Run(name+"/"+string(kind), func(t *testing.T) {
 				b := newBench(t, xaisim.Options{})
-				b.lives(retire, targetA, targetB)
+				b.createFirstKey(retire, targetA, targetB)
 				old := b.key()
 				b.reach(journal.Live)
 				b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Late, Delay: 5 * time.Minute, Kind: xaisim.Timeout})
@@ -129,7 +129,7 @@ func TestKeyBeingDeletedIsNotUsedAgain(t *testing.T) {
 // --propagation was said of one key. The next key has to be reported by xAI, or spoken of itself.
 func TestPropagationWordEndsWithItsKey(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	old := b.key()
 	b.sim.Inject(xaisim.LieNotPropagated(-1))
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -170,7 +170,7 @@ func TestRollbackGoesToTheReplacedKey(t *testing.T) {
 	for name, then := range map[string][]string{"target dropped": {targetA}, "same targets": {targetA, targetB}} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(slow, targetA, targetB)
+			b.createFirstKey(slow, targetA, targetB)
 			b.reach(journal.Live)
 			second := b.key()
 			b.load(policyDoc("chat", slow, then...))
@@ -191,7 +191,7 @@ func TestRollbackGoesToTheReplacedKey(t *testing.T) {
 // The policy moved to another model, which the old key may not call. It is proved by its identity.
 func TestRollbackToAKeyOfAnotherModel(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	old := b.key()
 	b.load(strings.Replace(policyDoc("chat", quick, targetA), `"api-key:model:grok-4", `, `"api-key:model:grok-3-mini", `, 1))
 	b.reach(journal.Live)
@@ -207,7 +207,7 @@ func TestRollbackToAKeyOfAnotherModel(t *testing.T) {
 // xAI stops offering the model during the overlap. That says nothing about the key, so that the old one is retired.
 func TestModelRetiredDuringTheOverlap(t *testing.T) {
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	old := b.key()
 	b.reach(journal.Live)
 	b.sim.Inject(xaisim.Fault{Call: "chat", Count: -1, Kind: xaisim.Status, Status: 404,

@@ -81,7 +81,7 @@ func TestModelsComeAndGo(t *testing.T) {
 func TestUnusedAndWideKeys(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives("", targetA)
+	b.createFirstKey("", targetA)
 	unused := b.stranger("a forgotten script")
 	used, value := b.sim.AddKey(teamID, "a service", "api-key:model:grok-4", "api-key:endpoint:chat")
 	b.strange[used] = true

@@ -45,7 +45,7 @@ func (k *kept) bench() *bench {
 	b := &bench{
 		t: k.b.t, clock: k.b.clock, skew: k.b.skew, journal: k.b.journal, token: k.b.token, limits: k.b.limits, log: k.b.log,
 		specs: k.b.specs, docs: k.b.docs, deaths: k.b.deaths + 1, keep: true,
-		stores: map[string]*memstore.Store{}, worn: maps.Clone(k.b.worn), exempt: maps.Clone(k.b.exempt), strange: k.b.strange,
+		stores: map[string]*memstore.Store{}, wrapped: maps.Clone(k.b.wrapped), exempt: maps.Clone(k.b.exempt), strange: k.b.strange,
 	}
 	if err := b.journal.Recall(b.t.Context()); err != nil {
 		b.t.Fatal(err)

@@ -40,13 +40,13 @@ func TestReadsThatLag(t *testing.T) {
 	var lives []liar
 	for _, lag := range []time.Duration{2 * time.Second, 10 * time.Second, 90 * time.Second} {
 		for name, wear := range map[string]func(*bench){
-			"of what is staged": func(b *bench) { b.worn["a"] = laggard{b.stores["a"], b, lag, map[string]time.Time{}} },
+			"of what is staged": func(b *bench) { b.wrapped["a"] = laggard{b.stores["a"], b, lag, map[string]time.Time{}} },
 			"all":               func(b *bench) { b.stores["a"].Lag(lag) },
 		} {
 			for _, dies := range []bool{false, true} {
 				lives = append(lives, liar{fmt.Sprintf("%s, by %s, dies: %t", name, lag, dies), xaisim.Options{}, func(b *bench) {
 					b.stores["a"].Now = b.now
-					b.lives(quick, targetA)
+					b.createFirstKey(quick, targetA)
 					wear(b)
 					before, human := b.sim.Calls()["create"], b.count(journal.WaitsForHuman)
 					if dies {
@@ -56,8 +56,8 @@ func TestReadsThatLag(t *testing.T) {
 					if !b.runUntil(15*time.Minute, func() bool { return b.state() == journal.Live }) {
 						b.violated("the rotation is %s: %s", b.state(), b.record("chat").Policy.Error)
 					}
-					b.rest()
-					b.ends()
+					b.runUntilIdle()
+					b.checkEnded()
 					if n := b.sim.Calls()["create"] - before; n != 1 {
 						b.violated("%d keys were made", n)
 					}
@@ -69,8 +69,8 @@ func TestReadsThatLag(t *testing.T) {
 		}
 	}
 	lives = append(lives, liar{"what is staged shows after five minutes, and the value is lost each time", xaisim.Options{}, func(b *bench) {
-		b.lives(quick, targetA)
-		b.worn["a"] = laggard{b.stores["a"], b, 5 * time.Minute, map[string]time.Time{}}
+		b.createFirstKey(quick, targetA)
+		b.wrapped["a"] = laggard{b.stores["a"], b, 5 * time.Minute, map[string]time.Time{}}
 		before := b.sim.Calls()["create"]
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 		for range 24 * 60 / 5 {
@@ -80,8 +80,8 @@ func TestReadsThatLag(t *testing.T) {
 		if n := b.sim.Calls()["create"] - before; n > 30 { // pauses of 1, 2, 4 minutes and so on, up to an hour
 			b.violated("%d keys in a day", n)
 		}
-		b.rest()
-		b.ends()
+		b.runUntilIdle()
+		b.checkEnded()
 	}})
 	play(t, lives)
 }

@@ -36,9 +36,9 @@ func TestStageThatLandsLate(t *testing.T) {
 		add := func(name string, play func(*bench)) {
 			lives = append(lives, liar{fmt.Sprintf("%s, after %s", name, delay), xaisim.Options{}, func(b *bench) {
 				b.lateInStores("stage", 0, 0)
-				b.lives(quick, targetA, targetB)
+				b.createFirstKey(quick, targetA, targetB)
 				play(b)
-				b.rest()
+				b.runUntilIdle()
 				b.run(24 * time.Hour)
 				b.nothingStaged()
 				inUse(b)

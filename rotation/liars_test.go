@@ -43,8 +43,8 @@ func (b *bench) stranger(name string) string {
 	return id
 }
 
-// lives has the policy chat make its first key.
-func (b *bench) lives(extra string, targets ...string) {
+// createFirstKey has the policy chat make its first key.
+func (b *bench) createFirstKey(extra string, targets ...string) {
 	b.t.Helper()
 	b.load(policyDoc("chat", extra, targets...))
 	b.run(time.Hour)
@@ -56,7 +56,7 @@ func (b *bench) lives(extra string, targets ...string) {
 // rotates asks for a rotation and lets it end.
 func (b *bench) rotates() {
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-	b.rest()
+	b.runUntilIdle()
 }
 
 // waits checks that a policy waits for a reason with a message that says what to do, and for a human or not.
@@ -68,8 +68,8 @@ func (b *bench) waits(policy string, r journal.Reason, human bool) {
 	}
 }
 
-// ends checks that all has ended well: what is in use works everywhere, and nothing is left behind.
-func (b *bench) ends() {
+// checkEnded checks that all has ended well: what is in use works everywhere, and nothing is left behind.
+func (b *bench) checkEnded() {
 	b.t.Helper()
 	b.settled()
 	inUse(b)
@@ -162,30 +162,30 @@ func lateCluster() func(*rand.Rand) time.Duration {
 func TestXAILies(t *testing.T) {
 	play(t, []liar{
 		{"another key's id at whoami", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.sim.Inject(xaisim.LieOtherKey(-1, b.stranger("a third")))
 			b.run(time.Hour)
 			b.waits("chat", reason.WrongIdentity, true)
 			b.sim.ClearFaults()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a propagation map that flips back", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Verified)
 			b.sim.Inject(xaisim.LieNotPropagated(-1))
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a propagation map that does not know all clusters yet", xaisim.Options{Clusters: []string{"early.api.x.ai", "late.api.x.ai"}, Propagation: lateCluster()}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.Lie("propagation", 1, func(o map[string]any) { delete(o["icPropagation"].(map[string]any), "late.api.x.ai") }))
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"propagation stuck until a human's word", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.LieNotPropagated(-1))
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(2 * time.Hour)
@@ -194,11 +194,11 @@ func TestXAILies(t *testing.T) {
 				b.violated("%d questions about propagation", n)
 			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderPropagation})
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a cursor that repeats while a create is in doubt", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.LieSameCursor(-1), xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset})
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 			b.run(time.Hour)
@@ -206,23 +206,23 @@ func TestXAILies(t *testing.T) {
 				b.violated("an attempt was settled by half a list")
 			}
 			b.sim.ClearFaults()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a key object without id", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.LieWithout("create", 1, "apiKeyId"))
-			b.lives(quick, targetA)
-			b.rest()
-			b.ends()
+			b.createFirstKey(quick, targetA)
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a key object without its secret", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.LieWithout("create", 1, "apiKey"))
-			b.lives(quick, targetA)
-			b.rest()
-			b.ends()
+			b.createFirstKey(quick, targetA)
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"not found as a page, and for another team", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Soaking)
 			old := b.oldKey()
 			b.sim.Inject(xaisim.Fault{Call: "delete", Count: -1, When: xaisim.Before, Kind: xaisim.Status, Status: 404, Body: "<html>not found</html>"})
@@ -235,17 +235,17 @@ func TestXAILies(t *testing.T) {
 				b.violated("a key that xAI lists counts as deleted: %v", err)
 			}
 			b.sim.ClearFaults()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"yes to a delete, and the key stays", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.exempt[b.key()] = true
 			b.strange[b.key()] = true // never touched again: it counts as deleted
 			b.sim.Inject(xaisim.Fault{Call: "delete", When: xaisim.Before, Kind: xaisim.EmptyObject})
 			b.reach(journal.Soaking)
 			b.sim.EnableKey(b.oldKey())
-			b.rest()
+			b.runUntilIdle()
 			b.clock = b.clock.Add(time.Hour)
 			if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
 				b.t.Fatal(err)
@@ -253,11 +253,11 @@ func TestXAILies(t *testing.T) {
 			if n := b.count(journal.OrphansSeen); n != 1 {
 				b.violated("a key that outlived its delete was told %d times", n)
 			}
-			b.ends()
+			b.checkEnded()
 		}},
 		{"a name of ours on a key we never made", xaisim.Options{}, func(b *bench) {
 			b.stranger("rotator-chat-0198c5f2-0000-7000-8000-000000000000")
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			for range 2 {
 				b.clock = b.clock.Add(time.Hour)
 				if err := b.engine.scheduler.RunOnce(b.t.Context()); err != nil {
@@ -268,7 +268,7 @@ func TestXAILies(t *testing.T) {
 				b.violated("the orphan was told %d times", n)
 			}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"two keys of an attempt's name", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "create", When: xaisim.After, Kind: xaisim.Reset}, xaisim.Fault{Call: "list", Count: 3})
@@ -282,21 +282,21 @@ func TestXAILies(t *testing.T) {
 			}
 			b.sim.DeleteKey(twin) // the human says whose it was
 			b.exempt[twin] = true
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"keys cannot be disabled: refused", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			if b.count(journal.KeyNotDisabled) != 1 {
 				b.violated("nobody was told")
 			}
 		}},
 		{"keys cannot be disabled, and the old one is wanted back", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			b.reach(journal.Live)
 			if !b.runUntil(5*time.Hour, func() bool { return b.count(journal.KeyNotDisabled) > 0 }) {
@@ -315,7 +315,7 @@ func TestXAILies(t *testing.T) {
 			inUse(b)
 		}},
 		{"a key is off, and neither said so nor turned on", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Live)
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: 1, When: xaisim.After, Kind: xaisim.Status, Status: 400, Body: `{"code":3,"message":"Invalid field mask","details":[]}`})
 			b.runUntil(5*time.Hour, func() bool { return b.state() == journal.Soaking })
@@ -333,12 +333,12 @@ func TestXAILies(t *testing.T) {
 		}},
 		{"keys cannot be disabled: ignored", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "update", Count: -1, When: xaisim.After, Kind: xaisim.Rewrite, Rewrite: func(o map[string]any) { o["disabled"] = false }})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"the clocks differ", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Live)
 			b.skew = 6 * time.Minute
 			b.run(4 * time.Hour)
@@ -347,21 +347,21 @@ func TestXAILies(t *testing.T) {
 				b.violated("a key was destroyed by a wrong clock")
 			}
 			b.skew = 0
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the management key is revoked halfway", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Staged)
 			b.sim.RevokeManagementKey(b.token)
 			b.run(24 * time.Hour)
 			b.waits("chat", reason.ManagementKey, true)
 			b.token = b.sim.NewManagementKey(teamID)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the management key is of another team", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Live)
 			right := b.token
 			b.token = b.sim.NewManagementKey("team-2")
@@ -371,8 +371,8 @@ func TestXAILies(t *testing.T) {
 				b.violated("a key was destroyed with another team's management key")
 			}
 			b.token = right
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 	})
 }

@@ -44,7 +44,7 @@ func (b *bench) onFile(retire string) (path string) {
 	path = filepath.Join(b.t.TempDir(), "journal.db")
 	b.journal = openJournal(b.t, path)
 	b.birth()
-	b.lives(retire, targetA, targetB)
+	b.createFirstKey(retire, targetA, targetB)
 	return path
 }
 
@@ -141,7 +141,7 @@ func TestComparisonEndsByItself(t *testing.T) {
 				if s == journal.Soaking {
 					b.runUntil(5*time.Hour, func() bool { return b.state() == s })
 				} else if s != journal.Live {
-					b.rest()
+					b.runUntilIdle()
 					b.reach(s)
 				}
 				path := filepath.Join(b.t.TempDir(), "backup.db")
@@ -162,8 +162,8 @@ func TestComparisonEndsByItself(t *testing.T) {
 				if n := b.count(journal.Reconciled); n != 1 {
 					b.violated("compared: %d; %s", n, b.record("chat").Policy.Error)
 				}
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 			}})
 		}
 	}
@@ -212,7 +212,7 @@ func TestCopiedJournal(t *testing.T) {
 			production.on()
 			b.run(time.Hour)
 			b.reach(journal.Live)
-			b.rest()
+			b.runUntilIdle()
 			copied := filepath.Join(b.t.TempDir(), "copy.db")
 			copyJournal(b.t, path, copied)
 			staging := &installed{b: b, name: "staging", path: copied, docs: production.docs}

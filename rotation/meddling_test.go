@@ -25,31 +25,31 @@ var (
 func TestStoresLie(t *testing.T) {
 	play(t, []liar{
 		{"yes to a write, and the old value served", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
-			b.worn["a"] = coat{Store: b.stores["a"], promote: func(context.Context, stores.Target, string, secret.Text, secret.Fingerprint) error { return nil }}
+			b.createFirstKey(quick, targetA)
+			b.wrapped["a"] = coat{Store: b.stores["a"], promote: func(context.Context, stores.Target, string, secret.Text, secret.Fingerprint) error { return nil }}
 			b.rotates()
 			if b.state() != journal.Promoting || b.deletions() > 0 {
 				b.violated("the rotation is %q, %d keys were destroyed", b.state(), b.deletions())
 			}
 			b.waits("chat", reason.StoreLags, false)
-			delete(b.worn, "a")
-			b.rest()
-			b.ends()
+			delete(b.wrapped, "a")
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a version that jumps", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			n := 0
-			b.worn["a"] = coat{Store: b.stores["a"], promote: func(ctx context.Context, at stores.Target, attempt string, v secret.Text, want secret.Fingerprint) error {
+			b.wrapped["a"] = coat{Store: b.stores["a"], promote: func(ctx context.Context, at stores.Target, attempt string, v secret.Text, want secret.Fingerprint) error {
 				if n++; n < 4 {
 					return stores.ErrConflict
 				}
 				return b.stores["a"].Promote(ctx, at, attempt, v, want)
 			}}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"a target vanishes", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.stores["b"].Delete("chat")
 			b.run(time.Hour)
 			b.waits("chat", reason.TargetMissing, true)
@@ -57,11 +57,11 @@ func TestStoresLie(t *testing.T) {
 			b.run(time.Hour)
 			b.waits("chat", reason.TargetMissing, true)
 			b.resolve(atB, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a target vanishes in the overlap", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Live)
 			b.stores["b"].Delete("chat")
 			b.run(5 * time.Hour)
@@ -70,11 +70,11 @@ func TestStoresLie(t *testing.T) {
 				b.violated("a key was destroyed while a target was missing")
 			}
 			b.resolve(atB, journal.Leave)
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 		}},
 		{"a store restored from a backup", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			doc, _ := b.stores["a"].Doc("chat")
 			b.exempt[b.key()] = true
 			b.rotates()
@@ -82,19 +82,19 @@ func TestStoresLie(t *testing.T) {
 			b.run(6 * time.Hour)
 			b.waits("chat", reason.DriftFound, true)
 			b.resolve(atA, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the journal restored from a backup", xaisim.Options{}, func(b *bench) {
 			path := filepath.Join(b.t.TempDir(), "backup.db")
 			b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
 			b.birth()
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			if err := b.journal.Backup(b.t.Context(), path); err != nil {
 				b.t.Fatal(err)
 			}
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			now := b.sim.Live(teamID)
 			b.journal = openJournal(b.t, path)
 			b.birth()
@@ -111,8 +111,8 @@ func TestStoresLie(t *testing.T) {
 			}
 			b.resolve(atA, journal.Overwrite)
 			b.resolve(atB, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 	})
 }
@@ -132,7 +132,7 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 	for _, targets := range [][]string{one, three} {
 		for _, d := range []journal.Decision{journal.Overwrite, journal.Leave, journal.Drop} {
 			liars = append(liars, liar{fmt.Sprintf("%s, %d targets", d, len(targets)), xaisim.Options{}, func(b *bench) {
-				b.lives(quick, targets...)
+				b.createFirstKey(quick, targets...)
 				b.reach(journal.Verified)
 				b.stores["a"].Set("chat", `{"api_key":"a-password"}`)
 				b.exempt["an unknown value"] = true
@@ -142,7 +142,7 @@ func TestTargetRewrittenBetweenStageAndPromote(t *testing.T) {
 					b.violated("a drifted target did not stop the rotation: %s", b.state())
 				}
 				b.resolve(atA, d)
-				b.rest()
+				b.runUntilIdle()
 				v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}).Reveal()
 				if (v == "a-password") != (d != journal.Overwrite) {
 					b.violated("the target holds another value")
@@ -170,7 +170,7 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 		for _, s := range []journal.State{journal.Live, journal.Soaking, journal.RollingBack} {
 			for what, edit := range edits {
 				liars = append(liars, liar{fmt.Sprintf("%s, %d targets, %s", s, len(targets), what), xaisim.Options{}, func(b *bench) {
-					b.lives(quick, targets...)
+					b.createFirstKey(quick, targets...)
 					b.reach(journal.Live)
 					if s == journal.RollingBack {
 						b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
@@ -195,8 +195,8 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 					if id := b.idOf(v); id != b.key() || len(targets) > 1 && id != want { // a value that no store has is replaced by a new key
 						b.violated("the target does not hold the key in use again: %s", b.record("chat").Policy.Error)
 					}
-					b.rest()
-					b.ends()
+					b.runUntilIdle()
+					b.checkEnded()
 				}})
 			}
 		}
@@ -207,7 +207,7 @@ func TestTargetGivenBackAfterThePromote(t *testing.T) {
 // A target that the policy names only since the promote, and that holds an old key, blocks its retirement.
 func TestTargetNamedAfterThePromote(t *testing.T) {
 	play(t, []liar{{"it holds the old key", xaisim.Options{}, func(b *bench) {
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		old := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
 		b.reach(journal.Live)
 		b.stores["b"].Set("chat", old.Reveal())
@@ -216,8 +216,8 @@ func TestTargetNamedAfterThePromote(t *testing.T) {
 		if v := b.stores["b"].Read(stores.Target{Path: "chat"}); b.idOf(v) != b.key() {
 			b.violated("the new target holds %s", b.idOf(v))
 		}
-		b.rest()
-		b.ends()
+		b.runUntilIdle()
+		b.checkEnded()
 	}}})
 }
 
@@ -226,7 +226,7 @@ func TestHumansMeddle(t *testing.T) {
 	add := func(name string, play func(*bench)) { liars = append(liars, liar{name, xaisim.Options{}, play}) }
 	for _, s := range append(append([]journal.State{}, before...), beyond...) {
 		add(fmt.Sprintf("hold while %s", s), func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(s)
 			off := b.deletions()
 			hold := journal.Hold{Reason: "a fair", By: "tester", At: b.clock}
@@ -245,11 +245,11 @@ func TestHumansMeddle(t *testing.T) {
 			if err := b.journal.SetHold(b.t.Context(), b.clock, "chat", journal.Hold{}, journal.Event{At: b.clock, Kind: journal.HoldReleased}); err != nil {
 				b.t.Fatal(err)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		})
 		add(fmt.Sprintf("compromised while %s", s), func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			first := b.key()
 			b.reach(s)
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, KeyIDs: journal.IDs(first), Why: "leaked"})
@@ -259,8 +259,8 @@ func TestHumansMeddle(t *testing.T) {
 					b.violated("%s: the leaked key still works after a quarter of an hour", s)
 				}
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		})
 		edits := map[string]func(*bench){
 			"rights":     func(b *bench) { b.load(policyDoc("chat", quick+"\nverify: {method: whoami}", targetA, targetB)) },
@@ -278,12 +278,12 @@ func TestHumansMeddle(t *testing.T) {
 		}
 		for what, edit := range edits {
 			add(fmt.Sprintf("edited while %s: %s", s, what), func(b *bench) {
-				b.lives(quick, targetA, targetB)
+				b.createFirstKey(quick, targetA, targetB)
 				b.reach(s)
 				id := b.last().ID
 				edit(b)
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 				r := b.rotation(id)
 				if aborted := r.State == journal.Aborted; aborted != (s.CanAbort() && what != "retirement" && what != "nothing but its name") {
 					b.violated("edited while %s, %s: the rotation ended as %s", s, what, r.State)
@@ -293,10 +293,10 @@ func TestHumansMeddle(t *testing.T) {
 			})
 		}
 		add(fmt.Sprintf("removed while %s", s), func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(s)
 			b.load(policyDoc("another", quick, targetB))
-			b.rest()
+			b.runUntilIdle()
 			if r := b.record("chat"); r.Rotation != nil || r.Policy.RemovedAt.IsZero() || len(unsettled(r)) > 0 {
 				b.violated("removed while %s: %+v", s, r.Rotation)
 			}
@@ -305,10 +305,10 @@ func TestHumansMeddle(t *testing.T) {
 			}
 		})
 		add(fmt.Sprintf("renamed while %s", s), func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(s)
 			b.load(policyDoc("talk", "renamed_from: chat"+quick, targetA, targetB))
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 			if n := len(b.sim.Live(teamID)); n != 2 {
 				b.violated("renamed while %s: %d keys", s, n)
@@ -322,21 +322,21 @@ func TestHumansMeddle(t *testing.T) {
 				return b.sim.DeleteKey
 			}
 			add(fmt.Sprintf("a human %s the old key while %s", how, s), func(b *bench) {
-				b.lives(quick, targetA, targetB)
+				b.createFirstKey(quick, targetA, targetB)
 				b.reach(s)
 				b.human(b.oldKey(), do(b))
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 			})
 			if s == journal.Planned {
 				continue // there is no new key yet
 			}
 			add(fmt.Sprintf("a human %s the new key while %s", how, s), func(b *bench) {
-				b.lives(quick, targetA, targetB)
+				b.createFirstKey(quick, targetA, targetB)
 				b.reach(s)
 				b.human(b.successor(), do(b))
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 			})
 		}
 	}

@@ -65,7 +65,7 @@ func TestObserveModeStopsARotation(t *testing.T) {
 		t.Run(string(s), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, xaisim.Options{})
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(s)
 			b.observes(24 * time.Hour)
@@ -88,11 +88,11 @@ func TestObserveModeStopsARotation(t *testing.T) {
 				b.says("continue rotation " + b.last().ID + ", which is " + string(s))
 			}
 			b.told() // no promise is broken
-			b.rest()
+			b.runUntilIdle()
 			if b.key() == old {
 				b.violated("the rotation did not go on")
 			}
-			b.ends()
+			b.checkEnded()
 			b.check()
 		})
 	}
@@ -150,7 +150,7 @@ func TestObserveMode(t *testing.T) {
 		}},
 		{"a key that gets too old", xaisim.Options{}, func(b *bench) {
 			slow(b)
-			b.lives("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
+			b.createFirstKey("max_age: 20d\nretire: {overlap: 24h, soak: 24h}\n", targetA)
 			b.observes(forever)
 			b.run(19 * 24 * time.Hour)
 			b.is(health.OK, reason.ObserveMode)
@@ -162,7 +162,7 @@ func TestObserveMode(t *testing.T) {
 			}
 		}},
 		{"drift", xaisim.Options{}, func(b *bench) {
-			b.lives("max_age: 2d"+quick, targetA)
+			b.createFirstKey("max_age: 2d"+quick, targetA)
 			b.observes(forever)
 			b.exempt[nobodys] = true
 			b.stores["a"].Set("chat", `{"api_key":"xai-someone-wrote-this-value-here"}`)
@@ -182,7 +182,7 @@ func TestObserveMode(t *testing.T) {
 			b.waits("chat", reason.ForeignValue, true)
 		}},
 		{"a key that dies", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.observes(forever)
 			b.human(b.key(), b.sim.DeleteKey)
 			b.run(24 * time.Hour)
@@ -190,14 +190,14 @@ func TestObserveMode(t *testing.T) {
 			b.says("give consumers a key that works")
 		}},
 		{"a key that expires", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.observes(forever)
 			b.sim.SetExpires(b.key(), b.clock.Add(8*time.Hour))
 			b.passes(6 * time.Hour)
 			b.says("rotate, due since")
 		}},
 		{"a policy that is removed", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.order(order(journal.OrderRotate, journal.ByHand))
 			b.run(30 * time.Minute) // the old key is in its overlap
 			b.observes(forever)
@@ -206,7 +206,7 @@ func TestObserveMode(t *testing.T) {
 			b.is(health.ActionRequired, health.Removed)
 		}},
 		{"a key that is known to others", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.order(order(journal.OrderRotate, journal.ByCompromise))
 			b.observes(forever)
 			b.run(time.Hour)
@@ -215,7 +215,7 @@ func TestObserveMode(t *testing.T) {
 			}
 		}},
 		{"orders", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Staged)
 			b.observes(forever)
 			for _, o := range []journal.Order{
@@ -235,11 +235,11 @@ func TestObserveMode(t *testing.T) {
 			}
 			b.run(24 * time.Hour)
 			b.observes(0)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"nothing is late for it afterwards", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			slow(b)
 			old := b.key()
 			b.observes(31 * 24 * time.Hour)
@@ -250,8 +250,8 @@ func TestObserveMode(t *testing.T) {
 				b.violated("it does not rotate")
 			}
 			b.told()
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 	})
 }
@@ -261,7 +261,7 @@ func TestObserveModeDoesNotSpin(t *testing.T) {
 	t.Parallel()
 	turns := 0
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.reach(journal.Live)
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
 	b.dieIn = journal.Verified

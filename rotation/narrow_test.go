@@ -48,8 +48,8 @@ func TestNarrowing(t *testing.T) {
 		}
 	}
 	goes := func(b *bench, id string) {
-		b.rest()
-		b.ends()
+		b.runUntilIdle()
+		b.checkEnded()
 		if !b.gone(id) || b.count(journal.KeyAdopted) != 1 {
 			b.violated("the key made by hand was not adopted and retired")
 		}
@@ -100,7 +100,7 @@ func TestNarrowing(t *testing.T) {
 			b.strange[id] = true
 			b.load(policyDoc("chat", quick, targetA))
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 	})
 }

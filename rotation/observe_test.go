@@ -46,7 +46,7 @@ func TestSteps(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	a := traced{b.stores["a"], map[string]int{}}
-	b.worn["a"] = a
+	b.wrapped["a"] = a
 	var way, ended []string
 	rotations := map[string]bool{}
 	open := 0

@@ -74,7 +74,7 @@ func TestTheObserverSees(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
 			b.observed()
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.check()
 			c.do(b)
 			if !slices.ContainsFunc(b.broken, func(v string) bool { return strings.Contains(v, c.want) }) {

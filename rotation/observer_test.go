@@ -316,7 +316,7 @@ func (o *observer) land(store string, l memstore.Landed) {
 func (b *bench) peace() {
 	b.t.Helper()
 	end := b.clock.Add(26 * time.Hour)
-	b.runUntil(25*time.Hour, b.calm)
+	b.runUntil(25*time.Hour, b.isIdle)
 	b.pass(end.Add(-time.Minute)) // watches that find nothing are left out
 	b.run(time.Minute)
 	for _, name := range b.known() {

@@ -15,7 +15,7 @@ import (
 func TestHoldReleasedWithinATurn(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.reach(journal.Live)
 	hold := func(h journal.Hold) {
 		if err := b.journal.SetHold(t.Context(), b.clock, "chat", h, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
@@ -35,11 +35,11 @@ func TestHoldReleasedWithinATurn(t *testing.T) {
 		}
 		return nil
 	}
-	b.rest()
+	b.runUntilIdle()
 	if h := b.record("chat").Hold; said != 2 || !h.At.IsZero() {
 		b.violated("said %d words, and the policy is held: %q", said, h.Reason)
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -56,7 +56,7 @@ func TestHeardBetweenSteps(t *testing.T) {
 		t.Run(string(c.say), func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, xaisim.Options{})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			var id int64
 			b.keep = true
 			b.trap = func(int) error {
@@ -66,7 +66,7 @@ func TestHeardBetweenSteps(t *testing.T) {
 				return nil
 			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-			b.rest()
+			b.runUntilIdle()
 			if why := b.refused(id); why != "" {
 				b.violated("refused: %s", why)
 			}
@@ -82,7 +82,7 @@ func TestHeardBetweenSteps(t *testing.T) {
 func TestRetireEditedWhileItWaits(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives("retire: {overlap: 100m, soak: 100m}", targetA)
+	b.createFirstKey("retire: {overlap: 100m, soak: 100m}", targetA)
 	old := b.key()
 	retire := func(what string) { b.load(policyDoc("chat", "retire: "+what, targetA)) }
 	b.reach(journal.Live)
@@ -109,7 +109,7 @@ func TestRetireEditedWhileItWaits(t *testing.T) {
 func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	old := b.key()
 	b.reach(journal.Live)
 	b.stores["a"].OnCall(func(memstore.Call) error { return errFault })
@@ -124,7 +124,7 @@ func TestOrderThatCannotBeCarriedOutYet(t *testing.T) {
 	if b.key() != old {
 		b.violated("the order was forgotten")
 	}
-	b.rest()
+	b.runUntilIdle()
 	b.check()
 }
 
@@ -134,7 +134,7 @@ func TestOverdueRetirementIsToldOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	b.sim.Inject(xaisim.Fault{Call: "usage", Count: -1, Kind: xaisim.Status, Status: 403, Body: `{"code":7}`}) // its use is not known
-	b.lives("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
+	b.createFirstKey("retire: {overlap: 2h, soak: 1h, require_idle: 6h, max_wait: 2d}", targetA)
 	b.reach(journal.Live)
 	b.skew = time.Hour // the gate refuses
 	b.run(4 * 24 * time.Hour)
@@ -143,11 +143,11 @@ func TestOverdueRetirementIsToldOnce(t *testing.T) {
 		b.violated("told %d times", n)
 	}
 	b.skew = 0
-	b.rest()
+	b.runUntilIdle()
 	if n := b.count(journal.Unretired); n != 1 {
 		b.violated("told %d times in the end", n)
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -155,7 +155,7 @@ func TestOverdueRetirementIsToldOnce(t *testing.T) {
 func TestWorryIsToldOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA, targetB)
+	b.createFirstKey(quick, targetA, targetB)
 	b.load(policyDoc("chat", quick, targetA))
 	b.sim.Inject(xaisim.Fault{Call: "propagation", Count: -1, Kind: xaisim.EmptyObject})
 	b.stores["b"].OnCall(func(memstore.Call) error { return stores.ErrDenied }) // its target is not the policy's any more
@@ -169,7 +169,7 @@ func TestWorryIsToldOnce(t *testing.T) {
 	b.run(2 * time.Minute)
 	b.waits("chat", reason.WaitPropagation, false)
 	b.sim.ClearFaults()
-	b.rest()
+	b.runUntilIdle()
 	b.check()
 }
 
@@ -177,15 +177,15 @@ func TestWorryIsToldOnce(t *testing.T) {
 func TestUnknownDecision(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	before := b.record("chat").Targets[0]
 	order := b.order(journal.Order{Policy: "chat", Kind: journal.OrderResolve, Target: atA, Decision: "shelve"})
 	b.run(time.Minute)
 	if o, err := b.journal.OrderByID(t.Context(), order); err != nil || o.Refused == "" || b.record("chat").Targets[0] != before {
 		t.Errorf("%v: %+v, the target is %+v", err, o, b.record("chat").Targets[0])
 	}
-	b.rest()
-	b.ends()
+	b.runUntilIdle()
+	b.checkEnded()
 	b.check()
 }
 
@@ -194,7 +194,7 @@ func TestUnknownDecision(t *testing.T) {
 func TestOldKeysOfTheNext(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.reach(journal.Soaking)
 	held := b.clock.Add(60 * 24 * time.Hour) // the schedule's time comes meanwhile
 	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{Reason: "wait", At: b.clock, Until: held}, journal.Event{At: b.clock, Kind: journal.HoldSet}); err != nil {
@@ -205,7 +205,7 @@ func TestOldKeysOfTheNext(t *testing.T) {
 	if r := b.last(); r.OldKeyIDs != journal.IDs(current) {
 		b.violated("the next rotation is %+v, want %s as its only old key", r, current)
 	}
-	b.rest()
-	b.ends()
+	b.runUntilIdle()
+	b.checkEnded()
 	b.check()
 }

@@ -63,7 +63,7 @@ func TestNamesCutShort(t *testing.T) {
 	if !b.gone(old) { // the gate knows it under the name that xAI keeps
 		b.violated("the old key is still there: %s", b.record("chat").Policy.Error)
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -71,7 +71,7 @@ func TestNamesCutShort(t *testing.T) {
 func TestAbortSaysHowToGoBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	n := b.order(journal.Order{Policy: "chat", Kind: journal.OrderAbort})
 	b.run(time.Minute)
 	if why := b.refusal(n); why != "no rotation is in flight" {
@@ -91,7 +91,7 @@ func TestAbortSaysHowToGoBack(t *testing.T) {
 func TestNoOverlapAsksNoClock(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives("retire: {overlap: 24h, soak: 24h}", targetA)
+	b.createFirstKey("retire: {overlap: 24h, soak: 24h}", targetA)
 	b.skew -= 900 * time.Millisecond
 	leaked := b.leak()
 	if !b.runUntil(time.Hour, func() bool { return b.key() != leaked }) {
@@ -107,18 +107,18 @@ func TestNoOverlapAsksNoClock(t *testing.T) {
 func TestManagementKeyRefusedWithinACreate(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.teamless = reason.Errorf(reason.ManagementKey, "the management key belongs to another team")
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 	b.run(time.Minute)
 	b.waits("chat", reason.ManagementKey, true)
 	b.teamless = nil
 	old := b.key()
-	b.rest()
+	b.runUntilIdle()
 	if b.key() == old {
 		b.violated("no other key is live: %s", b.record("chat").Policy.Error)
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -127,12 +127,12 @@ func TestManagementKeyRefusedWithinACreate(t *testing.T) {
 func TestEveryRotationIsToldDone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.reach(journal.Live)
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
 	b.run(time.Minute)
 	b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
-	b.rest()
+	b.runUntilIdle()
 	release := journal.Event{At: b.clock, Kind: journal.HoldReleased}
 	if err := b.journal.SetHold(t.Context(), b.clock, "chat", journal.Hold{}, release); err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func TestEveryRotationIsToldDone(t *testing.T) {
 func TestEffectsCloseAtRest(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives("retire: {overlap: 1m, soak: 1m}", targetA)
+	b.createFirstKey("retire: {overlap: 1m, soak: 1m}", targetA)
 	b.rotates()
 	b.run(time.Hour)
 	for _, e := range b.record("chat").Effects {
@@ -175,7 +175,7 @@ func TestEffectsCloseAtRest(t *testing.T) {
 			b.violated("%s of key %s is open an hour after it was quiet, at %s", e.Kind, e.Key, e.QuietAt)
 		}
 	}
-	b.ends()
+	b.checkEnded()
 	b.check()
 }
 
@@ -188,7 +188,7 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
 			b.limits.Quarantine = quarantine
 			b.birth()
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "new"); err != nil {
 				t.Fatal(err)
 			}
@@ -203,7 +203,7 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 			if took, least := b.clock.Sub(begun), time.Minute+quarantine; took < least || took > least+time.Minute {
 				b.violated("it was compared for %s, want %s", took, least)
 			}
-			b.ends()
+			b.checkEnded()
 			b.check()
 		})
 	}
@@ -213,7 +213,7 @@ func TestComparesAsLongAsEffectsMayLand(t *testing.T) {
 func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA, targetB)
+	b.createFirstKey(quick, targetA, targetB)
 	if err := b.journal.SetMeta(t.Context(), journal.MetaRestored, "new"); err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func TestNothingIsWrittenWhileTheJournalIsCompared(t *testing.T) {
 func TestAWriteWithoutAnswerIsNoLag(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.reach(journal.Live)
 	before, deaths := b.key(), b.deaths
 	b.dieAt = "store a promote after"
@@ -249,7 +249,7 @@ func TestAWriteWithoutAnswerIsNoLag(t *testing.T) {
 	if !b.runUntil(30*time.Second, func() bool { return b.key() != before }) {
 		b.violated("what was written is not live: %s", b.record("chat").Policy.Error)
 	}
-	b.rest()
-	b.ends()
+	b.runUntilIdle()
+	b.checkEnded()
 	b.check()
 }

@@ -41,8 +41,8 @@ func TestFirstContact(t *testing.T) {
 				b.violated("a password was sent to xAI, or a key was made")
 			}
 			b.resolve(atA, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a password is left", xaisim.Options{}, func(b *bench) {
 			b.stores["a"].Set("chat", `{"api_key":"hunter2"}`)
@@ -50,7 +50,7 @@ func TestFirstContact(t *testing.T) {
 			b.load(policyDoc("chat", quick, targetA, targetB))
 			b.run(time.Hour)
 			b.resolve(atA, journal.Leave)
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 			if b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"}).Reveal() != "hunter2" || b.key() == "" {
 				b.violated("a value that was to be left was replaced, or nothing else was served")
@@ -65,8 +65,8 @@ func TestFirstContact(t *testing.T) {
 			b.waits("chat", reason.DifferentKeys, true)
 			delete(b.strange, first) // the one that is not overwritten by word is adopted
 			b.resolve(atB, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if !b.gone(first) || b.gone(second) {
 				b.violated("the adopted key is gone: %t; the other one: %t", b.gone(first), b.gone(second))
 			}
@@ -82,7 +82,7 @@ func TestFirstContact(t *testing.T) {
 			b.exempt["an unknown value"] = true // consumers drop the line end, the simulator does not
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 			if !b.gone(id) {
 				b.violated("the adopted key was not retired")
 			}
@@ -95,13 +95,13 @@ func TestFirstContact(t *testing.T) {
 			b.waits("chat", reason.ForeignValue, true)
 			b.resolve(atA, journal.Overwrite)
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"not adopted, left alone", xaisim.Options{}, func(b *bench) {
 			b.strange[b.byHand("a", field, "chat")] = true
 			b.load(policyDoc("chat", quick, targetA))
 			b.rotates()
-			b.ends()
+			b.checkEnded()
 		}},
 		{"one key in two policies that adopt", xaisim.Options{}, func(b *bench) {
 			id := b.byHand("a", field, "chat")
@@ -118,8 +118,8 @@ func TestFirstContact(t *testing.T) {
 			b.waits("talk", reason.AdoptedElsewhere, true)
 			b.waits("chat", reason.TargetHoldsKey, true)
 			b.order(journal.Order{Policy: "talk", Kind: journal.OrderResolve, Decision: journal.Overwrite, Target: journal.TargetID{Store: "b", Path: "chat", Field: "api_key"}})
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if !b.gone(id) {
 				b.violated("the key that nobody reads any more was not retired")
 			}
@@ -133,8 +133,8 @@ func TestFirstContact(t *testing.T) {
 			b.run(24 * time.Hour)
 			b.waits("chat", reason.AdoptedElsewhere, true)
 			b.resolve(atA, journal.Overwrite)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if !b.sim.Accepts(v) {
 				b.violated("another team's key was touched")
 			}
@@ -144,8 +144,8 @@ func TestFirstContact(t *testing.T) {
 			b.sim.SetExpires(id, b.clock.Add(5*24*time.Hour))
 			b.load(policyDoc("chat", "adopt: true"+quick, targetA))
 			b.run(5 * 24 * time.Hour)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if r := b.record("chat"); b.key() == id || r.Policy.LastSuccess.After(b.clock.Add(-3*time.Hour)) {
 				b.violated("a key that expires was not replaced in time")
 			}
@@ -154,17 +154,17 @@ func TestFirstContact(t *testing.T) {
 			id := b.byHand("a", field, "chat")
 			b.sim.SetCreated(id, b.clock.Add(-400*24*time.Hour))
 			b.load(policyDoc("chat", "adopt: true\nmax_age: 30d"+quick, targetA))
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if !b.gone(id) {
 				b.violated("a key over its age was kept")
 			}
 		}},
 		{"max_age before the schedule", xaisim.Options{}, func(b *bench) {
-			b.lives("max_age: 10d"+quick, targetA)
+			b.createFirstKey("max_age: 10d"+quick, targetA)
 			b.run(10 * 24 * time.Hour)
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if n := b.count(journal.Promoted); n != 2 || b.count(journal.AgeOverLimit) > 0 {
 				b.violated("%d rotations in ten days, %d alerts", n, b.count(journal.AgeOverLimit))
 			}
@@ -174,7 +174,7 @@ func TestFirstContact(t *testing.T) {
 
 func TestWaysBack(t *testing.T) {
 	retiring := func(b *bench, k journal.OrderKind) (old, young string) {
-		b.lives(quick, targetA, targetB)
+		b.createFirstKey(quick, targetA, targetB)
 		old = b.key()
 		b.reach(journal.Soaking)
 		b.order(journal.Order{Policy: "chat", Kind: k})
@@ -182,16 +182,16 @@ func TestWaysBack(t *testing.T) {
 	}
 	play(t, []liar{
 		{"a disable that lands after the rollback", xaisim.Options{DisableLag: 2 * time.Minute, LateDisableWins: true}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(journal.Live)
 			b.run(2*time.Hour + time.Second) // the disable was sent, and has not landed
 			b.exempt[old] = true             // for seconds, when it lands
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
-			b.rest()
+			b.runUntilIdle()
 			delete(b.exempt, old)
 			b.live()
-			b.ends()
+			b.checkEnded()
 			if b.key() != old {
 				b.violated("the key in use is %s", b.key())
 			}
@@ -207,34 +207,34 @@ func TestWaysBack(t *testing.T) {
 				b.violated("waits for %q: %s", p.Reason, p.Error)
 			}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"no store has the old value: refused", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Soaking)
-			b.worn["a"] = forgetful{b.stores["a"]}
+			b.wrapped["a"] = forgetful{b.stores["a"]}
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if b.count(journal.OrderRefused) != 1 {
 				b.violated("a rollback without a value to go back to was begun")
 			}
 		}},
 		{"no store has the old value any more", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			old := b.key()
 			v := b.stores["a"].Read(stores.Target{Path: "chat", Field: "api_key"})
 			b.reach(journal.Soaking)
 			b.dieIn = journal.RollingBack
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
 			b.runUntil(time.Minute, func() bool { return b.state() == journal.RollingBack })
-			b.worn["a"] = forgetful{b.stores["a"]}
+			b.wrapped["a"] = forgetful{b.stores["a"]}
 			b.run(24 * time.Hour)
 			b.waits("chat", reason.NoOldValue, true)
 			b.stores["a"].Set("chat", field(v.Reveal())) // by hand, as the message says
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if b.key() != old {
 				b.violated("the key in use is %s", b.key())
 			}
@@ -250,7 +250,7 @@ func TestWaysBack(t *testing.T) {
 			}
 		}},
 		{"a chain of three", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			b.reach(journal.Live)
 			for range 3 {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
@@ -259,11 +259,11 @@ func TestWaysBack(t *testing.T) {
 			if n := len(b.sim.Live(teamID)); n != 6 { // the first, four successors, and the stranger's
 				b.violated("%d keys during the overlap", n)
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"the old key is back because the new one is bad", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA, targetB)
+			b.createFirstKey(quick, targetA, targetB)
 			old := b.key()
 			b.reach(journal.Soaking)
 			b.human(b.successor(), b.sim.DeleteKey)
@@ -274,11 +274,11 @@ func TestWaysBack(t *testing.T) {
 					b.violated("the old key was not turned on")
 				}
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"a bad new key costs one key a pause", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.Fault{Call: "chat", Count: -1, Kind: xaisim.Status, Status: 400, Body: `{"code":"invalid-argument","error":"Incorrect API key provided: xa***gA"}`})
 			before := b.sim.Calls()["create"]
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -287,7 +287,7 @@ func TestWaysBack(t *testing.T) {
 				b.violated("%d keys in an hour", n)
 			}
 			b.sim.ClearFaults()
-			b.rest()
+			b.runUntilIdle()
 			b.settled()
 		}},
 	})

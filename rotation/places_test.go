@@ -93,7 +93,7 @@ func TestOneWriterPerPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(b *bench) {
 				s := newCrowded(b.stores["a"])
-				b.worn["a"] = s
+				b.wrapped["a"] = s
 				b.load(inOneSecret(n)...)
 				var j journal.Journal = b.journal
 				if !places {
@@ -135,7 +135,7 @@ func TestOneWriterPerPlace(t *testing.T) {
 func TestPlacesInAnyOrder(t *testing.T) {
 	bubble(t, func(b *bench) {
 		s, u := newCrowded(b.stores["a"]), newCrowded(b.stores["b"])
-		b.worn["a"], b.worn["b"] = s, u
+		b.wrapped["a"], b.wrapped["b"] = s, u
 		var docs []string
 		for i := range 12 {
 			targets := []string{fmt.Sprintf("{store: a, path: one, field: f%d}", i), fmt.Sprintf("{store: b, path: two, field: f%d}", i), fmt.Sprintf("{store: c, path: p%d}", i)}

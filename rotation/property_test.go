@@ -157,8 +157,8 @@ func (c *chaos) peace() {
 				c.t.Fatal(err)
 			}
 		}
-		c.runUntil(60*time.Hour, c.calm)
-		c.rest()
+		c.runUntil(60*time.Hour, c.isIdle)
+		c.runUntilIdle()
 	}
 	c.settled()
 }

@@ -43,7 +43,7 @@ func (b *bench) keyIn(s journal.KeyState) string {
 // that works.
 func TestRevokeInEveryState(t *testing.T) {
 	t.Parallel()
-	live := func(b *bench) { b.lives(quick, targetA, targetB) }
+	live := func(b *bench) { b.createFirstKey(quick, targetA, targetB) }
 	reached := func(s journal.State, k journal.KeyState) func(*bench) string {
 		return func(b *bench) string {
 			live(b)
@@ -87,7 +87,7 @@ func TestRevokeInEveryState(t *testing.T) {
 			live(b)
 			b.reach(journal.Soaking)
 			id := b.keyIn(journal.DisabledKey)
-			b.rest()
+			b.runUntilIdle()
 			return id
 		}, "was deleted at"},
 	} {
@@ -126,8 +126,8 @@ func TestRevokeInEveryState(t *testing.T) {
 					b.violated("no other key became live under the hold")
 				}
 				b.hold(journal.Hold{})
-				b.rest()
-				b.rest()
+				b.runUntilIdle()
+				b.runUntilIdle()
 				inUse(b)
 				b.settled()
 				if !b.ended(id) {
@@ -143,12 +143,12 @@ func TestRevokeInEveryState(t *testing.T) {
 func TestRevokeStaysWanted(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	b.calls = 0
 	id := b.key()
 	b.revoke(id)
 	b.killed(id, time.Minute)
-	b.rest()
+	b.runUntilIdle()
 	inUse(b)
 	b.check()
 	for at := 1; at <= min(b.calls, 60); at++ {
@@ -165,7 +165,7 @@ func TestRevokeStaysWanted(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
 			b.observed()
 			b.stranger("someone else's")
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			id := b.key()
 			b.revoke(id)
 			b.calls = 0
@@ -179,7 +179,7 @@ func TestRevokeStaysWanted(t *testing.T) {
 			}
 			b.killed(id, 3*time.Minute)
 			b.trap = nil
-			b.rest()
+			b.runUntilIdle()
 			if len(b.broken) > 0 {
 				t.Errorf("%s at call %d:", name, at)
 				b.check()
@@ -201,7 +201,7 @@ func TestRevokeUndoesALateEnable(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, xaisim.Options{})
 			b.observed()
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.reach(journal.Soaking)
 			id := b.keyIn(journal.DisabledKey)
 			b.sim.Late("update", delay)
@@ -213,7 +213,7 @@ func TestRevokeUndoesALateEnable(t *testing.T) {
 			if !b.ended(id) {
 				b.violated("the key works again: the late enable was not undone")
 			}
-			b.rest()
+			b.runUntilIdle()
 			inUse(b)
 			b.check()
 		})
@@ -225,7 +225,7 @@ func TestRevokeUndoesALateEnable(t *testing.T) {
 func TestRevokeAsksWhoseTheKeyIs(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	stranger := b.stranger("someone else's")
 	b.forge(func(r *journal.Record) {
 		for i := range r.Keys {
@@ -244,7 +244,7 @@ func TestRevokeAsksWhoseTheKeyIs(t *testing.T) {
 func TestRevokeTakenBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives("retire: {overlap: 2h, soak: 5h}", targetA)
+	b.createFirstKey("retire: {overlap: 2h, soak: 5h}", targetA)
 	id := b.key()
 	b.revoke(id)
 	b.run(30 * time.Minute)

@@ -12,7 +12,7 @@ import (
 func TestRollbackOfKeysTurnedOff(t *testing.T) {
 	play(t, []liar{
 		{"after a revoke, an older false alarm does not undo it", xaisim.Options{}, func(b *bench) {
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA)
 			id := b.key()
 			b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "maybe"})
 			b.run(30 * time.Minute)
@@ -29,7 +29,7 @@ func TestRollbackOfKeysTurnedOff(t *testing.T) {
 		}},
 		{"to a key that our own disable turned off, whose answer was lost", xaisim.Options{}, func(b *bench) {
 			b.observed()
-			b.lives("retire: {overlap: 2h, soak: 20h}", targetA, targetB)
+			b.createFirstKey("retire: {overlap: 2h, soak: 20h}", targetA, targetB)
 			id := b.key()
 			b.reach(journal.Live)
 			b.dieAt = "xai update after"

@@ -74,7 +74,7 @@ func TestRoundWithHangingStore(t *testing.T) {
 		b.limits = rotation.Limits{Concurrency: 4}
 		b.birth()
 		l := b.atRest(60, sick...)
-		b.worn["b"] = hanging{b.stores["b"]}
+		b.wrapped["b"] = hanging{b.stores["b"]}
 		b.engine.Reload(b)
 		b.runs(2 * time.Hour)
 		b.watched(15*time.Minute+10*time.Second, names...)
@@ -86,7 +86,7 @@ func TestRoundWithHangingStore(t *testing.T) {
 				b.violated("%s: reason %q, to be watched at %s", name, p.Reason, p.WatchAt)
 			}
 		}
-		delete(b.worn, "b")
+		delete(b.wrapped, "b")
 		b.engine.Reload(b)
 		b.runs(20 * time.Minute)
 		b.watched(15*time.Minute + 10*time.Second)
@@ -110,7 +110,7 @@ func (s startled) Current(ctx context.Context, at stores.Target) (secret.Text, e
 func TestPanicInRound(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.atRest(20)
-		b.worn["a"] = startled{b.stores["a"], "p3"}
+		b.wrapped["a"] = startled{b.stores["a"], "p3"}
 		b.engine.Reload(b)
 		b.runs(30 * time.Minute)
 		b.watched(15*time.Minute+10*time.Second, "p3")
@@ -119,7 +119,7 @@ func TestPanicInRound(t *testing.T) {
 		} else if p.Health != health.Degraded || p.HealthReason != reason.Internal {
 			b.violated("p3 is %s (%s)", p.Health, p.HealthReason)
 		}
-		delete(b.worn, "a")
+		delete(b.wrapped, "a")
 		b.engine.Reload(b)
 		b.runs(20 * time.Minute)
 		b.watched(15*time.Minute + 10*time.Second)
@@ -198,7 +198,7 @@ func TestRoundThatWaitsTooLong(t *testing.T) {
 			}
 			return nil
 		}
-		b.worn["a"] = sluggish{b.stores["a"], func(path string) {
+		b.wrapped["a"] = sluggish{b.stores["a"], func(path string) {
 			if held := time.Since(l.claimedAt(path)); held >= 2*l.Lease()/3 {
 				b.violated("%s was read with a claim %s old", path, held)
 			}
@@ -219,7 +219,7 @@ func TestRoundStops(t *testing.T) {
 		b.limits = rotation.Limits{Concurrency: 2}
 		b.birth()
 		b.atRest(40)
-		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(time.Second) }}
+		b.wrapped["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(time.Second) }}
 		b.engine.Reload(b)
 		for range 20 { // the watch of all takes half a minute, and begins in the second round
 			b.runs(43 * time.Second)
@@ -267,7 +267,7 @@ func TestRoundLeavesRoom(t *testing.T) {
 		b.limits = rotation.Limits{Concurrency: 4}
 		b.birth()
 		b.atRest(200)
-		b.worn["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(call) }}
+		b.wrapped["a"] = sluggish{b.stores["a"], func(string) { time.Sleep(call) }}
 		b.engine.Reload(b)
 		var ids []int64
 		for i := range 10 {

@@ -14,7 +14,7 @@ import (
 // must stay.
 var gateRules = map[string]func(*bench){
 	"state": func(b *bench) { // no job asks for such a key: the rule guards against a defect of theirs
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		b.reach(journal.Staged)
 		claims, err := b.journal.Claim(b.t.Context(), "bench", b.clock.Add(time.Hour), 1)
 		if err != nil || len(claims) != 1 {
@@ -26,7 +26,7 @@ var gateRules = map[string]func(*bench){
 		}
 	},
 	"hold": func(b *bench) {
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		b.reach(journal.Live)
 		set, end := false, b.clock.Add(2*time.Hour)
 		b.sim.OnCall(func(c xaisim.Call) {
@@ -47,7 +47,7 @@ var gateRules = map[string]func(*bench){
 	"reconcile": func(b *bench) { // what is lost had sent the old key back to a target
 		b.journal = openJournal(b.t, filepath.Join(b.t.TempDir(), "journal.db"))
 		b.birth()
-		b.lives("retire: {overlap: 2h, soak: 0s}", targetA)
+		b.createFirstKey("retire: {overlap: 2h, soak: 0s}", targetA)
 		b.reach(journal.Live)
 		b.run(119 * time.Minute)
 		path := filepath.Join(b.t.TempDir(), "backup.db")
@@ -66,7 +66,7 @@ var gateRules = map[string]func(*bench){
 		b.live()
 	},
 	"team": func(b *bench) {
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		b.reach(journal.Live)
 		b.skew = 6 * time.Minute
 		b.run(4 * time.Hour)
@@ -75,7 +75,7 @@ var gateRules = map[string]func(*bench){
 		}
 	},
 	"identity": func(b *bench) {
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		id := b.stranger("not ours")
 		b.forge(func(r *journal.Record) {
 			r.Keys = append(r.Keys, journal.Key{
@@ -104,7 +104,7 @@ var gateRules = map[string]func(*bench){
 	},
 	"effects": func(b *bench) { // a store without fences, where a write of the key is still under way
 		b.stores["a"].Plain, b.stores["a"].Now = true, b.now
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		old := b.key()
 		b.stores["a"].Late("promote", 5*time.Minute)
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -120,7 +120,7 @@ var gateRules = map[string]func(*bench){
 		}
 	},
 	"successor": func(b *bench) {
-		b.lives(quick, targetA)
+		b.createFirstKey(quick, targetA)
 		old := b.key()
 		b.reach(journal.Live)
 		b.run(119 * time.Minute)

@@ -43,7 +43,7 @@ func scenarios() []scenario {
 			}
 		}
 		order := func(k journal.OrderKind) func(*bench) {
-			return func(b *bench) { b.order(journal.Order{Policy: "chat", Kind: k}); b.rest() }
+			return func(b *bench) { b.order(journal.Order{Policy: "chat", Kind: k}); b.runUntilIdle() }
 		}
 		unhold := func(b *bench) {
 			_ = b.journal.SetHold(b.t.Context(), b.clock, "chat", journal.Hold{}, journal.Event{At: b.clock, Kind: journal.HoldReleased})
@@ -51,9 +51,9 @@ func scenarios() []scenario {
 		out = append(out,
 			scenario{"first rotation, " + n.name, func(*bench) {}, func(b *bench) {
 				b.load(policyDoc("chat", quick, n.targets...))
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
-			scenario{"ordinary rotation, " + n.name, live, func(b *bench) { rotate(b); b.rest() }, inUse},
+			scenario{"ordinary rotation, " + n.name, live, func(b *bench) { rotate(b); b.runUntilIdle() }, inUse},
 			scenario{"adoption, " + n.name, func(b *bench) {
 				_, v := b.sim.AddKey(teamID, "made by hand", "api-key:model:grok-4", "api-key:endpoint:chat")
 				b.stores["a"].Set("chat", `{"api_key":"`+v.Reveal()+`","n":1}`)
@@ -61,7 +61,7 @@ func scenarios() []scenario {
 					b.stores["b"].Set("chat", v.Reveal())
 				}
 				b.load(policyDoc("chat", "adopt: true"+quick, n.targets...))
-			}, func(b *bench) { rotate(b); b.rest() }, inUse},
+			}, func(b *bench) { rotate(b); b.runUntilIdle() }, inUse},
 			scenario{"abort, " + n.name, midway(journal.Staged), func(b *bench) {
 				order(journal.OrderAbort)(b)
 			}, nil},
@@ -71,24 +71,24 @@ func scenarios() []scenario {
 			scenario{"revive, " + n.name, midway(journal.Soaking), func(b *bench) {
 				order(journal.OrderRevive)(b)
 				unhold(b)
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"compromised, " + n.name, live, func(b *bench) {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByCompromise, Why: "leaked"})
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"revoked, " + n.name, live, func(b *bench) {
 				b.revoke(b.key())
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"decommissioned, " + n.name, live, func(b *bench) {
 				b.exempt[b.key()] = true
 				b.decommission(true)
-				b.rest()
+				b.runUntilIdle()
 			}, func(b *bench) { b.left() }},
 			scenario{"superseded, " + n.name, midway(journal.Live), func(b *bench) {
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand, Supersede: true})
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"journal lost, " + n.name, func(b *bench) { // with a predecessor, and a successor that is staged
 				midway(journal.Live)(b)
@@ -99,21 +99,21 @@ func scenarios() []scenario {
 				b.adopt()
 				b.run(b.looksTo.Sub(b.clock)) // in observe mode that was refused
 				b.adopt()
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"target added, " + n.name, live, func(b *bench) {
 				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added, field: k}`}, n.targets...)...))
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"edited before the promote, " + n.name, midway(journal.Staged), func(b *bench) {
 				b.load(policyDoc("chat", quick, append([]string{`{store: b, path: added}`}, n.targets...)...))
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 			scenario{"successor bad after the promote, " + n.name, midway(journal.Live), func(b *bench) {
 				id := b.record("chat").Policy.KeyID
 				b.exempt[id] = true
 				b.sim.DeleteKey(id)
-				b.rest()
+				b.runUntilIdle()
 			}, inUse},
 		)
 	}
@@ -122,7 +122,7 @@ func scenarios() []scenario {
 		b.run(time.Hour)
 	}, func(b *bench) {
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRehearse})
-		b.rest()
+		b.runUntilIdle()
 	}, inUse}, scenario{"target removed", func(b *bench) {
 		b.load(policyDoc("chat", quick, three...))
 		b.run(time.Hour)
@@ -131,31 +131,31 @@ func scenarios() []scenario {
 		b.stores["b"].Set("chat", "moved")
 		b.stores["c"].Set("other", `{"key":"moved"}`)
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-		b.rest()
+		b.runUntilIdle()
 	}, inUse}, scenario{"canary", func(b *bench) {
 		b.load(policyDoc("chat", withCanary, three...))
 		b.run(time.Hour)
 	}, func(b *bench) {
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
-		b.rest()
+		b.runUntilIdle()
 	}, inUse}, scenario{"rollback from a canary", func(b *bench) { b.onCanary() }, func(b *bench) {
 		b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
-		b.rest()
+		b.runUntilIdle()
 	}, inUse})
 	return append(out, editScenarios()...)
 }
 
-// rest lets everything end, with what a fault may have added: a backoff, a quarantine, another try. Once nothing is left
+// runUntilIdle lets everything end, with what a fault may have added: a backoff, a quarantine, another try. Once nothing is left
 // but to watch, one watch more is taken, which meets what lands late.
-func (b *bench) rest() {
+func (b *bench) runUntilIdle() {
 	end := b.clock.Add(12 * time.Hour)
-	b.runUntil(end.Sub(b.clock), b.calm)
+	b.runUntil(end.Sub(b.clock), b.isIdle)
 	b.run(65 * time.Minute)
-	b.runUntil(end.Sub(b.clock), b.calm)
+	b.runUntil(end.Sub(b.clock), b.isIdle)
 }
 
-// calm reports that nothing is due soon, and that nothing but watches will be.
-func (b *bench) calm() bool {
+// isIdle reports that nothing is due soon, and that nothing but watches will be.
+func (b *bench) isIdle() bool {
 	next := b.upcoming
 	if next == nil {
 		due, _, err := b.journal.Next(b.t.Context())
@@ -200,7 +200,7 @@ func (s scenario) run(from *kept, arm func(*bench)) *bench {
 	s.act(b)
 	b.trap, b.keep = nil, false
 	b.sim.ClearFaults()
-	b.rest()
+	b.runUntilIdle()
 	b.settled()
 	if s.after != nil {
 		s.after(b)

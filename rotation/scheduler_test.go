@@ -118,8 +118,8 @@ func TestStopParks(t *testing.T) {
 			b.birth()
 			b.runs(10 * time.Second)
 			b.real = false
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 			if n := b.sim.Calls()["create"]; n != 2 {
 				b.violated("%d keys were made", n)
 			}
@@ -133,7 +133,7 @@ func TestStopParks(t *testing.T) {
 func TestPanicCostsOnePolicyAPause(t *testing.T) {
 	bubble(t, func(b *bench) {
 		var tries atomic.Int64
-		b.worn["c"] = coat{Store: b.stores["c"], stage: func(context.Context, stores.Target, string, secret.Text) error {
+		b.wrapped["c"] = coat{Store: b.stores["c"], stage: func(context.Context, stores.Target, string, secret.Text) error {
 			tries.Add(1)
 			panic("a defect")
 		}}
@@ -145,7 +145,7 @@ func TestPanicCostsOnePolicyAPause(t *testing.T) {
 		if n := tries.Load(); n < 8 || n > 12 {
 			b.violated("%d tries in ten minutes", n)
 		}
-		delete(b.worn, "c")
+		delete(b.wrapped, "c")
 		b.runs(time.Hour)
 		b.settled()
 	})
@@ -190,7 +190,7 @@ func TestJournalThatDoesNotAnswer(t *testing.T) {
 		}
 		d.deaf.Store(false)
 		b.runs(10 * time.Second)
-		b.ends()
+		b.checkEnded()
 		// Idle, it asks one cheap question a second.
 		claims, glances := d.claims.Load(), d.glances.Load()
 		b.runs(5 * time.Minute)
@@ -220,7 +220,7 @@ func TestRoundThatCannotBeginIsTold(t *testing.T) {
 		b.engine = newEngine("full", rotation.Options{Journal: f, Environment: b})
 		b.load(policyDoc("chat", quick, targetA))
 		b.runs(30 * time.Minute)
-		b.ends()
+		b.checkEnded()
 		for _, is := range []bool{true, false} {
 			f.full.Store(is)
 			b.runs(20 * time.Minute)
@@ -292,7 +292,7 @@ func TestHangingStoreStarvesNobody(t *testing.T) {
 	bubble(t, func(b *bench) {
 		b.limits = rotation.Limits{Concurrency: 4}
 		b.birth()
-		b.worn["b"] = hanging{b.stores["b"]}
+		b.wrapped["b"] = hanging{b.stores["b"]}
 		var docs []string
 		for i := range 60 {
 			docs = append(docs, policyDoc(fmt.Sprintf("a-stuck-%02d", i), quick, targetOf("b", i)))
@@ -307,7 +307,7 @@ func TestHangingStoreStarvesNobody(t *testing.T) {
 				b.violated("%s has no key: %s", p.Name, p.Reason)
 			}
 		}
-		delete(b.worn, "b")
+		delete(b.wrapped, "b")
 		b.engine.Reload(b)
 		b.runs(30 * time.Minute)
 		b.settled()
@@ -332,13 +332,13 @@ func TestStopLeavesOrdersOpen(t *testing.T) {
 				b.runs(time.Minute)
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
 				b.runs(time.Minute)
-				b.worn["a"] = hanging{b.stores["a"]} // both orders read it
+				b.wrapped["a"] = hanging{b.stores["a"]} // both orders read it
 				order := b.order(journal.Order{Policy: "chat", Kind: kind, Target: atA, Decision: journal.Overwrite})
 				b.runs(5 * time.Second)
 				if o, err := b.journal.OrderByID(b.t.Context(), order); err != nil || !o.DoneAt.IsZero() {
 					b.violated("%v: the order was closed: %q", err, o.Refused)
 				}
-				delete(b.worn, "a")
+				delete(b.wrapped, "a")
 				b.runs(10 * time.Minute)
 				if o, err := b.journal.OrderByID(b.t.Context(), order); err != nil || o.DoneAt.IsZero() || o.Refused != "" {
 					b.violated("%v: the order was not carried out: %q", err, o.Refused)

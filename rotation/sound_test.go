@@ -18,7 +18,7 @@ func TestQuota(t *testing.T) {
 	for status, code := range map[int]int{400: 3, 403: 7, 429: 8} {
 		for name, trigger := range map[string]journal.Trigger{"by hand": journal.ByHand, "compromised": journal.ByCompromise} {
 			lives = append(lives, liar{fmt.Sprint(status, " ", name), xaisim.Options{}, func(b *bench) {
-				b.lives(quick, targetA)
+				b.createFirstKey(quick, targetA)
 				old, before := b.key(), b.sim.Calls()["create"]
 				b.sim.Inject(xaisim.Fault{Call: "create", Count: -1, Kind: xaisim.Status, Status: status, Body: fmt.Sprintf(`{"code":%d,"message":%q}`, code, full)})
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: trigger, Why: "leaked"})
@@ -27,8 +27,8 @@ func TestQuota(t *testing.T) {
 					b.violated("%d creates; in use is %s; said %q", n, b.key(), b.record("chat").Policy.Error)
 				}
 				b.sim.ClearFaults()
-				b.rest()
-				b.ends()
+				b.runUntilIdle()
+				b.checkEnded()
 				if b.key() == old {
 					b.violated("the rotation that was asked for is forgotten")
 				}
@@ -43,11 +43,11 @@ func TestCompromisedThenBadSuccessor(t *testing.T) {
 	for name, n := range map[string]int{"once": 8, "again and again": 24} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, xaisim.Options{})
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			b.sim.Inject(xaisim.Fault{Call: "chat", Count: n, Kind: xaisim.Status, Status: 400, Body: `{"code":"invalid-argument","error":"Incorrect API key provided: xa***gA"}`})
 			leaked := b.leak()
 			b.offWithin(3*time.Hour, leaked)
-			b.rest()
+			b.runUntilIdle()
 			inUse(b)
 			b.consumersServed()
 		})

@@ -30,12 +30,12 @@ func TestOnlyCopyDestroyed(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, xaisim.Options{})
 			b.exempt["an unknown value"] = true
-			b.lives("retire: {overlap: 20h, soak: 1h}", targetB)
+			b.createFirstKey("retire: {overlap: 20h, soak: 1h}", targetB)
 			old := b.key()
 			b.reach(journal.Live)
 			b.run(time.Minute)
 			if !c.keeps {
-				b.worn["b"] = forgetful{b.stores["b"]}
+				b.wrapped["b"] = forgetful{b.stores["b"]}
 			}
 			if c.garbage == "" {
 				b.stores["b"].Delete("chat")

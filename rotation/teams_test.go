@@ -96,7 +96,7 @@ func (b *bench) kinds() map[string]inventory.Kind {
 func TestKeysThatBearAnAttemptsName(t *testing.T) {
 	play(t, []liar{
 		{"a second key of the name", xaisim.Options{}, func(b *bench) {
-			b.lives(quick, targetA)
+			b.createFirstKey(quick, targetA)
 			second := b.stranger(b.record("chat").Keys[0].Name)
 			if team := b.inventory(); team.Orphans != 1 || team.Managed != 1 || b.kinds()[second] != inventory.Orphan {
 				b.violated("the team has %+v, the key is %s", team, b.kinds()[second])
@@ -104,22 +104,22 @@ func TestKeysThatBearAnAttemptsName(t *testing.T) {
 			if b.count(journal.OrphansSeen) != 1 {
 				b.violated("orphans were told %d times", b.count(journal.OrphansSeen))
 			}
-			b.rest()
-			b.ends()
+			b.runUntilIdle()
+			b.checkEnded()
 		}},
 		{"of a policy that was forgotten", xaisim.Options{}, func(b *bench) {
 			b.sim.Inject(xaisim.Fault{Call: "create", Kind: xaisim.Reset}) // an attempt that leaves nothing behind
 			b.load(policyDoc("chat", quick, targetA))
 			b.runUntil(time.Minute, func() bool { return len(unsettled(b.record("chat"))) == 1 })
 			name := unsettled(b.record("chat"))[0].Name
-			b.rest()
+			b.runUntilIdle()
 			if a, err := b.journal.KeysByName(b.t.Context(), []string{name}); err != nil || a[0].ID != "" || a[0].State != journal.AbsentKey {
 				b.t.Fatalf("%v %+v", err, a)
 			}
 			left := b.key()
 			b.strange[left] = true // no one's from now on
 			b.load(policyDoc("other", quick, targetB))
-			b.rest()
+			b.runUntilIdle()
 			if err := b.journal.Forget(b.t.Context(), b.clock, "chat", nil, journal.Event{At: b.clock, Kind: journal.Forgotten}); err != nil {
 				b.t.Fatal(err)
 			}
@@ -137,7 +137,7 @@ func TestTeamThatDoesNotAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
 	b.stranger("someone else's")
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	before := b.inventory()
 	if before.Managed != 1 || before.Unmanaged != 1 || before.ID != teamID || before.ListedAt.IsZero() {
 		t.Fatalf("the team has %+v", before)
@@ -165,7 +165,7 @@ func TestTeamThatDoesNotAnswer(t *testing.T) {
 func TestManagementKeyRefused(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	good := b.token
 	before := b.inventory()
 	told := func(want int) journal.Team {
@@ -241,13 +241,13 @@ func TestListOlderThanTheDelete(t *testing.T) {
 	t.Parallel()
 	const ahead = 24 * time.Hour
 	b := newBench(t, xaisim.Options{})
-	b.lives(quick, targetA)
+	b.createFirstKey(quick, targetA)
 	stale, err := b.mgmt.ListKeys(t.Context(), teamID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.rotates()
-	b.rest()
+	b.runUntilIdle()
 	deleted := b.count(journal.KeyDeleted)
 	if deleted != 1 {
 		t.Fatalf("%d keys were deleted, want 1", deleted)
@@ -282,7 +282,7 @@ func TestListOlderThanTheDelete(t *testing.T) {
 			t.Fatal("the team was not listed")
 		}
 		orphans := b.team("research").Orphans
-		b.rest()
+		b.runUntilIdle()
 		if again := b.count(journal.KeyDeleted) - deleted; again != orphans || list.believed != (again == 1) {
 			t.Errorf("a list %s: %d orphans, deleted %d times more", list.name, orphans, again)
 		}

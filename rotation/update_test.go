@@ -68,7 +68,7 @@ func editScenarios() (out []scenario) {
 	edit := func(doc string) func(*bench) {
 		return func(b *bench) {
 			b.load(doc)
-			b.rest()
+			b.runUntilIdle()
 		}
 	}
 	live := func(b *bench) {
@@ -87,7 +87,7 @@ func editScenarios() (out []scenario) {
 			b.load(keyed(wider, "allow_narrowing: true"+quick, targetA))
 			b.run(time.Minute)
 			b.load(keyed(justChat, "allow_narrowing: true"+quick, targetA))
-			b.rest()
+			b.runUntilIdle()
 		}, inUse},
 		scenario{"rights narrowed, then widened", func(b *bench) {
 			b.load(keyed(wider, "allow_narrowing: true"+quick, targetA))
@@ -96,14 +96,14 @@ func editScenarios() (out []scenario) {
 			b.load(keyed(justChat, "allow_narrowing: true"+quick, targetA))
 			b.run(time.Minute)
 			b.load(keyed(wider+", qpm: 9", "allow_narrowing: true"+quick, targetA))
-			b.rest()
+			b.runUntilIdle()
 		}, inUse},
 		scenario{"keys that expire, and limits edited", func(b *bench) {
 			b.load(keyed(justChat+", expires_after: 35d, qps: 3", quick, targetA))
 			b.run(time.Hour)
 		}, func(b *bench) {
 			b.load(keyed(justChat+", expires_after: 40d", quick, targetA))
-			b.rest()
+			b.runUntilIdle()
 		}, inUse})
 }
 
@@ -148,7 +148,7 @@ func TestNarrowerRights(t *testing.T) {
 	}
 	b.is(health.OK, "")
 	b.rotates()
-	b.rest()
+	b.runUntilIdle()
 	if k := b.key(); k == old || len(b.truth(k).ACLs) != 2 {
 		b.violated("the next key has %d rights", len(b.truth(k).ACLs))
 	}
@@ -243,7 +243,7 @@ func TestUpdateRefused(t *testing.T) {
 				return
 			}
 			b.rotates()
-			b.rest()
+			b.runUntilIdle()
 			b.granted()
 			if b.key() == id || b.count(journal.KeyUpdateRefused) != 2 {
 				b.violated("key %s, told %d times", b.key(), b.count(journal.KeyUpdateRefused))
@@ -252,7 +252,7 @@ func TestUpdateRefused(t *testing.T) {
 			b.reach(journal.Staged)
 			b.load(keyed(wider+", qps: 7", quick, targetA))
 			b.run(5 * time.Minute)
-			b.rest()
+			b.runUntilIdle()
 			b.granted()
 			b.settled()
 			b.check()

@@ -42,7 +42,7 @@ func TestKeyOfARollbackDies(t *testing.T) {
 	for how, kill := range kills {
 		lives = append(lives,
 			liar{"after it is live again: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives(slow, targetA)
+				b.createFirstKey(slow, targetA)
 				old := b.key()
 				b.reach(journal.Live)
 				young := b.key()
@@ -57,7 +57,7 @@ func TestKeyOfARollbackDies(t *testing.T) {
 				inUse(b)
 			}},
 			liar{"in one of two targets: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives(slow, targetA, targetB)
+				b.createFirstKey(slow, targetA, targetB)
 				old := b.key()
 				b.reach(journal.Live)
 				b.stores["b"].OnCall(func(c memstore.Call) error {
@@ -78,7 +78,7 @@ func TestKeyOfARollbackDies(t *testing.T) {
 				inUse(b)
 			}},
 			liar{"and the newer one is off: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives("retire: {overlap: 1h, soak: 48h}", targetA)
+				b.createFirstKey("retire: {overlap: 1h, soak: 48h}", targetA)
 				old := b.key()
 				b.reach(journal.Live)
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRollback})
@@ -92,7 +92,7 @@ func TestKeyOfARollbackDies(t *testing.T) {
 				inUse(b)
 			}},
 			liar{"and so does the newer one: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives(slow, targetA)
+				b.createFirstKey(slow, targetA)
 				old := b.key()
 				b.reach(journal.Live)
 				young := b.key()
@@ -116,7 +116,7 @@ func TestKeyInPromotionIsWatched(t *testing.T) {
 	for how, kill := range kills {
 		for _, held := range []bool{false, true} {
 			lives = append(lives, liar{how + map[bool]string{true: ", under a hold"}[held], xaisim.Options{}, func(b *bench) {
-				b.lives(quick, targetA, targetB)
+				b.createFirstKey(quick, targetA, targetB)
 				old := b.key()
 				b.reach(journal.Promoting)
 				young := b.successor()
@@ -153,7 +153,7 @@ func TestKeyInUseDiesWhileTheNextIsStaged(t *testing.T) {
 	for how, kill := range kills {
 		lives = append(lives,
 			liar{"it has not reached all clusters: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives(quick, targetA)
+				b.createFirstKey(quick, targetA)
 				old := b.key()
 				b.sim.Inject(xaisim.LieNotPropagated(-1))
 				b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -167,7 +167,7 @@ func TestKeyInUseDiesWhileTheNextIsStaged(t *testing.T) {
 				b.servedWithin(20*time.Minute, "a")
 			}},
 			liar{"an older key works: " + how, xaisim.Options{}, func(b *bench) {
-				b.lives("retire: {overlap: 48h, soak: 0s}", targetA)
+				b.createFirstKey("retire: {overlap: 48h, soak: 0s}", targetA)
 				old := b.key()
 				b.reach(journal.Live)
 				b.sim.Inject(xaisim.LieNotPropagated(-1))

@@ -178,7 +178,7 @@ func (w *wishes) end() {
 		s.OnCall(func(memstore.Call) error { w.live(); return nil })
 	}
 	for round := range 6 {
-		if round > 1 && w.calm() && !slices.ContainsFunc(w.known(), func(p string) bool { return w.record(p).Policy.Reason != "" }) {
+		if round > 1 && w.isIdle() && !slices.ContainsFunc(w.known(), func(p string) bool { return w.record(p).Policy.Reason != "" }) {
 			break
 		}
 		for _, p := range w.known() {
@@ -198,7 +198,7 @@ func (w *wishes) end() {
 		}
 		w.excuse()
 		w.run(15 * time.Minute)
-		w.runUntil(60*time.Hour, w.calm)
+		w.runUntil(60*time.Hour, w.isIdle)
 	}
 	for i, o := range w.asked {
 		if why := w.unkept(i, o); why != "" {

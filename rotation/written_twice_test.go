@@ -22,7 +22,7 @@ func TestWrittenTwice(t *testing.T) {
 				lives = append(lives, liar{fmt.Sprintf("%s within %s, dies %t", what, delay, dies), xaisim.Options{}, func(b *bench) {
 					b.stores["a"].Plain, b.stores["a"].Now = true, b.now
 					b.observed()
-					b.lives("\nretire: {overlap: 2m, soak: 0s}", targetA)
+					b.createFirstKey("\nretire: {overlap: 2m, soak: 0s}", targetA)
 					first := b.key()
 					b.stores["a"].Late("promote", delay)
 					b.order(journal.Order{Policy: "chat", Kind: journal.OrderRotate, Trigger: journal.ByHand})
@@ -34,8 +34,8 @@ func TestWrittenTwice(t *testing.T) {
 						b.t.Fatalf("key %s is in use, and %d writes are under way", b.key(), len(b.stores["a"].Pending()))
 					}
 					b.order(again)
-					b.rest()
-					b.ends()
+					b.runUntilIdle()
+					b.checkEnded()
 				}})
 			}
 		}

@@ -215,8 +215,8 @@ func TestDocsIndex(t *testing.T) {
 	}
 }
 
-// texts are the files of the project that people read, but for the list itself, this test, the program that counts words, and the changelog: older releases
-// keep their words.
+// texts are the files of the project that people read, but for the list itself, this test, what counts words, and the changelog:
+// older releases keep their words.
 func texts(t *testing.T) []string {
 	t.Helper()
 	out, err := exec.Command("git", "-C", root(t), "ls-files").Output()
@@ -232,7 +232,7 @@ func texts(t *testing.T) []string {
 			continue
 		}
 		_, err := os.Lstat(filepath.Join(root(t), file))
-		if err == nil && !slices.Contains([]string{retiredWords, "internal/layout/words_test.go", "internal/layout/sample/main.go", "CHANGELOG.md", "LICENSE"}, file) {
+		if err == nil && !slices.Contains([]string{retiredWords, "internal/layout/words_test.go", "internal/layout/sample/main.go", "docs/decisions/0017-words.md", "CHANGELOG.md", "LICENSE"}, file) {
 			files = append(files, file)
 		}
 	}
