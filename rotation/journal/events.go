@@ -66,6 +66,17 @@ const (
 	Reconciled            Kind = "reconciled"      // the journal was compared with what stands outside, and agrees with it now
 	Healed                Kind = "healed"          // consumers read a key that works again
 	NamesShortened        Kind = "names_cut"       // xAI keeps names shorter than asked
+	Ordered               Kind = "ordered"         // a human gave an order: Data has all that was said, who said it, and from where
+	PolicyAdded           Kind = "policy_added"    // Data has what it says, and its file
+	PolicyChanged         Kind = "policy_changed"  // Data has each part that changed, as "before → after"
+	PolicyRenamed         Kind = "policy_renamed"  // Data has the name until then; events keep the name that they were written under
+	PolicyLeft            Kind = "policy_left"     // the files do not have this policy any more
+	PolicyReturned        Kind = "policy_returned" // they have it again
+	KeyMoved              Kind = "key_moved"       // a key went with its policy to another name
+	Reloaded              Kind = "reload"          // files were read and accepted: Data has who asked, and how many policies changed
+	GateRefused           Kind = "gate_refused"    // the gate let a key be: Data has the rule and why
+	Checkpointed          Kind = "checkpoint"      // Data has a note that covers all events up to one
+	AuditBroken           Kind = "audit_broken"    // the journal was changed behind the rotator's back: Data has the first findings
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
@@ -73,7 +84,7 @@ const (
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing, AuditBroken:
 		return true
 	}
 	return false

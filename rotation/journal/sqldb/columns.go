@@ -27,10 +27,10 @@ func ownedFields(p *journal.Policy) []any {
 	}
 }
 
-var policies = newTable("policies", loaded+" next_run_at "+owned, func(p *journal.Policy) []any {
+var policies = newTable("policies", loaded+" next_run_at chain "+owned, func(p *journal.Policy) []any {
 	return append([]any{
 		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, &p.File, &p.SpecError, instant{&p.SpecAt},
-		instant{&p.NextRunAt},
+		instant{&p.NextRunAt}, &p.Chain,
 	}, ownedFields(p)...)
 })
 

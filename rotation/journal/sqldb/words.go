@@ -74,15 +74,14 @@ func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *
 		if err != nil {
 			return err
 		}
-		if target != nil {
-			err = forgetTarget(ctx, t, p, *target)
-		} else {
-			err = db.forgetPolicy(ctx, t, now, p)
-		}
-		if err != nil {
+		// Before the row is gone, which has the last link of the policy's chain: the event ends it.
+		if err := db.append(ctx, t, []journal.Event{e}); err != nil {
 			return err
 		}
-		return db.append(ctx, t, []journal.Event{e})
+		if target != nil {
+			return forgetTarget(ctx, t, p, *target)
+		}
+		return db.forgetPolicy(ctx, t, now, p)
 	})
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", policy, err)
