@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -112,6 +113,21 @@ type Trail interface {
 
 // Checkpoint is what a checkpoint is made of.
 type Checkpoint struct {
-	Before, Now Progress
-	At          time.Time
+	Installation string
+	At           time.Time
+	Before, Now  Progress // up to the last one, and up to this one
+}
+
+// Seal makes a checkpoint's note, signed where there is a key, and the digest of its text.
+type Seal func(c Checkpoint) (note, digest string, err error)
+
+// Auditor reads the trail of events, and covers it with checkpoints.
+type Auditor interface {
+	// Explanations returns the events that tell how a key became ours, the newest first. Whoever relies on one asks whether it
+	// holds.
+	Explanations(ctx context.Context, ref string) ([]Chained, error)
+	// ReadTrail tells of all events, heads and keys as they are at one moment.
+	ReadTrail(ctx context.Context, to Trail) error
+	// Checkpoint records a note that covers all events up to now, if there are any that no checkpoint covers.
+	Checkpoint(ctx context.Context, now time.Time, seal Seal) (made bool, err error)
 }

@@ -67,6 +67,12 @@ func (w *world) claimAll(r *rapid.T) {
 	for _, c := range claimed {
 		got = append(got, c.Policy)
 		w.claim[c.Policy] = c
+		fresh, err := w.j.Load(w.Context(), c.Policy) // an owner loads the record after the claim
+		if err != nil {
+			r.Fatal(err)
+		}
+		rec := w.rec[c.Policy]
+		rec.Policy.Chain, rec.Base.Policy.Chain = fresh.Policy.Chain, fresh.Policy.Chain
 	}
 	for p := range w.rec {
 		if w.due[p] {

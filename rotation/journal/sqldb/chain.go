@@ -94,7 +94,9 @@ func (db *DB) append(ctx context.Context, t tx, events []journal.Event) error {
 			named[p] = true
 		}
 	}
-	heads, err := db.holdHeads(ctx, t, slices.Sorted(maps.Keys(named)))
+	names := slices.Sorted(maps.Keys(named))
+	db.recent.drop(names...)
+	heads, err := db.holdHeads(ctx, t, names)
 	if err != nil {
 		return err
 	}

@@ -17,8 +17,10 @@ func (db *DB) Place(ctx context.Context, o journal.Order) (id int64, err error) 
 		if err := db.mustWake(ctx, t, o.At, o.Policy); err != nil {
 			return err
 		}
-		_, err := one(ctx, t, []any{&id}, newOrders.insert+" RETURNING id", newOrders.args(&o)...)
-		return err
+		if _, err := one(ctx, t, []any{&id}, newOrders.insert+" RETURNING id", newOrders.args(&o)...); err != nil {
+			return err
+		}
+		return db.append(ctx, t, []journal.Event{o.Event(id)})
 	}, o.Policy)
 	if err != nil {
 		return 0, fmt.Errorf("order %s of %s: %w", o.Kind, o.Policy, err)
