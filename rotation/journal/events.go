@@ -80,6 +80,16 @@ const (
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
+// TrailOnly reports whether an event of this kind is for the record alone: somebody did or said something, and nothing is to be
+// done about it.
+func (k Kind) TrailOnly() bool {
+	switch k {
+	case Ordered, PolicyAdded, PolicyChanged, PolicyRenamed, PolicyLeft, PolicyReturned, KeyMoved, Reloaded, Checkpointed:
+		return true
+	}
+	return false
+}
+
 // Urgent reports whether an event of this kind is sent to people.
 func (k Kind) Urgent() bool {
 	switch k {

@@ -21,6 +21,7 @@ type Reading struct {
 // Load is what a replica last read from the files of policies.
 type Load struct {
 	Replica  string
+	By       string    // who had the files read, for the event alone; "": nobody, they were read again by themselves
 	At       time.Time // on the journal's clock
 	Policies int       // in force after it
 	Problems int       // 0: all that the files say was accepted
