@@ -58,6 +58,8 @@ type Config struct {
 	// would endanger keys that people use.
 	Limits Limits `yaml:"limits"`
 	Notify Notify `yaml:"notify"`
+	// Audit says how the trail of events is protected.
+	Audit Audit `yaml:"audit"`
 	// Traces says where OpenTelemetry traces of rotations go. Default: nowhere.
 	Traces *Traces `yaml:"traces"`
 
@@ -163,6 +165,14 @@ type Limits struct {
 // Notify says whom events are sent to.
 type Notify struct {
 	Webhook *Webhook `yaml:"webhook"`
+}
+
+// Audit says how the trail of events is protected.
+type Audit struct {
+	// SealKey is a reference to a secret of at least 16 bytes, which is not in the journal: checkpoints of the audit trail are signed
+	// with a key that is made from it. Without it, whoever edits the journal and makes every checkpoint anew is not found.
+	// Default: checkpoints are not signed.
+	SealKey Reference `yaml:"seal_key"`
 }
 
 // Webhook is an address that urgent events are posted to, signed.

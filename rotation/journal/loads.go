@@ -6,6 +6,8 @@ import "time"
 type Reading struct {
 	// Load is what is recorded of the reading itself, but for At and Policies. Without a replica nothing is.
 	Load Load
+	// By says who had the files read; "": nobody, they were read again by themselves.
+	By string
 	// Specs are the policies that were accepted.
 	Specs []Spec
 	// Again names specs that the replica gave before, the same: what the journal has of them otherwise, another one read later,
@@ -21,7 +23,6 @@ type Reading struct {
 // Load is what a replica last read from the files of policies.
 type Load struct {
 	Replica  string
-	By       string    // who had the files read, for the event alone; "": nobody, they were read again by themselves
 	At       time.Time // on the journal's clock
 	Policies int       // in force after it
 	Problems int       // 0: all that the files say was accepted

@@ -61,7 +61,7 @@ type Order struct {
 	Decision     Decision
 	KeyIDs       IDs // Adopt: the keys that were agreed to; rotate --compromised, revoke, Despite and Ours: the key
 	Why, By      string
-	From         string // where it was given, and how the policies were named: for the event alone
+	From         string // where it was given, and how its policies were named
 	At, DoneAt   time.Time
 	Refused      string // why it was not carried out; "" when it was
 	RotationID   string // what it began or joined

@@ -63,7 +63,7 @@ func (db *DB) TakeReading(ctx context.Context, now time.Time, r journal.Reading)
 			return err
 		}
 		told = append(told, refused...)
-		if r.Load.By != "" {
+		if r.By != "" {
 			told = append(told, reloaded(at, r, d, gone))
 		}
 		if err := db.append(ctx, t, told); err != nil {

@@ -100,7 +100,7 @@ func left(at time.Time, names []string) (events []journal.Event) {
 
 // reloaded tells of a reading that somebody asked for.
 func reloaded(at time.Time, r journal.Reading, d differences, gone []string) journal.Event {
-	data := map[string]string{"by": r.Load.By, "replica": r.Load.Replica, "policies": fmt.Sprint(len(r.Specs) + len(d.kept))}
+	data := map[string]string{"by": r.By, "replica": r.Load.Replica, "policies": fmt.Sprint(len(r.Specs) + len(d.kept))}
 	for name, n := range map[string]int{"added": len(r.Specs) - len(d.known), "changed": len(d.changed), "removed": len(gone), "problems": r.Load.Problems} {
 		if n > 0 {
 			data[name] = fmt.Sprint(n)

@@ -264,6 +264,7 @@ CREATE TABLE orders (
   key_ids         TEXT NOT NULL,          -- that the order speaks of
   why             TEXT NOT NULL,
   said_by         TEXT NOT NULL,
+  said_from       TEXT NOT NULL,          -- where it was given
   at              BIGINT,
   done_at         BIGINT,
   refused         TEXT NOT NULL,
