@@ -14,10 +14,8 @@ func explained(ctx context.Context, r *run, k *journal.Key) error {
 	if err != nil {
 		return err
 	}
-	for i := range told {
-		if e := &told[i]; e.Policy == r.claim.Policy && e.Speaks(k) && e.Holds() {
-			return nil
-		}
+	if k.Policy == r.claim.Policy && k.ExplainedBy(told) {
+		return nil
 	}
 	return reason.Errorf(reason.Unexplained, "no event of the audit trail tells how key %s (%s) became ours: it is not touched; `rotator audit verify` says what was changed", k.ID, k.Name)
 }

@@ -69,6 +69,16 @@ func (e *Event) Speaks(k *Key) bool {
 		(of("fingerprint", "") || of("fingerprint", k.Fingerprint))
 }
 
+// ExplainedBy reports whether one of these events, as it stands, tells how the key became its policy's.
+func (k *Key) ExplainedBy(told []Chained) bool {
+	for i := range told {
+		if c := &told[i]; c.Policy == k.Policy && c.Speaks(k) && c.Holds() {
+			return true
+		}
+	}
+	return false
+}
+
 // Explanation is what an event that explains a key says of it, as pairs of name and value.
 func (k *Key) Explanation() []string {
 	return []string{"ref", k.Ref, "key_id", k.ID, "name", k.Name, "team", k.Team, "fingerprint", k.Fingerprint}
