@@ -27,6 +27,18 @@ func sealKey(ctx context.Context, c *config.Config) (audit.Key, error) {
 	return audit.NewKey([]byte(text.Reveal()))
 }
 
+// trails are the places outside the journal that get every event.
+func trails(c *config.Config) map[string]func(context.Context, []journal.Event) error {
+	to := make(map[string]func(context.Context, []journal.Event) error)
+	if c.Audit.File != "" {
+		to["audit_file"] = audit.File(c.Audit.File).Append
+	}
+	if c.Audit.Syslog != "" {
+		to["audit_syslog"] = audit.SyslogTarget{Address: c.Audit.Syslog, CA: c.Audit.SyslogCA, Host: hostname()}.Send
+	}
+	return to
+}
+
 // keepSealing makes checkpoints until ctx ends. What fails is tried again, and stops nothing.
 func (p *Program) keepSealing(ctx context.Context) {
 	tick := time.NewTicker(sealTries)

@@ -17,6 +17,7 @@ func (p *Program) notifier() *notify.Notifier {
 	if w := p.present().Config.Notify.Webhook; w != nil {
 		o.Webhook = &notify.Webhook{URL: w.URL.Read, Secret: w.Secret.Read}
 	}
+	o.Trails = trails(p.present().Config)
 	return notify.New(o)
 }
 

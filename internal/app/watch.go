@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -56,9 +57,10 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			}
 			how.quiet = true
 		case <-settled.C:
+			how.by = cmp.Or(how.by, "a file changed")
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration, policies and secrets")
-			how.anew, how.aloud = true, true
+			how.anew, how.aloud, how.by = true, true, "SIGHUP"
 		case <-ctx.Done():
 			return
 		}
@@ -69,7 +71,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			settled.Reset(reread) // the files are not at fault, and may not change for months
 			continue
 		}
-		how.anew = false
+		how.anew, how.by = false, ""
 	}
 }
 

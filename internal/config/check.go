@@ -68,6 +68,9 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 	if w := c.Notify.Webhook; w != nil && w.URL.text != "" && insecure(w.URL.text) != "" {
 		at("notify", "webhook", "url")("notify.webhook.url "+insecure(w.URL.text), "https://HOST/PATH, http:// on loopback only, or env:NAME, file:PATH or credential:NAME when the address is a secret")
 	}
+	if s := c.Audit.Syslog; s != "" && !syslogAddress(s) {
+		at("audit", "syslog")("audit.syslog is no address of a syslog server over TLS", "tls://HOST:PORT")
+	}
 	if t := c.Traces; t != nil && t.Endpoint != "" && insecure(t.Endpoint) != "" {
 		at("traces", "endpoint")("traces.endpoint "+insecure(t.Endpoint), "https://HOST:4318, or http:// on loopback")
 	}
@@ -233,4 +236,10 @@ func insecure(address string) string {
 func loopbackURL(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && transport.Loopback(u.Hostname())
+}
+
+// syslogAddress reports whether an address is tls://HOST:PORT.
+func syslogAddress(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "tls" && u.Hostname() != "" && u.Port() != "" && u.Host == strings.TrimPrefix(address, "tls://")
 }

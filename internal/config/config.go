@@ -173,6 +173,13 @@ type Audit struct {
 	// with a key that is made from it. Without it, whoever edits the journal and makes every checkpoint anew is not found.
 	// Default: checkpoints are not signed.
 	SealKey Reference `yaml:"seal_key"`
+	// File gets every event as a line of JSON, at least once and in order; one replica at a time writes. It is opened anew for each
+	// write, so it may be rotated. Default: none.
+	File string `yaml:"file"`
+	// Syslog gets every event as RFC 5424 over TLS, tls://HOST:PORT. Default: none.
+	Syslog string `yaml:"syslog"`
+	// SyslogCA is a file with the authorities that the server's certificate may be of. Default: the system's.
+	SyslogCA string `yaml:"syslog_ca"`
 }
 
 // Webhook is an address that urgent events are posted to, signed.
@@ -251,7 +258,7 @@ func (c *Config) defaults(dir string, env Env) {
 	fill(&c.Policies, "/etc/rotator/policies")
 	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
 	fill(&c.XAI.InferenceURL, "https://api.x.ai")
-	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key} {
+	for _, path := range []*string{&c.Policies, &c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key, &c.Audit.File, &c.Audit.SyslogCA} {
 		*path = absolute(dir, *path)
 	}
 	for name, t := range c.Teams {
@@ -330,6 +337,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},
 		{"notify", webhook(c.Notify.Webhook) == webhook(next.Notify.Webhook)},
+		{"audit", c.Audit.File == next.Audit.File && c.Audit.Syslog == next.Audit.Syslog && c.Audit.SyslogCA == next.Audit.SyslogCA},
 		{"traces", collector(c.Traces) == collector(next.Traces)},
 	} {
 		if !k.same {

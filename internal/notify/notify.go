@@ -72,6 +72,8 @@ type Options struct {
 	Journal Journal
 	// Webhook is nil when there is none; urgent events then stand in the log alone.
 	Webhook *Webhook
+	// Trails take every event of the journal, from the first one on, a page at once, by name.
+	Trails map[string]func(context.Context, []journal.Event) error
 	// Source names this daemon to receivers: host/instance.
 	Source string
 	Log    *slog.Logger
@@ -101,6 +103,11 @@ func New(o Options) *Notifier {
 	n := &Notifier{outs: []*out{newOut(o, "log", logSink{o.Log})}}
 	if o.Webhook != nil {
 		n.outs = append(n.outs, newOut(o, "webhook", newWebhookSink(o)))
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Trails)) {
+		out := newOut(o, name, nil)
+		out.all = o.Trails[name]
+		n.outs = append(n.outs, out)
 	}
 	return n
 }

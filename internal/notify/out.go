@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"rotator/rotation/journal"
 )
 
 const (
@@ -27,6 +29,7 @@ type out struct {
 	name     string
 	journal  Journal
 	sink     sink
+	all      func(context.Context, []journal.Event) error // takes every event, a page at once; nil: the sink takes the urgent ones
 	log      *slog.Logger
 	now      func() time.Time
 	observe  func(sink string, failures int)
@@ -89,8 +92,15 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 			return cursor, err
 		}
 		saved := cursor
+		if o.all != nil && len(found) > 0 {
+			// A crash before the cursor is saved delivers the page again.
+			if err := o.all(ctx, found); err != nil {
+				return cursor, fmt.Errorf("deliver events from %d: %w", found[0].ID, err)
+			}
+			o.worked()
+		}
 		for _, e := range found {
-			if e.Kind.Urgent() {
+			if o.all == nil && e.Kind.Urgent() {
 				if err := o.sink.send(ctx, e); err != nil {
 					return cursor, errors.Join(fmt.Errorf("deliver event %d: %w", e.ID, err), o.save(ctx, saved, cursor))
 				}
@@ -133,7 +143,7 @@ func (o *out) cursor(ctx context.Context) (int64, error) {
 // begin passes over what is no news to anybody any more. The cursor is saved also where it is 0: from now on all is
 // delivered, however long the receiver is down.
 func (o *out) begin(ctx context.Context) (cursor int64, err error) {
-	for news := false; !news; {
+	for news := o.all != nil; !news; {
 		found, err := o.journal.Events(ctx, cursor, pageSize)
 		if err != nil {
 			return 0, err
