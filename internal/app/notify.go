@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -25,9 +27,14 @@ func (p *Program) notifier() *notify.Notifier {
 // process that ended just now. What is left is sent by the next run.
 const flushTime = 40 * time.Second
 
-// telling runs do while urgent events are sent to the webhook, where there is one, and waits for the last of them.
+// telling runs do while events are sent to the webhook and to the trails, where there are some, and waits for the last of them.
 func (p *Program) telling(ctx context.Context, do func() error) error {
-	if p.present().Config.Notify.Webhook == nil {
+	c := p.present().Config
+	names := slices.Sorted(maps.Keys(trails(c)))
+	if c.Notify.Webhook != nil {
+		names = append(names, "webhook")
+	}
+	if len(names) == 0 {
 		return do()
 	}
 	telling, stop := context.WithCancel(ctx)
@@ -38,14 +45,14 @@ func (p *Program) telling(ctx context.Context, do func() error) error {
 	err := do()
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if flushed := flushed(flushing, p.Client(), p.journal); flushed != nil && ctx.Err() == nil {
+	if flushed := flushed(flushing, p.Client(), p.journal, names); flushed != nil && ctx.Err() == nil {
 		p.log.Warn("not all events were sent; the next run sends them", "err", flushed)
 	}
 	return err
 }
 
-// flushed waits until the webhook has every event that there is now.
-func flushed(ctx context.Context, c *api.Client, j journal.Journal) error {
+// flushed waits until every way out has every event that there is now.
+func flushed(ctx context.Context, c *api.Client, j journal.Journal, names []string) error {
 	last, err := c.Present(ctx)
 	if err != nil {
 		return err
@@ -53,11 +60,16 @@ func flushed(ctx context.Context, c *api.Client, j journal.Journal) error {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		text, err := j.Meta(ctx, "notify/webhook")
-		if err != nil {
-			return err
+		behind := false
+		for _, name := range names {
+			text, err := j.Meta(ctx, "notify/"+name)
+			if err != nil {
+				return err
+			}
+			at, _ := strconv.ParseInt(text, 10, 64) // no number: nothing was sent yet
+			behind = behind || at < last
 		}
-		if at, _ := strconv.ParseInt(text, 10, 64); at >= last { // no number: nothing was sent yet
+		if !behind {
 			return nil
 		}
 		select {

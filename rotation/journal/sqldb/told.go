@@ -17,8 +17,9 @@ func (d *differences) told(at time.Time, r journal.Reading, named map[string]*jo
 	for i := range r.Specs {
 		s := &r.Specs[i]
 		if !d.known[s.Name] {
-			events = append(events, journal.Event{At: at, Policy: s.Name, Kind: journal.PolicyAdded, Data: map[string]string{
-				"team": s.Team, "owner": s.Owner, "file": s.File, "policy": shortened(s.Canonical)}})
+			data := map[string]string{"team": s.Team, "owner": s.Owner, "file": s.File, "policy": shortened(s.Canonical)}
+			maps.DeleteFunc(data, func(_, v string) bool { return v == "" })
+			events = append(events, journal.Event{At: at, Policy: s.Name, Kind: journal.PolicyAdded, Data: data})
 		}
 	}
 	for _, name := range d.changed {
