@@ -68,8 +68,8 @@ func SyslogAddress(address string) (hostport string, err error) {
 	return u.Host, nil
 }
 
-// Send sends events, and returns when the server has closed the connection or taken all bytes. Syslog has no answer: what the server
-// loses after that is lost.
+// Send sends events. Syslog has no answer: nil means that the bytes left over a connection to a verified server, and what is lost
+// after that is lost.
 func (s SyslogTarget) Send(ctx context.Context, events []journal.Event) (err error) {
 	hostport, err := SyslogAddress(s.Address)
 	if err != nil {

@@ -76,7 +76,6 @@ const (
 	Reloaded              Kind = "reload"          // files were read and accepted: Data has who asked, and how many policies changed
 	GateRefused           Kind = "gate_refused"    // the gate let a key be: Data has the rule and why
 	Checkpointed          Kind = "checkpoint"      // Data has a note that covers all events up to one
-	AuditBroken           Kind = "audit_broken"    // the journal was changed behind the rotator's back: Data has the first findings
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
 
@@ -94,7 +93,7 @@ func (k Kind) TrailOnly() bool {
 func (k Kind) Urgent() bool {
 	switch k {
 	case Promoted, Failed, WaitsForHuman, AgeOverLimit, Unretired, Drifted, KeyUnhealthy, OrphansSeen, TeamRefused, AttemptReopened,
-		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing, AuditBroken:
+		RollbackEnded, TakenOver, AbortEnded, KeyCompromised, KeyRevoked, Decommission, DecommissionEnded, DecommissionWithdrawn, Healed, HealthChanged, NamesShortened, KeyNotDisabled, KeyDrifted, KeyUpdateRefused, PolicyRemoved, ReloadRefused, JournalRestored, FailedOver, RightsMissing:
 		return true
 	}
 	return false
