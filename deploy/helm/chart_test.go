@@ -85,7 +85,7 @@ func TestSchema(t *testing.T) {
 		{"a key of the configuration that is none", "sqlite", "config.limit.watch=20m", "'limit'"},
 		{"a key of a policy that is none", "sqlite", "policies.chat.maxage=45d", "'maxage'"},
 		{"a header of traces inline", "sqlite", "config.traces.headers.Authorization=hvs.abc", "Authorization"},
-		{"a webhook's secret inline", "sqlite", "config.notify.webhook.secret=hvs.abc", "secret"},
+		{"a webhook's secret inline", "sqlite", "config.notify[0].secret=hvs.abc", "secret"},
 		{"no teams", "sqlite", "config.teams=null", "teams"},
 		{"no stores", "sqlite", "config.stores=null", "stores"},
 		{"the journal in config", "sqlite", "config.state=sqlite:/tmp/x", "config"},

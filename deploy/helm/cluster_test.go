@@ -226,7 +226,7 @@ func TestRestarts(t *testing.T) {
 	}
 	before := checksum("replicas=3")
 	for set, restarts := range map[string]bool{
-		"config.limits.watch=20m": true, "service.port=9000": true, "config.notify.webhook.url=https://hooks.example": true,
+		"config.limits.watch=20m": true, "service.port=9000": true, "config.notify[0].url=https://hooks.example": true,
 		"config.traces.endpoint=https://collector.example:4318": true, "config.listen_tls.cert=/a,config.listen_tls.key=/b": true,
 		"config.stores.aws.region=eu-west-2": false, "config.teams.other.management_key=file:/other": false,
 	} {

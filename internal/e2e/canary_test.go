@@ -146,7 +146,7 @@ func newCanary(t *testing.T, p *parts, proxy *vaulttest.Proxy, collector *traces
 		http.Error(w, secrets["management key"], http.StatusInternalServerError)
 	}))
 	d := newDaemon(t, p, "watch: 1s, quarantine: 2s", p.vaultStore(t, proxy.Address, "1m", "llm/chat")+p.fileStore()+
-		fmt.Sprintf("  aws: {type: aws, region: %s, endpoint: %q}\nnotify: {webhook: {url: \"file:webhook.url\", secret: \"file:webhook.secret\"}}\n", region, p.awsURL)+
+		fmt.Sprintf("  aws: {type: aws, region: %s, endpoint: %q}\nnotify: [{name: hook, type: webhook, url: \"file:webhook.url\", secret: \"file:webhook.secret\"}]\n", region, p.awsURL)+
 		fmt.Sprintf("traces: {endpoint: %q, headers: {authorization: \"file:collector.token\"}}\n", collector.URL))
 	p.write(t, "webhook.url", hook+"/"+secrets["webhook path"])
 	p.write(t, "webhook.secret", secrets["webhook secret"])
