@@ -77,24 +77,28 @@ func (p *Program) factsOf(ctx context.Context, policy string) (notify.Facts, err
 	if err != nil || len(rows) == 0 {
 		return notify.Facts{}, err
 	}
-	r, or := rows[0], func(s *string) string {
+	return facts(rows[0]), nil
+}
+
+func facts(r api.StatusRow) notify.Facts {
+	or := func(s *string) string {
 		if s == nil {
 			return ""
 		}
 		return *s
 	}
-	return notify.Facts{Team: r.Team, Owner: or(r.Owner), Labels: r.Labels, Health: r.Health, HealthReason: or(r.HealthReason), Remedy: or(r.Remedy)}, nil
+	return notify.Facts{Team: r.Team, Owner: or(r.Owner), Labels: r.Labels, Health: r.Health, HealthReason: or(r.HealthReason), Remedy: or(r.Remedy)}
 }
 
 // unwell are the policies that need someone.
-func (p *Program) unwell(ctx context.Context) (names []string, err error) {
+func (p *Program) unwell(ctx context.Context) (all []notify.Unwell, err error) {
 	rows, err := p.Client().Status(ctx)
 	for _, r := range rows {
 		if health.Alarming(health.Health(r.Health)) {
-			names = append(names, r.Policy)
+			all = append(all, notify.Unwell{Policy: r.Policy, Facts: facts(r)})
 		}
 	}
-	return names, err
+	return all, err
 }
 
 // NotifyTest is what became of a test message.

@@ -258,12 +258,14 @@ type Match struct {
 }
 
 // takes reports whether a message is for the channel.
-func (t Match) takes(m Message) bool {
-	in := func(some []string, s string) bool { return len(some) == 0 || slices.Contains(some, s) }
-	return (len(t.Severities) == 0 || slices.Contains(t.Severities, m.Severity)) && in(t.Kinds, m.Kind) && t.ofPolicy(m)
+func (t Match) takes(m Message) bool { return t.ofEvent(m) && t.ofPolicy(m) }
+
+// ofEvent is the part of takes that needs no facts of the policy.
+func (t Match) ofEvent(m Message) bool {
+	return (len(t.Severities) == 0 || slices.Contains(t.Severities, m.Severity)) && (len(t.Kinds) == 0 || slices.Contains(t.Kinds, m.Kind))
 }
 
-// ofPolicy is takes for whatever happens to the message's policy.
+// ofPolicy is the rest of takes: whose policy it is about.
 func (t Match) ofPolicy(m Message) bool {
 	for key, value := range t.Labels {
 		if have, ok := m.Labels[key]; !ok || have != value {
