@@ -1,11 +1,12 @@
 package notify
 
 import (
-	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/mail"
 	"net/url"
@@ -37,9 +38,12 @@ type Email struct {
 	To []string
 	// Line shows an event; nil: the standard line.
 	Line *Line
-	Log  *slog.Logger
-	// Roots are the authorities that servers are verified by; nil: the system's.
+	// Log is told of recipients that are refused for good.
+	Log *slog.Logger
+	// TLS is for tests: by whom servers are verified; nil: by the system's authorities.
 	TLS *tls.Config
+
+	deliveries
 }
 
 // Check implements Sender.
@@ -74,62 +78,15 @@ func (s *Email) from(server *url.URL) string {
 	return from
 }
 
-// Send implements Sender. Events of different owners go in mails of their own. A server that refuses a recipient for good is not
-// asked again: that is logged, and the others get theirs.
-func (s *Email) Send(ctx context.Context, all []Message) error {
-	server, err := s.server(ctx)
-	if err != nil {
-		return err
-	}
-	groups := make(map[string][]Message) // the recipients, with commas → what they get
-	var order []string
-	for _, m := range all {
-		to := s.recipients(m)
-		if len(to) == 0 {
-			continue
-		}
-		group := strings.Join(to, ",")
-		if groups[group] == nil {
-			order = append(order, group)
-		}
-		groups[group] = append(groups[group], m)
-	}
-	if len(order) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, mailTime*time.Duration(len(order)))
-	defer cancel()
-	c, err := s.client(server)
-	if err != nil {
-		return err
-	}
-	if err := c.DialWithContext(ctx); err != nil {
-		return fmt.Errorf("the mail server: %s", mailTrouble(err))
-	}
-	defer func() { _ = c.Close() }() // what was accepted is delivered
-	for _, group := range order {
-		m, err := s.mail(server, strings.Split(group, ","), groups[group])
-		if err != nil {
-			return err
-		}
-		var refused *gomail.SendError
-		switch err := c.Send(m); {
-		case errors.As(err, &refused) && refused.Reason == gomail.ErrSMTPRcptTo && !refused.IsTemp() && s.Log != nil:
-			s.Log.Error("the mail server refuses a recipient for good; the event is not sent there again", "events", len(groups[group]))
-		case err != nil:
-			return fmt.Errorf("the mail server: %s", mailTrouble(err))
-		}
-	}
-	return nil
-}
-
-// recipients are whom a message goes to. An owner that is no mail address gets none.
+// recipients are whom a message goes to. An owner that is no mail address gets none, and neither does one that only quotes make an
+// address: mail servers disagree about those.
 func (s *Email) recipients(m Message) (to []string) {
 	for _, address := range s.To {
 		if address == OwnerAddress {
 			address = or(m.Owner)
 		}
-		if a, err := mail.ParseAddress(address); err == nil && !slices.Contains(to, a.Address) {
+		a, err := mail.ParseAddress(address)
+		if err == nil && (&mail.Address{Address: a.Address}).String() == "<"+a.Address+">" && !slices.Contains(to, a.Address) {
 			to = append(to, a.Address)
 		}
 	}
@@ -162,13 +119,13 @@ func (s *Email) client(server *url.URL) (*gomail.Client, error) {
 }
 
 // mail writes a mail. Its id is the same when it is sent again, so that receivers can drop the second.
-func (s *Email) mail(server *url.URL, to []string, all []Message) (*gomail.Msg, error) {
+func (s *Email) mail(server *url.URL, to string, all []Message) (*gomail.Msg, error) {
 	lines, err := s.Line.lines(all)
 	if err != nil {
 		return nil, err
 	}
 	m := gomail.NewMsg()
-	if err := errors.Join(m.From(s.from(server)), m.To(to...)); err != nil {
+	if err := errors.Join(m.From(s.from(server)), m.To(to)); err != nil {
 		return nil, errors.New("the sender or a recipient is no mail address")
 	}
 	subject := "[rotator] " + all[0].Summary
@@ -177,7 +134,11 @@ func (s *Email) mail(server *url.URL, to []string, all []Message) (*gomail.Msg, 
 	}
 	m.Subject(shorten(subject, 150))
 	m.SetDateWithValue(all[0].At)
-	m.SetMessageIDWithValue(fmt.Sprintf("%d.%d.%d@%s", all[0].ID, all[len(all)-1].ID, all[0].At.Unix(), cmp.Or(strings.ReplaceAll(all[0].Source, "/", "."), "rotator")))
+	id := sha256.New()
+	for _, one := range all {
+		_, _ = io.WriteString(id, one.identity()+"\n") // a hash takes everything
+	}
+	m.SetMessageIDWithValue(fmt.Sprintf("%x@rotator", id.Sum(nil)[:16]))
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
 	m.SetBodyString(gomail.TypeTextPlain, strings.Join(lines, "\n\n")+"\n")
 	return m, nil

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"text/template"
@@ -49,6 +50,12 @@ type Message struct {
 	Rotation     *string           `json:"rotation"`
 	Data         map[string]string `json:"data"`
 	Source       string            `json:"source"` // the daemon: host/instance
+}
+
+// identity is the same each time an event is sent, and differs between events. Ids alone do not: reminders have none, and a journal
+// that was restored from a backup gives some again.
+func (m Message) identity() string {
+	return fmt.Sprintf("%d %d %s %s", m.ID, m.At.Unix(), m.Kind, or(m.Policy))
 }
 
 // The kinds of messages that tell of no event.
