@@ -120,10 +120,6 @@ func (s *Email) client(server *url.URL) (*gomail.Client, error) {
 
 // mail writes a mail. Its id is the same when it is sent again, so that receivers can drop the second.
 func (s *Email) mail(server *url.URL, to string, all []Message) (*gomail.Msg, error) {
-	lines, err := s.Line.lines(all)
-	if err != nil {
-		return nil, err
-	}
 	m := gomail.NewMsg()
 	if err := errors.Join(m.From(s.from(server)), m.To(to)); err != nil {
 		return nil, errors.New("the sender or a recipient is no mail address")
@@ -140,7 +136,7 @@ func (s *Email) mail(server *url.URL, to string, all []Message) (*gomail.Msg, er
 	}
 	m.SetMessageIDWithValue(fmt.Sprintf("%x@rotator", id.Sum(nil)[:16]))
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
-	m.SetBodyString(gomail.TypeTextPlain, strings.Join(lines, "\n\n")+"\n")
+	m.SetBodyString(gomail.TypeTextPlain, strings.Join(s.Line.lines(all), "\n\n")+"\n")
 	return m, nil
 }
 

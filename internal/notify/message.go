@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"rotator/rotation/health"
@@ -189,7 +189,17 @@ func summaryOf(m Message) string {
 	if remedy := or(m.Remedy); remedy != "" && m.Severity != Info {
 		b.WriteString(". " + remedy)
 	}
-	return shorten(strings.Join(strings.Fields(b.String()), " "), maxSummary)
+	return shorten(strings.Join(strings.Fields(printable(b.String())), " "), maxSummary)
+}
+
+// printable is s without what moves a cursor or turns the direction of writing: a value shall not look like another message.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // shorten cuts what is longer, between two characters.
@@ -198,61 +208,6 @@ func shorten(s string, most int) string {
 		return s
 	}
 	return string([]rune(s)[:most-1]) + "…"
-}
-
-// Line is how a channel for people shows a message, by a template over a [Message]; nil: as below.
-type Line struct{ t *template.Template }
-
-// NewLine parses a template in the language of Go's text/template. Fields are those of [Message]; what is absent is empty.
-func NewLine(s string) (*Line, error) {
-	t, err := template.New("text").Option("missingkey=zero").Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	l := &Line{t}
-	_, err = l.of(newMessage(journal.Event{Kind: journal.Promoted, Policy: "chat", Data: map[string]string{}}, Facts{}, "host"))
-	return l, err
-}
-
-// shown is a message as templates see it.
-type shown struct {
-	ID                                                                  int64
-	At                                                                  time.Time
-	Kind, Severity, Summary                                             string
-	Policy, Team, Owner, Health, HealthReason, Remedy, Rotation, Source string
-	Labels, Data                                                        map[string]string
-}
-
-func (l *Line) of(m Message) (string, error) {
-	if l == nil {
-		about := []string{string(m.Severity)}
-		if m.Policy != nil && m.Team != nil {
-			about = append(about, "team "+*m.Team)
-		}
-		if m.Owner != nil {
-			about = append(about, "owner "+*m.Owner)
-		}
-		return "[" + strings.Join(about, ", ") + "] " + m.Summary + " (" + m.At.Format(time.RFC3339) + ", " + m.Source + ")", nil
-	}
-	var b strings.Builder
-	err := l.t.Execute(&b, shown{
-		ID: m.ID, At: m.At, Kind: m.Kind, Severity: string(m.Severity), Summary: m.Summary, Policy: or(m.Policy), Team: or(m.Team), Owner: or(m.Owner),
-		Health: or(m.Health), HealthReason: or(m.HealthReason), Remedy: or(m.Remedy), Rotation: or(m.Rotation), Source: m.Source, Labels: m.Labels, Data: m.Data,
-	})
-	return shorten(b.String(), 4*maxSummary), err
-}
-
-// lines are the messages as people read them.
-func (l *Line) lines(all []Message) ([]string, error) {
-	var out []string
-	for _, m := range all {
-		line, err := l.of(m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, line)
-	}
-	return out, nil
 }
 
 // Match says which events a channel gets. What is empty selects everything; different parts narrow.
