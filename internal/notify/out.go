@@ -269,7 +269,7 @@ func (o *out) failed(ctx context.Context, err error) time.Duration {
 	pause := o.pause.NextBackOff()
 	var later *laterError
 	if errors.As(err, &later) {
-		pause = min(max(pause, later.after), longPause)
+		pause = max(pause, later.after)
 	}
 	return pause
 }
