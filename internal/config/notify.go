@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -198,10 +199,15 @@ func (c *Command) Run(ctx context.Context, input []byte) error {
 	run := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	run.Stdin, run.Env, run.Dir = strings.NewReader(string(input)), c.environment(), "/"
 	run.WaitDelay = time.Second
+	// What it started ends with it: the next try would leave one more behind.
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	run.Cancel = func() error { return syscall.Kill(-run.Process.Pid, syscall.SIGKILL) }
 	err := run.Run()
 	switch exit := (*exec.ExitError)(nil); {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &exit) && !exit.Exited():
+		return fmt.Errorf("%s was ended by a signal", c.args[0])
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s ended with %d", c.args[0], exit.ExitCode())
 	case err != nil:
