@@ -20,11 +20,10 @@ import (
 )
 
 // notifier makes what tells people of urgent events.
-func (p *Program) notifier() *notify.Notifier {
-	c := p.present().Config
+func (p *Program) notifier(all []notify.Channel) *notify.Notifier {
 	return notify.New(notify.Options{
 		Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.api.ObserveNotify,
-		Channels: channels(c, p.log), Facts: p.factsOf, Unwell: p.unwell,
+		Channels: all, Facts: p.factsOf, Unwell: p.unwell,
 	})
 }
 
@@ -36,6 +35,14 @@ func channels(c *config.Config, log *slog.Logger) (all []notify.Channel) {
 			Name: n.Name, Sender: sender(n, cmp.Or(c.Installation, "rotator"), log), Every: n.Every.Std(), Repeat: n.Repeat.Std(),
 			Match: notify.Match{Severities: severities(n.Match.Severity), Kinds: n.Match.Kind, Teams: n.Match.Team, Owners: n.Match.Owner, Labels: n.Match.Labels},
 		})
+	}
+	return all
+}
+
+// withoutPauses are channels of a process that ends soon: what waits for the next message would wait for the next run.
+func withoutPauses(all []notify.Channel) []notify.Channel {
+	for i := range all {
+		all[i].Every = 0
 	}
 	return all
 }
@@ -154,7 +161,7 @@ func (p *Program) telling(ctx context.Context, do func() error) error {
 	}
 	telling, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
-	working.Go(func() { _ = p.notifier().Run(telling) }) // it ends with its context only
+	working.Go(func() { _ = p.notifier(withoutPauses(channels(p.present().Config, p.log))).Run(telling) }) // it ends with its context only
 	defer working.Wait()
 	defer stop()
 	err := do()

@@ -78,16 +78,24 @@ func (s *Email) from(server *url.URL) string {
 	return from
 }
 
-// recipients are whom a message goes to. An owner that is no mail address gets none, and neither does one that only quotes make an
-// address: mail servers disagree about those.
+// Address is the bare address of "NAME@HOST" or "NAME <NAME@HOST>". One that only quotes make an address is none: mail servers
+// disagree about those.
+func Address(s string) (bare string, ok bool) {
+	a, err := mail.ParseAddress(s)
+	if err != nil || (&mail.Address{Address: a.Address}).String() != "<"+a.Address+">" {
+		return "", false
+	}
+	return a.Address, true
+}
+
+// recipients are whom a message goes to. An owner that is no mail address gets none.
 func (s *Email) recipients(m Message) (to []string) {
 	for _, address := range s.To {
 		if address == OwnerAddress {
 			address = or(m.Owner)
 		}
-		a, err := mail.ParseAddress(address)
-		if err == nil && (&mail.Address{Address: a.Address}).String() == "<"+a.Address+">" && !slices.Contains(to, a.Address) {
-			to = append(to, a.Address)
+		if bare, ok := Address(address); ok && !slices.Contains(to, bare) {
+			to = append(to, bare)
 		}
 	}
 	return to
