@@ -96,7 +96,7 @@ func adoptAll(r *run, use journal.Target, agreed []Adoption, o *journal.Order) {
 			putInUse(r, *k)
 		}
 		mayBeStaged(r, k)
-		r.tell(journal.KeyAdopted, "key_id", k.ID, "name", k.Name, "target", a.Target, "as", string(k.State), "by", o.By)
+		r.tell(journal.KeyAdopted, append(k.Explanation(), "target", a.Target, "as", string(k.State), "by", o.By)...)
 	}
 	p := &r.rec.Policy
 	p.ReconcileFrom = noTime

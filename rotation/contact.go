@@ -267,8 +267,8 @@ func adoptKey(ctx context.Context, r *run, row journal.Target) error {
 		if err := narrows(r, have, row.TargetID); err != nil {
 			return err
 		}
-		adoptAs(r, have, row.Fingerprint, journal.LiveKey)
-		r.tell(journal.KeyAdopted, "key_id", have.ID, "target", row.String())
+		k := adoptAs(r, have, row.Fingerprint, journal.LiveKey)
+		r.tell(journal.KeyAdopted, append(k.Explanation(), "target", row.String())...)
 		return nil
 	}
 	return reason.Errorf(reason.AdoptedElsewhere, "%s holds a live key that team %s does not list: it may belong to another team", row.TargetID, r.policy.Team)

@@ -221,7 +221,7 @@ func record(r *run, k *journal.Key, made xai.CreatedKey) {
 	if rot := r.rec.Rotation; rot != nil && rot.KeyRef == k.Ref {
 		rot.KeyID, rot.Fingerprint = k.ID, k.Fingerprint
 	}
-	r.tell(journal.KeyCreated, "key_id", k.ID, "ref", k.Ref)
+	r.tell(journal.KeyCreated, k.Explanation()...)
 }
 
 // doubtKey gives up a key whose create may or may not have had its effect: settle looks for its name.

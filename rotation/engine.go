@@ -92,6 +92,7 @@ type Ledger interface {
 	journal.Reader
 	journal.Places
 	Meta(ctx context.Context, key string) (string, error)
+	Explanations(ctx context.Context, ref string) ([]journal.Chained, error)
 }
 
 // Limits are the engine's paces. The zero value of each means its default.

@@ -17,7 +17,7 @@ func (e *Engine) InHand() int {
 // GateRules are the rules of the gate.
 func GateRules() []string {
 	var names []string
-	for _, x := range []rule{ruleState, ruleHold, ruleReconcile, ruleTeam, ruleIdentity, ruleTargets, ruleEffects, ruleSuccessor} {
+	for _, x := range []rule{ruleState, ruleHold, ruleReconcile, ruleTeam, ruleIdentity, ruleTargets, ruleEffects, ruleSuccessor, ruleExplained} {
 		names = append(names, string(x))
 	}
 	return names

@@ -27,6 +27,7 @@ const (
 	ruleTargets   rule = "targets"   // nothing that could hold the key holds it
 	ruleEffects   rule = "effects"   // no write can put the key into a target any more
 	ruleSuccessor rule = "successor" // another key is live, stands in every target, and proves itself
+	ruleExplained rule = "explained" // an event of the audit trail tells how the key became ours
 )
 
 // gate decides whether a key may be disabled or deleted. Both are intended nowhere but behind it, in this file. Conditions
@@ -34,6 +35,13 @@ const (
 //
 // A key that people revoked passes by rules of its own, which ask only whose it is.
 func gate(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (Team, error) {
+	ref := k.Ref
+	team, err := pass(ctx, r, k, kind)
+	tellRefusal(r, ref, kind, err)
+	return team, err
+}
+
+func pass(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) (Team, error) {
 	if isEnding(r, k) {
 		return gateRevoked(ctx, r, k, kind)
 	}
@@ -45,6 +53,7 @@ func gate(ctx context.Context, r *run, k *journal.Key, kind journal.EffectKind) 
 		rule  rule
 		check func(context.Context, *run, *journal.Key) error
 	}{
+		{ruleExplained, explained},
 		{ruleIdentity, listedAsOurs},
 		{ruleTargets, heldNowhere},
 		{ruleEffects, nothingUnderWay},
@@ -192,7 +201,7 @@ func elsewhere(ctx context.Context, r *run, k *journal.Key) ([]journal.Target, e
 	}), nil
 }
 
-// concerned tells of which policies the targets are read though nobody has seen the key there: for an adopted key all, or those of one
+// concerned tells of which policies the targets are read though no one has seen the key there: for an adopted key all, or those of one
 // folder where the configuration says so, removed ones included.
 func concerned(ctx context.Context, r *run, k *journal.Key) (func(policy string) bool, error) {
 	if k.Origin != journal.OfAdoption {

@@ -1,6 +1,7 @@
 package rotation_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -10,7 +11,10 @@ import (
 )
 
 // forge writes into the journal what no step would.
-func (b *bench) forge(change func(*journal.Record)) {
+func (b *bench) forge(change func(*journal.Record)) { b.t.Helper(); b.forgeRows(change, true) }
+
+// forgeRows changes the policy's rows. With events the forger knows of the audit trail, and explains the keys that he adds.
+func (b *bench) forgeRows(change func(*journal.Record), events bool) {
 	b.t.Helper()
 	if err := b.journal.Hasten(b.t.Context(), b.clock.Add(-100*24*time.Hour), journal.Horizon); err != nil {
 		b.t.Fatal(err)
@@ -20,9 +24,18 @@ func (b *bench) forge(change func(*journal.Record)) {
 		b.t.Fatal("no claim", err)
 	}
 	r := b.record("chat")
+	known := len(r.Keys)
 	change(r)
 	r.Policy.NextRunAt = b.clock
-	if err := b.journal.Commit(b.t.Context(), claims[0], r, true); err != nil {
+	var told []journal.Event
+	for i := known; i < len(r.Keys) && events; i++ {
+		e := journal.Event{At: b.clock, Policy: "chat", Kind: journal.KeyCreated, Data: make(map[string]string)}
+		for said := range slices.Chunk(r.Keys[i].Explanation(), 2) {
+			e.Data[said[0]] = said[1]
+		}
+		told = append(told, e)
+	}
+	if err := b.journal.Commit(b.t.Context(), claims[0], r, true, told...); err != nil {
 		b.t.Fatal(err)
 	}
 }

@@ -56,6 +56,6 @@ func foundKey(r *run, k *journal.Key, have xai.Key, by, why string) {
 		k.CreatedAt = have.Created
 	}
 	r.move(k, journal.RejectedKey)
-	r.tell(journal.KeyFound, "ref", k.Ref, "key_id", k.ID, "by", by, "why", why)
+	r.tell(journal.KeyFound, append(k.Explanation(), "by", by, "why", why)...)
 	settleAll(r, k.Ref, journal.EffectCreate)
 }

@@ -230,6 +230,9 @@ func gateRevoked(ctx context.Context, r *run, k *journal.Key, kind journal.Effec
 	if err != nil {
 		return team, err
 	}
+	if err := explained(ctx, r, r.rec.Key(ref)); err != nil && r.engine.without != ruleExplained {
+		return team, err
+	}
 	if r.engine.without == ruleIdentity {
 		return team, nil
 	}

@@ -119,6 +119,20 @@ var gateRules = map[string]func(*bench){
 			b.violated("in use is %s; the leaked key %s is accepted: %v", b.key(), young, b.accepts(young))
 		}
 	},
+	"explained": func(b *bench) { // a key of someone else with a name like ours, and a row for it that no event explains
+		b.createFirstKey(quick, targetA)
+		id := b.stranger("rotator-chat-forged")
+		b.forgeRows(func(r *journal.Record) {
+			r.Keys = append(r.Keys, journal.Key{
+				Ref: "forged", ID: id, Policy: "chat", Team: "research", Name: "rotator-chat-forged", Origin: journal.OfAttempt, State: journal.RejectedKey,
+				Fingerprint: "sha256:00", CreatedAt: b.clock,
+			})
+		}, false)
+		b.run(24 * time.Hour)
+		if b.gone(id) {
+			b.violated("I3: a key was deleted that only an edit of the journal named")
+		}
+	},
 	"successor": func(b *bench) {
 		b.createFirstKey(quick, targetA)
 		old := b.key()

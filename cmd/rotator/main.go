@@ -141,6 +141,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.forgetCommand(),
 		a.keysCommand(),
 		a.identifyCommand(),
+		a.auditCommand(),
 		a.stateCommand(),
 		a.sandboxCommand(),
 		a.demoCommand(),

@@ -34,6 +34,14 @@ func WithPeer(ctx context.Context, conn net.Conn) context.Context {
 	return context.WithValue(ctx, peer{}, int(who.Uid))
 }
 
+// origin says for the record where an order was given.
+func origin(r *http.Request) string {
+	if _, known := r.Context().Value(peer{}).(int); known {
+		return "socket"
+	}
+	return "command line, no daemon"
+}
+
 // speaker says for the record who gives an order: the user as the kernel knows it, and the name that was said where
 // that is another one (sudo, a shared account). Of a name that only the client vouches for, it says so.
 func speaker(r *http.Request, said string) string {

@@ -92,7 +92,7 @@ func (c *Server) postOrder(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.By = speaker(r, o.By)
+	o.By, o.From = speaker(r, o.By), origin(r)
 	if err := c.mustKnow(r.Context(), o.Policy); err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (c *Server) postHold(r *http.Request) (any, error) {
 	}
 	now := c.o.Now().UTC()
 	h := journal.Hold{Reason: q.Reason, By: speaker(r, q.By), At: now}
-	data := map[string]string{"reason": q.Reason, "by": h.By}
+	data := map[string]string{"reason": q.Reason, "by": h.By, "from": origin(r)}
 	if q.Until != nil {
 		h.Until = q.Until.UTC()
 		data["until"] = h.Until.Format(time.RFC3339)
@@ -222,7 +222,7 @@ func (c *Server) deleteHold(r *http.Request) (any, error) {
 	} else if h.At.IsZero() {
 		return nil, c.mustKnow(r.Context(), policy)
 	}
-	e := journal.Event{At: now, Policy: policy, Kind: journal.HoldReleased, Data: map[string]string{"by": speaker(r, by)}}
+	e := journal.Event{At: now, Policy: policy, Kind: journal.HoldReleased, Data: map[string]string{"by": speaker(r, by), "from": origin(r)}}
 	return nil, c.setHold(r, policy, journal.Hold{}, e)
 }
 
@@ -253,7 +253,7 @@ func (c *Server) postForget(r *http.Request) (any, error) {
 		return nil, err
 	}
 	now := c.o.Now().UTC()
-	e := journal.Event{At: now, Policy: q.Policy, Kind: journal.Forgotten, Data: map[string]string{"by": speaker(r, q.By)}}
+	e := journal.Event{At: now, Policy: q.Policy, Kind: journal.Forgotten, Data: map[string]string{"by": speaker(r, q.By), "from": origin(r)}}
 	var target *journal.TargetID
 	if q.Target != nil {
 		id := journal.TargetID(*q.Target)

@@ -13,5 +13,5 @@ var _ api.Actions = actions{}
 
 // Reload implements api.Actions: it reads configuration, policies and secrets again.
 func (p actions) Reload(ctx context.Context) error {
-	return p.refresh(ctx, refreshing{fresh: true, aloud: true})
+	return p.refresh(ctx, refreshing{fresh: true, aloud: true, by: "rotator reload"})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +24,7 @@ import (
 func (p *Program) notifier(all []notify.Channel) *notify.Notifier {
 	return notify.New(notify.Options{
 		Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.api.ObserveNotify,
-		Channels: all, Facts: p.factsOf, Unwell: p.unwell,
+		Channels: all, Trails: trails(p.present().Config), Facts: p.factsOf, Unwell: p.unwell,
 	})
 }
 
@@ -153,10 +154,14 @@ func (s Setup) TestNotify(ctx context.Context, names []string) (rows []NotifyTes
 // process that ended just now. What is left is sent by the next run.
 const flushTime = 40 * time.Second
 
-// telling runs do while urgent events are sent, where there is a channel, and waits for the last of them.
+// telling runs do while events are sent to channels and trails, where there are some, and waits for the last of them.
 func (p *Program) telling(ctx context.Context, do func() error) error {
-	all := p.present().Config.Notify
-	if len(all) == 0 {
+	c := p.present().Config
+	names := slices.Collect(maps.Keys(trails(c)))
+	for _, n := range c.Notify {
+		names = append(names, n.Name)
+	}
+	if len(names) == 0 {
 		return do()
 	}
 	telling, stop := context.WithCancel(ctx)
@@ -167,23 +172,23 @@ func (p *Program) telling(ctx context.Context, do func() error) error {
 	err := do()
 	flushing, cancel := context.WithTimeout(ctx, flushTime)
 	defer cancel()
-	if flushed := flushed(flushing, p.Client(), p.journal, all); flushed != nil && ctx.Err() == nil {
+	if flushed := flushed(flushing, p.Client(), p.journal, names); flushed != nil && ctx.Err() == nil {
 		p.log.Warn("not all events were sent; the next run sends them", "err", flushed)
 	}
 	return err
 }
 
-// flushed waits until every channel has every event that there is now.
-func flushed(ctx context.Context, c *api.Client, j journal.Journal, all []config.Channel) error {
+// flushed waits until every channel and every trail has every event that there is now.
+func flushed(ctx context.Context, c *api.Client, j journal.Journal, names []string) error {
 	last, err := c.Present(ctx)
 	if err != nil {
 		return err
 	}
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for _, n := range all {
+	for _, name := range names {
 		for {
-			text, err := j.Meta(ctx, notify.CursorOf(n.Name))
+			text, err := j.Meta(ctx, notify.CursorOf(name))
 			if err != nil {
 				return err
 			}

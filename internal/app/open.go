@@ -54,7 +54,7 @@ func (p *Program) takeFirst(ctx context.Context, r reading) error {
 		return err
 	}
 	r.problems = slices.Concat(p.environment.problems, gaps)
-	if err := p.take(ctx, r); err != nil {
+	if err := p.take(ctx, r, "start"); err != nil {
 		return err
 	}
 	p.tellProblems(r.all(), false)

@@ -128,7 +128,13 @@ func (p *Program) Rotate(ctx context.Context) error { return p.scheduler.Run(ctx
 
 // RotateOnce does everything that is due or in flight and can move now, and has urgent events sent.
 func (p *Program) RotateOnce(ctx context.Context) error {
-	return p.telling(ctx, func() error { return p.scheduler.RunOnce(ctx) })
+	return p.telling(ctx, func() error {
+		err := p.scheduler.RunOnce(ctx)
+		if sealed := p.seal(context.WithoutCancel(ctx)); sealed != nil {
+			p.log.Error("no checkpoint of the audit trail", "err", sealed)
+		}
+		return err
+	})
 }
 
 // Close ends what the program began; nothing acts on the journal any more.

@@ -121,11 +121,11 @@ func digest(all policies.Problems) string {
 	return hex.EncodeToString(h.Sum(nil)[:16])
 }
 
-// take hands a reading to the journal, and remembers how it went.
-func (p *Program) take(ctx context.Context, r reading) error {
+// take hands a reading that someone asked for to the journal, and remembers how it went.
+func (p *Program) take(ctx context.Context, r reading, by string) error {
 	now := time.Now()
 	given := r.forJournal(p.owner)
-	given.Again = p.again(given.Specs)
+	given.Again, given.By = p.again(given.Specs), by
 	awaited, err := p.journal.TakeReading(ctx, now, given)
 	if err != nil {
 		return err

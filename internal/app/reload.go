@@ -17,9 +17,10 @@ import (
 
 // refreshing is how files are read again.
 type refreshing struct {
-	fresh bool // all stores and teams are made again, and so read their secrets again
-	aloud bool // the same problems as before are logged again
-	quiet bool // no one asked for it: that it went well is no news
+	fresh bool   // all stores and teams are made again, and so read their secrets again
+	aloud bool   // the same problems as before are logged again
+	quiet bool   // no one asked for it: that it went well is no news
+	by    string // who asked; "": no one
 }
 
 // refresh reads configuration and policies again, and makes stores and teams of what changed. Its error is what is wrong, as
@@ -29,7 +30,7 @@ func (p *Program) refresh(ctx context.Context, how refreshing) error {
 	p.loading.Lock()
 	defer p.loading.Unlock()
 	ended := p.announceReload()
-	r, err := p.reload(ctx, how.fresh)
+	r, err := p.reload(ctx, how)
 	if err != nil {
 		p.log.Error("configuration not read again", "err", err)
 		ended(err)
@@ -46,7 +47,7 @@ func (p *Program) refresh(ctx context.Context, how refreshing) error {
 	return asError(all)
 }
 
-func (p *Program) reload(ctx context.Context, fresh bool) (reading, error) {
+func (p *Program) reload(ctx context.Context, how refreshing) (reading, error) {
 	before := p.present()
 	c, err := p.setup.Configuration()
 	var broken policies.Problems
@@ -55,7 +56,7 @@ func (p *Program) reload(ctx context.Context, fresh bool) (reading, error) {
 	} else if err != nil {
 		return reading{}, err
 	}
-	w, err := p.renewed(ctx, before, c, fresh)
+	w, err := p.renewed(ctx, before, c, how.fresh)
 	if err != nil {
 		return reading{}, err
 	}
@@ -73,7 +74,7 @@ func (p *Program) reload(ctx context.Context, fresh bool) (reading, error) {
 	}
 	// The new stores and teams first: a policy may name them. They hold all that the old policies need.
 	p.swap(r.Files, w)
-	if err := p.take(ctx, r); err != nil {
+	if err := p.take(ctx, r, how.by); err != nil {
 		p.swap(before.Files, before.environment)
 		return reading{}, err
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -17,7 +18,7 @@ import (
 
 const (
 	settleTime = 300 * time.Millisecond // files are read when they did not change for so long
-	mostUneasy = 10 * time.Second       // and at the latest so long after the first change: whoever keeps changing one keeps nobody's from being read
+	mostUneasy = 10 * time.Second       // and at the latest so long after the first change: whoever keeps changing one keeps no one's from being read
 	rewatch    = 30 * time.Second       // a folder that was replaced is watched again after at most so long
 	reread     = 5 * time.Second        // what the journal did not take is read again after so long
 )
@@ -66,9 +67,10 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			}
 			how.quiet = true
 		case <-settled.C:
+			how.by = cmp.Or(how.by, "a file changed")
 		case <-hangup:
 			p.log.Info("SIGHUP: reading configuration, policies and secrets")
-			how.fresh, how.aloud = true, true
+			how.fresh, how.aloud, how.by = true, true, "SIGHUP"
 		case <-ctx.Done():
 			return
 		}
@@ -80,7 +82,7 @@ func (p *Program) watch(ctx context.Context, hangup <-chan os.Signal) {
 			settled.Reset(reread) // the files are not at fault, and may not change for months
 			continue
 		}
-		how.fresh = false
+		how.fresh, how.by = false, ""
 	}
 }
 

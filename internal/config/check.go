@@ -66,6 +66,9 @@ func (d *decoder) check(c *Config, root *yaml.Node) {
 		at("socket")("the path of the socket is longer than 107 bytes, which the system does not take", "socket: a shorter PATH")
 	}
 	d.checkNotify(c, root)
+	if s := c.Audit.Syslog; s != "" && !syslogAddress(s) {
+		at("audit", "syslog")("audit.syslog is no address of a syslog server over TLS", "tls://HOST:PORT")
+	}
 	if t := c.Traces; t != nil && t.Endpoint != "" && insecure(t.Endpoint) != "" {
 		at("traces", "endpoint")("traces.endpoint "+insecure(t.Endpoint), "https://HOST:4318, or http:// on loopback")
 	}
@@ -232,4 +235,10 @@ func insecure(address string) string {
 func loopbackURL(address string) bool {
 	u, err := url.Parse(address)
 	return err == nil && transport.Loopback(u.Hostname())
+}
+
+// syslogAddress reports whether an address is tls://HOST:PORT.
+func syslogAddress(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Scheme == "tls" && u.Hostname() != "" && u.Port() != "" && u.Host == strings.TrimPrefix(address, "tls://")
 }

@@ -61,6 +61,8 @@ type Config struct {
 	Limits Limits `yaml:"limits"`
 	// Notify are the channels that urgent events are sent over, see docs/notifications.md. Default: none but the log.
 	Notify []Channel `yaml:"notify"`
+	// Audit says how the trail of events is protected.
+	Audit Audit `yaml:"audit"`
 	// Traces says where OpenTelemetry traces of rotations go. Default: nowhere.
 	Traces *Traces `yaml:"traces"`
 
@@ -163,6 +165,21 @@ type Limits struct {
 	Lease policies.Duration `yaml:"lease"`
 }
 
+// Audit says how the trail of events is protected.
+type Audit struct {
+	// SealKey is a reference to a secret of at least 16 bytes, which is not in the journal: checkpoints of the audit trail are signed
+	// with a key that is made from it. Without it, no one finds that someone edited the journal and made every checkpoint again.
+	// Default: checkpoints are not signed.
+	SealKey Reference `yaml:"seal_key"`
+	// File gets every event as a line of JSON, at least once and in order; one replica at a time writes. It is opened again for each
+	// write, so it may be rotated. Default: none.
+	File string `yaml:"file"`
+	// Syslog gets every event as RFC 5424 over TLS, tls://HOST:PORT. Default: none.
+	Syslog string `yaml:"syslog"`
+	// SyslogCA is a file with the authorities that the server's certificate may be of. Default: the system's.
+	SyslogCA string `yaml:"syslog_ca"`
+}
+
 // Traces is an OpenTelemetry collector.
 type Traces struct {
 	// Endpoint is the base address of a collector that speaks OTLP over HTTP, such as https://collector.example:4318; http
@@ -235,7 +252,7 @@ func (c *Config) defaults(dir string, env Env) {
 	}
 	fill(&c.XAI.ManagementURL, "https://management-api.x.ai")
 	fill(&c.XAI.InferenceURL, "https://api.x.ai")
-	for _, path := range []*string{&c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key} {
+	for _, path := range []*string{&c.Socket, &c.XAI.TLS.Cert, &c.XAI.TLS.Key, &c.XAI.TLS.CA, &c.ListenTLS.Cert, &c.ListenTLS.Key, &c.Audit.File, &c.Audit.SyslogCA} {
 		*path = absolute(dir, *path)
 	}
 	for name, t := range c.Teams {
@@ -308,6 +325,7 @@ func (c *Config) NeedsRestart(next *Config) []string {
 		{"socket", c.Socket == next.Socket && c.SocketGroup == next.SocketGroup},
 		{"limits", paces(c.Limits) == paces(next.Limits)},
 		{"notify", slices.EqualFunc(c.Notify, next.Notify, Channel.same)},
+		{"audit", c.Audit.File == next.Audit.File && c.Audit.Syslog == next.Audit.Syslog && c.Audit.SyslogCA == next.Audit.SyslogCA},
 		{"traces", collector(c.Traces) == collector(next.Traces)},
 	} {
 		if !k.same {

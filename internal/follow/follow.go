@@ -11,6 +11,7 @@ import (
 
 	"rotator/internal/api"
 	"rotator/internal/app"
+	"rotator/rotation/journal"
 )
 
 const (
@@ -240,7 +241,7 @@ func (f *follower) news(ctx context.Context, wait time.Duration) error {
 	f.after = got.Next
 	for _, event := range got.Events {
 		for _, t := range f.tasks {
-			if t.hears(event) {
+			if t.hears(event) && !journal.Kind(event.Kind).TrailOnly() {
 				f.View.Event(t.Policy(), event)
 			}
 		}

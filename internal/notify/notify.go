@@ -87,6 +87,8 @@ type Options struct {
 	Journal Journal
 	// Channels are where urgent events go, besides the log.
 	Channels []Channel
+	// Trails take every event of the journal, from the first one on, a page at once, by name.
+	Trails map[string]func(context.Context, []journal.Event) error
 	// Facts is what is known of a policy now; nil, and the zero Facts: nothing.
 	Facts func(ctx context.Context, policy string) (Facts, error)
 	// Unwell are the policies that need someone now, for channels that repeat; nil: none is told of again.
@@ -121,6 +123,11 @@ func New(o Options) *Notifier {
 	n := &Notifier{outs: []*out{newOut(o, Channel{Name: LogChannel, Sender: logSender{o.Log}})}}
 	for _, c := range o.Channels {
 		n.outs = append(n.outs, newOut(o, c))
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Trails)) {
+		trail := newOut(o, Channel{Name: name})
+		trail.all = o.Trails[name]
+		n.outs = append(n.outs, trail)
 	}
 	return n
 }

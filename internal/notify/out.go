@@ -28,6 +28,7 @@ const (
 type out struct {
 	Options
 	Channel
+	all      func(context.Context, []journal.Event) error // takes every event, a page at once; nil: Sender takes the urgent ones
 	pause    *backoff.ExponentialBackOff
 	failures int       // in a row
 	since    time.Time // when the first of them was
@@ -114,6 +115,13 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 		if err != nil {
 			return cursor, err
 		}
+		if o.all != nil && len(found) > 0 {
+			// A crash before the cursor is saved delivers the page again.
+			if err := o.all(ctx, found); err != nil {
+				return cursor, fmt.Errorf("deliver events from %d: %w", found[0].ID, err)
+			}
+			o.worked()
+		}
 		saved, critical := cursor, false
 		var waiting []Message
 		for i, e := range found {
@@ -160,7 +168,7 @@ const factsLast = 10 * time.Second
 
 // message is what the channel sends of an event; mine is false where that is nothing.
 func (o *out) message(ctx context.Context, e journal.Event) (m Message, mine bool, err error) {
-	if !e.Kind.Urgent() || e.Kind == journal.ChannelFailed && e.Data["channel"] == o.Name {
+	if o.all != nil || !e.Kind.Urgent() || e.Kind == journal.ChannelFailed && e.Data["channel"] == o.Name {
 		return m, false, nil
 	}
 	m = newMessage(e, Facts{}, o.Source)
@@ -212,7 +220,7 @@ func (o *out) cursor(ctx context.Context) (int64, error) {
 // begin passes over what is no news to anyone any more. The cursor is saved also where it is 0: from now on all is
 // delivered, however long the receiver is down.
 func (o *out) begin(ctx context.Context) (cursor int64, err error) {
-	for news := false; !news; {
+	for news := o.all != nil; !news; {
 		found, err := o.Journal.Events(ctx, cursor, pageSize)
 		if err != nil {
 			return 0, err

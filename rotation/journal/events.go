@@ -67,8 +67,28 @@ const (
 	Healed                Kind = "healed"          // consumers read a key that works again
 	NamesShortened        Kind = "names_cut"       // xAI keeps names shorter than asked
 	ChannelFailed         Kind = "channel_failed"  // a channel of notifications fails for minutes: Data has its name and the error
+	Ordered               Kind = "ordered"         // a human gave an order: Data has all that was said, who said it, and from where
+	PolicyAdded           Kind = "policy_added"    // Data has what it says, and its file
+	PolicyChanged         Kind = "policy_changed"  // Data has each part that changed, as "before → after"
+	PolicyRenamed         Kind = "policy_renamed"  // Data has the name until then; events keep the name that they were written under
+	PolicyLeft            Kind = "policy_left"     // the files do not have this policy any more
+	PolicyReturned        Kind = "policy_returned" // they have it again
+	KeyMoved              Kind = "key_moved"       // a key went with its policy to another name
+	Reloaded              Kind = "reload"          // files were read and accepted: Data has who asked, and how many policies changed
+	GateRefused           Kind = "gate_refused"    // the gate let a key be: Data has the rule and why
+	Checkpointed          Kind = "checkpoint"      // Data has a note that covers all events up to one
 	FailedOver            Kind = "failed_over"     // the database may have lost its last commits: Data has the timelines before and after
 )
+
+// TrailOnly reports whether an event of this kind is for the record alone: someone did or said something, and nothing is to be
+// done about it.
+func (k Kind) TrailOnly() bool {
+	switch k {
+	case Ordered, PolicyAdded, PolicyChanged, PolicyRenamed, PolicyLeft, PolicyReturned, KeyMoved, Reloaded, Checkpointed:
+		return true
+	}
+	return false
+}
 
 // Urgent reports whether an event of this kind is sent to people.
 func (k Kind) Urgent() bool {

@@ -34,6 +34,7 @@ type Journal interface {
 	Words
 	Pacer
 	Places
+	Auditor
 
 	// Commit writes what the record's owner changed since Load, and the events, in one transaction guarded by the
 	// claim's epoch. With release the claim ends and the policy is handed out again from rec.Policy.NextRunAt on, or at

@@ -6,6 +6,8 @@ import "time"
 type Reading struct {
 	// Load is what is recorded of the reading itself, but for At and Policies. Without a replica nothing is.
 	Load Load
+	// By says who had the files read; "": no one, they were read again by themselves.
+	By string
 	// Specs are the policies that were accepted.
 	Specs []Spec
 	// Again names specs that the replica gave before, the same: what the journal has of them otherwise, another one read later,

@@ -1,6 +1,9 @@
 package journal
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Scope is what a hold keeps from happening.
 type Scope string
@@ -58,7 +61,29 @@ type Order struct {
 	Decision     Decision
 	KeyIDs       IDs // Adopt: the keys that were agreed to; rotate --compromised, revoke, Despite and Ours: the key
 	Why, By      string
+	From         string // where it was given, and how its policies were named
 	At, DoneAt   time.Time
 	Refused      string // why it was not carried out; "" when it was
 	RotationID   string // what it began or joined
+}
+
+// Event tells of an order that is given.
+func (o *Order) Event(id int64) Event {
+	e := Event{At: o.At, Policy: o.Policy, Kind: Ordered, Data: map[string]string{"order": strconv.FormatInt(id, 10), "kind": string(o.Kind)}}
+	for name, v := range map[string]string{
+		"trigger": string(o.Trigger), "decision": string(o.Decision), "key_ids": string(o.KeyIDs), "why": o.Why, "by": o.By, "from": o.From,
+	} {
+		if v != "" {
+			e.Data[name] = v
+		}
+	}
+	for name, is := range map[string]bool{"supersede": o.Supersede, "false_alarm": o.FalseAlarm, "accept_outage": o.AcceptOutage} {
+		if is {
+			e.Data[name] = "true"
+		}
+	}
+	if o.Target != (TargetID{}) {
+		e.Data["target"] = o.Target.String()
+	}
+	return e
 }

@@ -19,6 +19,7 @@ type Event struct {
 	Policy, Rotation string
 	Kind             Kind
 	Data             map[string]string
+	Link             string // in its chain, see [Chained]; the journal's
 }
 
 // Summary is a policy with what is in flight, and who acts for it at this moment.

@@ -112,7 +112,9 @@ type Policy struct {
 	ProvedAt      time.Time // the oldest of the last reads of all targets and the live key's last proof; zero: one is lacking
 	StaleAt       time.Time // from when that is too old to say that all is well
 
-	// Made from keys and rotations by [Record.Summarize] at every commit; nothing else writes them.
+	Chain string // the last link of its chain of events; the journal's
+
+	// Made from keys and rotations by [Record.Summarize] at every commit; no one else writes them.
 	RotationID  string    // in flight
 	KeyID       string    // of the live key
 	Fingerprint string    // of the live key

@@ -54,6 +54,7 @@ const (
 	PropagationStuck journal.Reason = "propagation_stuck"
 	WrongIdentity    journal.Reason = "wrong_identity"
 	AmbiguousName    journal.Reason = "ambiguous_name"
+	Unexplained      journal.Reason = "unexplained_key"
 	TargetHoldsKey   journal.Reason = "target_holds_key"
 	NotProved        journal.Reason = "successor_not_proved"
 	ClockSkew        journal.Reason = "clock_skew"
@@ -125,6 +126,8 @@ var All = []Info{
 	{ConfigMissing, true, "The configuration lacks a store or a team that this policy needs, or it cannot be made from it.", "rotator status names what is wrong with the configuration; fix it, then rotator reload."},
 	{TooManyAttempts, true, "Several creates ended without a known outcome; no more keys are made until they are settled.", "It clears when the quarantine is over; if not, see rotator keys."},
 	{PropagationStuck, true, "A cluster of xAI does not know the new key after a long time.", "rotator resolve POLICY --propagation passes over it, if the key works where you need it."},
+	{Unexplained, true, "No event of the audit trail tells how this rotator got a key that it was about to disable or delete: its row was put into the journal, or changed. The key is not touched.",
+		"rotator audit verify says what was changed; restore a backup from before it, or delete the key at xAI yourself."},
 	{WrongIdentity, true, "xAI says that the value is another key than the one recorded.", "Do not promote by hand; rotator abort POLICY, and report it to xAI."},
 	{AmbiguousName, true, "More than one key has the name of one attempt; none is touched.", "Compare rotator keys with the audit log of the team and delete the strangers."},
 	{TargetHoldsKey, true, "A target still holds the key that is to be retired.", "Move that target's consumers, then rotator resolve, or rotator forget for a target that is no more."},

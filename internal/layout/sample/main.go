@@ -66,7 +66,7 @@ func run(seed string) error {
 	}
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(seed))
-	random := rand.New(rand.NewPCG(h.Sum64(), 0)) //nolint:gosec // the sample of a commit is always the same
+	random := rand.New(rand.NewPCG(h.Sum64(), 0)) // the sample of a commit is always the same
 	show(random, "comments", comments, 60)
 	show(random, "messages", messages, 40)
 	show(random, "sentences", sentences, 40)

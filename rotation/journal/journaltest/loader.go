@@ -36,10 +36,8 @@ var loader = []promise{
 	{"policies that vanish are told, once", func(k *kit) {
 		told := func(want ...map[string]string) {
 			k.Helper()
-			events, err := k.j.Events(k.Context(), 0, 0)
-			k.ok(err)
 			var got []map[string]string
-			for _, e := range events {
+			for _, e := range k.news() {
 				k.equal("kind", e.Kind, journal.PolicyRemoved)
 				got = append(got, e.Data)
 			}
@@ -54,6 +52,7 @@ var loader = []promise{
 		told(first)
 		k.policies("a", "c")
 		told(first, map[string]string{"policies": "b", "count": "1"})
+		k.equal("the trail of a", k.trail("a"), []journal.Kind{journal.PolicyAdded, journal.PolicyLeft, journal.PolicyReturned})
 	}},
 	{"only what changed is woken", func(k *kit) {
 		k.policies("a", "b", "c")
@@ -108,9 +107,17 @@ var loader = []promise{
 		k.equal("hold", got.Hold, hold)
 		events, err := k.j.Events(k.Context(), 0, 0)
 		k.ok(err)
+		wrote := "old" // an event keeps the name that it was written under
 		for _, e := range events {
-			k.equal("event's policy", e.Policy, "new")
+			if e.Kind == journal.PolicyRenamed {
+				k.equal("renamed from", e.Data["from"], wrote)
+				wrote = "new"
+			}
+			if e.Policy != "" {
+				k.equal("event's policy", e.Policy, wrote)
+			}
 		}
+		k.equal("events of the new name", k.trail("new"), []journal.Kind{journal.PolicyRenamed, journal.KeyMoved, journal.PolicyChanged})
 		// The claim for the old name is worth nothing, and the policy is handed out under its new one.
 		k.refused(k.j.Commit(k.Context(), c, rec, true), journal.ErrLost)
 		c = k.claim("new")

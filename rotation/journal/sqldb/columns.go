@@ -27,10 +27,10 @@ func ownedFields(p *journal.Policy) []any {
 	}
 }
 
-var policies = newTable("policies", loaded+" next_run_at "+owned, func(p *journal.Policy) []any {
+var policies = newTable("policies", loaded+" next_run_at chain "+owned, func(p *journal.Policy) []any {
 	return append([]any{
 		&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.FirstSeen}, instant{&p.RemovedAt}, &p.File, &p.SpecError, instant{&p.SpecAt},
-		instant{&p.NextRunAt},
+		instant{&p.NextRunAt}, &p.Chain,
 	}, ownedFields(p)...)
 })
 
@@ -106,13 +106,13 @@ var sightings = newTable("sightings", `policy store path field fingerprint key_i
 	})
 
 // orderColumns and orderFields leave out the id, which the database gives.
-const orderColumns = `policy kind trigger supersede false_alarm accept_outage target_store target_path target_field decision key_ids why said_by
+const orderColumns = `policy kind trigger supersede false_alarm accept_outage target_store target_path target_field decision key_ids why said_by said_from
 	at done_at refused rotation_id`
 
 func orderFields(o *journal.Order) []any {
 	return []any{
 		&o.Policy, (*string)(&o.Kind), (*string)(&o.Trigger), flag{&o.Supersede}, flag{&o.FalseAlarm}, flag{&o.AcceptOutage}, &o.Target.Store, &o.Target.Path,
-		&o.Target.Field, (*string)(&o.Decision), (*string)(&o.KeyIDs), &o.Why, &o.By, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
+		&o.Target.Field, (*string)(&o.Decision), (*string)(&o.KeyIDs), &o.Why, &o.By, &o.From, instant{&o.At}, instant{&o.DoneAt}, &o.Refused, &o.RotationID,
 	}
 }
 

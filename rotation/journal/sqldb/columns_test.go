@@ -110,6 +110,8 @@ func sameWord(field, column string) bool {
 	switch column {
 	case "said_by":
 		return field == "By" // BY is a word of SQL's
+	case "said_from":
+		return field == "From" // FROM too
 	case "key_ref":
 		return field == "Key" || field == "KeyRef" // KEY is one too
 	case "target_store", "target_path", "target_field":

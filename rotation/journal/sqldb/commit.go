@@ -21,23 +21,17 @@ import (
 // After any other error than ErrLost and ErrForbidden it is not known whether the record was written: Load shows it.
 func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, release bool, events ...journal.Event) error {
 	ch, err := changesOf(rec)
+	var own *chain
 	if err == nil {
-		kept := lasting(rec)
-		err = db.engine.write(ctx, func(ctx context.Context, t tx) error {
-			db.recent.writing(c.Policy, !kept)
-			if err := db.guard(ctx, t, c, rec, ch.policy, release); err != nil {
-				return err
-			}
-			if err := ch.write(ctx, t); err != nil {
-				return err
-			}
-			return db.append(ctx, t, events)
-		})
+		own, err = db.commit(ctx, c, rec, &ch, release, events)
 	}
 	if err != nil {
 		rec.Doubted = rec.Doubted || !errors.Is(err, journal.ErrLost) && !errors.Is(err, journal.ErrForbidden)
 		db.recent.drop(c.Policy)
 		return fmt.Errorf("commit %s: %w", c.Policy, err)
+	}
+	if len(own.events) > 0 {
+		rec.Policy.Chain = own.head
 	}
 	written(rec)
 	if release {
@@ -46,48 +40,91 @@ func (db *DB) Commit(ctx context.Context, c journal.Claim, rec *journal.Record, 
 	return nil
 }
 
-// guard holds the policy's row if the claim is still good, and writes the policy where it changed or the claim ends. Someone
-// who spoke while the claim was held is heard at once: then the policy is due since the claim was made.
-func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, policy *change[journal.Policy], release bool) error {
-	if policy == nil && !release {
-		var seq int64
-		held, err := one(ctx, t, []any{&seq}, `SELECT wake_seq FROM policies WHERE name = $1`+heldBy(2, 3)+` AND `+
-			db.same()+db.lockRow(), c.Policy, c.Epoch, c.Owner)
-		if err == nil && !held {
-			err = journal.ErrLost
+func (db *DB) commit(ctx context.Context, c journal.Claim, rec *journal.Record, ch *changes, release bool, events []journal.Event) (*chain, error) {
+	own, others, err := chainOf(c.Policy, events)
+	if err != nil {
+		return nil, err
+	}
+	kept := lasting(rec)
+	return own, db.engine.write(ctx, func(ctx context.Context, t tx) error {
+		db.recent.writing(c.Policy, !kept)
+		if err := db.guard(ctx, t, c, rec, ch.policy, release, own); err != nil {
+			return err
 		}
-		rec.Woken = held && seq != c.Seq
+		if err := ch.write(ctx, t); err != nil {
+			return err
+		}
+		if err := insertChained(ctx, db.engine, t, own.events); err != nil {
+			return err
+		}
+		return db.append(ctx, t, others)
+	})
+}
+
+// guard holds the policy's row if the claim is still good, and writes the policy where it changed, where events are added to its
+// chain, or where the claim ends. Someone who spoke while the claim was held is heard at once: then the policy is due since the
+// claim was made.
+func (db *DB) guard(ctx context.Context, t tx, c journal.Claim, rec *journal.Record, policy *change[journal.Policy], release bool, own *chain) error {
+	links := len(own.events) > 0
+	if policy == nil && !release && !links {
+		seq, _, err := db.held(ctx, t, c)
+		rec.Woken = err == nil && seq != c.Seq
 		return err
 	}
 	if policy == nil {
 		policy = &change[journal.Policy]{}
 	}
-	for _, woken := range []bool{false, true} { // nearly always no order came, and the first finds the row
-		next := rec.Policy.NextRunAt
-		if woken {
-			next = c.Now
-		}
-		query, args := ownedUpdate(c, policy, release, next)
-		if !woken {
-			args = append(args, c.Seq)
-			query += fmt.Sprintf(" AND wake_seq = $%d", len(args))
-		}
-		n, err := t.exec(ctx, query+" AND "+db.same(), args...)
-		if err != nil {
-			return err
-		}
-		if n > 0 {
-			if !release {
-				rec.Woken = woken
-			}
-			return nil
-		}
+	// Nearly always no one spoke and no one else wrote an event, and the first statement finds the row.
+	own.follow(rec.Policy.Chain)
+	query, args := ownedUpdate(c, policy, release, rec.Policy.NextRunAt, own)
+	args = append(args, c.Seq)
+	query += fmt.Sprintf(" AND wake_seq = $%d", len(args))
+	if links {
+		args = append(args, own.before)
+		query += fmt.Sprintf(" AND chain = $%d", len(args))
 	}
-	return journal.ErrLost
+	n, err := t.exec(ctx, query+" AND "+db.same(), args...)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		if !release {
+			rec.Woken = false
+		}
+		return nil
+	}
+	seq, head, err := db.held(ctx, t, c)
+	if err != nil {
+		return err
+	}
+	next := rec.Policy.NextRunAt
+	if seq != c.Seq {
+		next = c.Now
+	}
+	own.follow(head)
+	query, args = ownedUpdate(c, policy, release, next, own)
+	if n, err = t.exec(ctx, query+" AND "+db.same(), args...); err == nil && n == 0 {
+		err = journal.ErrLost
+	}
+	if err == nil && !release {
+		rec.Woken = seq != c.Seq
+	}
+	return err
+}
+
+// held holds the policy's row, and returns its wake count and the last link of its chain. journal.ErrLost: the claim is not good
+// any more.
+func (db *DB) held(ctx context.Context, t tx, c journal.Claim) (seq int64, head string, err error) {
+	held, err := one(ctx, t, []any{&seq, &head}, `SELECT wake_seq, chain FROM policies WHERE name = $1`+heldBy(2, 3)+` AND `+
+		db.same()+db.lockRow(), c.Policy, c.Epoch, c.Owner)
+	if err == nil && !held {
+		err = journal.ErrLost
+	}
+	return seq, head, err
 }
 
 // ownedUpdate writes the owner's part of a policy's row while the claim is good. With release it ends the claim.
-func ownedUpdate(c journal.Claim, policy *change[journal.Policy], release bool, next time.Time) (query string, args []any) {
+func ownedUpdate(c journal.Claim, policy *change[journal.Policy], release bool, next time.Time, own *chain) (query string, args []any) {
 	args = []any{c.Policy, c.Epoch, c.Owner}
 	var set []string
 	add := func(column string, v any) {
@@ -97,6 +134,9 @@ func ownedUpdate(c journal.Claim, policy *change[journal.Policy], release bool, 
 	if release {
 		set = append(set, "lease_owner = '', lease_until = NULL, claimed_at = NULL")
 		add("next_run_at", micros(next))
+	}
+	if len(own.events) > 0 {
+		add("chain", own.head)
 	}
 	was, now := ownedPolicies.fields(&policy.was), ownedPolicies.fields(&policy.now)
 	for i, column := range ownedPolicies.names {
@@ -112,35 +152,16 @@ func heldBy(epoch, owner int) string {
 	return fmt.Sprintf(" AND lease_epoch = $%d AND lease_owner = $%d", epoch, owner)
 }
 
-// append writes events, after all else that the transaction does.
-func (db *DB) append(ctx context.Context, t tx, events []journal.Event) error {
-	return appendTo(ctx, db.engine, t, events)
-}
-
-func appendTo(ctx context.Context, e engine, t tx, events []journal.Event) error {
-	if len(events) == 0 {
-		return nil
-	}
-	var args []any
-	for i := range events {
-		data, err := encodeData(events[i].Data)
-		if err != nil {
-			return fmt.Errorf("event %s: %w", events[i].Kind, err)
-		}
-		args = append(args, micros(events[i].At), events[i].Policy, events[i].Rotation, string(events[i].Kind), data)
-	}
-	if _, err := t.exec(ctx, e.insertEvents(len(events)), args...); err != nil {
-		return fmt.Errorf("events: %w", err)
-	}
-	return nil
-}
-
 // Record implements journal.Journal.
 func (db *DB) Record(ctx context.Context, events ...journal.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	err := db.writeTo(ctx, func(ctx context.Context, t tx) error { return db.append(ctx, t, events) })
+	var of []string
+	for i := range events {
+		of = append(of, events[i].Policy)
+	}
+	err := db.writeTo(ctx, func(ctx context.Context, t tx) error { return db.append(ctx, t, events) }, of...)
 	if err != nil {
 		return fmt.Errorf("record events: %w", err)
 	}

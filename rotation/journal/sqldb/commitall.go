@@ -68,7 +68,7 @@ func (db *DB) commitEach(ctx context.Context, t tx, done []journal.Outcome, all 
 		if errs[i] != nil {
 			continue
 		}
-		err := db.guard(ctx, t, d.Claim, d.Record, all[i].policy, true)
+		err := db.guard(ctx, t, d.Claim, d.Record, all[i].policy, true, &chain{})
 		if errors.Is(err, journal.ErrLost) {
 			continue
 		}

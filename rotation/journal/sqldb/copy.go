@@ -23,7 +23,7 @@ var copied = []struct{ table, columns string }{
 	{"sightings", sightings.columns},
 	{"orders", orders.columns},
 	{"holds", "policy, " + holds.columns},
-	{"events", "id, at, policy, rotation, kind, data"},
+	{"events", "id, " + eventColumns},
 	{"chores", "name, at"},
 	{"teams", teams.columns},
 }

@@ -132,11 +132,15 @@ func TestCopy(t *testing.T) {
 		t.Errorf("back in SQLite (-want +got):\n%s", d)
 	}
 	for _, db := range []*DB{postgres, back} {
+		last, err := db.LastEvent(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := db.Record(t.Context(), journal.Event{Kind: journal.Finished}); err != nil {
 			t.Fatal(err)
 		}
-		events, err := db.Events(t.Context(), 451, 10)
-		if err != nil || len(events) != 1 || events[0].Kind != journal.Finished {
+		events, err := db.Events(t.Context(), last, 10)
+		if err != nil || len(events) != 1 || events[0].Kind != journal.Finished || events[0].ID != last+1 {
 			t.Errorf("ids do not go on after those that were copied: %v, %v", events, err)
 		}
 	}

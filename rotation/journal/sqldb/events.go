@@ -12,7 +12,10 @@ import (
 )
 
 // eventColumns are those of an event but for its id, which the database gives.
-const eventColumns = "at, policy, rotation, kind, data"
+const (
+	eventColumns = "at, policy, rotation, kind, data, link, link_before, key_ref"
+	eventWidth   = 8
+)
 
 // Events implements journal.Reader. At most 1000 are returned, also when limit is 0 or more than that.
 func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Event, error) {
@@ -23,7 +26,7 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Eve
 	err := db.readEvents(ctx, func(scan func(...any) error) error {
 		var e journal.Event
 		var data string
-		if err := scan(&e.ID, instant{&e.At}, &e.Policy, &e.Rotation, (*string)(&e.Kind), &data); err != nil {
+		if err := scan(&e.ID, instant{&e.At}, &e.Policy, &e.Rotation, (*string)(&e.Kind), &data, &e.Link); err != nil {
 			return err
 		}
 		if data != "" {
@@ -33,7 +36,7 @@ func (db *DB) Events(ctx context.Context, after int64, limit int) ([]journal.Eve
 		}
 		events = append(events, e)
 		return nil
-	}, `SELECT id, `+eventColumns+` FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, int64(limit))
+	}, `SELECT id, at, policy, rotation, kind, data, link FROM events WHERE id > $1 ORDER BY id LIMIT $2`, after, int64(limit))
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
@@ -62,7 +65,8 @@ func encodeData(data map[string]string) (string, error) {
 func (e *postgresDB) insertEvents(n int) string {
 	rows := make([]string, n)
 	for i := range rows {
-		rows[i] = fmt.Sprintf("(CAST($%d AS BIGINT), $%d, $%d, $%d, $%d)", 5*i+1, 5*i+2, 5*i+3, 5*i+4, 5*i+5)
+		n := eventWidth*i + 1
+		rows[i] = fmt.Sprintf("(CAST($%d AS BIGINT), $%d, $%d, $%d, $%d, $%d, $%d, $%d)", n, n+1, n+2, n+3, n+4, n+5, n+6, n+7)
 	}
 	return fmt.Sprintf(`WITH held AS MATERIALIZED (SELECT pg_advisory_xact_lock_shared(%d))
 		INSERT INTO events (`+eventColumns+`) SELECT v.* FROM held, (VALUES %s) AS v`, lockEvents, strings.Join(rows, ", "))

@@ -116,7 +116,7 @@ func (e *postgresDB) recover(ctx context.Context, seen *memory) error {
 		if _, err := t.exec(ctx, setMeta, journal.MetaRestoredTold, mark); err != nil {
 			return err
 		}
-		return appendTo(ctx, e, t, []journal.Event{{At: now, Kind: journal.FailedOver, Data: map[string]string{"timeline_before": was, "timeline": is}}})
+		return (&DB{engine: e}).append(ctx, t, []journal.Event{{At: now, Kind: journal.FailedOver, Data: map[string]string{"timeline_before": was, "timeline": is}}})
 	})
 	if err != nil {
 		return fmt.Errorf("the database may have lost commits: %w", err)

@@ -44,8 +44,15 @@ func (db *DB) Reopen(ctx context.Context, now time.Time, ref string, listed jour
 		k.UserID, k.ExpiresAt, k.Listed = listed.UserID, listed.ExpiresAt, listed.Grant
 		k.TryAt, k.Tries, k.Reason, k.Error = time.Time{}, 0, "", ""
 		// Someone may have reopened it just now.
-		_, err = t.exec(ctx, reopenKey, append(keys.args(&k), string(was))...)
-		return err
+		n, err := t.exec(ctx, reopenKey, append(keys.args(&k), string(was))...)
+		if err != nil || n == 0 {
+			return err
+		}
+		e := journal.Event{At: now, Policy: k.Policy, Kind: journal.AttemptReopened, Data: map[string]string{"was": string(was)}}
+		for said := range slices.Chunk(k.Explanation(), 2) {
+			e.Data[said[0]] = said[1]
+		}
+		return db.append(ctx, t, []journal.Event{e})
 	})
 	if err != nil {
 		return fmt.Errorf("reopen key %s: %w", ref, err)

@@ -54,7 +54,7 @@ func pruning(t *testing.T, url string) {
 	if want := []string{"0", "29"}; err != nil || !slices.Equal(ids, want) {
 		t.Errorf("left are %v, %v; want %v", ids, err, want)
 	}
-	if events, err := db.Events(t.Context(), 0, 0); err != nil || len(events) != 1 {
+	if events, err := db.Events(t.Context(), 0, 0); err != nil || len(events) != 2 || events[0].Kind != journal.PolicyAdded {
 		t.Errorf("%d events, %v", len(events), err)
 	}
 }

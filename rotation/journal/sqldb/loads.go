@@ -102,24 +102,21 @@ func (db *DB) awaitOthers(ctx context.Context, t tx, at time.Time, r journal.Rea
 	return gone, awaited, err
 }
 
-// saveLoad records a reading, and reports a set of problems that is in no record yet.
-func (db *DB) saveLoad(ctx context.Context, t tx, at time.Time, r journal.Reading, d differences) error {
+// saveLoad records a reading, and tells of a set of problems that is in no record yet.
+func (db *DB) saveLoad(ctx context.Context, t tx, at time.Time, r journal.Reading, d differences) (told []journal.Event, err error) {
 	l := r.Load
 	if l.Replica == "" {
-		return nil
+		return nil, nil
 	}
 	l.At, l.Policies = at, len(r.Specs)+len(d.kept)
 	if l.Digest != "" {
 		known := 0
 		if _, err := one(ctx, t, []any{&known}, `SELECT count(*) FROM loads WHERE digest = $1`, l.Digest); err != nil {
-			return err
+			return nil, err
 		}
 		if known == 0 {
-			e := journal.Event{At: at, Kind: journal.ReloadRefused, Data: map[string]string{
-				"error": l.Error, "problems": fmt.Sprint(l.Problems), "policies": fmt.Sprint(l.Policies), "replica": l.Replica}}
-			if err := db.append(ctx, t, []journal.Event{e}); err != nil {
-				return err
-			}
+			told = []journal.Event{{At: at, Kind: journal.ReloadRefused, Data: map[string]string{
+				"error": l.Error, "problems": fmt.Sprint(l.Problems), "policies": fmt.Sprint(l.Policies), "replica": l.Replica}}}
 		}
 	}
 	var names strings.Builder
@@ -132,13 +129,13 @@ func (db *DB) saveLoad(ctx context.Context, t tx, at time.Time, r journal.Readin
 		}
 		// Those of processes that are long gone.
 		if _, err := t.exec(ctx, "DELETE FROM loads WHERE at < $2 AND replica <> $3 AND NOT "+db.living(1), micros(at), micros(at.Add(-forgetAfter)), l.Replica); err != nil {
-			return err
+			return nil, err
 		}
 	} else if _, err := t.exec(ctx, "DELETE FROM loads WHERE replica <> $1", l.Replica); err != nil {
-		return err
+		return nil, err
 	}
-	_, err := t.exec(ctx, upsertLoad, append(loads.args(&l), names.String())...)
-	return err
+	_, err = t.exec(ctx, upsertLoad, append(loads.args(&l), names.String())...)
+	return told, err
 }
 
 var upsertLoad = `INSERT INTO loads (` + loads.columns + `, names) VALUES ($1, $2, $3, $4, $5, $6, $7)

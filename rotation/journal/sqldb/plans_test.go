@@ -64,8 +64,8 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 // ownedStatements are those that write the rows of a record, each with every column that it may have.
 func ownedStatements(t *testing.T) []string {
 	t.Helper()
-	whole, args := ownedUpdate(journal.Claim{}, &change[journal.Policy]{doubted: true}, true, past)
-	if n := len(ownedPolicies.names) + 3; len(args) != n {
+	whole, args := ownedUpdate(journal.Claim{}, &change[journal.Policy]{doubted: true}, true, past, &chain{events: make([]journal.Chained, 1)})
+	if n := len(ownedPolicies.names) + 4; len(args) != n {
 		t.Errorf("%d values of a policy, want %d", len(args), n)
 	}
 	rotation := change[journal.Rotation]{doubted: true}

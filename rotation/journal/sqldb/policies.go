@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -37,13 +36,15 @@ func (db *DB) TakeReading(ctx context.Context, now time.Time, r journal.Reading)
 		if err != nil {
 			return err
 		}
-		if err := db.renameAll(ctx, t, at, r, named); err != nil {
+		told, err := db.renameAll(ctx, t, at, r, named)
+		if err != nil {
 			return err
 		}
 		d, err := compareSpecs(ctx, t, r, named)
 		if err != nil {
 			return err
 		}
+		told = append(told, d.told(at, r, named)...)
 		if err := db.writeSpecs(ctx, t, at, r, named, d); err != nil {
 			return err
 		}
@@ -55,11 +56,17 @@ func (db *DB) TakeReading(ctx context.Context, now time.Time, r journal.Reading)
 			if _, err := t.exec(ctx, `UPDATE policies SET removed_at = $2, `+woken(`$2`)+` WHERE name `+db.among(1), db.list(gone), micros(at)); err != nil {
 				return err
 			}
-			if err := db.append(ctx, t, []journal.Event{vanished(at, gone)}); err != nil {
-				return err
-			}
+			told = append(told, left(at, gone)...)
 		}
-		if err := db.saveLoad(ctx, t, at, r, d); err != nil {
+		refused, err := db.saveLoad(ctx, t, at, r, d)
+		if err != nil {
+			return err
+		}
+		told = append(told, refused...)
+		if r.By != "" {
+			told = append(told, reloaded(at, r, d, gone))
+		}
+		if err := db.append(ctx, t, told); err != nil {
 			return err
 		}
 		return db.tell(ctx, t)
@@ -98,18 +105,6 @@ func (db *DB) writeSpecs(ctx context.Context, t tx, at time.Time, r journal.Read
 		return err
 	}
 	return insertTargets(ctx, t, r.Specs, d.known, d.changed)
-}
-
-// vanished reports policies that the files do not have any more. That is one event: a replica with the files of yesterday,
-// or with none, may have lost thousands.
-func vanished(at time.Time, names []string) journal.Event {
-	const most = 20
-	slices.Sort(names)
-	list := strings.Join(names[:min(len(names), most)], ", ")
-	if more := len(names) - most; more > 0 {
-		list += fmt.Sprintf(", and %d more", more)
-	}
-	return journal.Event{At: at, Kind: journal.PolicyRemoved, Data: map[string]string{"policies": list, "count": fmt.Sprint(len(names))}}
 }
 
 // changePolicies takes over what the files say of policies that are known. Many are changed in one statement: whoever acts
@@ -218,17 +213,19 @@ func insertTargets(ctx context.Context, t tx, specs []journal.Spec, known map[st
 
 // differences are between what a process read and what the journal has.
 type differences struct {
-	known   map[string]bool // policies of specs that the journal has
-	kept    []string        // policies that are kept and in force
-	changed []string        // those that differ from their spec, that come back, or that were kept before
-	moved   []string        // those whose file alone differs
-	doubted []string        // those kept, for another reason than before
-	gone    []string        // those in force that the files do not name any more
+	known   map[string]bool           // policies of specs that the journal has
+	kept    []string                  // policies that are kept and in force
+	changed []string                  // those that differ from their spec, that come back, or that were kept before
+	moved   []string                  // those whose file alone differs
+	doubted []string                  // those kept, for another reason than before
+	gone    []string                  // those in force that the files do not name any more
+	was     map[string]journal.Policy // those of changed, as they were
 }
 
 func compareSpecs(ctx context.Context, t tx, r journal.Reading, named map[string]*journal.Spec) (differences, error) {
 	d := differences{known: make(map[string]bool, len(named))}
 	var p journal.Policy
+	d.was = make(map[string]journal.Policy)
 	err := t.query(ctx, func(scan func(...any) error) error {
 		if err := scan(&p.Name, &p.Team, &p.Owner, &p.Spec, instant{&p.RemovedAt}, &p.File, &p.SpecError); err != nil {
 			return err
@@ -244,6 +241,7 @@ func compareSpecs(ctx context.Context, t tx, r journal.Reading, named map[string
 			case r.Again[s.Name] && p.RemovedAt.IsZero():
 			case s.Team != p.Team || s.Owner != p.Owner || s.Canonical != p.Spec || !p.RemovedAt.IsZero() || p.SpecError != "":
 				d.changed = append(d.changed, s.Name)
+				d.was[s.Name] = p
 			case s.File != p.File:
 				d.moved = append(d.moved, s.Name)
 			}
@@ -261,7 +259,7 @@ func compareSpecs(ctx context.Context, t tx, r journal.Reading, named map[string
 	return d, err
 }
 
-func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, r journal.Reading, named map[string]*journal.Spec) error {
+func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, r journal.Reading, named map[string]*journal.Spec) (told []journal.Event, err error) {
 	for i := range r.Specs {
 		from, to := r.Specs[i].RenamedFrom, r.Specs[i].Name
 		if _, kept := r.Kept[from]; from == "" || kept || named[from] != nil {
@@ -269,25 +267,30 @@ func (db *DB) renameAll(ctx context.Context, t tx, now time.Time, r journal.Read
 		}
 		if _, err := policies.first(ctx, t, "WHERE name = $1", to); !errors.Is(err, journal.ErrNotFound) {
 			if err != nil {
-				return err
+				return nil, err
 			}
 			continue // renamed long ago, and the line stayed in the file
 		}
 		if found, err := db.idle(ctx, t, now, from); err != nil {
-			return err
+			return nil, err
 		} else if !found {
 			continue
 		}
 		// An owner who died and wakes up finds the epoch grown.
 		if _, err := t.exec(ctx, `UPDATE policies SET name = $2, lease_epoch = lease_epoch + 1, lease_owner = '', lease_until = NULL, claimed_at = NULL
 			WHERE name = $1`, from, to); err != nil {
-			return fmt.Errorf("rename %s to %s: %w", from, to, err)
+			return nil, fmt.Errorf("rename %s to %s: %w", from, to, err)
 		}
-		for _, table := range []string{"rotations", "keys", "effects", "targets", "sightings", "orders", "events"} {
+		for _, table := range []string{"rotations", "keys", "effects", "targets", "sightings", "orders"} {
 			if _, err := t.exec(ctx, "UPDATE "+table+" SET policy = $2 WHERE policy = $1", from, to); err != nil {
-				return fmt.Errorf("rename %s to %s: %s: %w", from, to, table, err)
+				return nil, fmt.Errorf("rename %s to %s: %s: %w", from, to, table, err)
 			}
 		}
+		moved, err := renamed(ctx, t, now, from, to)
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, moved...)
 	}
-	return nil
+	return told, nil
 }

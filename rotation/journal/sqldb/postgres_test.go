@@ -224,15 +224,22 @@ func eventsInOrder(t *testing.T, url string) {
 		err    error
 	}
 	read := make(chan answer, 1)
-	err := db.write(t.Context(), func(ctx context.Context, slow tx) error {
-		if err := db.append(ctx, slow, []journal.Event{{Kind: journal.Started}}); err != nil {
+	if err := db.SetPolicies(t.Context(), past, []journal.Spec{{Name: "a"}, {Name: "b"}}); err != nil { // each has a chain of its own
+		t.Fatal(err)
+	}
+	before, err := db.LastEvent(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.write(t.Context(), func(ctx context.Context, slow tx) error {
+		if err := db.append(ctx, slow, []journal.Event{{Policy: "a", Kind: journal.Started}}); err != nil {
 			return err
 		}
-		if err := db.Record(ctx, journal.Event{Kind: journal.Finished}); err != nil {
+		if err := db.Record(ctx, journal.Event{Policy: "b", Kind: journal.Finished}); err != nil {
 			return err
 		}
 		go func() {
-			events, err := db.Events(t.Context(), 0, 0)
+			events, err := db.Events(t.Context(), before, 0)
 			read <- answer{events, err}
 		}()
 		// The reader has to wait: either it is seen waiting, or it has read too early.

@@ -271,7 +271,9 @@ func (e *sqliteDB) readEvents(ctx context.Context, each func(func(...any) error)
 	})
 }
 
-func (e *sqliteDB) insertEvents(n int) string { return insertRows("events", eventColumns, 5, n) }
+func (e *sqliteDB) insertEvents(n int) string {
+	return insertRows("events", eventColumns, eventWidth, n)
+}
 
 func (e *sqliteDB) beforeLoading(context.Context, tx) error { return nil }
 func (e *sqliteDB) lockRow() string                         { return "" }

@@ -38,7 +38,7 @@ func TestStatements(t *testing.T) {
 		want int
 		ask  func(ctx context.Context) error
 	}{
-		{"set 300 new policies", 10, func(ctx context.Context) error { return db.SetPolicies(ctx, past, specs) }},
+		{"set 300 new policies", 14, func(ctx context.Context) error { return db.SetPolicies(ctx, past, specs) }},
 		{"next", 1, func(ctx context.Context) error { _, _, err := db.Next(ctx); return err }},
 		{"claim 300", 1, func(ctx context.Context) (err error) { claims, err = db.Claim(ctx, "me", past, 300); return err }},
 		{"load one", 1, func(ctx context.Context) error { _, err := db.Load(ctx, claims[0].Policy); return err }},
@@ -53,7 +53,7 @@ func TestStatements(t *testing.T) {
 		{"renew", 1, func(ctx context.Context) error { _, err := db.Renew(ctx, past, claims[0]); return err }},
 		{"commit a target and an event", 5, func(ctx context.Context) error {
 			recs[0].Targets = []journal.Target{{Policy: claims[0].Policy, TargetID: journal.TargetID{Store: "s", Path: "p"}}}
-			return db.Commit(ctx, claims[0], recs[0], false, journal.Event{Kind: journal.Started})
+			return db.Commit(ctx, claims[0], recs[0], false, journal.Event{Policy: claims[0].Policy, Kind: journal.Started})
 		}},
 		{"commit 300", 3, func(ctx context.Context) error {
 			for i, c := range claims {
@@ -72,7 +72,7 @@ func TestStatements(t *testing.T) {
 			errs, err := db.CommitAll(ctx, []journal.Outcome{{Claim: resting[0], Record: recs[0]}})
 			return errors.Join(append(errs, err)...)
 		}},
-		{"no events", 1, func(ctx context.Context) error { _, err := db.Events(ctx, 1, 0); return err }},
+		{"no events", 1, func(ctx context.Context) error { _, err := db.Events(ctx, 1<<40, 0); return err }},
 		{"an event", 2, func(ctx context.Context) error { _, err := db.Events(ctx, 0, 0); return err }},
 		{"the last event", 2, func(ctx context.Context) error { _, err := db.LastEvent(ctx); return err }},
 		{"keys", 1, func(ctx context.Context) error { _, err := db.Keys(ctx, []string{"a", "b"}); return err }},
@@ -81,13 +81,13 @@ func TestStatements(t *testing.T) {
 		{"a chore", 1, func(ctx context.Context) error { _, err := db.Chore(ctx, past, "x", time.Hour); return err }},
 		{"hasten", 1, func(ctx context.Context) error { return db.Hasten(ctx, past, journal.Horizon) }},
 		{"a beat", 1, func(ctx context.Context) error { return db.Beat(ctx, past, journal.Replica{Name: "x"}) }},
-		{"change 150 policies, remove 100 and tell it", 10, func(ctx context.Context) error {
+		{"change 150 policies, remove 100 and tell it", 15, func(ctx context.Context) error {
 			for i := range 150 {
 				specs[i].Owner = "someone else"
 			}
 			return db.SetPolicies(ctx, past, specs[:200])
 		}},
-		{"an order", 5, func(ctx context.Context) error {
+		{"an order", 8, func(ctx context.Context) error {
 			_, err := db.Place(ctx, journal.Order{Policy: claims[0].Policy, Kind: journal.OrderAbort})
 			return err
 		}},

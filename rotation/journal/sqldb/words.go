@@ -17,8 +17,10 @@ func (db *DB) Place(ctx context.Context, o journal.Order) (id int64, err error) 
 		if err := db.mustWake(ctx, t, o.At, o.Policy); err != nil {
 			return err
 		}
-		_, err := one(ctx, t, []any{&id}, newOrders.insert+" RETURNING id", newOrders.args(&o)...)
-		return err
+		if _, err := one(ctx, t, []any{&id}, newOrders.insert+" RETURNING id", newOrders.args(&o)...); err != nil {
+			return err
+		}
+		return db.append(ctx, t, []journal.Event{o.Event(id)})
 	}, o.Policy)
 	if err != nil {
 		return 0, fmt.Errorf("order %s of %s: %w", o.Kind, o.Policy, err)
@@ -74,15 +76,14 @@ func (db *DB) Forget(ctx context.Context, now time.Time, policy string, target *
 		if err != nil {
 			return err
 		}
-		if target != nil {
-			err = forgetTarget(ctx, t, p, *target)
-		} else {
-			err = db.forgetPolicy(ctx, t, now, p)
-		}
-		if err != nil {
+		// Before the row is gone, which has the last link of the policy's chain: the event ends it.
+		if err := db.append(ctx, t, []journal.Event{e}); err != nil {
 			return err
 		}
-		return db.append(ctx, t, []journal.Event{e})
+		if target != nil {
+			return forgetTarget(ctx, t, p, *target)
+		}
+		return db.forgetPolicy(ctx, t, now, p)
 	})
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", policy, err)

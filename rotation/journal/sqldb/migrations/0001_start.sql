@@ -18,6 +18,7 @@ CREATE TABLE policies (
   spec_error     TEXT NOT NULL DEFAULT '',    -- why the spec is older than the file; '' where it is not
   spec_at        BIGINT,                      -- when the files last said something new, and the policy was not due
   next_run_at    BIGINT,
+  chain          TEXT NOT NULL DEFAULT '',    -- the last link of its chain of events
   due_at         BIGINT,
   due_cause      TEXT NOT NULL DEFAULT '',
   not_before     BIGINT,
@@ -263,6 +264,7 @@ CREATE TABLE orders (
   key_ids         TEXT NOT NULL,          -- that the order speaks of
   why             TEXT NOT NULL,
   said_by         TEXT NOT NULL,
+  said_from       TEXT NOT NULL,          -- where it was given
   at              BIGINT,
   done_at         BIGINT,
   refused         TEXT NOT NULL,
@@ -285,8 +287,13 @@ CREATE TABLE events (
   policy   TEXT NOT NULL,
   rotation TEXT NOT NULL,
   kind     TEXT NOT NULL CHECK (kind <> ''),
-  data     TEXT NOT NULL                     -- a JSON object of facts by name, or ''
+  data     TEXT NOT NULL,                    -- a JSON object of facts by name, or ''
+  link     TEXT NOT NULL,                    -- a hash of the link before it in its chain, and of all that the event says
+  link_before TEXT NOT NULL,                 -- of an event that explains a key: the link before; else ''
+  key_ref  TEXT NOT NULL                     -- of an event that explains a key: which; else ''
 );
+-- The gate asks how a key became ours.
+CREATE INDEX events_of_key ON events (key_ref) WHERE key_ref <> '';
 
 CREATE TABLE chores (
   name TEXT PRIMARY KEY,
