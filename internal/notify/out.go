@@ -120,6 +120,7 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 			if err := o.all(ctx, found); err != nil {
 				return cursor, fmt.Errorf("deliver events from %d: %w", found[0].ID, err)
 			}
+			o.sentAt = o.Now()
 			o.worked()
 		}
 		saved, critical := cursor, false
