@@ -92,3 +92,16 @@ func TestChatsTakeEveryMessage(t *testing.T) {
 type tripFunc func(*http.Request) (*http.Response, error)
 
 func (f tripFunc) RoundTrip(q *http.Request) (*http.Response, error) { return f(q) }
+
+// TestHugeValues are cut, and an event of a policy that was forgotten still has its owner.
+func TestHugeValues(t *testing.T) {
+	t.Parallel()
+	e := journal.Event{Kind: journal.ReloadRefused, Data: map[string]string{"error": strings.Repeat("é", 1_000_000), "owner": "ann@example.com"}}
+	m := newMessage(e, Facts{}, "host")
+	if n := len([]rune(m.Data["error"])); n != maxData || or(m.Owner) != "ann@example.com" || len([]rune(m.Summary)) != maxSummary {
+		t.Errorf("%d characters, owner %q", n, or(m.Owner))
+	}
+	if len([]rune(e.Data["error"])) != 1_000_000 {
+		t.Error("the event itself was changed")
+	}
+}

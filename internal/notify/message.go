@@ -66,18 +66,27 @@ const (
 
 func newMessage(e journal.Event, f Facts, source string) Message {
 	m := Message{
-		ID: e.ID, At: e.At.UTC().Truncate(time.Second), Kind: string(e.Kind), Severity: severityOf(e), Data: e.Data, Source: source,
-		Policy: text(e.Policy), Rotation: text(e.Rotation), Team: text(cmp.Or(f.Team, e.Data["team"])), Owner: text(f.Owner),
+		ID: e.ID, At: e.At.UTC().Truncate(time.Second), Kind: string(e.Kind), Severity: severityOf(e), Data: bounded(e.Data), Source: source,
+		Policy: text(e.Policy), Rotation: text(e.Rotation), Team: text(cmp.Or(f.Team, e.Data["team"])), Owner: text(cmp.Or(f.Owner, e.Data["owner"])),
 		Labels: f.Labels, Health: text(f.Health), HealthReason: text(f.HealthReason), Remedy: text(f.Remedy),
-	}
-	if m.Data == nil {
-		m.Data = map[string]string{}
 	}
 	if m.Labels == nil {
 		m.Labels = map[string]string{}
 	}
 	m.Summary = summaryOf(m)
 	return m
+}
+
+// maxData is how long a value of Data is at most, in characters: PagerDuty takes 512 KB, and what is always refused would keep back
+// all that follow.
+const maxData = 4000
+
+func bounded(data map[string]string) map[string]string {
+	out := make(map[string]string, len(data))
+	for name, value := range data {
+		out[name] = shorten(value, maxData)
+	}
+	return out
 }
 
 func text(s string) *string {
