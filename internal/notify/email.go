@@ -61,13 +61,22 @@ func (s *Email) server(ctx context.Context) (*url.URL, error) {
 	u, err := url.Parse(text.Reveal())
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "smtp" && u.Scheme != "smtps":
-		return nil, errors.New("its server is no address: give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST")
+		return nil, errors.New("its server is no address: " + serverForm)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("its server has more than a user, a password, a host and a port")
+		return nil, errors.New("its server has more than a user, a password, a host and a port: " + serverForm)
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, errors.New("its server has no port between 1 and 65535")
 	case s.from(u) == "":
 		return nil, errors.New("it has no sender: set from")
 	}
 	return u, nil
+}
+
+const serverForm = "give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, user and password percent-encoded (@ is %40, / is %2F)"
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n > 0 && n < 1<<16
 }
 
 func (s *Email) from(server *url.URL) string {
@@ -112,7 +121,7 @@ func (s *Email) client(server *url.URL) (*gomail.Client, error) {
 		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	}
 	if server.Port() != "" {
-		port, _ = strconv.Atoi(server.Port()) // url.Parse takes digits alone
+		port, _ = strconv.Atoi(server.Port()) // it was checked before
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.TLS != nil {
