@@ -166,7 +166,7 @@ func mailTrouble(err error) string {
 		}
 	}
 	if said := unreached(err); said != "the receiver cannot be reached" {
-		return strings.Replace(said, "the receiver", "it", 1)
+		return strings.NewReplacer("the receiver's", "its", "the receiver", "it").Replace(said)
 	}
 	switch text := err.Error(); {
 	case strings.Contains(text, "STARTTLS"):
