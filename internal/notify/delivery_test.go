@@ -142,6 +142,21 @@ func TestMailIdentity(t *testing.T) {
 	}
 }
 
+// TestATestOfMail sends a mail, also where only owners get any, and says when the server refuses it.
+func TestATestOfMail(t *testing.T) {
+	t.Parallel()
+	p := &postOffice{}
+	s, _ := mailTo(t, p, OwnerAddress)
+	if err := Test(t.Context(), Channel{Sender: s}, "host", time.Now()); err != nil || !slices.Equal(p.recipientsOf(), []string{"rotator@example.com"}) {
+		t.Errorf("only owners: mails to %v, %v", p.recipientsOf(), err)
+	}
+	p = &postOffice{refuses: map[string]*smtp.SMTPError{"typo@example.com": {Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "canary"}}}
+	s, _ = mailTo(t, p, "typo@example.com", "ops@example.com")
+	if err := Test(t.Context(), Channel{Sender: s}, "host", time.Now()); err == nil || !strings.Contains(err.Error(), "code 550") {
+		t.Errorf("a recipient that is refused: %v", err)
+	}
+}
+
 // TestServersThatHangUp: a mail counts as delivered from the server's yes to the whole text on, and not before.
 func TestServersThatHangUp(t *testing.T) {
 	t.Parallel()
