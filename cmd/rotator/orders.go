@@ -26,7 +26,7 @@ func (a *cli) orderCommand(c *cobra.Command, start func(l *connection, policy st
 	var f orderFlags
 	c.ValidArgsFunction = a.completePolicies
 	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, f, start) }
-	f.add(c)
+	f.add(a, c)
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask whether the selected policies are meant")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
 	outputFlag(c, &f.json)

@@ -43,7 +43,7 @@ With --until it says every rotation that begins before then, if each succeeds at
 			return a.plan(c.Context(), only, end, json, calendar)
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	outputFlags(c, formatFlag{{"text", nil}, {"json", &json}, {"ics", &calendar}})
 	c.Flags().StringVar(&until, "until", "", "every rotation before `WHEN`: a length of time such as 90d or 1y, or a day such as 2027-01-31")
 	return c

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -24,7 +25,7 @@ const selectorHelp = `
 Policies are selected by name, or by --all, --team, --owner, --label, --store and --key-id. Different ones narrow; the same one
 given again widens, except --label: a policy has to have all of them.`
 
-func (f *selectFlags) add(c *cobra.Command) {
+func (f *selectFlags) add(a *cli, c *cobra.Command) {
 	c.Flags().BoolVar(&f.all, "all", false, "every policy")
 	for _, flag := range []struct {
 		to                *[]string
@@ -37,6 +38,7 @@ func (f *selectFlags) add(c *cobra.Command) {
 		{&f.KeyIDs, "key-id", "ID", "the policy of the key with this"},
 	} {
 		c.Flags().StringArrayVar(flag.to, flag.name, nil, flag.what+" `"+flag.value+"`")
+		_ = c.RegisterFlagCompletionFunc(flag.name, a.completeValues(flag.name)) // fails only for an unknown flag
 	}
 	c.Long = strings.TrimSpace(orShort(c) + selectorHelp)
 }
@@ -84,6 +86,9 @@ func (a *cli) selected(ctx context.Context, f *selectFlags, names []string) (fou
 			found = append(found, r.Policy)
 		}
 	}
+	if len(found) == 0 && len(rows) > 0 {
+		return nil, usage(errors.New("the policies that match are in no file any more: "+listed(policiesOf(rows))), "Name those that are meant.")
+	}
 	if len(found) == 0 {
 		return nil, usage(errors.New("no policy is selected"), "`rotator status` shows the policies that there are.")
 	}
@@ -95,10 +100,68 @@ func (a *cli) agreed(ctx context.Context, in io.Reader, command string, names []
 	if !a.asks(in) {
 		return true
 	}
-	fmt.Fprintf(a.stderr, "%s: %s\n", command, strings.Join(names, ", "))
+	fmt.Fprintf(a.stderr, "%s: %s\n", command, listed(names))
 	what := fmt.Sprintf("these %d policies", len(names))
 	if len(names) == 1 {
 		what = "this policy"
 	}
 	return a.confirm(ctx, in, "Go on with "+what+"? [y/N] ")
+}
+
+func policiesOf(rows []api.StatusRow) (names []string) {
+	for _, r := range rows {
+		names = append(names, r.Policy)
+	}
+	return names
+}
+
+// listed are names in one line, of many the first.
+func listed(names []string) string {
+	const most = 50
+	if more := len(names) - most; more > 0 {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
+}
+
+// completeValues proposes what policies have, for a flag that selects by it.
+func (a *cli) completeValues(flag string) cobra.CompletionFunc {
+	return func(c *cobra.Command, _ []string, _ string) (values []string, _ cobra.ShellCompDirective) {
+		l, err := a.look(c.Context())
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		defer func() { _ = l.close() }() // only read
+		rows, _ := l.Status(c.Context()) // nothing is proposed when it fails
+		for _, r := range rows {
+			values = append(values, valuesOf(r, flag)...)
+		}
+		slices.Sort(values)
+		return slices.Compact(values), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func valuesOf(r api.StatusRow, flag string) (values []string) {
+	switch flag {
+	case "team":
+		return []string{r.Team}
+	case "owner":
+		if r.Owner != nil {
+			return []string{*r.Owner}
+		}
+	case "label":
+		for key, value := range r.Labels {
+			values = append(values, key+"="+value)
+		}
+	case "store":
+		for _, t := range r.Targets {
+			store, _, _ := strings.Cut(t.Target, ":")
+			values = append(values, store)
+		}
+	case "key-id":
+		if r.KeyID != nil {
+			return []string{*r.KeyID}
+		}
+	}
+	return values
 }

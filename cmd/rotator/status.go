@@ -36,7 +36,7 @@ func (a *cli) statusCommand() *cobra.Command {
 			return a.status(c.Context(), only, json, wide)
 		},
 	}
-	f.add(c)
+	f.add(a, c)
 	outputFlags(c, formatFlag{{"text", nil}, {"wide", &wide}, {"json", &json}})
 	c.Flags().BoolVar(&replicas, "replicas", false, "show the processes that act for the policies instead: since when, when last seen, what for")
 	return c

@@ -77,19 +77,9 @@ func (c *Server) seenStatus(r *http.Request) (any, error) {
 		return nil, err
 	}
 	only := selectionOf(r.URL.Query())
-	found := s.policies
-	if len(only.Policies) > 0 {
-		found = nil
-		for _, sum := range s.policies {
-			if slices.Contains(only.Policies, sum.Policy.Name) {
-				found = append(found, sum)
-			}
-		}
-		for _, name := range only.Policies {
-			if !slices.ContainsFunc(found, func(s journal.Summary) bool { return s.Policy.Name == name }) {
-				return nil, unknownAmong(name, s.policies)
-			}
-		}
+	found, err := named(only.Policies, s.policies)
+	if err != nil {
+		return nil, err
 	}
 	if found, err = only.among(found); err != nil {
 		return nil, err

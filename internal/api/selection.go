@@ -52,24 +52,60 @@ func (c *Server) selected(ctx context.Context, s Selection) ([]journal.Summary, 
 	return s.among(found)
 }
 
+// named returns the policies with these names, every policy where there are none.
+func named(names []string, all []journal.Summary) (found []journal.Summary, err error) {
+	if len(names) == 0 {
+		return all, nil
+	}
+	missing := make(map[string]bool)
+	for _, name := range names {
+		missing[name] = true
+	}
+	for _, s := range all {
+		if missing[s.Policy.Name] {
+			found = append(found, s)
+			delete(missing, s.Policy.Name)
+		}
+	}
+	for _, name := range names {
+		if missing[name] {
+			return nil, unknownAmong(name, all)
+		}
+	}
+	return found, nil
+}
+
 // among returns those of the policies that are meant.
 func (s Selection) among(all []journal.Summary) ([]journal.Summary, error) {
 	criteria, err := s.criteria()
 	if err != nil || len(criteria) == 0 {
 		return all, err
 	}
-	meant := slices.Clone(all)
+	specs := make([]*policies.Policy, len(all))
+	for i, p := range all {
+		specs[i] = specOf(p.Policy)
+	}
+	left := make([]bool, len(all)) // out, by one of the criteria
 	for _, c := range criteria {
-		have := make(map[string][]string, len(all)) // policy name → its values
-		for _, p := range all {
-			have[p.Policy.Name] = c.of(p, specOf(p.Policy))
+		known := make(map[string]bool) // values of any policy
+		for i, p := range all {
+			have := c.of(p, specs[i])
+			for _, value := range have {
+				known[value] = true
+			}
+			left[i] = left[i] || !c.met(have)
 		}
 		for _, value := range c.values { // one that no policy has is probably a typing error
-			if !slices.ContainsFunc(all, func(p journal.Summary) bool { return slices.Contains(have[p.Policy.Name], value) }) {
-				return nil, c.unmet(value, have)
+			if !known[value] {
+				return nil, c.unmet(value, known)
 			}
 		}
-		meant = slices.DeleteFunc(meant, func(p journal.Summary) bool { return !c.met(have[p.Policy.Name]) })
+	}
+	var meant []journal.Summary
+	for i, p := range all {
+		if !left[i] {
+			meant = append(meant, p)
+		}
 	}
 	if len(meant) == 0 {
 		var words []string
@@ -85,27 +121,28 @@ func (s Selection) among(all []journal.Summary) ([]journal.Summary, error) {
 type criterion struct {
 	kind   string
 	values []string
-	all    bool // a policy must have every value, not just one
+	all    bool            // a policy must have every value, not just one
+	wanted map[string]bool // the values
 	of     func(p journal.Summary, spec *policies.Policy) []string
 }
 
 func (s Selection) criteria() (list []criterion, err error) {
 	for _, c := range []criterion{
-		{"team", s.Teams, false, func(p journal.Summary, _ *policies.Policy) []string { return []string{p.Policy.Team} }},
-		{"owner", s.Owners, false, func(p journal.Summary, _ *policies.Policy) []string { return []string{p.Policy.Owner} }},
-		{"label", s.Labels, true, func(_ journal.Summary, spec *policies.Policy) (all []string) {
+		{kind: "team", values: s.Teams, of: func(p journal.Summary, _ *policies.Policy) []string { return []string{p.Policy.Team} }},
+		{kind: "owner", values: s.Owners, of: func(p journal.Summary, _ *policies.Policy) []string { return []string{p.Policy.Owner} }},
+		{kind: "label", values: s.Labels, all: true, of: func(_ journal.Summary, spec *policies.Policy) (all []string) {
 			for key, value := range spec.Labels {
 				all = append(all, key+"="+value)
 			}
 			return all
 		}},
-		{"store", s.Stores, false, func(_ journal.Summary, spec *policies.Policy) (all []string) {
+		{kind: "store", values: s.Stores, of: func(_ journal.Summary, spec *policies.Policy) (all []string) {
 			for _, t := range spec.Targets {
 				all = append(all, t.Store)
 			}
 			return all
 		}},
-		{"key", s.KeyIDs, false, func(p journal.Summary, _ *policies.Policy) (all []string) {
+		{kind: "key", values: s.KeyIDs, of: func(p journal.Summary, _ *policies.Policy) (all []string) {
 			for _, k := range p.Keys {
 				all = append(all, k.ID)
 			}
@@ -121,6 +158,10 @@ func (s Selection) criteria() (list []criterion, err error) {
 			}
 		}
 		if len(c.values) > 0 {
+			c.wanted = make(map[string]bool)
+			for _, value := range c.values {
+				c.wanted[value] = true
+			}
 			list = append(list, c)
 		}
 	}
@@ -129,18 +170,19 @@ func (s Selection) criteria() (list []criterion, err error) {
 
 // met reports whether a policy with these values is meant.
 func (c criterion) met(have []string) bool {
-	has := func(value string) bool { return slices.Contains(have, value) }
-	if c.all {
-		return !slices.ContainsFunc(c.values, func(value string) bool { return !has(value) })
+	met := make(map[string]bool)
+	for _, value := range have {
+		if c.wanted[value] {
+			met[value] = true
+		}
 	}
-	return slices.ContainsFunc(c.values, has)
+	return len(met) == len(c.wanted) || !c.all && len(met) > 0
 }
 
-// unmet is the error for a value that no policy has. have is what policies have.
-func (c criterion) unmet(value string, have map[string][]string) error {
+// unmet is the error for a value that no policy has. known are those that policies have.
+func (c criterion) unmet(value string, known map[string]bool) error {
 	message := fmt.Sprintf("no policy has the %s %q", c.kind, value)
-	known := slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Values(have))...)))
-	if near := nearest(value, slices.Compact(known)); len(near) > 0 {
+	if near := nearest(value, slices.Sorted(maps.Keys(known))); len(near) > 0 {
 		message += "; did you mean " + strings.Join(near, " or ") + "?"
 	}
 	return usage(message)

@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"rotator/internal/api"
 	"rotator/policies"
@@ -66,5 +68,33 @@ func TestSelection(t *testing.T) {
 		if all := strings.Join(got, " "); all != c.want && !strings.HasPrefix(all, c.want+";") {
 			t.Errorf("%s: %q, want %q", c.name, all, c.want)
 		}
+	}
+}
+
+// TestManySelectors: the work grows with the number of policies plus that of selectors, not with their product; everyone who may look
+// may ask.
+func TestManySelectors(t *testing.T) {
+	t.Parallel()
+	const many = 30_000
+	var all []journal.Summary
+	var ids, names []string
+	for i := range many {
+		id := fmt.Sprintf("key-%06d", i)
+		all = append(all, journal.Summary{Policy: journal.Policy{Name: "p" + id, Spec: "{}"}, Keys: []journal.Key{{ID: id}}})
+		ids, names = append(ids, id), append(names, "p"+id)
+	}
+	began := time.Now()
+	found, err := api.Selection{KeyIDs: ids}.Among(all)
+	if err != nil || len(found) != many {
+		t.Errorf("%d found, %v", len(found), err)
+	}
+	if found, err = api.Named(names, all); err != nil || len(found) != many {
+		t.Errorf("%d named, %v", len(found), err)
+	}
+	if _, err := (api.Selection{KeyIDs: []string{strings.Repeat("x", 1<<20)}}).Among(all); err == nil {
+		t.Error("a key that nobody has is found")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
 	}
 }

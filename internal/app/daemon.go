@@ -56,7 +56,7 @@ func (s Setup) run(ctx context.Context, listening func(url string)) (err error) 
 		working.Go(func() { Serve(ctx, s.Log, control, p.api.Control(), 0) })
 	}
 	working.Go(func() { p.tend(ctx) })
-	working.Go(func() { _ = p.notifier().Run(ctx) }) // it ends with ctx only
+	working.Go(func() { _ = p.notifier(channels(v.Config, s.Log)).Run(ctx) }) // it ends with ctx only
 	working.Go(func() { p.keepSealing(ctx) })
 	working.Go(func() { p.watch(ctx, hangup) })
 	working.Go(func() { p.reportToSystemd(ctx) })

@@ -21,11 +21,10 @@ import (
 )
 
 // notifier makes what tells people of urgent events.
-func (p *Program) notifier() *notify.Notifier {
-	c := p.present().Config
+func (p *Program) notifier(all []notify.Channel) *notify.Notifier {
 	return notify.New(notify.Options{
 		Journal: p.journal, Source: p.owner, Log: p.log, Observe: p.api.ObserveNotify,
-		Channels: channels(c, p.log), Trails: trails(c), Facts: p.factsOf, Unwell: p.unwell,
+		Channels: all, Trails: trails(p.present().Config), Facts: p.factsOf, Unwell: p.unwell,
 	})
 }
 
@@ -37,6 +36,14 @@ func channels(c *config.Config, log *slog.Logger) (all []notify.Channel) {
 			Name: n.Name, Sender: sender(n, cmp.Or(c.Installation, "rotator"), log), Every: n.Every.Std(), Repeat: n.Repeat.Std(),
 			Match: notify.Match{Severities: severities(n.Match.Severity), Kinds: n.Match.Kind, Teams: n.Match.Team, Owners: n.Match.Owner, Labels: n.Match.Labels},
 		})
+	}
+	return all
+}
+
+// withoutPauses are channels of a process that ends soon: what waits for the next message would wait for the next run.
+func withoutPauses(all []notify.Channel) []notify.Channel {
+	for i := range all {
+		all[i].Every = 0
 	}
 	return all
 }
@@ -78,24 +85,28 @@ func (p *Program) factsOf(ctx context.Context, policy string) (notify.Facts, err
 	if err != nil || len(rows) == 0 {
 		return notify.Facts{}, err
 	}
-	r, or := rows[0], func(s *string) string {
+	return facts(rows[0]), nil
+}
+
+func facts(r api.StatusRow) notify.Facts {
+	or := func(s *string) string {
 		if s == nil {
 			return ""
 		}
 		return *s
 	}
-	return notify.Facts{Team: r.Team, Owner: or(r.Owner), Labels: r.Labels, Health: r.Health, HealthReason: or(r.HealthReason), Remedy: or(r.Remedy)}, nil
+	return notify.Facts{Team: r.Team, Owner: or(r.Owner), Labels: r.Labels, Health: r.Health, HealthReason: or(r.HealthReason), Remedy: or(r.Remedy)}
 }
 
 // unwell are the policies that need someone.
-func (p *Program) unwell(ctx context.Context) (names []string, err error) {
+func (p *Program) unwell(ctx context.Context) (all []notify.Unwell, err error) {
 	rows, err := p.Client().Status(ctx)
 	for _, r := range rows {
 		if health.Alarming(health.Health(r.Health)) {
-			names = append(names, r.Policy)
+			all = append(all, notify.Unwell{Policy: r.Policy, Facts: facts(r)})
 		}
 	}
-	return names, err
+	return all, err
 }
 
 // NotifyTest is what became of a test message.
@@ -155,7 +166,7 @@ func (p *Program) telling(ctx context.Context, do func() error) error {
 	}
 	telling, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
-	working.Go(func() { _ = p.notifier().Run(telling) }) // it ends with its context only
+	working.Go(func() { _ = p.notifier(withoutPauses(channels(p.present().Config, p.log))).Run(telling) }) // it ends with its context only
 	defer working.Wait()
 	defer stop()
 	err := do()

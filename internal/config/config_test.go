@@ -180,6 +180,8 @@ func TestProblems(t *testing.T) {
 		{"what a type does not take", base + "notify: [{name: a, type: slack, url: \"https://h\", key: \"env:K\"}]", []string{"3: notify a: key is nothing for type slack"}},
 		{"mail without recipients", base + "notify: [{name: a, type: email, smtp: \"env:S\"}]", []string{"3: notify a: to is missing"}},
 		{"mail to nowhere", base + "notify: [{name: a, type: email, smtp: \"env:S\", to: [nowhere, \"{owner}\"]}]", []string{"3: notify a: an address is no mail address"}},
+		{"mail to two in one address", base + "notify: [{name: a, type: email, smtp: \"env:S\", to: ['\"x@h,y\"@h']}]", []string{"3: notify a: an address is no mail address"}},
+		{"a pause between single events", base + "notify: [{name: a, type: exec, command: /bin/true, every: 1h}]", []string{"3: notify a: every is nothing for type exec"}},
 		{"password in the file", base + "notify: [{name: a, type: email, smtp: \"smtps://u:p@h\", to: a@b}]", []string{"3: notify[0].smtp is no reference"}},
 		{"severity", base + "notify: [{name: a, type: slack, url: \"https://h\", match: {severity: [high]}}]", []string{"3: notify a: a severity is not known"}},
 		{"kind", base + "notify: [{name: a, type: slack, url: \"https://h\", match: {kind: [promote]}}]", []string{"3: notify a: the kind promote is not sent", "did you mean promoted?"}},

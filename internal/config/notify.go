@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/mail"
 	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -43,8 +43,8 @@ type Channel struct {
 	Command string `yaml:"command"`
 	// Match selects events. Default: every urgent event.
 	Match Match `yaml:"match"`
-	// Every is the least time between two messages, but for critical events; what comes meanwhile goes in the next one. Default: 1m
-	// for slack, teams and email, else none.
+	// Every is the least time between two messages of slack, teams and email, but for critical events and full messages; what comes
+	// meanwhile goes in the next one. Default: 1m.
 	Every policies.Duration `yaml:"every"`
 	// Repeat is after how long policies that still need someone are told of again. Default: never.
 	Repeat policies.Duration `yaml:"repeat"`
@@ -143,7 +143,7 @@ func (d *decoder) checkChannel(c *Channel, item *yaml.Node, twice bool) {
 		at("url", "url "+insecure(c.URL.text), "https://HOST/PATH, http:// on loopback only, or env:NAME, file:PATH or credential:NAME when the address is a secret")
 	}
 	for _, address := range append([]string{c.From}, c.To...) {
-		if _, err := mail.ParseAddress(address); address != "" && address != notify.OwnerAddress && err != nil {
+		if _, ok := notify.Address(address); address != "" && address != notify.OwnerAddress && !ok {
 			at("to", "an address is no mail address", "NAME@HOST, and {owner} in to")
 		}
 	}
@@ -172,8 +172,11 @@ func (d *decoder) checkChannel(c *Channel, item *yaml.Node, twice bool) {
 		}
 		c.program = program
 	}
-	if c.Every == 0 && slices.Contains([]string{"slack", "teams", "email"}, c.Type) {
+	switch forPeople := slices.Contains([]string{"slack", "teams", "email"}, c.Type); {
+	case forPeople && c.Every == 0:
 		c.Every = everyDefault
+	case !forPeople && c.Every != 0: // a message is one event: they would fall behind
+		at("every", "every is nothing for type "+c.Type, "slack, teams or email, which put several events into one message")
 	}
 }
 
@@ -198,10 +201,15 @@ func (c *Command) Run(ctx context.Context, input []byte) error {
 	run := exec.CommandContext(ctx, c.args[0], c.args[1:]...)
 	run.Stdin, run.Env, run.Dir = strings.NewReader(string(input)), c.environment(), "/"
 	run.WaitDelay = time.Second
+	// What it started ends with it: the next try would leave one more behind.
+	run.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	run.Cancel = func() error { return syscall.Kill(-run.Process.Pid, syscall.SIGKILL) }
 	err := run.Run()
 	switch exit := (*exec.ExitError)(nil); {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
+	case errors.As(err, &exit) && !exit.Exited():
+		return fmt.Errorf("%s was ended by a signal", c.args[0])
 	case errors.As(err, &exit):
 		return fmt.Errorf("%s ended with %d", c.args[0], exit.ExitCode())
 	case err != nil:

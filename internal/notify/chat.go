@@ -2,7 +2,9 @@ package notify
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"rotator/internal/secret"
@@ -10,6 +12,30 @@ import (
 
 // chatMost is how many events one message to people holds at most.
 const chatMost = 20
+
+// What a message may be long at most, in bytes of JSON. Slack cuts a text after 40,000 characters, see
+// https://api.slack.com/changelog/2018-04-truncating-really-long-messages, and Teams refuses more than 28 KB, see the address at [Teams].
+const (
+	slackMost = 40_000
+	teamsMost = 27_000
+)
+
+// postLines posts what build makes of lines, shortened until it is at most most bytes long: a message that is always refused would
+// keep back all that follow.
+func (p poster) postLines(ctx context.Context, to *url.URL, lines []string, most int, build func([]string) any) error {
+	for room := maxLine; ; room /= 2 {
+		for i := range lines {
+			lines[i] = shorten(lines[i], room)
+		}
+		body, err := json.Marshal(build(lines))
+		if err != nil {
+			return err
+		}
+		if len(body) <= most || room <= maxLine/32 {
+			return p.post(ctx, to, body, nil)
+		}
+	}
+}
 
 // Slack is an incoming webhook of Slack's: https://docs.slack.dev/messaging/sending-messages-using-incoming-webhooks.
 type Slack struct {
@@ -32,13 +58,11 @@ func (s *Slack) Send(ctx context.Context, all []Message) error {
 	if err != nil {
 		return err
 	}
-	lines, err := s.Line.lines(all)
-	if err != nil {
-		return err
-	}
 	// Slack's own escapes: without them a value could write a link, or call everyone.
 	escape := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
-	return newPoster(s.Transport).postJSON(ctx, to, map[string]any{"text": escape.Replace(strings.Join(lines, "\n"))})
+	return newPoster(s.Transport).postLines(ctx, to, s.Line.lines(all), slackMost, func(lines []string) any {
+		return map[string]any{"text": escape.Replace(strings.Join(lines, "\n"))}
+	})
 }
 
 // Teams is a workflow of Microsoft Teams that takes a webhook ("When a Teams webhook request is received"):
@@ -63,26 +87,24 @@ func (s *Teams) Send(ctx context.Context, all []Message) error {
 	if err != nil {
 		return err
 	}
-	lines, err := s.Line.lines(all)
-	if err != nil {
-		return err
-	}
-	var blocks []map[string]any
-	for _, line := range lines {
-		blocks = append(blocks, map[string]any{"type": "TextBlock", "text": markdown.Replace(line), "wrap": true})
-	}
-	return newPoster(s.Transport).postJSON(ctx, to, map[string]any{
-		"type": "message",
-		"attachments": []map[string]any{{
-			"contentType": "application/vnd.microsoft.card.adaptive",
-			"content": map[string]any{
-				"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4", "body": blocks,
-			},
-		}},
+	return newPoster(s.Transport).postLines(ctx, to, s.Line.lines(all), teamsMost, func(lines []string) any {
+		var blocks []map[string]any
+		for _, line := range lines {
+			blocks = append(blocks, map[string]any{"type": "TextBlock", "text": markdown.Replace(line), "wrap": true})
+		}
+		return map[string]any{
+			"type": "message",
+			"attachments": []map[string]any{{
+				"contentType": "application/vnd.microsoft.card.adaptive",
+				"content": map[string]any{
+					"$schema": "http://adaptivecards.io/schemas/adaptive-card.json", "type": "AdaptiveCard", "version": "1.4", "body": blocks,
+				},
+			}},
+		}
 	})
 }
 
 // markdown keeps a text block of a card from reading values as links and formats.
-var markdown = strings.NewReplacer("[", "\\[", "]", "\\]", "*", "\\*", "_", "\\_", "`", "\\`")
+var markdown = strings.NewReplacer("\\", "\\\\", "[", "\\[", "]", "\\]", "*", "\\*", "_", "\\_", "`", "\\`")
 
 func second[T any](_ T, err error) error { return err }

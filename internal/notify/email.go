@@ -1,11 +1,12 @@
 package notify
 
 import (
-	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/mail"
 	"net/url"
@@ -37,9 +38,12 @@ type Email struct {
 	To []string
 	// Line shows an event; nil: the standard line.
 	Line *Line
-	Log  *slog.Logger
-	// Roots are the authorities that servers are verified by; nil: the system's.
+	// Log is told of recipients that are refused for good.
+	Log *slog.Logger
+	// TLS is for tests: by whom servers are verified; nil: by the system's authorities.
 	TLS *tls.Config
+
+	deliveries
 }
 
 // Check implements Sender.
@@ -57,13 +61,22 @@ func (s *Email) server(ctx context.Context) (*url.URL, error) {
 	u, err := url.Parse(text.Reveal())
 	switch {
 	case err != nil || u.Hostname() == "" || u.Scheme != "smtp" && u.Scheme != "smtps":
-		return nil, errors.New("its server is no address: give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST")
+		return nil, errors.New("its server is no address: " + serverForm)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return nil, errors.New("its server has more than a user, a password, a host and a port")
+		return nil, errors.New("its server has more than a user, a password, a host and a port: " + serverForm)
+	case u.Port() != "" && !isPort(u.Port()):
+		return nil, errors.New("its server has no port between 1 and 65535")
 	case s.from(u) == "":
 		return nil, errors.New("it has no sender: set from")
 	}
 	return u, nil
+}
+
+const serverForm = "give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, user and password percent-encoded (@ is %40, / is %2F)"
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n > 0 && n < 1<<16
 }
 
 func (s *Email) from(server *url.URL) string {
@@ -74,53 +87,14 @@ func (s *Email) from(server *url.URL) string {
 	return from
 }
 
-// Send implements Sender. Events of different owners go in mails of their own. A server that refuses a recipient for good is not
-// asked again: that is logged, and the others get theirs.
-func (s *Email) Send(ctx context.Context, all []Message) error {
-	server, err := s.server(ctx)
-	if err != nil {
-		return err
+// Address is the bare address of "NAME@HOST" or "NAME <NAME@HOST>". One that only quotes make an address is none: mail servers
+// disagree about those.
+func Address(s string) (bare string, ok bool) {
+	a, err := mail.ParseAddress(s)
+	if err != nil || (&mail.Address{Address: a.Address}).String() != "<"+a.Address+">" {
+		return "", false
 	}
-	groups := make(map[string][]Message) // the recipients, with commas → what they get
-	var order []string
-	for _, m := range all {
-		to := s.recipients(m)
-		if len(to) == 0 {
-			continue
-		}
-		group := strings.Join(to, ",")
-		if groups[group] == nil {
-			order = append(order, group)
-		}
-		groups[group] = append(groups[group], m)
-	}
-	if len(order) == 0 {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, mailTime*time.Duration(len(order)))
-	defer cancel()
-	c, err := s.client(server)
-	if err != nil {
-		return err
-	}
-	if err := c.DialWithContext(ctx); err != nil {
-		return fmt.Errorf("the mail server: %s", mailTrouble(err))
-	}
-	defer func() { _ = c.Close() }() // what was accepted is delivered
-	for _, group := range order {
-		m, err := s.mail(server, strings.Split(group, ","), groups[group])
-		if err != nil {
-			return err
-		}
-		var refused *gomail.SendError
-		switch err := c.Send(m); {
-		case errors.As(err, &refused) && refused.Reason == gomail.ErrSMTPRcptTo && !refused.IsTemp() && s.Log != nil:
-			s.Log.Error("the mail server refuses a recipient for good; the event is not sent there again", "events", len(groups[group]))
-		case err != nil:
-			return fmt.Errorf("the mail server: %s", mailTrouble(err))
-		}
-	}
-	return nil
+	return a.Address, true
 }
 
 // recipients are whom a message goes to. An owner that is no mail address gets none.
@@ -129,8 +103,8 @@ func (s *Email) recipients(m Message) (to []string) {
 		if address == OwnerAddress {
 			address = or(m.Owner)
 		}
-		if a, err := mail.ParseAddress(address); err == nil && !slices.Contains(to, a.Address) {
-			to = append(to, a.Address)
+		if bare, ok := Address(address); ok && !slices.Contains(to, bare) {
+			to = append(to, bare)
 		}
 	}
 	return to
@@ -147,7 +121,7 @@ func (s *Email) client(server *url.URL) (*gomail.Client, error) {
 		options = append(options, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	}
 	if server.Port() != "" {
-		port, _ = strconv.Atoi(server.Port()) // url.Parse takes digits alone
+		port, _ = strconv.Atoi(server.Port()) // it was checked before
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.TLS != nil {
@@ -162,13 +136,9 @@ func (s *Email) client(server *url.URL) (*gomail.Client, error) {
 }
 
 // mail writes a mail. Its id is the same when it is sent again, so that receivers can drop the second.
-func (s *Email) mail(server *url.URL, to []string, all []Message) (*gomail.Msg, error) {
-	lines, err := s.Line.lines(all)
-	if err != nil {
-		return nil, err
-	}
+func (s *Email) mail(server *url.URL, to string, all []Message) (*gomail.Msg, error) {
 	m := gomail.NewMsg()
-	if err := errors.Join(m.From(s.from(server)), m.To(to...)); err != nil {
+	if err := errors.Join(m.From(s.from(server)), m.To(to)); err != nil {
 		return nil, errors.New("the sender or a recipient is no mail address")
 	}
 	subject := "[rotator] " + all[0].Summary
@@ -177,9 +147,13 @@ func (s *Email) mail(server *url.URL, to []string, all []Message) (*gomail.Msg, 
 	}
 	m.Subject(shorten(subject, 150))
 	m.SetDateWithValue(all[0].At)
-	m.SetMessageIDWithValue(fmt.Sprintf("%d.%d.%d@%s", all[0].ID, all[len(all)-1].ID, all[0].At.Unix(), cmp.Or(strings.ReplaceAll(all[0].Source, "/", "."), "rotator")))
+	id := sha256.New()
+	for _, one := range all {
+		_, _ = io.WriteString(id, one.identity()+"\n") // a hash takes everything
+	}
+	m.SetMessageIDWithValue(fmt.Sprintf("%x@rotator", id.Sum(nil)[:16]))
 	m.SetGenHeader("Auto-Submitted", "auto-generated")
-	m.SetBodyString(gomail.TypeTextPlain, strings.Join(lines, "\n\n")+"\n")
+	m.SetBodyString(gomail.TypeTextPlain, strings.Join(s.Line.lines(all), "\n\n")+"\n")
 	return m, nil
 }
 
@@ -192,7 +166,7 @@ func mailTrouble(err error) string {
 		}
 	}
 	if said := unreached(err); said != "the receiver cannot be reached" {
-		return strings.Replace(said, "the receiver", "it", 1)
+		return strings.NewReplacer("the receiver's", "its", "the receiver", "it").Replace(said)
 	}
 	switch text := err.Error(); {
 	case strings.Contains(text, "STARTTLS"):

@@ -238,6 +238,7 @@ func (r *receiver) tries() int {
 // watcher keeps what is observed and logged.
 type watcher struct {
 	mu       sync.Mutex
+	unwell   int            // how many policies need someone, besides embed
 	failures map[string]int // guarded by mu: sink → last observed
 	log      bytes.Buffer   // guarded by mu
 }
@@ -246,6 +247,14 @@ func (w *watcher) Write(b []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.log.Write(b)
+}
+
+func (w *watcher) unwellNow(context.Context) ([]Unwell, error) {
+	all := []Unwell{{Policy: "embed"}}
+	for i := range w.unwell {
+		all = append(all, Unwell{Policy: fmt.Sprintf("p%06d", i), Facts: Facts{Health: "overdue"}})
+	}
+	return all, nil
 }
 
 func (w *watcher) observe(sink string, failures int) {
@@ -287,7 +296,7 @@ func runOver(t *testing.T, l *ledger, w *watcher, channels ...Channel) (stop fun
 		Facts: func(context.Context, string) (Facts, error) {
 			return Facts{Team: "research", Owner: "ann@example.com", Labels: map[string]string{"tier": "prod"}, Health: "ok"}, nil
 		},
-		Unwell: func(context.Context) ([]string, error) { return []string{"embed"}, nil },
+		Unwell: w.unwellNow,
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)

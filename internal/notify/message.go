@@ -2,10 +2,11 @@ package notify
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
-	"text/template"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"rotator/rotation/health"
@@ -51,6 +52,12 @@ type Message struct {
 	Source       string            `json:"source"` // the daemon: host/instance
 }
 
+// identity is the same each time an event is sent, and differs between events. Ids alone do not: reminders have none, and a journal
+// that was restored from a backup gives some again.
+func (m Message) identity() string {
+	return fmt.Sprintf("%d %d %s %s", m.ID, m.At.Unix(), m.Kind, or(m.Policy))
+}
+
 // The kinds of messages that tell of no event.
 const (
 	reminderKind = "reminder" // a policy that still needs people
@@ -59,18 +66,27 @@ const (
 
 func newMessage(e journal.Event, f Facts, source string) Message {
 	m := Message{
-		ID: e.ID, At: e.At.UTC().Truncate(time.Second), Kind: string(e.Kind), Severity: severityOf(e), Data: e.Data, Source: source,
-		Policy: text(e.Policy), Rotation: text(e.Rotation), Team: text(cmp.Or(f.Team, e.Data["team"])), Owner: text(f.Owner),
+		ID: e.ID, At: e.At.UTC().Truncate(time.Second), Kind: string(e.Kind), Severity: severityOf(e), Data: bounded(e.Data), Source: source,
+		Policy: text(e.Policy), Rotation: text(e.Rotation), Team: text(cmp.Or(f.Team, e.Data["team"])), Owner: text(cmp.Or(f.Owner, e.Data["owner"])),
 		Labels: f.Labels, Health: text(f.Health), HealthReason: text(f.HealthReason), Remedy: text(f.Remedy),
-	}
-	if m.Data == nil {
-		m.Data = map[string]string{}
 	}
 	if m.Labels == nil {
 		m.Labels = map[string]string{}
 	}
 	m.Summary = summaryOf(m)
 	return m
+}
+
+// maxData is how long a value of Data is at most, in characters: PagerDuty takes 512 KB, and what is always refused would keep back
+// all that follow.
+const maxData = 4000
+
+func bounded(data map[string]string) map[string]string {
+	out := make(map[string]string, len(data))
+	for name, value := range data {
+		out[name] = shorten(value, maxData)
+	}
+	return out
 }
 
 func text(s string) *string {
@@ -182,7 +198,17 @@ func summaryOf(m Message) string {
 	if remedy := or(m.Remedy); remedy != "" && m.Severity != Info {
 		b.WriteString(". " + remedy)
 	}
-	return shorten(strings.Join(strings.Fields(b.String()), " "), maxSummary)
+	return shorten(strings.Join(strings.Fields(printable(b.String())), " "), maxSummary)
+}
+
+// printable is s without what moves a cursor or turns the direction of writing: a value shall not look like another message.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && r != '\t' && unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // shorten cuts what is longer, between two characters.
@@ -191,61 +217,6 @@ func shorten(s string, most int) string {
 		return s
 	}
 	return string([]rune(s)[:most-1]) + "…"
-}
-
-// Line is how a channel for people shows a message, by a template over a [Message]; nil: as below.
-type Line struct{ t *template.Template }
-
-// NewLine parses a template in the language of Go's text/template. Fields are those of [Message]; what is absent is empty.
-func NewLine(s string) (*Line, error) {
-	t, err := template.New("text").Option("missingkey=zero").Parse(s)
-	if err != nil {
-		return nil, err
-	}
-	l := &Line{t}
-	_, err = l.of(newMessage(journal.Event{Kind: journal.Promoted, Policy: "chat", Data: map[string]string{}}, Facts{}, "host"))
-	return l, err
-}
-
-// shown is a message as templates see it.
-type shown struct {
-	ID                                                                  int64
-	At                                                                  time.Time
-	Kind, Severity, Summary                                             string
-	Policy, Team, Owner, Health, HealthReason, Remedy, Rotation, Source string
-	Labels, Data                                                        map[string]string
-}
-
-func (l *Line) of(m Message) (string, error) {
-	if l == nil {
-		about := []string{string(m.Severity)}
-		if m.Policy != nil && m.Team != nil {
-			about = append(about, "team "+*m.Team)
-		}
-		if m.Owner != nil {
-			about = append(about, "owner "+*m.Owner)
-		}
-		return "[" + strings.Join(about, ", ") + "] " + m.Summary + " (" + m.At.Format(time.RFC3339) + ", " + m.Source + ")", nil
-	}
-	var b strings.Builder
-	err := l.t.Execute(&b, shown{
-		ID: m.ID, At: m.At, Kind: m.Kind, Severity: string(m.Severity), Summary: m.Summary, Policy: or(m.Policy), Team: or(m.Team), Owner: or(m.Owner),
-		Health: or(m.Health), HealthReason: or(m.HealthReason), Remedy: or(m.Remedy), Rotation: or(m.Rotation), Source: m.Source, Labels: m.Labels, Data: m.Data,
-	})
-	return shorten(b.String(), 4*maxSummary), err
-}
-
-// lines are the messages as people read them.
-func (l *Line) lines(all []Message) ([]string, error) {
-	var out []string
-	for _, m := range all {
-		line, err := l.of(m)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, line)
-	}
-	return out, nil
 }
 
 // Match says which events a channel gets. What is empty selects everything; different parts narrow.
@@ -258,12 +229,14 @@ type Match struct {
 }
 
 // takes reports whether a message is for the channel.
-func (t Match) takes(m Message) bool {
-	in := func(some []string, s string) bool { return len(some) == 0 || slices.Contains(some, s) }
-	return (len(t.Severities) == 0 || slices.Contains(t.Severities, m.Severity)) && in(t.Kinds, m.Kind) && t.ofPolicy(m)
+func (t Match) takes(m Message) bool { return t.ofEvent(m) && t.ofPolicy(m) }
+
+// ofEvent is the part of takes that needs no facts of the policy.
+func (t Match) ofEvent(m Message) bool {
+	return (len(t.Severities) == 0 || slices.Contains(t.Severities, m.Severity)) && (len(t.Kinds) == 0 || slices.Contains(t.Kinds, m.Kind))
 }
 
-// ofPolicy is takes for whatever happens to the message's policy.
+// ofPolicy is the rest of takes: whose policy it is about.
 func (t Match) ofPolicy(m Message) bool {
 	for key, value := range t.Labels {
 		if have, ok := m.Labels[key]; !ok || have != value {

@@ -91,8 +91,8 @@ type Options struct {
 	Trails map[string]func(context.Context, []journal.Event) error
 	// Facts is what is known of a policy now; nil, and the zero Facts: nothing.
 	Facts func(ctx context.Context, policy string) (Facts, error)
-	// Unwell are the policies that need someone now, by name, for channels that repeat; nil: none is told of again.
-	Unwell func(ctx context.Context) ([]string, error)
+	// Unwell are the policies that need someone now, for channels that repeat; nil: none is told of again.
+	Unwell func(ctx context.Context) ([]Unwell, error)
 	// Source names this daemon to receivers: host/instance.
 	Source string
 	Log    *slog.Logger

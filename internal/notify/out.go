@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
 
-	"rotator/rotation/health"
 	"rotator/rotation/journal"
 )
 
@@ -37,6 +35,9 @@ type out struct {
 	told     bool      // an event tells that the channel fails
 	sentAt   time.Time // when the last message went
 	facts    map[string]knownFacts
+
+	reminders   []Message // that are due and were not sent yet
+	remindersAt time.Time // when they were made
 }
 
 // knownFacts are facts of a policy, and when they were read.
@@ -67,6 +68,7 @@ func (o *out) run(ctx context.Context) {
 // turn delivers for as long as this replica may, if it is its turn at all, and returns the pause until the next try.
 func (o *out) turn(ctx context.Context) time.Duration {
 	// The time runs from before the journal was asked: our turn is over before it hands out the next one.
+	stopping := ctx
 	ctx, cancel := context.WithTimeout(ctx, turnLength)
 	defer cancel()
 	mine, err := o.Journal.Chore(ctx, o.Now(), o.key(), turnPace)
@@ -78,14 +80,24 @@ func (o *out) turn(ctx context.Context) time.Duration {
 		cursor, err = o.cursor(ctx)
 	}
 	if err != nil {
+		if ctx.Err() != nil { // the turn ended, or the daemon stops
+			return 0
+		}
 		return o.failed(ctx, err)
 	}
 	for ctx.Err() == nil {
-		pause := lookPace
+		pause, began, sent := lookPace, time.Now(), o.sentAt
 		if cursor, err = o.deliver(ctx, cursor); err == nil {
 			err = o.remind(ctx)
 		}
-		if err != nil {
+		switch {
+		case err == nil:
+			o.worked()
+		case stopping.Err() != nil:
+			return 0
+		case ctx.Err() != nil && (!o.sentAt.Equal(sent) || time.Since(began) < sendTime): // the turn ended in the middle of work that went well
+			return 0
+		default:
 			pause = o.failed(ctx, err)
 		}
 		if end, _ := ctx.Deadline(); time.Until(end) <= pause {
@@ -108,6 +120,7 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 			if err := o.all(ctx, found); err != nil {
 				return cursor, fmt.Errorf("deliver events from %d: %w", found[0].ID, err)
 			}
+			o.sentAt = o.Now()
 			o.worked()
 		}
 		saved, critical := cursor, false
@@ -146,7 +159,6 @@ func (o *out) deliver(ctx context.Context, cursor int64) (int64, error) {
 			return cursor, err
 		}
 		if len(found) < pageSize {
-			o.worked()
 			return cursor, nil
 		}
 	}
@@ -160,6 +172,11 @@ func (o *out) message(ctx context.Context, e journal.Event) (m Message, mine boo
 	if o.all != nil || !e.Kind.Urgent() || e.Kind == journal.ChannelFailed && e.Data["channel"] == o.Name {
 		return m, false, nil
 	}
+	m = newMessage(e, Facts{}, o.Source)
+	resolves, ok := o.Sender.(interface{ resolves(m Message) bool })
+	if !o.Match.ofEvent(m) && !(ok && resolves.resolves(m)) { // before facts are asked for, which cost a query
+		return m, false, nil
+	}
 	var f Facts
 	if e.Policy != "" && o.Name != LogChannel { // the log has no use for them
 		if f, err = o.factsOf(ctx, e.Policy); err != nil {
@@ -167,8 +184,7 @@ func (o *out) message(ctx context.Context, e journal.Event) (m Message, mine boo
 		}
 	}
 	m = newMessage(e, f, o.Source)
-	resolves, ok := o.Sender.(interface{ resolves(m Message) bool })
-	return m, o.Match.takes(m) || ok && resolves.resolves(m) && o.Match.ofPolicy(m), nil
+	return m, o.Match.ofPolicy(m), nil
 }
 
 func (o *out) factsOf(ctx context.Context, policy string) (Facts, error) {
@@ -184,56 +200,6 @@ func (o *out) factsOf(ctx context.Context, policy string) (Facts, error) {
 	}
 	o.facts[policy] = knownFacts{f, o.Now()}
 	return f, nil
-}
-
-// remind tells again of policies that still need someone, where the channel repeats.
-func (o *out) remind(ctx context.Context) error {
-	if o.Repeat == 0 || o.Unwell == nil {
-		return nil
-	}
-	key := o.key() + "/reminded"
-	text, err := o.Journal.Meta(ctx, key)
-	if err != nil {
-		return err
-	}
-	last, err := strconv.ParseInt(text, 10, 64)
-	if err == nil && o.Now().Sub(time.Unix(last, 0)) < o.Repeat {
-		return nil
-	}
-	if text != "" {
-		if err := o.remindNow(ctx); err != nil {
-			return err
-		}
-	}
-	// A crash before this line tells of them once more.
-	return o.Journal.SetMeta(ctx, key, strconv.FormatInt(o.Now().Unix(), 10))
-}
-
-func (o *out) remindNow(ctx context.Context) error {
-	names, err := o.Unwell(ctx)
-	if err != nil {
-		return err
-	}
-	var all []Message
-	for _, name := range names {
-		f, err := o.factsOf(ctx, name)
-		if err != nil {
-			return err
-		}
-		m := newMessage(journal.Event{At: o.Now(), Policy: name, Kind: reminderKind, Data: map[string]string{"to": f.Health, "reason": f.HealthReason}}, f, o.Source)
-		if m.Severity = Warning; f.Health == string(health.Overdue) {
-			m.Severity = Critical
-		}
-		if o.Match.takes(m) {
-			all = append(all, m)
-		}
-	}
-	for some := range slices.Chunk(all, o.Sender.Most()) {
-		if err := o.Sender.Send(ctx, some); err != nil {
-			return fmt.Errorf("remind of policies: %w", err)
-		}
-	}
-	return nil
 }
 
 // cursor is the id of the last event that was delivered or passed over.
@@ -295,11 +261,10 @@ func (o *out) worked() {
 	o.Observe(o.Name, 0)
 }
 
-// failed notes a failure and returns the pause before the next try. What only the end of a turn cut off is none.
+// failed notes a failure and returns the pause before the next try.
 func (o *out) failed(ctx context.Context, err error) time.Duration {
-	if ctx.Err() != nil {
-		return 0
-	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), turnPace-turnLength) // the turn may have ended meanwhile
+	defer cancel()
 	if o.failures++; o.failures == 1 {
 		o.since = o.Now()
 	}
@@ -313,7 +278,7 @@ func (o *out) failed(ctx context.Context, err error) time.Duration {
 	pause := o.pause.NextBackOff()
 	var later *laterError
 	if errors.As(err, &later) {
-		pause = min(max(pause, later.after), longPause)
+		pause = max(pause, later.after)
 	}
 	return pause
 }

@@ -63,12 +63,23 @@ func (p poster) post(ctx context.Context, to *url.URL, body []byte, header http.
 	_ = a.Body.Close() // what it says may quote the message or a credential
 	if a.StatusCode < 200 || a.StatusCode > 299 {
 		err := fmt.Errorf("the receiver answered with status %d", a.StatusCode)
-		if seconds, no := strconv.Atoi(a.Header.Get("Retry-After")); no == nil && seconds > 0 {
-			return &laterError{err, time.Duration(seconds) * time.Second}
+		if after := retryAfter(a.Header.Get("Retry-After"), time.Now()); after > 0 {
+			return &laterError{err, after}
 		}
 		return err
 	}
 	return nil
+}
+
+// retryAfter reads the header of that name, which is seconds or a date (RFC 9110, 10.2.3); 0: it says nothing. It is at most longPause.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(longPause/time.Second))) * time.Second // at most longPause, so no overflow
+	}
+	if at, err := http.ParseTime(header); err == nil {
+		return min(at.Sub(now), longPause)
+	}
+	return 0
 }
 
 // postJSON is post for a value.
