@@ -72,7 +72,7 @@ func (s *Email) server(ctx context.Context) (*url.URL, error) {
 	return u, nil
 }
 
-const serverForm = "give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, user and password percent-encoded (@ is %40, / is %2F)"
+const serverForm = "give smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, user and password percent-encoded (@ is %40, / is %2F)" //nolint:gosec // a form, no credential
 
 func isPort(s string) bool {
 	n, err := strconv.Atoi(s)

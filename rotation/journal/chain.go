@@ -101,7 +101,7 @@ type Progress struct {
 // Add is the root after one more event.
 func (p *Progress) Add(id int64, link string) {
 	var room [128]byte
-	b := binary.BigEndian.AppendUint64(append(room[:0], p.Root...), uint64(id))
+	b := binary.BigEndian.AppendUint64(append(room[:0], p.Root...), uint64(id)) //nolint:gosec // ids are positive
 	sum := sha256.Sum256(append(b, link...))
 	p.Root, p.Upto = base64.RawStdEncoding.EncodeToString(sum[:]), id
 }
