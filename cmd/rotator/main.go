@@ -128,6 +128,7 @@ Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 a named policy needs a
 		a.planCommand(),
 		a.rotateCommand(),
 		a.statusCommand(),
+		a.eventsCommand(),
 		a.healthCommand(),
 		a.historyCommand(),
 		a.abortCommand(),

@@ -126,14 +126,14 @@ func (w *csvWriter) Write(e journal.Event) error {
 		return err
 	}
 	return w.Writer.Write([]string{
-		strconv.FormatInt(e.ID, 10), e.At.UTC().Format(time.RFC3339Nano), string(e.Kind), cell(e.Policy), cell(e.Rotation), cell(e.Data["by"]), string(data), e.Link,
+		strconv.FormatInt(e.ID, 10), e.At.UTC().Format(time.RFC3339Nano), string(e.Kind), Cell(e.Policy), Cell(e.Rotation), Cell(e.Data["by"]), string(data), e.Link,
 	})
 }
 
 func (w *csvWriter) Flush() error { w.Writer.Flush(); return w.Error() }
 
-// cell keeps a spreadsheet from taking a text for a formula.
-func cell(s string) string {
+// Cell keeps a spreadsheet from taking a text for a formula.
+func Cell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}
