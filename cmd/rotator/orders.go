@@ -23,9 +23,13 @@ type orderFlags struct {
 
 // orderCommand makes a command of one that asks something of policies: start creates the task of each.
 func (a *cli) orderCommand(c *cobra.Command, start func(l *connection, policy string) (*follow.Task, error)) *cobra.Command {
-	var f orderFlags
+	return a.orderCommandOf(c, &orderFlags{}, start)
+}
+
+// orderCommandOf is orderCommand with flags that the caller sees too.
+func (a *cli) orderCommandOf(c *cobra.Command, f *orderFlags, start func(l *connection, policy string) (*follow.Task, error)) *cobra.Command {
 	c.ValidArgsFunction = a.completePolicies
-	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, f, start) }
+	c.RunE = func(c *cobra.Command, names []string) error { return a.each(c, names, *f, start) }
 	f.add(a, c)
 	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask whether the selected policies are meant")
 	c.Flags().DurationVar(&f.timeout, "timeout", 0, "stop waiting after this `DURATION`, such as 10m; the request stays in effect")
