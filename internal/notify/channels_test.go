@@ -50,6 +50,13 @@ func (k *kept) fail(err error) {
 	k.err = err
 }
 
+// sent is what the channel got, one after the other.
+func (k *kept) sent() []Message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.all)
+}
+
 func (k *kept) messages() [][]int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -131,8 +138,8 @@ func TestReminders(t *testing.T) {
 		stop()
 		defer runOver(t, l, w, c)()
 		time.Sleep(9 * time.Hour)
-		if n := len(k.messages()); n != 1 || k.all[0].Kind != "reminder" || *k.all[0].Policy != "embed" {
-			t.Errorf("%d reminders after 22 hours: %+v", n, k.all)
+		if n := len(k.messages()); n != 1 || k.sent()[0].Kind != "reminder" || *k.sent()[0].Policy != "embed" {
+			t.Errorf("%d reminders after 22 hours: %+v", n, k.sent())
 		}
 		time.Sleep(4 * time.Hour)
 		if n := len(k.messages()); n != 2 {
@@ -154,8 +161,8 @@ func TestADeadChannelIsTold(t *testing.T) {
 			t.Errorf("%d messages after three minutes", n)
 		}
 		time.Sleep(time.Hour)
-		if n := len(well.messages()); n != 2 || well.all[1].Kind != "channel_failed" || !strings.Contains(well.all[1].Summary, "status 404") {
-			t.Errorf("%d messages, want the event and what failed: %+v", n, well.all)
+		if n := len(well.messages()); n != 2 || well.sent()[1].Kind != "channel_failed" || !strings.Contains(well.sent()[1].Summary, "status 404") {
+			t.Errorf("%d messages, want the event and what failed: %+v", n, well.sent())
 		}
 		dead.fail(nil)
 		time.Sleep(10 * time.Minute)

@@ -25,9 +25,7 @@ func owned(id int64, owner string) Message {
 
 // recipientsOf are whom the mails went to, in order.
 func (p *postOffice) recipientsOf() (all []string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, m := range p.mails {
+	for _, m := range p.taken() {
 		all = append(all, m.to...)
 	}
 	return all

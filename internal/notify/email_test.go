@@ -32,6 +32,13 @@ type postOffice struct {
 	slow    time.Duration
 }
 
+// taken are the mails that it took.
+func (p *postOffice) taken() []letter {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.mails)
+}
+
 type letter struct {
 	from, text string
 	to         []string
@@ -133,7 +140,7 @@ func TestEmail(t *testing.T) {
 				t.Fatal(err)
 			}
 			var to []string
-			for _, m := range p.mails {
+			for _, m := range p.taken() {
 				to = append(to, strings.Join(m.to, ","))
 				if m.from != "rotator@example.com" || m.secure != (how != "plain") {
 					t.Errorf("from %s, secure %t", m.from, m.secure)
@@ -143,7 +150,7 @@ func TestEmail(t *testing.T) {
 				t.Errorf("mails to %v, want %v", to, want)
 			}
 			for _, part := range []string{"Subject: [rotator] 2 events, the first: chat: every target holds", "Auto-Submitted: auto-generated", "chat: a step failed; it is tried again: x Bcc: all@example.com"} {
-				if text := strings.ReplaceAll(strings.ReplaceAll(p.mails[0].text, "=\r\n", ""), "\r\n ", " "); !strings.Contains(text, part) {
+				if text := strings.ReplaceAll(strings.ReplaceAll(p.taken()[0].text, "=\r\n", ""), "\r\n ", " "); !strings.Contains(text, part) {
 					t.Errorf("%q is not in %s", part, text)
 				}
 			}
@@ -195,8 +202,8 @@ func TestEmailFails(t *testing.T) {
 			if said := fmt.Sprint(err); c.want == "" != (err == nil) || c.want != "" && !strings.HasPrefix(said, c.want) || strings.Contains(said+log.String(), "canary") {
 				t.Errorf("error %v, want %q; log %s", err, c.want, log.String())
 			}
-			if len(p.mails) != c.mails {
-				t.Errorf("%d mails, want %d", len(p.mails), c.mails)
+			if len(p.taken()) != c.mails {
+				t.Errorf("%d mails, want %d", len(p.taken()), c.mails)
 			}
 		})
 	}
@@ -208,7 +215,7 @@ func TestEmailNeedsTLS(t *testing.T) {
 	p := &postOffice{}
 	address, _ := p.open(t, "plain")
 	s := &Email{SMTP: given(strings.Replace(address, "://", "://rotator%40example.com:canary-password@", 1)), To: []string{"ops@example.com"}}
-	if err := s.Send(t.Context(), []Message{event(journal.Promoted, nil)}); err == nil || len(p.mails) > 0 {
+	if err := s.Send(t.Context(), []Message{event(journal.Promoted, nil)}); err == nil || len(p.taken()) > 0 {
 		t.Errorf("sent without TLS: %v", err)
 	}
 	for host, want := range map[string]gomail.TLSPolicy{"127.0.0.1": gomail.TLSOpportunistic, "mail.example.com": gomail.TLSMandatory} {

@@ -20,6 +20,7 @@ func TestRemindersThatFail(t *testing.T) {
 		dead := sendFunc(func(context.Context, []Message) error { tries++; return errors.New("status 503") })
 		defer runOver(t, l, w, Channel{Name: "chat", Sender: dead, Repeat: time.Hour})()
 		time.Sleep(4 * time.Hour)
+		synctest.Wait()
 		if tries < 3*12-6 || tries > 3*12+20 {
 			t.Errorf("%d tries in three hours, want about one every five minutes", tries)
 		}
@@ -48,6 +49,7 @@ func TestManyReminders(t *testing.T) {
 		})
 		defer runOver(t, l, w, Channel{Name: "pager", Sender: slow, Repeat: time.Hour})()
 		time.Sleep(70 * time.Minute)
+		synctest.Wait()
 		for policy, times := range got {
 			if times != 1 {
 				t.Errorf("%q was told of %d times", policy, times)
