@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"rotator/internal/audit"
+	"rotator/policies"
 	"rotator/rotation/journal"
 )
 
@@ -136,16 +137,9 @@ func moment(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	ago := text
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		ago = days + "h"
-	}
-	d, err := time.ParseDuration(ago)
-	if err != nil || d < 0 {
+	ago, err := policies.ParseDuration(text)
+	if err != nil {
 		return time.Time{}, fmt.Errorf("invalid time %q", text)
 	}
-	if ago != text {
-		d *= 24
-	}
-	return now.Add(-d), nil
+	return now.Add(-ago.Std()), nil
 }

@@ -200,7 +200,7 @@ func (v *verifier) Head(h journal.Head) {
 		v.seen++
 	}
 	if v.heads[h.Policy] != h.Link {
-		v.find(Finding{Policy: h.Policy, What: "the chain does not end with the link that stands apart: its last events were changed or removed"})
+		v.find(Finding{Policy: h.Policy, What: "the chain does not end with the last link that its policy has: its last events were changed or removed"})
 	}
 	delete(v.heads, h.Policy)
 }

@@ -36,7 +36,7 @@ type Channel struct {
 	SMTP Reference `yaml:"smtp"`
 	// From is the sender of mail. Default: the user of smtp.
 	From string `yaml:"from"`
-	// To are the recipients of mail, an address or a list of them; {owner} stands for the policy's owner, where that is an address.
+	// To are the recipients of mail, an address or a list of them; {owner} is replaced by the policy's owner, if that is an address.
 	To Addresses `yaml:"to"`
 	// Command is a program with its arguments. It gets each event as a line of JSON on its standard input, and what it ends with other
 	// than 0 is a failure. Its environment is PATH, HOME and LANG, and NAME=VALUE before the program.
@@ -46,7 +46,7 @@ type Channel struct {
 	// Every is the least time between two messages of slack, teams and email, but for critical events and full messages; what comes
 	// meanwhile goes in the next one. Default: 1m.
 	Every policies.Duration `yaml:"every"`
-	// Repeat is after how long policies that still need someone are told of again. Default: never.
+	// Repeat is the time after which a channel reminds of policies that still need someone. Default: no reminders.
 	Repeat policies.Duration `yaml:"repeat"`
 	// Text shows an event in slack, teams and email, as a template of Go's text/template over the fields of a message: {{.Summary}}.
 	Text string `yaml:"text"`

@@ -21,7 +21,7 @@ type Policies []PolicyFolder
 type PolicyFolder struct {
 	// Dir is the folder; the folders below it are read too. No folder of the list lies in another one.
 	Dir string `yaml:"dir" jsonschema:"required"`
-	// Editors say who may write the folder beside root and the daemon's user; only with allow. Default: nobody.
+	// Editors may write the folder, besides root and the daemon's user; only with allow. Default: no one.
 	Editors Editors `yaml:"editors"`
 	// AdoptedKeys says which targets must have been read before a key that a policy of this folder adopted is disabled or deleted,
 	// since each may hold it: those of all policies (all), or those of this folder's (this_folder). A target that is known to hold the
